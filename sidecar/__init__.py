@@ -1,0 +1,1 @@
+"""The data plane: one image, one process beside each workload. Never imports `injector`."""

@@ -1,0 +1,71 @@
+"""The sidecar's errors.
+
+LiveryError               any; its text says what, where, and what to do
+  SettingsError           a bad argument or variable; names it and its value
+  ExpositionError         a target's text is not valid; has the line
+    LimitError            a target or client asked for more than a bound allows
+  RuleError               a relabel rule or pattern is wrong; has the field
+  PolicyError             a policy cannot be used
+  TargetError             a target's address is not one that may be scraped
+  UpstreamError           a server did not answer as it must
+    UpstreamTimeoutError  it did not answer in time
+"""
+
+
+class LiveryError(Exception):
+    """Anything Livery reports to a person."""
+
+
+class SettingsError(LiveryError):
+    """A command line argument or variable is wrong; nothing was started with it."""
+
+
+class ExpositionError(LiveryError):
+    """An exposition is not what Prometheus accepts.
+
+    Attributes:
+        line: number of the offending line, from 1; 0 where the whole body is meant.
+        reason: one clause, without the line.
+    """
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}" if line else reason)
+        self.line = line
+        self.reason = reason
+
+
+class LimitError(ExpositionError):
+    """A bound was passed: the message names the bound and its value."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(0, reason)
+
+
+class RuleError(LiveryError):
+    """A rule, pattern or selector is wrong.
+
+    Attributes:
+        field: path of the field, such as `metricRelabelings[2].regex`.
+        reason: one clause, without the field.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class PolicyError(LiveryError):
+    """A policy cannot be read, or was made for a newer proxy; the last good one stays."""
+
+
+class TargetError(LiveryError):
+    """A target is not of the form that the proxy may scrape."""
+
+
+class UpstreamError(LiveryError):
+    """A server refused, broke off, or answered what it must not; answered to clients as 502."""
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """A server did not answer within its deadline; answered to clients as 504."""

@@ -1,0 +1,211 @@
+"""Families put together: one HELP and TYPE each, their samples side by side, in a stable order.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/#grouping-and-sorting
+"""
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+from sidecar.errors import ExpositionError
+from sidecar.model.exposition import Comment, CommentKind, parse_head
+from sidecar.model.formats import Format
+from sidecar.model.series import Entry, Line, Reading
+
+OWN_PREFIX = b"livery_target_"
+"""Family names that only the proxy itself may expose beside merged targets."""
+
+_SUFFIXES: dict[bytes, tuple[bytes, ...]] = {
+    b"counter": (b"_total", b"_created"),
+    b"histogram": (b"_bucket", b"_sum", b"_count", b"_created"),
+    b"gaugehistogram": (b"_bucket", b"_gsum", b"_gcount"),
+    b"summary": (b"_sum", b"_count", b"_created"),
+    b"info": (b"_info",),
+}
+_ALL_SUFFIXES = tuple(sorted({suffix for group in _SUFFIXES.values() for suffix in group}))
+
+
+class MergeError(ExpositionError):
+    """One target cannot be merged with those before it; `index` says which."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(0, reason)
+        self.index = index
+
+
+class Plan(NamedTuple):
+    """How an answer is put together: `fixed[i]`, then the tail that `pick` gives, then `end`."""
+
+    fixed: list[bytes]
+    pick: Callable[[Sequence[bytes]], Sequence[bytes]] | None
+    end: bytes
+
+    def render(self, tails: Sequence[bytes]) -> bytes:
+        """Put a scrape's tails, those of all targets in their order, into the plan."""
+        picked = tails if self.pick is None else self.pick(tails)
+        parts = [b""] * (2 * len(self.fixed) + 1)
+        parts[:-1:2] = self.fixed
+        parts[1::2] = picked
+        parts[-1] = self.end
+        return b"".join(parts)
+
+
+class _Piece(NamedTuple):
+    text: bytes
+    tail: int
+    """Index of the tail behind it; -1 for none."""
+
+
+class _Family:
+    def __init__(self) -> None:
+        self.seen: set[CommentKind] = set()
+        self.type = b""
+        self.header: list[_Piece] = []
+        self.samples: list[_Piece] = []
+        self.has_dropped = False
+
+
+class _Arrangement:
+    """The families of all targets while they are being collected."""
+
+    def __init__(self, *, keeps_free_comments: bool) -> None:
+        self._families: dict[bytes, _Family] = {}
+        self._keeps_free_comments = keeps_free_comments
+        self._pending: list[_Piece] = []
+        self._current = b""
+
+    def begin(self) -> None:
+        """Start with the next target's entries."""
+        self._current = b""
+
+    def add(self, entry: Entry, tail: int) -> None:
+        for comment in entry.comments:
+            is_open = not entry.has_series and comment is entry.comments[-1]
+            self._add_comment(comment, tail if is_open else -1)
+        if entry.line is not None:
+            name = self._family_name(entry.line.name)
+            family = self._take_pending(name).samples
+            family.append(_Piece(entry.line.text, tail))
+        elif entry.has_series and self._current in self._families:
+            self._families[self._current].has_dropped = True
+
+    def close(self, rest: tuple[Comment, ...]) -> None:
+        for comment in rest:
+            self._add_comment(comment, -1)
+
+    def plan(self, count: int, end: bytes) -> Plan:
+        fixed: list[bytes] = []
+        order: list[int] = []
+        text: list[bytes] = []
+        for piece in self._pieces():
+            text.append(piece.text)
+            if piece.tail >= 0:
+                fixed.append(b"".join(text))
+                order.append(piece.tail)
+                text = []
+        closing = b"".join([*text, end])
+        if order == list(range(count)):
+            return Plan(fixed, None, closing)
+        return Plan(fixed, _picker(order), closing)
+
+    def _pieces(self) -> list[_Piece]:
+        pieces: list[_Piece] = []
+        for family in self._families.values():
+            if family.samples or not family.has_dropped:
+                pieces += family.header + family.samples
+        return pieces + self._pending
+
+    def _add_comment(self, comment: Comment, tail: int) -> None:
+        piece = _Piece(comment.raw, tail)
+        if comment.kind is CommentKind.FREE:
+            if self._keeps_free_comments:
+                self._pending.append(piece)
+            return
+        self._current = comment.name
+        family = self._families.setdefault(comment.name, _Family())
+        if comment.kind in family.seen:
+            return
+        family.seen.add(comment.kind)
+        if comment.kind is CommentKind.TYPE:
+            family.type = comment.text
+        family.header += [*self._pending, piece]
+        self._pending = []
+
+    def _take_pending(self, name: bytes) -> _Family:
+        family = self._families.setdefault(name, _Family())
+        if self._pending:
+            family.samples += self._pending
+            self._pending = []
+        return family
+
+    def _family_name(self, name: bytes) -> bytes:
+        current = self._families.get(self._current)
+        if name == self._current or (current and self._belongs(name, self._current, current)):
+            return self._current
+        if name not in self._families:
+            for suffix in _ALL_SUFFIXES:
+                base = name.removesuffix(suffix)
+                family = self._families.get(base) if len(base) < len(name) else None
+                if family is not None and self._belongs(name, base, family):
+                    return base
+        self._current = name
+        return name
+
+    @staticmethod
+    def _belongs(name: bytes, base: bytes, family: _Family) -> bool:
+        return name.startswith(base) and name[len(base) :] in _SUFFIXES.get(family.type, ())
+
+
+def arrange(readings: Sequence[Reading], fmt: Format, *, own: bytes = b"") -> Plan:
+    """Plan the answer of one or several targets.
+
+    Args:
+        readings: one for each target that answered, in their stable order.
+        fmt: the answer's format.
+        own: text of the proxy's own families, put last.
+
+    Raises:
+        MergeError: a series of a later target is a series of an earlier one.
+    """
+    if len(readings) > 1:
+        _check_distinct(readings)
+    arrangement = _Arrangement(keeps_free_comments=len(readings) == 1)
+    count = 0
+    for reading in readings:
+        arrangement.begin()
+        for index, entry in enumerate(reading.entries, count):
+            arrangement.add(entry, index)
+        arrangement.close(reading.rest)
+        count += len(reading.entries)
+    return arrangement.plan(count, own + (b"# EOF\n" if fmt is Format.OPENMETRICS else b""))
+
+
+def _picker(order: list[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
+    if len(order) > 1:
+        return itemgetter(*order)
+    # itemgetter gives a bare item for one index, and refuses none.
+    return lambda tails: [tails[index] for index in order]
+
+
+def _check_distinct(readings: Sequence[Reading]) -> None:
+    lines = [[entry.line for entry in reading.entries if entry.line] for reading in readings]
+    for index, group in enumerate(lines):
+        for line in group:
+            if line.name.startswith(OWN_PREFIX):
+                raise MergeError(index, f"{line.name.decode()!r} is a name of the proxy's own")
+    if all(line.is_marked for group in lines for line in group):
+        return  # each target's own label keeps its series apart
+    owners: dict[object, int] = {}
+    for index, group in enumerate(lines):
+        for line in group:
+            owner = owners.setdefault(_identity(line), index)
+            if owner != index:
+                shown = line.text[:200].decode(errors="replace")
+                raise MergeError(index, f"{shown} is also a series of another target")
+
+
+def _identity(line: Line) -> object:
+    head = parse_head(line.text, Format.TEXT)
+    if head is None or head.series is None:
+        return line.text
+    return head.series.name, frozenset(label for label in head.series.labels if label[1])

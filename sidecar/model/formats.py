@@ -1,0 +1,128 @@
+"""The exposition formats, their media types, and what a scraper's Accept header asks for.
+
+Source: https://prometheus.io/docs/instrumenting/content_negotiation/
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Format(StrEnum):
+    """The formats that the proxy reads and writes; protobuf is not offered."""
+
+    TEXT = "text"
+    """Prometheus text format 0.0.4 (and 1.0.0, which only adds quoted UTF-8 names)."""
+    OPENMETRICS = "openmetrics"
+    """OpenMetrics text 1.0.0 (and 0.0.1): exemplars, units, `# EOF`."""
+
+
+class Escaping(StrEnum):
+    """How names outside `[a-zA-Z_:][a-zA-Z0-9_:]*` reach a client."""
+
+    ALLOW_UTF8 = "allow-utf-8"
+    """Quoted, as they are."""
+    UNDERSCORES = "underscores"
+    """Each other character becomes `_`: the default."""
+    DOTS = "dots"
+    """`.` becomes `_dot_`, `_` becomes `__`, each other character `__`."""
+    VALUES = "values"
+    """`U__` and the code points in hexadecimal: reversible."""
+
+
+class Negotiated(NamedTuple):
+    """What one client is to be answered with."""
+
+    fmt: Format
+    escaping: Escaping
+
+
+TARGET_ACCEPT_TEXT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+_OPENMETRICS_TYPE = "application/openmetrics-text"
+_TEXT_VERSIONS = ("", "0.0.4", "1.0.0")
+_OPENMETRICS_VERSIONS = ("", "0.0.1", "1.0.0")
+
+
+def negotiate(accept: str) -> Negotiated:
+    """Choose the format and escaping for a client; text 0.0.4 where nothing fits.
+
+    Args:
+        accept: the Accept header, possibly empty; at most the first 64 entries count.
+    """
+    best, best_quality = Negotiated(Format.TEXT, Escaping.UNDERSCORES), 0.0
+    for entry in accept.split(",")[:64]:
+        media, parameters = _split(entry)
+        fmt = _format_of(media, parameters.get("version", ""))
+        quality = _quality(parameters.get("q", "1"))
+        # At equal quality the first wins, save that a wildcard never beats a named type.
+        if fmt is None or quality <= best_quality:
+            continue
+        best, best_quality = Negotiated(fmt, _escaping(parameters.get("escaping", ""))), quality
+    return best
+
+
+def target_accept(wanted: Negotiated) -> str:
+    """Say to a target what would serve this client best."""
+    escaping = ";escaping=allow-utf-8" if wanted.escaping is Escaping.ALLOW_UTF8 else ""
+    if wanted.fmt is Format.TEXT:
+        return (
+            f"text/plain;version=1.0.0{escaping};q=1,{TARGET_ACCEPT_TEXT}"
+            if escaping
+            else (TARGET_ACCEPT_TEXT)
+        )
+    return (
+        f"{_OPENMETRICS_TYPE};version=1.0.0{escaping};q=1,"
+        f"{_OPENMETRICS_TYPE};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    )
+
+
+def content_type(answer: Negotiated) -> str:
+    """The Content-Type of an answer in this form; Prometheus 3 refuses a scrape without one."""
+    if answer.fmt is Format.OPENMETRICS:
+        base = f"{_OPENMETRICS_TYPE}; version=1.0.0; charset=utf-8"
+    elif answer.escaping is Escaping.ALLOW_UTF8:
+        base = "text/plain; version=1.0.0; charset=utf-8"
+    else:
+        base = "text/plain; version=0.0.4; charset=utf-8"
+    return f"{base}; escaping={answer.escaping}"
+
+
+def format_of_content_type(header: str) -> Format | None:
+    """The format of a target's body; None for one that cannot be read (protobuf, HTML, …).
+
+    A missing type counts as text: many small exporters send none.
+    """
+    media, _ = _split(header)
+    if not media:
+        return Format.TEXT
+    if media == _OPENMETRICS_TYPE:
+        return Format.OPENMETRICS
+    return Format.TEXT if media == "text/plain" else None
+
+
+def _split(entry: str) -> tuple[str, dict[str, str]]:
+    media, *rest = entry.split(";")[:16]
+    parameters = {}
+    for part in rest:
+        key, _, value = part.partition("=")
+        parameters[key.strip().lower()] = value.strip().strip('"')
+    return media.strip().lower(), parameters
+
+
+def _format_of(media: str, version: str) -> Format | None:
+    if media == _OPENMETRICS_TYPE and version in _OPENMETRICS_VERSIONS:
+        return Format.OPENMETRICS
+    if media in ("text/plain", "text/*", "*/*") and version in _TEXT_VERSIONS:
+        return Format.TEXT
+    return None
+
+
+def _quality(text: str) -> float:
+    try:
+        quality = float(text)
+    except ValueError:
+        return 0.0
+    return quality if 0.0 <= quality <= 1.0 else 0.0
+
+
+def _escaping(text: str) -> Escaping:
+    return Escaping(text) if text in set(Escaping) else Escaping.UNDERSCORES

@@ -1,0 +1,204 @@
+"""Remembered lines: a scrape is mostly the same text as the last one.
+
+One pass in C divides the body where values stand. What lies between them, the heads, is compared
+with the last scrape's; if nothing changed, what became of each series is known already and only
+the new values are put in. A head seen for the first time goes once through the reader and the
+rewriting. Text that the quick division does not fit is read exactly: slower, with equal results.
+"""
+
+import re
+from typing import NamedTuple, Protocol
+
+from sidecar.errors import LimitError
+from sidecar.model.exposition import (
+    MAX_COMMENT_LINES,
+    Comment,
+    Head,
+    Series,
+    parse_head,
+    parse_rest,
+    scan,
+)
+from sidecar.model.formats import Format
+
+# Numbers that no float64 parser finds out of range: up to 200 digits and a two-digit exponent, or
+# one digit and an exponent below 300 (as in 1.7976931348623157e+208). Others are read exactly.
+# Plain integers come first: they are most of what there is, and the order is a third of the time.
+_DIGITS = rb"[0-9]{1,200}+"
+_FRACTION = rb"(?:\.[0-9]{0,100}+)?+(?:[eE][+-]?+[0-9]{1,2}+)?+"
+_LARGE = rb"[0-9](?:\.[0-9]{1,40}+)?+[eE][+-]?+[12][0-9][0-9]"
+_NUMBER = rb"(?:[+-]?+(?:%b|%b%b|Inf)|NaN)" % (_LARGE, _DIGITS, _FRACTION)
+# ASCII only, so that a divided body needs no further check of its tails.
+_EXEMPLAR = rb'\{(?:[a-zA-Z_][a-zA-Z0-9_]*+="[ !#-\[\]-~]*+"(?:,|(?=\})))*+\}'
+_SECONDS = rb"-?+[0-9]{1,18}+(?:\.[0-9]{1,18}+)?+"
+_END = {
+    Format.TEXT: rb"(?: [0-9]{1,18}+)?+\n",
+    Format.OPENMETRICS: rb"(?: %b)?+(?: # %b %b(?: %b)?+)?+\n"
+    % (_SECONDS, _EXEMPLAR, _NUMBER, _SECONDS),
+}
+_DIVIDE = {
+    fmt: re.compile(rb"( (?:%b(?:\n|%b%b)|%b%b))" % (_DIGITS, _FRACTION, end, _NUMBER, end))
+    for fmt, end in _END.items()
+}
+
+
+class Line(NamedTuple):
+    """What a series became: its metric name and its text; None in its place where dropped.
+
+    `is_marked` tells that the series carries the label that its target gave it.
+    """
+
+    name: bytes
+    text: bytes
+    is_marked: bool = False
+
+
+class Entry(NamedTuple):
+    """What one head became. `line` is None where there was no series or it was dropped."""
+
+    text: bytes
+    comments: tuple[Comment, ...]
+    has_series: bool
+    line: Line | None
+
+
+class Reading(NamedTuple):
+    """One body read: `entries[i]` goes before `tails[i]`; `rest` follows all."""
+
+    entries: list[Entry]
+    tails: list[bytes]
+    rest: tuple[Comment, ...]
+    samples: int
+
+
+class Limits(NamedTuple):
+    """What one target may expose."""
+
+    samples: int = 50_000
+    labels: int = 64
+    memory_bytes: int = 16 << 20
+    """What may be remembered of it; beyond, lines are read anew each scrape."""
+
+
+class Rewrite(Protocol):
+    """What a policy makes of the parts of a head."""
+
+    def series(self, series: Series) -> Line | None:
+        """Rewrite a series; None drops it."""
+
+    def comment(self, comment: Comment) -> Comment:
+        """Rewrite a comment."""
+
+
+# What the interpreter holds for an entry and its parts besides their text, rounded up.
+_ENTRY_BYTES = 400
+_COMMENT_BYTES = 320
+
+
+class SeriesMemory:
+    """The memory of one target under one policy; a new policy starts with a new memory."""
+
+    def __init__(self, rewrite: Rewrite, fmt: Format, limits: Limits) -> None:
+        self._rewrite = rewrite
+        self._format = fmt
+        self._limits = limits
+        self._divide = _DIVIDE[fmt]
+        self._heads: list[bytes] = []
+        self._rest = b""
+        self._last: Reading | None = None
+        self._entries: dict[bytes, Entry] = {}
+        self.bytes = 0
+
+    def read(self, body: bytes) -> Reading:
+        """Read a scrape's body.
+
+        The same `entries` object comes back as long as nothing but values changed.
+
+        Raises:
+            ExpositionError: Prometheus would refuse the body.
+            LimitError: a bound was passed.
+        """
+        # One more than allowed is enough to tell, and bounds what the division may take.
+        parts = self._divide.split(body, self._limits.samples + MAX_COMMENT_LINES + 1)
+        heads, tails, rest = parts[:-1:2], parts[1::2], parts[-1]
+        if self._last is not None and heads == self._heads and rest == self._rest:
+            return self._last._replace(tails=tails)
+        del parts
+        reading = self._look_up(heads, tails, rest)
+        if reading is None:
+            reading = self._read_exactly(body)
+        self._keep(reading, rest)
+        return reading
+
+    def forget(self) -> None:
+        """Empty the memory."""
+        self._heads, self._rest, self._last, self._entries, self.bytes = [], b"", None, {}, 0
+
+    def _look_up(self, heads: list[bytes], tails: list[bytes], rest: bytes) -> Reading | None:
+        closing = parse_rest(rest, self._format)
+        if closing is None:
+            return None
+        entries: list[Entry] = []
+        samples = comments = 0
+        remembered = self._entries.get
+        for text in heads:
+            entry = remembered(text)
+            if entry is None:
+                head = parse_head(text, self._format)
+                if head is None:
+                    return None
+                entry = self._make(text, head)
+            entries.append(entry)
+            samples += entry.has_series
+            comments += len(entry.comments)
+            self._check_counts(samples, comments)
+        return Reading(entries, tails, tuple(map(self._rewrite.comment, closing)), samples)
+
+    def _read_exactly(self, body: bytes) -> Reading:
+        entries: list[Entry] = []
+        tails: list[bytes] = []
+        comments = 0
+        rows = scan(body, self._format)
+        while True:
+            try:
+                sample = next(rows)
+            except StopIteration as stop:
+                rest = tuple(map(self._rewrite.comment, stop.value))
+                return Reading(entries, tails, rest, len(entries))
+            entry = self._entries.get(sample.text) or self._make(sample.text, sample.head)
+            entries.append(entry)
+            tails.append(sample.tail)
+            comments += len(entry.comments)
+            self._check_counts(len(entries), comments)
+
+    def _make(self, text: bytes, head: Head) -> Entry:
+        comments = tuple(map(self._rewrite.comment, head.comments))
+        if head.series is None:
+            return Entry(text, comments, has_series=False, line=None)
+        if len(head.series.labels) > self._limits.labels:
+            raise LimitError(
+                f"a series of {head.series.name[:80].decode()!r} has {len(head.series.labels)} "
+                f"labels; {self._limits.labels} are allowed"
+            )
+        line = self._rewrite.series(head.series)
+        return Entry(text, comments, has_series=True, line=line)
+
+    def _check_counts(self, samples: int, comments: int) -> None:
+        if samples > self._limits.samples:
+            raise LimitError(f"more than {self._limits.samples} samples")
+        if comments > MAX_COMMENT_LINES:
+            raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines")
+
+    def _keep(self, reading: Reading, rest: bytes) -> None:
+        size = len(rest) + _COMMENT_BYTES * len(reading.rest)
+        for entry in reading.entries:
+            size += _ENTRY_BYTES + 2 * len(entry.text) + _COMMENT_BYTES * len(entry.comments)
+            size += 0 if entry.line is None else len(entry.line.text)
+        self.forget()
+        if size > self._limits.memory_bytes:
+            return
+        self._heads = [entry.text for entry in reading.entries]
+        self._rest = rest
+        self._last = reading._replace(tails=[])
+        self._entries = dict(zip(self._heads, reading.entries, strict=True))
+        self.bytes = size
