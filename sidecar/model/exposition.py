@@ -205,7 +205,8 @@ def parse_head(text: bytes, fmt: Format) -> Head | None:
         text.decode()
         comments, position = _read_comments(text, 0, fmt)
         if position == len(text):
-            return Head(tuple(comments), None) if _stays_open(comments) else None
+            is_open = bool(comments) and _stays_open(comments[-1])
+            return Head(tuple(comments), None) if is_open else None
         series, position = _read_series(text, position, _GRAMMARS[fmt])
     except (UnicodeDecodeError, ExpositionError):
         return None
@@ -244,8 +245,7 @@ def _plain_series(match: re.Match[bytes]) -> Series | None:
     return Series(match[1], labels, match[0])
 
 
-def _stays_open(comments: list[Comment]) -> bool:
-    last = comments[-1]
+def _stays_open(last: Comment) -> bool:
     if last.raw.endswith(b"\n"):
         return False
     if last.kind is CommentKind.FREE:
@@ -267,19 +267,19 @@ def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Commen
             break  # blanks before a sample
         if _is_eof_line(body, position, fmt):
             break
-        newline = body.find(b"\n", position)
-        stop = end if newline < 0 else newline + 1
-        comments.append(_read_comment(body, position, stop, fmt))
-        position = stop
+        comment = _read_comment(body, position, fmt)
+        comments.append(comment)
+        position += len(comment.raw)
         if len(comments) > MAX_COMMENT_LINES:
             raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines in a row")
     return comments, position
 
 
-def _read_comment(body: bytes, position: int, stop: int, fmt: Format) -> Comment:
-    grammar = _GRAMMARS[fmt]
-    raw = body[position:stop]
-    meta = grammar.meta.match(body, position)
+def _read_comment(body: bytes, position: int, fmt: Format) -> Comment:
+    meta = _GRAMMARS[fmt].meta.match(body, position)
+    # A quoted name may hold newlines: the line goes on behind it.
+    newline = body.find(b"\n", position if meta is None else meta.end())
+    raw = body[position : len(body) if newline < 0 else newline + 1]
     if meta is None:
         if fmt is Format.OPENMETRICS:
             raise ExpositionError(_line(body, position), "only HELP, TYPE, UNIT and EOF comments")
@@ -289,13 +289,8 @@ def _read_comment(body: bytes, position: int, stop: int, fmt: Format) -> Comment
     name = meta[2] if meta[3] is None else meta[3][1:-1]
     if not name:
         raise ExpositionError(_line(body, position), f"no metric name after {meta[1].decode()}")
-    if meta[3] is not None:
-        # A quoted name may hold newlines: the line goes on behind it.
-        newline = body.find(b"\n", meta.end())
-        if newline >= stop:
-            raise ExpositionError(_line(body, position), "a newline in a quoted metric name")
     kind = CommentKind(meta[1].decode().lower())
-    text = body[meta.end() : stop].removesuffix(b"\n")
+    text = raw[meta.end() - position :].removesuffix(b"\n")
     reason = _refuse_comment(kind, name, text, fmt)
     if reason:
         raise ExpositionError(_line(body, position), reason)
@@ -366,7 +361,8 @@ def _read_tail(body: bytes, position: int, fmt: Format) -> bytes:
         raise ExpositionError(_line(body, position), _describe(body, position))
     _check_number(body, position, match[1])
     if fmt is Format.TEXT:
-        if match[2] is not None and int(match[2][:20]) > _TIMESTAMP_MAX_MS:
+        stamp = (match[2] or b"").lstrip(b"0")
+        if len(stamp) > 19 or int(stamp or b"0") > _TIMESTAMP_MAX_MS:
             raise ExpositionError(_line(body, position), "the timestamp is out of range")
     else:
         _check_openmetrics_tail(body, position, match)

@@ -39,14 +39,21 @@ class Plan(NamedTuple):
     fixed: list[bytes]
     pick: Callable[[Sequence[bytes]], Sequence[bytes]] | None
     end: bytes
+    size: int
+    """Bytes of `fixed` and `end`."""
 
-    def render(self, tails: Sequence[bytes]) -> bytes:
-        """Put a scrape's tails, those of all targets in their order, into the plan."""
+    def render(self, tails: Sequence[bytes], own: bytes = b"") -> bytes:
+        """Put a scrape's values into the plan.
+
+        Args:
+            tails: those of all targets, in their order.
+            own: text of families that the proxy itself adds behind them.
+        """
         picked = tails if self.pick is None else self.pick(tails)
-        parts = [b""] * (2 * len(self.fixed) + 1)
-        parts[:-1:2] = self.fixed
-        parts[1::2] = picked
-        parts[-1] = self.end
+        parts = [b""] * (2 * len(self.fixed) + 2)
+        parts[:-2:2] = self.fixed
+        parts[1:-1:2] = picked
+        parts[-2:] = [own, self.end]
         return b"".join(parts)
 
 
@@ -103,10 +110,9 @@ class _Arrangement:
                 fixed.append(b"".join(text))
                 order.append(piece.tail)
                 text = []
-        closing = b"".join([*text, end])
-        if order == list(range(count)):
-            return Plan(fixed, None, closing)
-        return Plan(fixed, _picker(order), closing)
+        end = b"".join([*text, end])
+        size = sum(map(len, fixed)) + len(end)
+        return Plan(fixed, None if order == list(range(count)) else _picker(order), end, size)
 
     def _pieces(self) -> list[_Piece]:
         pieces: list[_Piece] = []
@@ -156,13 +162,12 @@ class _Arrangement:
         return name.startswith(base) and name[len(base) :] in _SUFFIXES.get(family.type, ())
 
 
-def arrange(readings: Sequence[Reading], fmt: Format, *, own: bytes = b"") -> Plan:
+def arrange(readings: Sequence[Reading], fmt: Format) -> Plan:
     """Plan the answer of one or several targets.
 
     Args:
         readings: one for each target that answered, in their stable order.
         fmt: the answer's format.
-        own: text of the proxy's own families, put last.
 
     Raises:
         MergeError: a series of a later target is a series of an earlier one.
@@ -177,7 +182,7 @@ def arrange(readings: Sequence[Reading], fmt: Format, *, own: bytes = b"") -> Pl
             arrangement.add(entry, index)
         arrangement.close(reading.rest)
         count += len(reading.entries)
-    return arrangement.plan(count, own + (b"# EOF\n" if fmt is Format.OPENMETRICS else b""))
+    return arrangement.plan(count, b"# EOF\n" if fmt is Format.OPENMETRICS else b"")
 
 
 def _picker(order: list[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:

@@ -1,0 +1,73 @@
+"""`livery-proxy`: the proxy, and checks of what it reads."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from os import environ as process_environ
+from typing import Protocol
+
+
+class Role(Protocol):
+    """One of the proxy's roles."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop."""
+
+
+_EXPLAINING = frozenset(["--help", "-h", "--version"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `livery-proxy`; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Each branch imports only its own: what a pod's proxy does not use, no pod pays for.
+    if given[:1] == ["check"]:
+        from sidecar.commands.check import main as check
+
+        return check(given[1:])
+    if _EXPLAINING.intersection(given) or not any(item.startswith("--role") for item in given):
+        return _explain(given)
+    return _serve_pod(given, process_environ)
+
+
+def _explain(given: Sequence[str]) -> int:
+    from sidecar import VERSION
+    from sidecar.errors import SettingsError
+    from sidecar.settings import build_parser
+
+    if "--version" in given:
+        print(f"livery-proxy {VERSION}")
+        return 0
+    parser = build_parser()
+    if "--help" in given or "-h" in given:
+        parser.print_help()
+        return 0
+    try:
+        parser.parse_args(given)
+    except SettingsError as error:
+        print(f"livery-proxy: {error}; see livery-proxy --help", file=sys.stderr)
+    return 2
+
+
+def _serve_pod(given: Sequence[str], environ: Mapping[str, str]) -> int:
+    from sidecar.logs import configure_logs
+    from sidecar.roles.pod import PodRole
+    from sidecar.settings import parse_pod_settings
+
+    settings = parse_pod_settings(given, environ)
+    configure_logs(settings.log_level)
+    asyncio.run(_run(PodRole(settings)))
+    return 0
+
+
+async def _run(role: "Role") -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await role.run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What `livery-proxy` does besides serving."""

@@ -1,0 +1,98 @@
+"""`livery-proxy check`: read an exposition or a policy as the proxy would, and say so."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from sidecar.errors import ExpositionError, PolicyError
+from sidecar.model.exposition import Sample, scan, unescape
+from sidecar.model.formats import Format
+
+EXAMPLES = """examples:
+  curl -s localhost:8080/metrics | livery-proxy check exposition
+  livery-proxy check exposition --format openmetrics < metrics.txt
+  livery-proxy check policy policy.yaml
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; 0 if what was read is good, 1 if not, 2 for a bad call."""
+    parser = argparse.ArgumentParser(
+        prog="livery-proxy check",
+        description="Check an exposition or a policy.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    exposition = kinds.add_parser("exposition", help="metrics on standard input")
+    exposition.add_argument("--format", choices=list(Format), default=Format.TEXT)
+    kinds.add_parser("policy", help="a policy file").add_argument("file", type=Path)
+    given = parser.parse_args(arguments)
+    if given.kind == "policy":
+        return check_policy(given.file, sys.stdout)
+    return check_exposition(sys.stdin.buffer, Format(given.format), sys.stdout)
+
+
+def check_exposition(source: BinaryIO, fmt: Format, out: TextIO) -> int:
+    """Print one JSON object a sample; on bad input the line and reason on stderr."""
+    try:
+        for sample in scan(source.read(), fmt):
+            if sample.head.series is not None:
+                print(json.dumps(describe_sample(sample, fmt), ensure_ascii=False), file=out)
+    except ExpositionError as error:
+        print(f"livery-proxy: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe_sample(sample: Sample, fmt: Format) -> dict[str, object]:
+    """A sample as JSON: its value's text, its time in milliseconds or None."""
+    series = sample.head.series
+    if series is None:
+        raise ExpositionError(0, "a comment is no sample")
+    value, *rest = _fields(sample.tail)
+    stamp = next(iter(rest), None)
+    return {
+        "name": series.name.decode(),
+        "labels": {name.decode(): unescape(text).decode() for name, text in series.labels if text},
+        "value": value,
+        "timestamp_ms": None if stamp is None else _milliseconds(stamp, fmt),
+    }
+
+
+def check_policy(path: Path, out: TextIO) -> int:
+    """Tell whether a policy file can be used, and what series will wear."""
+    # The reader of policies brings RE2, which an exposition does not need.
+    from sidecar.policy_file import read_policy_file
+
+    try:
+        policy = read_policy_file(path)
+    except PolicyError as error:
+        print(f"livery-proxy: {error}", file=sys.stderr)
+        return 1
+    print(
+        json.dumps(
+            {
+                "labels": policy.labels,
+                "protected": sorted(policy.protected),
+                "metricRelabelings": len(policy.relabelings),
+                "accessRules": None if policy.access is None else len(policy.access),
+            }
+        ),
+        file=out,
+    )
+    return 0
+
+
+def _fields(tail: bytes) -> Iterator[str]:
+    for field in tail.decode().split():
+        if field == "#":
+            return  # what follows is an exemplar
+        yield field
+
+
+def _milliseconds(stamp: str, fmt: Format) -> int:
+    return int(stamp) if fmt is Format.TEXT else int(float(stamp) * 1000)

@@ -1,0 +1,228 @@
+"""The proxy's end of the policy stream: connect, apply, keep the last good, try again.
+
+Source: design "Policy, identity, certificates"; the other end is `injector.web.control`.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from sidecar import VERSION
+from sidecar.client import Connection, render_request
+from sidecar.errors import LiveryError, PolicyError, SettingsError, UpstreamError
+from sidecar.model.policy import MAX_POLICY_BYTES, Policy, parse_policy
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+SILENCE_TIMEOUT_SECONDS = 45.0
+"""Three pings missed: the connection is dead though nobody closed it."""
+FIRST_BACKOFF_SECONDS = 0.2
+LAST_BACKOFF_SECONDS = 30.0
+STABLE_SECONDS = 10.0
+"""A connection that lasted so long starts the backoff over."""
+REPORT_INTERVAL_SECONDS = 60.0
+MAX_TOKEN_BYTES = 16 << 10
+
+
+class ControlSettings(NamedTuple):
+    """Where the control service is and how to speak to it."""
+
+    url: str
+    """`https://name:port`; the name is what its certificate must show."""
+    address: str
+    """The address to connect to, empty to look the name up: a pod's DNS may not know it."""
+    authorities: str
+    """PEM of the CA certificates that sign it."""
+    token_file: Path
+    role: str
+
+
+class ControlClient:
+    """Holds the stream and hands every new policy on."""
+
+    def __init__(
+        self, settings: ControlSettings, apply: Callable[[Policy], None], *, version: str = ""
+    ) -> None:
+        parts = urlsplit(settings.url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise SettingsError(f"LIVERY_CONTROL_URL={settings.url!r} is not https://host:port")
+        self._settings = settings
+        self._apply = apply
+        self._host, self._port = parts.hostname, parts.port or 443
+        self._authorities = settings.authorities
+        self._tls = _trust(settings.authorities)
+        self._report_due = asyncio.Event()
+        self._report: Callable[[], dict[str, object]] | None = None
+        self.version = version
+        """Of the policy in force; empty before the first."""
+        self.is_connected = False
+        self.confirmed_at: float | None = None
+        """Monotonic time at which the control service last said anything."""
+        self.failures = 0
+        self.rejected = 0
+        """Policies that could not be used."""
+        self.last_error = ""
+
+    async def run(self) -> None:
+        """Follow the stream until cancelled."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(None) as deadline:
+                    await self._follow(deadline)
+                self.last_error = ""
+            except (LiveryError, TimeoutError, OSError) as error:
+                self.failures += 1
+                self.last_error = str(error) or "no sign of life"
+                logger.warning("policy stream broke", extra={"reason": self.last_error})
+            self.is_connected = False
+            if time.monotonic() - started > STABLE_SECONDS:
+                backoff = FIRST_BACKOFF_SECONDS
+            # Thousands of proxies lose a replica at the same moment: spread their return.
+            await asyncio.sleep(random.uniform(backoff / 2, backoff))
+            backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
+
+    async def run_reports(self, report: Callable[[], dict[str, object]]) -> None:
+        """Tell the control service what runs here: on change, at most once a minute."""
+        while True:
+            await self._report_due.wait()
+            self._report_due.clear()
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                    await self._send_report(report())
+            except (LiveryError, TimeoutError, OSError) as error:
+                logger.debug("a report was not sent", extra={"reason": str(error)})
+            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+
+    def changed(self) -> None:
+        """Note that there is something new to report."""
+        self._report_due.set()
+
+    async def _follow(self, deadline: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+        deadline.reschedule(loop.time() + CONNECT_TIMEOUT_SECONDS)
+        connection = await self._open()
+        try:
+            query = urlencode({"role": self._settings.role, "version": self.version})
+            status = await connection.send(self._request("GET", f"/v1/policy?{query}"))
+            if status != 200:
+                raise UpstreamError(
+                    f"the control service answered {status}: {await _text(connection)}"
+                )
+            self.is_connected = True
+            async for line in _lines(connection):
+                deadline.reschedule(loop.time() + SILENCE_TIMEOUT_SECONDS)
+                self.confirmed_at = time.monotonic()
+                self._take(line)
+        finally:
+            connection.close()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError as error:
+            raise UpstreamError("the control service sent what is not JSON") from error
+        if not isinstance(message, dict):
+            raise UpstreamError("the control service sent what is not an object")
+        kind = message.get("type")
+        if kind == "policy":
+            self._take_policy(message)
+        elif kind == "authorities":
+            self._take_authorities(message.get("pem"))
+        # `current`, `ping` and what newer services add need nothing.
+
+    def _take_policy(self, message: dict[str, object]) -> None:
+        try:
+            policy = parse_policy(message.get("policy"))
+        except PolicyError as error:
+            self.rejected += 1
+            self.last_error = str(error)
+            logger.error(
+                "a policy cannot be used; the last one stays", extra={"reason": str(error)}
+            )
+            return
+        self.version = str(message.get("version", ""))
+        self._apply(policy)
+        logger.info("policy in force", extra={"version": self.version})
+        self.changed()
+
+    def _take_authorities(self, pem: object) -> None:
+        if not isinstance(pem, str) or pem == self._authorities:
+            return
+        try:
+            self._tls = _trust(pem)
+        except SettingsError as error:
+            logger.error("new authorities cannot be used", extra={"reason": str(error)})
+            return
+        self._authorities = pem
+
+    async def _send_report(self, report: dict[str, object]) -> None:
+        connection = await self._open()
+        try:
+            body = json.dumps(report).encode()
+            status = await connection.send(self._request("POST", "/v1/report", body))
+            if status not in (200, 204):
+                raise UpstreamError(f"the control service answered {status}")
+        finally:
+            connection.close()
+
+    async def _open(self) -> Connection:
+        address = self._settings.address or self._host
+        return await Connection.open(address, self._port, tls=self._tls, server_name=self._host)
+
+    def _request(self, method: str, target: str, body: bytes = b"") -> bytes:
+        headers = {
+            "Host": f"{self._host}:{self._port}",
+            "User-Agent": f"livery-proxy/{VERSION}",
+            # Read anew each time: the kubelet renews it at four fifths of its life.
+            "Authorization": f"Bearer {_read_token(self._settings.token_file)}",
+        }
+        if body:
+            headers["Content-Type"] = "application/json"
+        return render_request(method, target, headers, body)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            token = file.read(MAX_TOKEN_BYTES).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UpstreamError(f"cannot read the token {path}: {error}") from error
+    if not token.isprintable() or " " in token or not token:
+        raise UpstreamError(f"{path} holds no token")
+    return token
+
+
+def _trust(pem: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise SettingsError(f"the control service's CA is not PEM: {error}") from error
+    return context
+
+
+async def _lines(connection: Connection) -> AsyncIterator[bytes]:
+    buffer = bytearray()
+    while part := await connection.read():
+        *lines, rest = part.split(b"\n")
+        for line in lines:
+            yield bytes(buffer + line)
+            buffer.clear()
+        buffer += rest
+        if len(buffer) > MAX_POLICY_BYTES:
+            raise UpstreamError(f"a message of more than {MAX_POLICY_BYTES} bytes")
+
+
+async def _text(connection: Connection) -> str:
+    return (await connection.read())[:200].decode(errors="replace").strip()

@@ -1,0 +1,130 @@
+"""Where a workload exposes its metrics: `name=scheme://host:port/path`.
+
+In a pod the host stays empty and means the pod itself; commas within a list are percent-encoded.
+"""
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from sidecar.errors import TargetError
+
+MAX_PATH_BYTES = 2048
+MAX_TARGETS = 16
+_TARGET = re.compile(
+    r"(?:(?P<name>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)=)?"
+    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://"
+    r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*)"
+    r"(?::(?P<port>[A-Za-z0-9-]+))?"
+    r"(?P<path>/.*)?",
+    re.DOTALL,
+)
+_PATH = re.compile(r"/[!-~]*")
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|\[?::1\]?|")
+
+
+class Target(NamedTuple):
+    """One endpoint of a workload."""
+
+    name: str
+    """The container's name; what the target label says."""
+    scheme: str
+    host: str
+    """Empty for the pod itself: loopback, then the pod's own address."""
+    port: int
+    path: str
+    """Path and query."""
+
+    def __str__(self) -> str:
+        """Write it as it is read."""
+        name = f"{self.name}=" if self.name else ""
+        return f"{name}{self.scheme}://{self.host}:{self.port}{self.path}"
+
+    @property
+    def url(self) -> str:
+        """The address that is scraped."""
+        return f"{self.scheme}://{self.host or 'localhost'}:{self.port}{self.path}"
+
+
+class RawTarget(NamedTuple):
+    """A target as written: its port may still be a name."""
+
+    name: str
+    scheme: str
+    host: str
+    port: str
+    path: str
+
+
+def parse_raw_target(text: str) -> RawTarget:
+    """Read a target whose port may be the name of a container's port.
+
+    Raises:
+        TargetError: it is not `[name=]http[s]://[host][:port][/path]`.
+    """
+    shown = repr(text[:80])
+    match = _TARGET.fullmatch(text)
+    if match is None:
+        raise TargetError(f"{shown} is not [container=]http://:port/path")
+    scheme = match["scheme"].lower()
+    if scheme not in ("http", "https"):
+        raise TargetError(f"{shown}: scheme {scheme!r} is neither http nor https")
+    port = match["port"] or ("443" if scheme == "https" else "80")
+    return RawTarget(match["name"] or "", scheme, match["host"], port, check_path(match["path"]))
+
+
+def parse_target(text: str, *, allows_remote: bool = False) -> Target:
+    """Read a target.
+
+    Raises:
+        TargetError: it is malformed, its port is no number from 1 to 65535, or its host is not
+            this machine's loopback and `allows_remote` is false.
+    """
+    raw = parse_raw_target(text)
+    if not allows_remote and _LOOPBACK.fullmatch(raw.host) is None:
+        raise TargetError(
+            f"{raw.host!r} is not a loopback address; --allow-remote-targets permits others"
+        )
+    return Target(raw.name, raw.scheme, raw.host, parse_port(raw.port), raw.path)
+
+
+def parse_port(text: str) -> int:
+    """Read a port number.
+
+    Raises:
+        TargetError: it is not written as a number from 1 to 65535 without leading zeros.
+    """
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", text, re.ASCII) or int(text) > 65535:
+        raise TargetError(f"port {text[:40]!r} is not a number from 1 to 65535")
+    return int(text)
+
+
+def check_path(path: str | None) -> str:
+    """Return a path fit for a request line; `/metrics` where none is given.
+
+    Raises:
+        TargetError: it does not begin with `/`, is too long, or holds blanks or control
+            characters.
+    """
+    if not path:
+        return "/metrics"
+    if len(path) > MAX_PATH_BYTES:
+        raise TargetError(f"a path of {len(path)} characters; {MAX_PATH_BYTES} are allowed")
+    if not path.startswith("/"):
+        raise TargetError(f"path {path[:80]!r} does not begin with /")
+    if _PATH.fullmatch(path) is None:
+        raise TargetError(f"path {path[:80]!r} holds a blank, a control or a non-ASCII character")
+    return path
+
+
+def split_targets(text: str) -> list[str]:
+    """Divide a comma-separated list; a comma within a target is written `%2C`.
+
+    Raises:
+        TargetError: there are more than `MAX_TARGETS`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    parts = [re.sub("%2[cC]", lambda match: unquote(match[0]), part) for part in parts if part]
+    if len(parts) > MAX_TARGETS:
+        raise TargetError(f"{len(parts)} targets; at most {MAX_TARGETS} are allowed")
+    return parts

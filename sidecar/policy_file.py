@@ -1,0 +1,40 @@
+"""A policy from a file, YAML or JSON, for proxies that run without a control service."""
+
+import json
+from pathlib import Path
+
+from sidecar.errors import PolicyError
+from sidecar.model.policy import MAX_POLICY_BYTES, Policy, parse_policy
+
+
+def read_policy_file(path: Path) -> Policy:
+    """Read and check a policy file.
+
+    Raises:
+        PolicyError: it cannot be read, is not YAML, or is not a policy.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_POLICY_BYTES + 1)
+        if len(content) > MAX_POLICY_BYTES:
+            raise PolicyError(f"{path}: more than {MAX_POLICY_BYTES} bytes")
+        text = content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path}: {error}") from error
+    try:
+        return parse_policy(_load(text))
+    except PolicyError as error:
+        raise PolicyError(f"{path}: {error}") from error
+
+
+def _load(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        # Imported only here: a proxy in a cluster gets its policy as JSON and does not pay for it.
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise PolicyError(f"not YAML: {error}") from error

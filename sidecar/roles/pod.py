@@ -1,0 +1,266 @@
+"""Role `pod`: beside one workload, between it and whoever scrapes it."""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from sidecar import VERSION
+from sidecar.answers import BusyError, SharedScrapes, render_scrape, scrape_timeout
+from sidecar.control import ControlClient
+from sidecar.errors import LiveryError, PolicyError
+from sidecar.model.formats import negotiate
+from sidecar.model.policy import Policy, parse_policy
+from sidecar.model.rewriting import Marking
+from sidecar.policy_file import read_policy_file
+from sidecar.process import cpu_seconds, resident_bytes
+from sidecar.scraping import Scrape, Scraper
+from sidecar.server import Request, Response, Server, plain
+from sidecar.settings import PodSettings
+from sidecar.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 15.0
+PORT_RETRY_SECONDS = 2.0
+FILE_POLL_SECONDS = 1.0
+MAX_UNSENT_BYTES = 24 << 20
+"""Answers that slow clients have not taken yet; beyond, scrapes are refused."""
+
+
+class PodRole:
+    """One proxy in the pod role."""
+
+    def __init__(self, settings: PodSettings) -> None:
+        self._settings = settings
+        self._faults = list(settings.faults)
+        self._policy = Policy()
+        marking = Marking(
+            identity=settings.identity,
+            target_label=settings.target_label,
+            namespace_label=settings.namespace_label,
+            filters=settings.filters,
+        )
+        self._scraper = Scraper(settings.targets, marking, settings.identity.instance)
+        self._scrapes = SharedScrapes(self._scraper)
+        self._telemetry = _declare_metrics(Telemetry())
+        self._control: ControlClient | None = None
+        self._started_at = time.monotonic()
+        self._policy_at = self._started_at
+        self._file_policy_is_good = False
+        self._file_fault = ""
+        self._listen_faults: dict[int, str] = {}
+        self._results: dict[str, tuple[bool, str, int]] = {}
+        self.data = Server(self.handle_data)
+        self.admin = Server(self.handle_admin)
+        self.data_port = self.admin_port = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, then finish what is in flight."""
+        self._start_policy()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._listen(self.admin, self._settings.admin_port)),
+                group.create_task(self._listen(self.data, self._settings.port)),
+            ]
+            if self._control is not None:
+                tasks.append(group.create_task(self._control.run()))
+                tasks.append(group.create_task(self._control.run_reports(self.report)))
+            if self._settings.policy_file is not None:
+                tasks.append(group.create_task(self._watch(self._settings.policy_file)))
+            await stop.wait()
+            logger.info("stopping; scrapes in flight are finished")
+            await self.data.drain(DRAIN_SECONDS)
+            await self.admin.drain(1.0)
+            for task in tasks:
+                task.cancel()
+        self._scraper.close()
+
+    async def handle_data(self, request: Request) -> Response:
+        """Answer on the data port."""
+        if request.path != "/metrics":
+            return plain(404, "only /metrics is served here")
+        if request.method != "GET":
+            return plain(405, "only GET is served here")
+        started = time.monotonic()
+        response = await self._scrape(request)
+        self._telemetry.add("livery_proxy_scrapes_total", code=str(response.status))
+        self._telemetry.add(
+            "livery_proxy_scrape_duration_seconds_total", time.monotonic() - started
+        )
+        return response
+
+    async def handle_admin(self, request: Request) -> Response:
+        """Answer on the admin port."""
+        if request.path == "/healthz":
+            return plain(200, "ok")
+        if request.path == "/readyz":
+            reason = self._unready() or next(iter(self._listen_faults.values()), "")
+            return plain(503, reason) if reason else plain(200, "ok")
+        if request.path == "/metrics":
+            self._observe()
+            body = self._telemetry.render()
+            return Response(200, body, "text/plain; version=0.0.4; charset=utf-8")
+        return plain(404, "/metrics, /healthz and /readyz are served here")
+
+    def report(self) -> dict[str, object]:
+        """What the control service is told of this proxy."""
+        return {
+            "role": "pod",
+            "proxyVersion": VERSION,
+            "policyVersion": self._control.version if self._control else "",
+            "faults": [*self._faults, *self._listen_faults.values()][:8],
+            "targets": [
+                {"url": url, "up": up, "error": error[:200], "samples": samples}
+                for url, (up, error, samples) in self._results.items()
+            ],
+            "residentBytes": resident_bytes(),
+        }
+
+    async def _scrape(self, request: Request) -> Response:
+        reason = self._unready()
+        if reason:
+            return plain(503, reason)
+        if self.data.unsent_bytes > MAX_UNSENT_BYTES:
+            return plain(503, "earlier answers have not been read yet")
+        wanted = negotiate(request.headers.get("accept", ""))
+        try:
+            scrape = await self._scrapes.get(wanted, request.query, scrape_timeout(request.headers))
+        except BusyError:
+            return plain(503, "too many scrapes are waiting for this workload")
+        self._note(scrape)
+        return render_scrape(scrape, wanted, request.headers)
+
+    def _unready(self) -> str:
+        if self._faults:
+            return self._faults[0]
+        if self._file_fault:
+            return self._file_fault
+        if self._settings.filters and self._policy.access is None:
+            return "the access rules that filter this workload have not arrived yet"
+        if self._settings.namespace_label and self._policy.namespaces is None:
+            return "the namespaces' labels have not arrived, or this workload may not have them"
+        return ""
+
+    def _note(self, scrape: Scrape) -> None:
+        self._telemetry.set("livery_proxy_samples", scrape.samples_out)
+        for result in scrape.results:
+            url, error = result.target.url, str(result.error or "")
+            self._telemetry.set("livery_proxy_target_up", int(not error), target=url)
+            before = self._results.get(url)
+            self._results[url] = (not error, error, result.samples)
+            if before is not None and before[1] == error:
+                continue
+            if error:
+                logger.warning("a target failed", extra={"target": url, "reason": error})
+            if self._control is not None:
+                self._control.changed()
+
+    def _observe(self) -> None:
+        now, put = time.monotonic(), self._telemetry.set
+        put("livery_proxy_remembered_bytes", self._scraper.remembered_bytes)
+        put("livery_proxy_policy_age_seconds", round(now - self._policy_at, 3))
+        put("livery_proxy_faults", len(self._faults) + len(self._listen_faults))
+        put("process_resident_memory_bytes", resident_bytes())
+        put("process_cpu_seconds_total", round(cpu_seconds(), 3))
+        if self._control is not None:
+            put("livery_proxy_control_connected", int(self._control.is_connected))
+            confirmed = self._control.confirmed_at or self._started_at
+            put("livery_proxy_control_age_seconds", round(now - confirmed, 3))
+            put("livery_proxy_control_failures_total", self._control.failures)
+            put("livery_proxy_policies_rejected_total", self._control.rejected)
+
+    async def _listen(self, server: Server, port: int) -> None:
+        while True:
+            try:
+                bound = await server.start("", port)
+            except OSError as error:
+                # The application may give the port up yet; leaving would harm its pod.
+                self._listen_faults[port] = f"cannot listen on port {port}: {error}"
+                logger.error(
+                    "a port is busy; trying on", extra={"port": port, "reason": str(error)}
+                )
+                await asyncio.sleep(PORT_RETRY_SECONDS)
+                continue
+            self._listen_faults.pop(port, None)
+            if server is self.data:
+                self.data_port = bound
+            else:
+                self.admin_port = bound
+            logger.info("listening", extra={"port": bound, "for": self._name_of(server)})
+            return
+
+    def _name_of(self, server: Server) -> str:
+        return "metrics" if server is self.data else "admin"
+
+    # Policy
+
+    def _start_policy(self) -> None:
+        settings = self._settings
+        if settings.policy_file is not None:
+            self._read_policy_file(settings.policy_file)
+            return
+        try:
+            if settings.bootstrap is not None:
+                self._apply(parse_policy(settings.bootstrap))
+            if settings.control is not None:
+                self._control = ControlClient(settings.control, self._apply)
+        except LiveryError as error:
+            self._faults.append(str(error))
+            logger.error("a setting is wrong", extra={"reason": str(error)})
+
+    def _apply(self, policy: Policy) -> None:
+        self._policy = policy
+        self._policy_at = time.monotonic()
+        self._scraper.use(policy)
+
+    def _read_policy_file(self, path: Path) -> None:
+        try:
+            self._apply(read_policy_file(path))
+        except PolicyError as error:
+            logger.error("the policy file cannot be used", extra={"reason": str(error)})
+            self._telemetry.add("livery_proxy_policies_rejected_total")
+            if self._file_policy_is_good:
+                return  # the last good one stays
+            self._file_fault = str(error)
+        else:
+            self._file_policy_is_good, self._file_fault = True, ""
+
+    async def _watch(self, path: Path) -> None:
+        seen = _stamp(path)
+        while True:
+            await asyncio.sleep(FILE_POLL_SECONDS)
+            now = _stamp(path)
+            if now != seen:
+                seen = now
+                self._read_policy_file(path)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0)
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _declare_metrics(telemetry: Telemetry) -> Telemetry:
+    for kind, name, text in (
+        ("gauge", "livery_proxy_build_info", "Version of this proxy."),
+        ("counter", "livery_proxy_scrapes_total", "Scrapes answered, by status."),
+        ("counter", "livery_proxy_scrape_duration_seconds_total", "Time spent on scrapes."),
+        ("gauge", "livery_proxy_samples", "Samples in the last answer."),
+        ("gauge", "livery_proxy_target_up", "Whether a target's last scrape succeeded."),
+        ("gauge", "livery_proxy_remembered_bytes", "Size of the remembered series."),
+        ("gauge", "livery_proxy_policy_age_seconds", "Time since the policy came into force."),
+        ("counter", "livery_proxy_policies_rejected_total", "Policies that could not be used."),
+        ("gauge", "livery_proxy_faults", "Settings that are wrong; scrapes are refused."),
+        ("gauge", "livery_proxy_control_connected", "Whether the policy stream is open."),
+        ("gauge", "livery_proxy_control_age_seconds", "Time since the control service spoke."),
+        ("counter", "livery_proxy_control_failures_total", "Times that the stream broke."),
+        ("gauge", "process_resident_memory_bytes", "Resident memory."),
+        ("counter", "process_cpu_seconds_total", "User and system time."),
+    ):
+        telemetry.declare(kind, name, text)
+    telemetry.set("livery_proxy_build_info", 1, version=VERSION)
+    return telemetry

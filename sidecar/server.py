@@ -1,0 +1,300 @@
+"""A small HTTP/1.1 server on asyncio and httptools, for endpoints that answer GET.
+
+A general server and framework cost a pod 17 MB; what a scrape needs of them is this. Each bound
+below stands against a client that is slow, greedy or malicious.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+import httptools
+
+logger = logging.getLogger(__name__)
+
+MAX_HEADER_BYTES = 16 << 10
+MAX_REQUEST_BODY_BYTES = 64 << 10
+HEADER_TIMEOUT_SECONDS = 10.0
+IDLE_TIMEOUT_SECONDS = 330.0
+"""A little more than the five minutes for which Prometheus keeps an idle connection."""
+WRITE_TIMEOUT_SECONDS = 10.0
+_WRITE_BYTES = 256 << 10
+
+
+class Request(NamedTuple):
+    """One request; header names in lower case, of repeated headers all values, joined."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+
+class Response(NamedTuple):
+    """One answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def plain(status: int, sentence: str) -> Response:
+    """Answer with one sentence."""
+    return Response(status, sentence.encode(errors="replace") + b"\n")
+
+
+class Server:
+    """One listening port and its connections."""
+
+    def __init__(self, handler: Handler, *, max_connections: int = 32) -> None:
+        self.handler = handler
+        self.connections: set[_Connection] = set()
+        self.is_draining = False
+        self.unsent_bytes = 0
+        """Bytes of answers that are being written."""
+        self._max_connections = max_connections
+        self._sockets: list[asyncio.Server] = []
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which is new where 0 was asked.
+
+        Args:
+            host: an address; empty for all, IPv6 and IPv4.
+            port: the port.
+
+        Raises:
+            OSError: it is taken, or may not be had.
+        """
+        loop = asyncio.get_running_loop()
+        listener = _listen(host, port)
+        server = await loop.create_server(lambda: _Connection(self), sock=listener)
+        self._sockets.append(server)
+        return int(listener.getsockname()[1])
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Take no more requests, finish those in flight, close."""
+        self.is_draining = True
+        for server in self._sockets:
+            server.close()
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._is_empty.wait()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def admit(self, connection: "_Connection") -> bool:
+        """Count a new connection in; an idle one makes room for it."""
+        if len(self.connections) >= self._max_connections:
+            idle = next((item for item in self.connections if item.close_if_idle()), None)
+            if idle is None:
+                return False
+            self.connections.discard(idle)
+        self.connections.add(connection)
+        self._is_empty.clear()
+        return True
+
+    def release(self, connection: "_Connection") -> None:
+        """Count a closed connection out."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._is_empty.set()
+
+
+class _Connection(asyncio.Protocol):
+    _url: bytes
+    _headers: dict[str, str]
+    _received: int
+    """Bytes since the present request began."""
+    _has_headers: bool
+    _is_complete: bool
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._begin()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a server's always is
+        self._transport = transport
+        if not self._server.admit(self):
+            self._refuse(503, "too many connections")
+            return
+        transport.set_write_buffer_limits(high=_WRITE_BYTES)
+        self._set_timer(HEADER_TIMEOUT_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.release(self)
+        self._set_timer(None)
+        self._writable.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > MAX_HEADER_BYTES + MAX_REQUEST_BODY_BYTES:
+            self._refuse(431, "the request is too large")
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse(400, "not a plain HTTP/1.1 request")
+            return
+        if self._task is None and not self._is_complete:
+            if self._received > MAX_HEADER_BYTES and not self._has_headers:
+                self._refuse(431, "the headers are too large")
+            elif self._received == len(data):
+                self._set_timer(HEADER_TIMEOUT_SECONDS)
+
+    # httptools callbacks
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._has_headers = True
+
+    def on_message_complete(self) -> None:
+        if self._task is not None or self._is_complete:
+            # Pipelined requests would have to be kept; nobody who scrapes sends them.
+            self._refuse(400, "one request at a time")
+            return
+        self._is_complete = True
+        self._set_timer(None)
+        self._transport.pause_reading()
+        path, _, query = self._url.partition(b"?")
+        request = Request(
+            self._parser.get_method().decode(),
+            path.decode("latin-1"),
+            query.decode("latin-1"),
+            self._headers,
+        )
+        keep_alive = self._parser.should_keep_alive()
+        self._task = self._loop.create_task(self._answer(request, keep_alive=keep_alive))
+
+    # Own
+
+    def close_if_idle(self) -> bool:
+        """Close the connection unless a request has begun; tell whether it was closed."""
+        if self._task is not None or self._received:
+            return False
+        self._transport.close()
+        return True
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _begin(self) -> None:
+        self._url = b""
+        self._headers = {}
+        self._received = 0
+        self._has_headers = False
+        self._is_complete = False
+
+    def _set_timer(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if self._received and self._task is None:
+            self._refuse(408, f"no whole request within {HEADER_TIMEOUT_SECONDS:g} s")
+        else:
+            self._transport.abort()
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        if not self._transport.is_closing() and self._task is None:
+            self._transport.write(_render(plain(status, sentence), keep_alive=False))
+        self._transport.close()
+        self._set_timer(WRITE_TIMEOUT_SECONDS)
+
+    async def _answer(self, request: Request, *, keep_alive: bool) -> None:
+        try:
+            response = await self._server.handler(request)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("a request failed", extra={"path": request.path})
+            response = plain(500, "internal error; see the log")
+        keep_alive = keep_alive and not self._server.is_draining
+        self._set_timer(WRITE_TIMEOUT_SECONDS)
+        answer = _render(response, keep_alive=keep_alive, method=request.method)
+        self._server.unsent_bytes += len(answer)
+        try:
+            await self._write(answer)
+        finally:
+            self._server.unsent_bytes -= len(answer)
+        if not keep_alive:
+            self._transport.close()
+            return
+        self._task = None
+        self._begin()
+        self._set_timer(IDLE_TIMEOUT_SECONDS)
+        self._transport.resume_reading()
+
+    async def _write(self, answer: bytes) -> None:
+        # In parts: what a slow reader has not taken stays one shared object, not a copy of it.
+        if len(answer) <= _WRITE_BYTES:
+            self._transport.write(answer)
+        else:
+            view = memoryview(answer)
+            for start in range(0, len(view), _WRITE_BYTES):
+                if self._transport.is_closing():
+                    return
+                self._transport.write(view[start : start + _WRITE_BYTES])
+                await self._writable.wait()
+        await self._writable.wait()
+
+
+def _render(response: Response, *, keep_alive: bool, method: str = "GET") -> bytes:
+    lines = [
+        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {len(response.body)}",
+        *(f"{name}: {value}" for name, value in response.headers),
+        "" if keep_alive else "Connection: close\r\n",
+    ]
+    head = "\r\n".join(lines[:-1]) + "\r\n" + lines[-1] + "\r\n"
+    return head.encode("latin-1") + (b"" if method == "HEAD" else response.body)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+    if not host and not socket.has_dualstack_ipv6():
+        family = socket.AF_INET
+    return socket.create_server(
+        (host, port),
+        family=family,
+        backlog=128,
+        dualstack_ipv6=not host and family is socket.AF_INET6,
+    )
