@@ -1,0 +1,1 @@
+"""The control plane: admission webhook, control service, status, and the `livery` command."""

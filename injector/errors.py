@@ -1,0 +1,52 @@
+"""The injector's errors.
+
+InjectorError
+  SettingsError      a bad argument or file of settings; exit 2, naming it
+  ReviewError        the caller sent what is no AdmissionReview v1; has the status to answer
+  ObjectError        a Kubernetes object is malformed; has the field
+  ManifestError      a file of manifests cannot be read; has file and line
+  IdentityError      a token is not accepted; has the status to answer
+"""
+
+
+class InjectorError(Exception):
+    """Anything that the injector reports to a person."""
+
+
+class SettingsError(InjectorError):
+    """A command line argument or a settings file is wrong."""
+
+
+class ReviewError(InjectorError):
+    """A request is no AdmissionReview that can be answered; `status` is the HTTP status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class ObjectError(InjectorError):
+    """A Kubernetes object is not of its kind's shape; `field` says where."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class ManifestError(InjectorError):
+    """A file of manifests cannot be used; `line` counts from 1, 0 where the file is meant."""
+
+    def __init__(self, source: str, line: int, reason: str) -> None:
+        super().__init__(f"{source}:{line}: {reason}" if line else f"{source}: {reason}")
+        self.source = source
+        self.line = line
+        self.reason = reason
+
+
+class IdentityError(InjectorError):
+    """A token is missing, unknown, or grants nothing; `status` is 401 or 403."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status

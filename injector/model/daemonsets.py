@@ -1,0 +1,177 @@
+"""DaemonSets that ask to be a node proxy: completed where their author said nothing.
+
+A DaemonSet labelled `livery.dev/role: node` may be five lines long. Fields that are set stay, so
+GitOps sees no drift, and a completed object is completed to itself.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from injector.errors import ObjectError
+from injector.model import names
+from injector.model.objects import Object, get_list, get_mapping, get_text, labels_of, name_of
+from injector.model.outcomes import Reason
+from injector.model.patches import Operation, pointer
+from injector.model.settings import Platform
+from injector.model.templates import security_context
+
+NODE_PORT = 8080
+NODE_ADMIN_PORT = 8081
+SERVICE_ACCOUNT = "livery-node"
+CONTROL_TOKEN_DIRECTORY = "/var/run/secrets/livery"  # noqa: S105 - a path
+_RESOURCES = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"cpu": "1", "memory": "192Mi"},
+}
+
+
+def prepare(
+    daemonset: Object, platform: Platform, authorities: str = ""
+) -> tuple[Reason, list[Operation]]:
+    """Return the operations that complete a DaemonSet.
+
+    Args:
+        daemonset: the raw object.
+        platform: the platform's settings.
+        authorities: PEM of the CAs that sign the control service.
+
+    Raises:
+        ObjectError: it is malformed.
+    """
+    if labels_of(daemonset).get(names.ROLE_LABEL) != "node":
+        return Reason.NOT_A_PROXY, []
+    spec = get_mapping(daemonset, "spec")
+    completed = complete(spec, name_of(daemonset), platform, authorities)
+    operations: list[Operation] = []
+    if "spec" not in daemonset:
+        operations.append({"op": "add", "path": "/spec", "value": completed})
+    else:
+        _difference(spec, completed, ("spec",), operations)
+    return Reason.PREPARED, operations
+
+
+def complete(spec: Object, name: str, platform: Platform, authorities: str) -> dict[str, Any]:
+    """Return a DaemonSet's spec with everything that a node proxy needs."""
+    completed = copy.deepcopy(dict(spec))
+    selector = get_mapping(completed, "selector", "spec")
+    labels = dict(get_mapping(selector, "matchLabels", "spec.selector"))
+    template = _child(completed, "template")
+    metadata = _child(template, "metadata")
+    template_labels = _child(metadata, "labels")
+    if not selector:
+        labels = {
+            key: str(value)
+            for key, value in template_labels.items()
+            if key == "app.kubernetes.io/name"
+        } or {"app.kubernetes.io/name": name or "livery-node"}
+        completed["selector"] = {"matchLabels": labels}
+    _fill(template_labels, {**labels, names.PROXY_LABEL: "node"})
+    pod = _child(template, "spec")
+    _fill(
+        pod,
+        {
+            "serviceAccountName": SERVICE_ACCOUNT,
+            "tolerations": [{"operator": "Exists"}],
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        },
+    )
+    if pod.get("hostNetwork") is True:
+        _fill(pod, {"dnsPolicy": "ClusterFirstWithHostNet"})
+    _fill_named(pod, "containers", [_container(platform, authorities)])
+    _fill_named(pod, "volumes", [_volume()])
+    return completed
+
+
+def _container(platform: Platform, authorities: str) -> dict[str, Any]:
+    environment: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}},
+        }
+        for name, path in (("NODE_NAME", "spec.nodeName"), ("NODE_IP", "status.hostIP"))
+    ]
+    if platform.control is not None:
+        environment += [
+            {"name": "LIVERY_CONTROL_URL", "value": platform.control.url},
+            {"name": "LIVERY_CONTROL_ADDRESS", "value": platform.control.address},
+            {"name": "LIVERY_CONTROL_CA", "value": authorities},
+            {"name": "LIVERY_TOKEN_FILE", "value": f"{CONTROL_TOKEN_DIRECTORY}/token"},
+        ]
+    return {
+        "name": names.PROXY_CONTAINER,
+        "image": platform.image,
+        "imagePullPolicy": platform.image_pull_policy,
+        "command": ["livery-proxy"],
+        "args": ["--role", "node"],
+        "env": environment,
+        "ports": [
+            {"name": "livery", "containerPort": NODE_PORT, "protocol": "TCP"},
+            {"name": "livery-admin", "containerPort": NODE_ADMIN_PORT, "protocol": "TCP"},
+        ],
+        "resources": _RESOURCES,
+        "securityContext": security_context(None),
+        "volumeMounts": [
+            {"name": names.TOKEN_VOLUME, "mountPath": CONTROL_TOKEN_DIRECTORY, "readOnly": True}
+        ],
+    }
+
+
+def _volume() -> dict[str, Any]:
+    token = {"audience": names.TOKEN_AUDIENCE, "expirationSeconds": 3600, "path": "token"}
+    return {
+        "name": names.TOKEN_VOLUME,
+        "projected": {"sources": [{"serviceAccountToken": token}]},
+    }
+
+
+def _child(parent: dict[str, Any], field: str) -> dict[str, Any]:
+    value = parent.get(field)
+    if value is None:
+        value = parent[field] = {}
+    if not isinstance(value, dict):
+        raise ObjectError(field, "a mapping is needed")
+    return value
+
+
+def _fill(present: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Add what is missing; a present mapping is filled, anything else present stays."""
+    for key, value in wanted.items():
+        if present.get(key) is None:
+            present[key] = copy.deepcopy(value)
+        elif isinstance(value, dict) and isinstance(present[key], dict) and key != "resources":
+            _fill(present[key], value)
+
+
+def _fill_named(parent: dict[str, Any], field: str, wanted: list[dict[str, Any]]) -> None:
+    """Add the items whose name is missing, and fill those that are there."""
+    present = [dict(item) for item in get_list(parent, field)]
+    for item in wanted:
+        same = next((other for other in present if other.get("name") == item["name"]), None)
+        if same is None:
+            present.append(copy.deepcopy(item))
+            continue
+        for key in ("env", "ports", "volumeMounts"):
+            if key in item:
+                _fill_named(same, key, item[key])
+        _fill(same, {k: v for k, v in item.items() if k not in ("env", "ports", "volumeMounts")})
+    parent[field] = present
+
+
+def _difference(
+    old: object, new: object, path: tuple[str, ...], operations: list[Operation]
+) -> None:
+    """Write what was added; nothing is ever removed."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key, value in new.items():
+            if key not in old:
+                operations.append({"op": "add", "path": pointer(*path, key), "value": value})
+            else:
+                _difference(old[key], value, (*path, key), operations)
+    elif old != new:
+        operations.append({"op": "replace", "path": pointer(*path), "value": new})
+
+
+def describe(daemonset: Object) -> str:
+    """Name a DaemonSet for logs."""
+    return f"{get_text(get_mapping(daemonset, 'metadata'), 'namespace')}/{name_of(daemonset)}"

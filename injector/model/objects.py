@@ -1,0 +1,104 @@
+"""Raw Kubernetes objects, read carefully: what is asked for has its type, or is an error.
+
+Objects stay the mappings that JSON gave: nothing is decoded to types, so no field is ever lost.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from injector.errors import ObjectError
+
+Object = Mapping[str, Any]
+
+
+def get_mapping(parent: Object, field: str, path: str = "") -> Object:
+    """Return a mapping field; an absent or null one is empty.
+
+    Raises:
+        ObjectError: it is something else.
+    """
+    value = parent.get(field)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ObjectError(_join(path, field), "a mapping is needed")
+    return value
+
+
+def get_list(parent: Object, field: str, path: str = "") -> list[Object]:
+    """Return a list of mappings; an absent or null one is empty.
+
+    Raises:
+        ObjectError: it is something else.
+    """
+    value = parent.get(field)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ObjectError(_join(path, field), "a list of mappings is needed")
+    return value
+
+
+def get_strings(parent: Object, field: str, path: str = "") -> Mapping[str, str]:
+    """Return a mapping of strings, such as labels; an absent or null one is empty.
+
+    Raises:
+        ObjectError: a value is no string.
+    """
+    values: Mapping[Any, Any] = get_mapping(parent, field, path)
+    for key, value in values.items():
+        if not isinstance(value, str):
+            raise ObjectError(f"{_join(path, field)}.{key}", f"a string is needed, not {value!r}")
+    return values
+
+
+def get_text(parent: Object, field: str, path: str = "") -> str:
+    """Return a string field; an absent or null one is empty.
+
+    Raises:
+        ObjectError: it is something else.
+    """
+    value = parent.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ObjectError(_join(path, field), "a string is needed")
+    return value
+
+
+def metadata_of(obj: Object) -> Object:
+    """The object's metadata."""
+    return get_mapping(obj, "metadata")
+
+
+def labels_of(obj: Object) -> Mapping[str, str]:
+    """The object's labels."""
+    return get_strings(metadata_of(obj), "labels", "metadata")
+
+
+def annotations_of(obj: Object) -> Mapping[str, str]:
+    """The object's annotations."""
+    return get_strings(metadata_of(obj), "annotations", "metadata")
+
+
+def name_of(obj: Object) -> str:
+    """The object's name."""
+    return get_text(metadata_of(obj), "name", "metadata")
+
+
+def namespace_of(obj: Object) -> str:
+    """The object's namespace; empty for none."""
+    return get_text(metadata_of(obj), "namespace", "metadata")
+
+
+def running_containers(pod: Object) -> Iterator[Object]:
+    """Yield the containers that run as long as the pod: ordinary ones, then native sidecars."""
+    spec = get_mapping(pod, "spec")
+    yield from get_list(spec, "containers", "spec")
+    for container in get_list(spec, "initContainers", "spec"):
+        if container.get("restartPolicy") == "Always":
+            yield container
+
+
+def _join(path: str, field: str) -> str:
+    return f"{path}.{field}" if path else field

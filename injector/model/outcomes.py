@@ -1,0 +1,104 @@
+"""What an admission ends in: a reason, warnings, and sentences for people.
+
+The codes are metric labels and log fields; the sentences go to users.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why a pod was injected or left alone."""
+
+    INJECTED = "injected"
+    """The proxy was added."""
+    OPTED_OUT = "opted-out"
+    """The pod says `livery.dev/inject: "false"`."""
+    NOT_ANNOTATED = "not-annotated"
+    """Neither `livery.dev/inject` nor `prometheus.io/scrape` is "true"."""
+    ALREADY_INJECTED = "already-injected"
+    """A container named livery-proxy is there."""
+    MIRROR_POD = "mirror-pod"
+    """The kubelet made it of a file; the API server's copy cannot change it."""
+    SYSTEM_NAMESPACE = "system-namespace"
+    """Kubernetes' own namespaces are never touched."""
+    OWN_NAMESPACE = "own-namespace"
+    """Livery's own pods must be able to start without Livery."""
+    WINDOWS = "windows"
+    """The proxy's image is for Linux."""
+    HOST_NETWORK = "host-network"
+    """The pod uses the node's network; the node role covers it, or livery.dev/port names a port."""
+    LIMIT_RANGE = "limit-range"
+    """No resources for the proxy fit the namespace's LimitRange."""
+    NO_TARGET = "no-target"
+    """Nothing that its annotations name can be scraped."""
+    NOT_A_POD = "not-a-pod"
+    """The review is about something else."""
+    NOT_A_CREATE = "not-a-create"
+    """Pods are changed at creation only."""
+    MALFORMED = "malformed"
+    """The pod is not of a pod's shape; the API server will say where."""
+    INTERNAL_ERROR = "internal-error"
+    """Livery failed; the pod goes on without a proxy."""
+    PREPARED = "prepared"
+    """A DaemonSet of a proxy was completed."""
+    NOT_A_PROXY = "not-a-proxy"
+    """The DaemonSet carries no role that Livery knows."""
+
+
+class WarningCode(StrEnum):
+    """What is wrong with a pod that is admitted all the same."""
+
+    BAD_ANNOTATION = "bad-annotation"
+    """An annotation has a value that means nothing; it counts as absent."""
+    TWO_SPELLINGS = "two-spellings"
+    """Two spellings of one annotation differ."""
+    BAD_TARGET = "bad-target"
+    """A target cannot be scraped and is left out."""
+    BAD_PORT = "bad-port"
+    """The port that was asked for cannot be the proxy's; another is used."""
+    BAD_QUANTITY = "bad-quantity"
+    """A resource annotation cannot be used; the default stays."""
+    CLAMPED = "clamped"
+    """The proxy's resources were fitted into the namespace's LimitRange."""
+    BOOTSTRAP_TOO_LARGE = "bootstrap-too-large"
+    """The namespace's labels are too many to travel with the pod; they come by the stream."""
+    JOB_STAYS = "job-stays"
+    """A job with the proxy as an ordinary container never completes."""
+    LEFT_ALONE = "left-alone"
+    """The pod asked for a proxy and did not get one."""
+
+
+class AdmissionWarning(NamedTuple):
+    """One thing that a user should hear."""
+
+    code: WarningCode
+    text: str
+
+    def __str__(self) -> str:
+        """As the API server shows it: one line, 256 characters at most."""
+        line = " ".join(f"livery: {self.text}".split())
+        return line if len(line) <= 256 else f"{line[:255]}…"
+
+
+SENTENCES = {
+    Reason.INJECTED: "the proxy was added",
+    Reason.OPTED_OUT: 'the pod says livery.dev/inject: "false"',
+    Reason.NOT_ANNOTATED: 'neither livery.dev/inject nor prometheus.io/scrape is "true"',
+    Reason.ALREADY_INJECTED: "there is a container named livery-proxy already",
+    Reason.MIRROR_POD: "it is a mirror pod, made by the kubelet of a file",
+    Reason.SYSTEM_NAMESPACE: "Kubernetes' own namespaces are never touched",
+    Reason.OWN_NAMESPACE: "Livery's own namespace is never touched",
+    Reason.WINDOWS: "it is a Windows pod; the proxy's image is for Linux",
+    Reason.HOST_NETWORK: "it uses the node's network; the node role covers it, "
+    "or livery.dev/port names a port that is free on the node",
+    Reason.LIMIT_RANGE: "no resources for the proxy fit the namespace's LimitRange",
+    Reason.NO_TARGET: "nothing that its annotations name can be scraped",
+    Reason.NOT_A_POD: "it is not a pod",
+    Reason.NOT_A_CREATE: "pods are changed at creation only",
+    Reason.MALFORMED: "it is not of a pod's shape",
+    Reason.INTERNAL_ERROR: "Livery failed; see the injector's log",
+    Reason.PREPARED: "the DaemonSet was completed",
+    Reason.NOT_A_PROXY: "the DaemonSet carries no livery.dev/role that Livery prepares",
+}
+"""One clause for each reason, to stand behind "left alone:" or "injected:"."""

@@ -1,0 +1,165 @@
+"""What is put into a pod: the proxy's container and the volume with its token.
+
+Restricted Pod Security is met at container level, whatever the pod says, since admission validates
+it after mutation. Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from injector.model.names import (
+    PROXY_CONTAINER,
+    SERVICE_ACCOUNT_DIRECTORY,
+    TOKEN_AUDIENCE,
+)
+from injector.model.settings import Platform
+from sidecar import VERSION
+from sidecar.model.targets import Target
+
+NON_ROOT_USER = 65532
+TOKEN_SECONDS = 3600
+MAX_BOOTSTRAP_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodProxy:
+    """All that differs from pod to pod."""
+
+    targets: tuple[Target, ...]
+    port: int
+    admin_port: int
+    is_native: bool
+    resources: Mapping[str, Any] | None
+    run_as_user: int | None
+    filters: bool
+    namespace_label: str
+    job: str
+    namespace_labels: Mapping[str, str]
+    """The namespace's labels at this moment, selected: the bootstrap policy."""
+    token_volume: str
+
+
+def render_container(proxy: PodProxy, platform: Platform, authorities: str) -> dict[str, Any]:
+    """Build the proxy's container.
+
+    Args:
+        proxy: what this pod needs.
+        platform: the platform's settings.
+        authorities: PEM of the CAs that sign the control service.
+    """
+    container: dict[str, Any] = {
+        "name": PROXY_CONTAINER,
+        "image": platform.image,
+        "imagePullPolicy": platform.image_pull_policy,
+        "command": ["livery-proxy"],
+        "args": _arguments(proxy, platform),
+        "env": _environment(proxy, platform, authorities),
+        "ports": [
+            {"name": "livery", "containerPort": proxy.port, "protocol": "TCP"},
+            {"name": "livery-admin", "containerPort": proxy.admin_port, "protocol": "TCP"},
+        ],
+        "securityContext": security_context(proxy.run_as_user),
+        # Over the path of the application's own token, which so stays out of the proxy.
+        "volumeMounts": [
+            {"name": proxy.token_volume, "mountPath": SERVICE_ACCOUNT_DIRECTORY, "readOnly": True}
+        ],
+    }
+    if proxy.is_native:
+        container["restartPolicy"] = "Always"
+    if proxy.resources is not None:
+        container["resources"] = dict(proxy.resources)
+    return container
+
+
+def render_token_volume(name: str) -> dict[str, Any]:
+    """Build the volume with the proxy's own token."""
+    token = {"audience": TOKEN_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
+    return {"name": name, "projected": {"sources": [{"serviceAccountToken": token}]}}
+
+
+def security_context(run_as_user: int | None) -> dict[str, Any]:
+    """The four fields of the restricted standard, and a read-only root."""
+    context: dict[str, Any] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if run_as_user is not None:
+        context["runAsUser"] = run_as_user
+    return context
+
+
+def render_bootstrap(labels: Mapping[str, str]) -> str:
+    """Write labels as the environment carries them: sorted `key=value`, comma separated."""
+    return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
+def label_rules(platform: Platform) -> dict[str, Any]:
+    """The naming part of the label rules, as policies carry it."""
+    return {
+        "rename": dict(platform.labels.rename),
+        "prefix": platform.labels.prefix,
+        "protected": sorted(platform.labels.protected),
+    }
+
+
+def template_hash(platform: Platform) -> str:
+    """Name the template's content: a pod with another is outdated."""
+    facts = {
+        "version": VERSION,
+        "image": platform.image,
+        "pullPolicy": platform.image_pull_policy,
+        "control": None if platform.control is None else platform.control.url,
+        "labelRules": label_rules(platform),
+        "targetLabel": platform.target_label,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
+    arguments = ["--role", "pod", "--port", str(proxy.port)]
+    arguments += ["--admin-port", str(proxy.admin_port)]
+    for target in proxy.targets:
+        arguments += ["--target", str(target)]
+    if len(proxy.targets) > 1:
+        arguments += ["--target-label", platform.target_label]
+    if proxy.filters:
+        arguments += ["--filter", "metricaccess"]
+    if proxy.namespace_label:
+        arguments += ["--namespace-label", proxy.namespace_label]
+    return arguments
+
+
+def _environment(proxy: PodProxy, platform: Platform, authorities: str) -> list[dict[str, Any]]:
+    variables = [
+        _field("LIVERY_POD_NAME", "metadata.name"),
+        _field("LIVERY_POD_NAMESPACE", "metadata.namespace"),
+        _field("LIVERY_POD_IP", "status.podIP"),
+        {"name": "LIVERY_JOB", "value": proxy.job},
+        {"name": "LIVERY_NAMESPACE_LABELS", "value": render_bootstrap(proxy.namespace_labels)},
+        {
+            "name": "LIVERY_LABEL_RULES",
+            "value": json.dumps(label_rules(platform), sort_keys=True, separators=(",", ":")),
+        },
+    ]
+    if platform.control is not None:
+        variables += [
+            {"name": "LIVERY_CONTROL_URL", "value": platform.control.url},
+            {"name": "LIVERY_CONTROL_ADDRESS", "value": platform.control.address},
+            {"name": "LIVERY_CONTROL_CA", "value": authorities},
+            {"name": "LIVERY_TOKEN_FILE", "value": f"{SERVICE_ACCOUNT_DIRECTORY}/token"},
+        ]
+    # `$(` begins a reference that the kubelet would expand; `$$(` is the text itself.
+    return [
+        {**item, "value": item["value"].replace("$(", "$$(")} if "value" in item else item
+        for item in variables
+    ]
+
+
+def _field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
