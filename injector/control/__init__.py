@@ -1,0 +1,1 @@
+"""What runs all the time: the policy hub and certificate rotation."""

@@ -1,0 +1,170 @@
+"""The policy hub: one change of the world, told to exactly the proxies that it concerns."""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from injector.model.policies import Scope, build_policy
+from injector.model.settings import Platform
+from injector.model.world import World
+from sidecar.model.policy import encode, policy_version
+
+logger = logging.getLogger(__name__)
+
+DEBOUNCE_SECONDS = 0.1
+PING_SECONDS = 15.0
+MAX_BEHIND = 100
+"""Messages that a reader may be behind; then it is closed and starts over with a snapshot."""
+_PING = b'{"type":"ping"}\n'
+
+
+class _Told(NamedTuple):
+    """A scope's policy, written once for all its proxies."""
+
+    version: str
+    message: bytes
+
+
+class Stream:
+    """One proxy's connection: messages wait here until the connection takes them."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.is_closed = False
+        self._waiting: deque[bytes] = deque()
+        self._wake: asyncio.Future[None] | None = None
+
+    def push(self, message: bytes) -> None:
+        """Hand a message over; a reader too far behind is closed."""
+        if len(self._waiting) >= MAX_BEHIND:
+            self.close()
+        else:
+            self._waiting.append(message)
+        self._notify()
+
+    def close(self) -> None:
+        """End the stream; what waits is not sent any more."""
+        self.is_closed = True
+        self._waiting.clear()
+        self._notify()
+
+    async def messages(self, lifetime_seconds: float) -> AsyncIterator[bytes]:
+        """Yield messages, and a ping in silence, until closed or too old."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + lifetime_seconds
+        while not self.is_closed and (left := end - loop.time()) > 0:
+            if self._waiting:
+                yield self._waiting.popleft()
+                continue
+            self._wake = loop.create_future()
+            timer = loop.call_later(min(PING_SECONDS, left), self._notify)
+            try:
+                await self._wake
+            finally:
+                timer.cancel()
+                self._wake = None
+            if not self._has_news() and end > loop.time():
+                yield _PING
+
+    def _has_news(self) -> bool:
+        return self.is_closed or bool(self._waiting)
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class PolicyHub:
+    """Keeps every stream at the present policy."""
+
+    def __init__(self, world: World, platform: Platform) -> None:
+        self._world = world
+        self._platform = platform
+        self._streams: dict[Scope, set[Stream]] = {}
+        self._told: dict[Scope, _Told] = {}
+        self._dirty: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._authorities = b""
+        world.listeners.append(self.mark)
+
+    @property
+    def count(self) -> int:
+        """Open streams."""
+        return sum(map(len, self._streams.values()))
+
+    def mark(self, namespace: str) -> None:
+        """Note that a namespace changed; its proxies hear of it after the debounce."""
+        self._dirty.add(namespace)
+        if self._timer is None and self._streams:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(DEBOUNCE_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Tell every proxy whose policy changed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        dirty, self._dirty = self._dirty, set()
+        for scope, streams in self._streams.items():
+            if scope.namespace not in dirty and not scope.knows_all_labels:
+                continue
+            before = self._told.get(scope)
+            told = self._tell(scope)
+            if before is None or told.version != before.version:
+                for stream in list(streams):
+                    stream.push(told.message)
+
+    def announce_authorities(self, pem: str) -> None:
+        """Tell every proxy, present and future, which CAs sign the control service."""
+        message = json.dumps({"type": "authorities", "pem": pem}).encode() + b"\n"
+        if message == self._authorities:
+            return
+        self._authorities = message
+        for streams in self._streams.values():
+            for stream in list(streams):
+                stream.push(message)
+
+    @contextmanager
+    def open(self, scope: Scope, version: str) -> Iterator[Stream]:
+        """Give a proxy its stream, beginning with a snapshot unless it has this version."""
+        stream = Stream(scope)
+        if self._authorities:
+            stream.push(self._authorities)
+        if self._dirty:
+            self.flush()  # else a newcomer's snapshot would hide the change from the others
+        told = self._told.get(scope) or self._tell(scope)
+        if told.version == version:
+            current = json.dumps({"type": "current", "version": version}).encode() + b"\n"
+            stream.push(current)
+        else:
+            stream.push(told.message)
+        self._streams.setdefault(scope, set()).add(stream)
+        try:
+            yield stream
+        finally:
+            self._leave(stream)
+
+    def close_all(self) -> None:
+        """End every stream: the process stops, its proxies go to another replica."""
+        for streams in self._streams.values():
+            for stream in streams:
+                stream.close()
+
+    def _leave(self, stream: Stream) -> None:
+        streams = self._streams.get(stream.scope)
+        if streams is not None:
+            streams.discard(stream)
+            if not streams:
+                del self._streams[stream.scope]
+                self._told.pop(stream.scope, None)
+
+    def _tell(self, scope: Scope) -> _Told:
+        document = build_policy(self._world, scope, self._platform)
+        version = policy_version(document)
+        message = {"type": "policy", "version": version, "policy": document}
+        told = self._told[scope] = _Told(version, encode(message) + b"\n")
+        return told

@@ -1,0 +1,1 @@
+"""The world from a folder of manifests: the injector without a cluster."""

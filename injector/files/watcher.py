@@ -1,0 +1,118 @@
+"""A folder of manifests kept in a world: files come and go, a broken one changes nothing."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from injector.errors import InjectorError, ManifestError, ObjectError
+from injector.files.manifests import MAX_FILE_BYTES, read_manifests
+from injector.model.metricaccess import API_VERSION as METRIC_ACCESS_VERSION
+from injector.model.objects import Object
+from injector.model.world import KINDS, Key, World, key_of
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.05
+"""Stat calls on a handful of files: cheap, and alike on every system and file system."""
+_SUFFIXES = (".yaml", ".yml", ".json")
+_VERSIONS = {"MetricAccess": METRIC_ACCESS_VERSION}
+
+
+class FolderWorld:
+    """Puts a folder's objects into a world and follows it."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self._folder = folder
+        self._world = world
+        self._stamps: dict[Path, tuple[int, int]] = {}
+        self._objects: dict[Path, dict[Key, Object]] = {}
+        self.errors: dict[Path, InjectorError] = {}
+        """Files that cannot be used now; their last good state stays in the world."""
+
+    def refresh(self) -> bool:
+        """Look at the folder once; tell whether anything was read."""
+        stamps = {path: stamp for path in self._files() if (stamp := _stamp(path)) is not None}
+        gone = [path for path in self._stamps if path not in stamps]
+        changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
+        self._stamps = stamps
+        for path in gone:
+            self.errors.pop(path, None)
+            self._replace(path, {})
+        for path in changed:
+            self._read(path)
+        return bool(gone or changed)
+
+    async def follow(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            self.refresh()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _files(self) -> list[Path]:
+        if self._folder.is_file():
+            return [self._folder]
+        return sorted(
+            path
+            for path in self._folder.rglob("*")
+            if path.suffix in _SUFFIXES and not path.name.startswith(".")
+        )
+
+    def _read(self, path: Path) -> None:
+        try:
+            objects = _load(path)
+        except InjectorError as error:
+            self.errors[path] = error
+            logger.error("a file cannot be used; its last good state stays", extra=_place(error))
+            return
+        self.errors.pop(path, None)
+        self._replace(path, objects)
+
+    def _replace(self, path: Path, objects: dict[Key, Object]) -> None:
+        before = self._objects.pop(path, {})
+        elsewhere = {key for others in self._objects.values() for key in others}
+        for key in before:
+            if key not in objects and key not in elsewhere:
+                self._world.remove(key)
+        for key, obj in objects.items():
+            if key in elsewhere:
+                logger.warning("an object stands in two files", extra={"object": "/".join(key)})
+            self._world.put(key.kind, obj)
+        if objects:
+            self._objects[path] = objects
+
+
+def _load(path: Path) -> dict[Key, Object]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(str(path), 0, f"cannot be read: {error}") from error
+    objects: dict[Key, Object] = {}
+    for manifest in read_manifests(text, str(path)):
+        kind = str(manifest.obj.get("kind"))
+        wanted = _VERSIONS.get(kind, "v1")
+        if kind not in KINDS:
+            continue  # Deployments and others stand beside what concerns Livery
+        if manifest.obj.get("apiVersion") != wanted:
+            reason = f"apiVersion of a {kind} is {manifest.obj.get('apiVersion')!r}, not {wanted}"
+            raise ManifestError(str(path), manifest.line, reason)
+        try:
+            World().put(kind, manifest.obj)
+            objects[key_of(kind, manifest.obj)] = manifest.obj
+        except ObjectError as error:
+            raise ManifestError(str(path), manifest.line, str(error)) from error
+    return objects
+
+
+def _place(error: InjectorError) -> dict[str, object]:
+    if isinstance(error, ManifestError):
+        return {"file": error.source, "line": error.line, "reason": error.reason}
+    return {"reason": str(error)}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,121 @@
+"""Which certificate to serve now, and when to look again.
+
+A CA is renewed at half its life. Its successor is vouched for by it, and that certificate is sent
+in the chain until the old CA ends: clients with only the old CA, only the new one, or both, verify
+the same leaf. So nobody has to learn of a new CA before it is used, and still it is published
+first: `Material.bundle_pem` names every CA that counts.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from webhook_certs.authority import (
+    CA_LIFETIME,
+    LEAF_LIFETIME,
+    Authority,
+    Leaf,
+    create_authority,
+    cross_sign,
+    issue_leaf,
+    load_certificate,
+)
+from webhook_certs.errors import CertificateError, ConflictError
+from webhook_certs.stores import Generation, Kept, Store
+
+_ATTEMPTS = 5
+NAME = "livery"
+
+
+class Lifetimes(NamedTuple):
+    """How long certificates count; short ones make rotation testable."""
+
+    authority: timedelta = CA_LIFETIME
+    leaf: timedelta = LEAF_LIFETIME
+
+
+class Material(NamedTuple):
+    """What a server serves with, what its clients must trust, and when to ask again."""
+
+    leaf: Leaf
+    bundle_pem: str
+    authority_not_after: datetime
+    renew_at: datetime
+
+
+class Rotation:
+    """Keeps a store's CAs fresh and signs leaves with the newest."""
+
+    def __init__(
+        self, store: Store, names: Sequence[str], lifetimes: Lifetimes | None = None
+    ) -> None:
+        self._store = store
+        self._names = tuple(names)
+        self._lifetimes = lifetimes or Lifetimes()
+
+    def issue(self, now: datetime) -> Material:
+        """Return a fresh leaf, making or renewing the CA first where that is due.
+
+        Raises:
+            CertificateError: the store cannot be read or written.
+        """
+        kept = self._ensure(now)
+        newest = kept.generations[-1]
+        leaf = issue_leaf(
+            newest.authority,
+            self._names,
+            now,
+            lifetime=self._lifetimes.leaf,
+            # From the newest CA back to the oldest that counts, each vouched for by the one before:
+            # one path and no choice, for verifiers do not go back on a choice.
+            intermediates_pem="".join(
+                item.cross_signed_pem for item in reversed(kept.generations[1:])
+            ),
+        )
+        renew_at = leaf.not_before + (leaf.not_after - leaf.not_before) / 2
+        bundle = "".join(item.authority.certificate_pem for item in reversed(kept.generations))
+        end = load_certificate(newest.authority.certificate_pem).not_valid_after_utc
+        return Material(leaf, bundle, end, max(renew_at, now + self._lifetimes.leaf / 4))
+
+    def renew_authority(self, now: datetime) -> None:
+        """Make a new CA at once, whatever the present one's age.
+
+        Raises:
+            CertificateError: the store cannot be read or written.
+        """
+        kept = self._ensure(now)
+        self._store.save(self._successors(kept, now), kept.version)
+
+    def _ensure(self, now: datetime) -> Kept:
+        for _ in range(_ATTEMPTS):
+            kept = self._store.load()
+            generations = _current(kept.generations, now)
+            if generations and not _is_half_over(generations[-1].authority, now):
+                return kept._replace(generations=generations)
+            try:
+                return self._store.save(
+                    self._successors(kept._replace(generations=generations), now), kept.version
+                )
+            except ConflictError:
+                continue  # another replica was faster: use what it made
+        raise CertificateError(f"the CA store changed {_ATTEMPTS} times while it was being written")
+
+    def _successors(self, kept: Kept, now: datetime) -> tuple[Generation, ...]:
+        authority = create_authority(NAME, now, self._lifetimes.authority)
+        older = kept.generations[-1:]
+        crossed = cross_sign(older[0].authority, authority, now) if older else ""
+        return (*kept.generations, Generation(authority, crossed))
+
+
+def _current(generations: tuple[Generation, ...], now: datetime) -> tuple[Generation, ...]:
+    return tuple(
+        item
+        for item in generations
+        if load_certificate(item.authority.certificate_pem).not_valid_after_utc > now
+    )
+
+
+def _is_half_over(authority: Authority, now: datetime) -> bool:
+    certificate = load_certificate(authority.certificate_pem)
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return now >= begin + (end - begin) / 2

@@ -1,0 +1,131 @@
+"""Where the CAs are kept: a protocol, and its form as a folder.
+
+What is kept is a list of generations, newest last. A generation holds a CA and the certificate by
+which the one before vouches for it.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from webhook_certs.authority import Authority
+from webhook_certs.errors import CertificateError, ConflictError
+
+FILE_NAME = "authorities.json"
+
+
+class Generation(NamedTuple):
+    """A CA and the certificate by which the one before it vouches for it, PEM."""
+
+    authority: Authority
+    cross_signed_pem: str = ""
+
+
+class Kept(NamedTuple):
+    """What a store holds, and the version that a change must name."""
+
+    generations: tuple[Generation, ...]
+    version: str
+
+
+class Store(Protocol):
+    """Keeps generations; `save` takes place only over the version that was loaded."""
+
+    def load(self) -> Kept:
+        """Return what is kept; nothing yet gives no generations."""
+
+    def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
+        """Replace what is kept.
+
+        Raises:
+            ConflictError: it is no longer of that version.
+        """
+
+
+class FolderStore:
+    """Generations in one file, readable by its owner only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+
+    def load(self) -> Kept:
+        """Return what the file holds.
+
+        Raises:
+            CertificateError: it cannot be read, or is not what was written.
+        """
+        try:
+            text = self._path.read_text()
+        except FileNotFoundError:
+            return Kept((), "")
+        except OSError as error:
+            raise CertificateError(f"{self._path}: {error}") from error
+        return Kept(decode_generations(text, str(self._path)), text)
+
+    def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
+        """Write the file as a whole or not at all.
+
+        Raises:
+            ConflictError: the file changed since it was loaded.
+            CertificateError: it cannot be written.
+        """
+        text = encode_generations(generations)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _locked(self._path.with_suffix(".lock")):
+                if self.load().version != version:
+                    raise ConflictError(f"{self._path} was changed by another process")
+                self._replace(text)
+        except OSError as error:
+            raise CertificateError(f"{self._path}: {error}") from error
+        return Kept(generations, text)
+
+    def _replace(self, text: str) -> None:
+        # mkstemp makes the file unreadable for others before anything secret is in it.
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".authorities-")
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(self._path)
+
+
+def encode_generations(generations: tuple[Generation, ...]) -> str:
+    """Write generations as JSON."""
+    items = [
+        {
+            "certificate": item.authority.certificate_pem,
+            "key": item.authority.key_pem,
+            "crossSigned": item.cross_signed_pem,
+        }
+        for item in generations
+    ]
+    return json.dumps({"generations": items}, indent=1)
+
+
+def decode_generations(text: str, source: str) -> tuple[Generation, ...]:
+    """Read what `encode_generations` wrote.
+
+    Raises:
+        CertificateError: it is something else.
+    """
+    try:
+        return tuple(
+            Generation(Authority(item["certificate"], item["key"]), item["crossSigned"])
+            for item in json.loads(text)["generations"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CertificateError(f"{source} is not what was written there: {error!r}") from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

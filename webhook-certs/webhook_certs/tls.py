@@ -1,0 +1,57 @@
+"""A server's TLS context whose certificate changes while it serves."""
+
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from webhook_certs.authority import Leaf
+from webhook_certs.errors import CertificateError
+
+
+def create_server_context(leaf: Leaf) -> ssl.SSLContext:
+    """Make a context that serves a leaf.
+
+    Raises:
+        CertificateError: key and certificate do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    use_leaf(context, leaf)
+    return context
+
+
+def use_leaf(context: ssl.SSLContext, leaf: Leaf) -> None:
+    """Serve another leaf from the next handshake on; those under way end with the old one.
+
+    To be called on the thread that accepts connections.
+
+    Raises:
+        CertificateError: key and certificate do not belong together; the old one stays.
+    """
+    # Tried on a context of its own first: a failed load would leave the live one without a key.
+    probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with _file(leaf.chain_pem + leaf.key_pem) as path:
+        try:
+            probe.load_cert_chain(path)
+            context.load_cert_chain(path)
+        except (ssl.SSLError, OSError) as error:
+            raise CertificateError(f"certificate and key cannot be used: {error}") from error
+
+
+@contextmanager
+def _file(pem: str) -> Iterator[str]:
+    """Give a secret a path for as long as OpenSSL reads it; in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("leaf", os.MFD_CLOEXEC)
+        try:
+            os.write(handle, pem.encode())
+            yield f"/proc/self/fd/{handle}"
+        finally:
+            os.close(handle)
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(pem)
+        file.flush()
+        yield file.name
