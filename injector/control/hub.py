@@ -96,6 +96,11 @@ class PolicyHub:
         """Open streams."""
         return sum(map(len, self._streams.values()))
 
+    def use_platform(self, platform: Platform) -> None:
+        """Build policies by other settings from now on."""
+        self._platform = platform
+        self._told.clear()
+
     def mark(self, namespace: str) -> None:
         """Note that a namespace changed; its proxies hear of it after the debounce."""
         self._dirty.add(namespace)

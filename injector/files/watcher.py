@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from injector.errors import InjectorError, ManifestError, ObjectError
@@ -42,11 +43,12 @@ class FolderWorld:
             self._read(path)
         return bool(gone or changed)
 
-    async def follow(self) -> None:
-        """Refresh until cancelled."""
+    async def changes(self) -> AsyncIterator[None]:
+        """Look again and again; yields whenever something was read."""
         while True:
-            self.refresh()
             await asyncio.sleep(POLL_SECONDS)
+            if self.refresh():
+                yield
 
     def _files(self) -> list[Path]:
         if self._folder.is_file():

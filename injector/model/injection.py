@@ -65,7 +65,9 @@ class Decision:
         return f"{text}: {self.detail}" if self.detail else text
 
 
-def decide(pod: Object, namespace: str, world: World, platform: Platform) -> Decision:
+def decide(
+    pod: Object, namespace: str, world: World, platform: Platform, *, workload: str = ""
+) -> Decision:
     """Decide about a pod at its creation.
 
     Args:
@@ -74,12 +76,13 @@ def decide(pod: Object, namespace: str, world: World, platform: Platform) -> Dec
             server's to know: the webhook's selector sends no pod of another, and a cache may lag.
         world: what is known of the cluster.
         platform: the platform's settings.
+        workload: what the pod will belong to, where it does not say so itself: a pod template.
     """
     try:
         refusal = _refuse(pod, namespace, platform)
         if refusal is not None:
             return refusal
-        return _Decider(pod, namespace, world, platform).decide()
+        return _Decider(pod, namespace, world, platform).decide(workload)
     except ObjectError as error:
         return Decision(Reason.MALFORMED, detail=str(error))
 
@@ -159,7 +162,7 @@ class _Decider:
         self._platform = platform
         self._warnings: list[AdmissionWarning] = []
 
-    def decide(self) -> Decision:
+    def decide(self, workload: str) -> Decision:
         inject = self._annotations.get(names.INJECT)
         if inject not in (None, "true"):
             self._warnings.append(_bad(names.INJECT, inject, '"true" or "false"'))
@@ -187,7 +190,9 @@ class _Decider:
             run_as_user=NON_ROOT_USER if pod_user == 0 else None,
             filters=self._choice(names.FILTER, ("none", "metricaccess")) == "metricaccess",
             namespace_label=self._matching(names.NAMESPACE_LABEL, _LABEL_NAME, "a label name"),
-            job=self._matching(names.JOB, _JOB, "a job's name") or workload_name(self._pod),
+            job=self._matching(names.JOB, _JOB, "a job's name")
+            or workload
+            or workload_name(self._pod),
             namespace_labels=self._bootstrap(),
             token_volume=self._free_volume_name(),
         )

@@ -96,8 +96,8 @@ def _without_virtual(
 def _parse_rule(value: object, field: str) -> AccessRule:
     if not isinstance(value, dict):
         raise RuleError(field, "an access rule is a mapping")
-    unknown = sorted(set(value) - {"name", "patterns", "labelSelectors", "namespaces",
-                                   "metricRelabelings"})  # fmt: skip
+    fields = {"name", "patterns", "labelSelectors", "namespaces", "metricRelabelings"}
+    unknown = sorted(map(str, set(value) - fields))
     if unknown:
         raise RuleError(f"{field}.{unknown[0]}", "not a field of an access rule")
     patterns = value.get("patterns", [])

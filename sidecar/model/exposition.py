@@ -260,14 +260,13 @@ def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Commen
     while position < end and body[position] in b"# \t\n":
         blank = grammar.blank.match(body, position)
         if blank is not None:
-            comments.append(Comment(CommentKind.FREE, b"", b"", blank[0]))
-            position = blank.end()
-            continue
-        if grammar.comment_start.match(body, position) is None:
+            comment = Comment(CommentKind.FREE, b"", b"", blank[0])
+        elif grammar.comment_start.match(body, position) is None:
             break  # blanks before a sample
-        if _is_eof_line(body, position, fmt):
+        elif _is_eof_line(body, position, fmt):
             break
-        comment = _read_comment(body, position, fmt)
+        else:
+            comment = _read_comment(body, position, fmt)
         comments.append(comment)
         position += len(comment.raw)
         if len(comments) > MAX_COMMENT_LINES:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sidecar.errors import ExpositionError
-from sidecar.model.exposition import Comment, CommentKind, parse_head
+from sidecar.model.exposition import Comment, CommentKind, parse_head, unescape
 from sidecar.model.formats import Format
 from sidecar.model.series import Entry, Line, Reading
 
@@ -213,4 +213,5 @@ def _identity(line: Line) -> object:
     head = parse_head(line.text, Format.TEXT)
     if head is None or head.series is None:
         return line.text
-    return head.series.name, frozenset(label for label in head.series.labels if label[1])
+    labels = [(name, unescape(value)) for name, value in head.series.labels if value]
+    return head.series.name, frozenset(labels)

@@ -63,7 +63,10 @@ def parse_policy(value: object) -> Policy:
     if unknown:
         raise PolicyError(f"{unknown[0]}: not a field of a policy ({', '.join(sorted(_FIELDS))})")
     try:
+        json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()
         return _parse_fields(value)
+    except UnicodeEncodeError as error:
+        raise PolicyError("a text is not valid Unicode: half of a surrogate pair") from error
     except RuleError as error:
         raise PolicyError(str(error)) from error
 

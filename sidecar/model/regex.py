@@ -4,6 +4,7 @@ Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration
 anchored at both ends; from 3.0 the dot matches newlines) and Go's `regexp.Expand` for templates.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol, cast
@@ -11,6 +12,11 @@ from typing import Protocol, cast
 import re2
 
 from sidecar.errors import RuleError
+
+# Not in Go, though RE2 has them: `\C` for one byte, and group names beyond ASCII.
+_GO = re.compile(
+    r"(?s:[^\\(]|\\Q.*?(?:\\E|\Z)|\\(?:[^CQ]|\Z)|\((?!\?P?<[A-Za-z0-9_]*+[^\x00-\x7f]))*+"
+)
 
 MAX_PATTERN_LENGTH = 4096
 """Characters of one pattern; Prometheus has no bound, an object in a cluster needs one."""
@@ -70,12 +76,19 @@ def compile_regex(pattern: str) -> Regex:
     """
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise RuleError("", f"a pattern of {len(pattern)} characters; {MAX_PATTERN_LENGTH} allowed")
+    if _GO.fullmatch(pattern) is None or not _is_utf8(pattern):
+        raise RuleError("", f"{pattern!r} is not a valid RE2 pattern for Go")
     try:
         return Regex(pattern)
     except re2.error as error:
         reason = error.args[0] if error.args else "not a valid pattern"
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise RuleError("", f"{pattern!r} is not a valid RE2 pattern: {text}") from error
+
+
+def _is_utf8(text: str) -> bool:
+    # JSON may hold half of a surrogate pair.
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def quote(text: str) -> str:

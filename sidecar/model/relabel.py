@@ -132,10 +132,10 @@ def parse_rule(value: object, field: str) -> Rule:
         RuleError: an unknown key, a value of the wrong type, or one that the action forbids.
     """
     given = _normalize(value, field)
-    action = _parse_action(given.get("action"), field)
+    action = _parse_action(given.get("action", Action.REPLACE), field)
     regex_text = _text(given, "regex", field)
     try:
-        # Prometheus reads `regex: null` as the empty pattern, every other null as not given.
+        # Prometheus reads `regex: null` as the empty pattern.
         regex = compile_regex("" if "regex" in given and given["regex"] is None else regex_text)
     except RuleError as error:
         raise RuleError(f"{field}.regex", error.reason) from error
@@ -148,7 +148,7 @@ def parse_rule(value: object, field: str) -> Rule:
         target_label=_text(given, "target_label", field),
         replacement=_text(given, "replacement", field),
     )
-    _validate(rule, field, has_sources=given.get("source_labels") is not None)
+    _validate(rule, field, given)
     return rule
 
 
@@ -245,8 +245,6 @@ def _normalize(value: object, field: str) -> dict[str, object]:
 
 
 def _parse_action(value: object, field: str) -> Action:
-    if value is None:
-        return Action.REPLACE
     try:
         return Action(str(value).lower())
     except ValueError:
@@ -286,7 +284,7 @@ def _modulus(value: object, field: str) -> int:
     return modulus
 
 
-def _validate(rule: Rule, field: str, *, has_sources: bool) -> None:
+def _validate(rule: Rule, field: str, given: Mapping[str, object]) -> None:
     action = rule.action
     if action is Action.HASHMOD and rule.modulus == 0:
         raise RuleError(f"{field}.modulus", "hashmod needs a modulus above 0")
@@ -294,18 +292,24 @@ def _validate(rule: Rule, field: str, *, has_sources: bool) -> None:
         raise RuleError(f"{field}.target_label", f"{action} needs a target label")
     if action is Action.LABELMAP and not rule.replacement:
         raise RuleError(f"{field}.replacement", "labelmap needs a replacement")
+    _refuse_unused(rule, field, given)
+
+
+def _refuse_unused(rule: Rule, field: str, given: Mapping[str, object]) -> None:
+    action = rule.action
     match action:
         case Action.LOWERCASE | Action.UPPERCASE:
             unused = ["replacement"]
         case Action.KEEPEQUAL | Action.DROPEQUAL:
-            unused = ["regex", "modulus", "separator", "replacement"]
+            unused = ["modulus", "separator", "replacement"]
+            if "regex" in given:
+                raise RuleError(f"{field}.regex", f"cannot be set for {action}")
         case Action.LABELDROP | Action.LABELKEEP:
             unused = ["target_label", "modulus", "separator", "replacement"]
-            if has_sources:
+            if given.get("source_labels") is not None:
                 raise RuleError(f"{field}.source_labels", f"{action} uses only regex")
         case _:
             unused = []
     for name in unused:
-        value = rule.regex.pattern if name == "regex" else getattr(rule, name)
-        if value != _DEFAULTS[name]:
+        if getattr(rule, name) != _DEFAULTS[name]:
             raise RuleError(f"{field}.{name}", f"cannot be set for {action}")

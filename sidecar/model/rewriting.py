@@ -4,6 +4,7 @@ Text stays as it was written wherever nothing had to change: the consumer's cach
 its text.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,12 @@ from sidecar.model.relabel import relabel
 from sidecar.model.series import Line
 
 _NAME = b"__name__"
+# A series without a quoted name, and a comment with one; nothing goes back.
+_UNQUOTED = re.compile(
+    rb"[a-zA-Z_:][a-zA-Z0-9_:]*+[ \t]*+(?:\{[ \t]*+(?:[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t]*+(?:,[ \t]*+)?+)*+\})?+'
+)
+_QUOTED_COMMENT = re.compile(rb'[ \t]*+#[ \t]*+[A-Z]++[ \t]*+"')
 _NOBODY = Identity()
 
 
@@ -74,7 +81,7 @@ class Rewriting:
         if comment.kind is CommentKind.FREE or self._escaping is Escaping.ALLOW_UTF8:
             return comment
         name = escape_name(comment.name, self._escaping, colons=True)
-        if name == comment.name and b'"' not in comment.raw[: len(name) + 16]:
+        if name == comment.name and _QUOTED_COMMENT.match(comment.raw) is None:
             return comment
         kind = comment.kind.upper().encode()
         end = b"\n" if comment.raw.endswith(b"\n") else b""
@@ -88,10 +95,7 @@ class Rewriting:
     def _escaping_keeps(self, series: Series) -> bool:
         if self._escaping is Escaping.ALLOW_UTF8:
             return True
-        if self._escaping is Escaping.DOTS or not is_plain_metric_name(series.name):
-            return False
-        raw = series.raw
-        return not (raw.startswith(b"{") or b'{"' in raw or b',"' in raw or b', "' in raw)
+        return self._escaping is not Escaping.DOTS and _UNQUOTED.fullmatch(series.raw) is not None
 
     def _wear(self, series: Series) -> list[tuple[bytes, bytes]]:
         """The series' labels with ours, protected names moved out of the way."""
@@ -138,6 +142,10 @@ class Rewriting:
         if "__name__" not in changed:
             raise ExpositionError(
                 0, f"a relabel rule removed the name of {series.name[:80].decode()!r}"
+            )
+        if "" in changed:
+            raise ExpositionError(
+                0, f"a relabel rule gave {series.name[:80].decode()!r} a label without a name"
             )
         final = {name.encode(): escape(value.encode()) for name, value in changed.items()}
         name = unescape(final.pop(_NAME))

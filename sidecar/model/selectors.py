@@ -69,6 +69,10 @@ class Pattern(NamedTuple):
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _ANY = (".*", ".+")
+# Numbers and those words that PromQL's grammar does not let stand as a bare metric name.
+_NOT_METRICS = frozenset(
+    ["inf", "nan", "on", "ignoring", "group_left", "group_right", "bool", "atan2"]
+)
 _TOKEN = re.compile(
     r"""[ \t\r\n]*+(?:
         (?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*+)
@@ -142,25 +146,29 @@ class _SelectorReader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
-        self._name: Matcher | None = None
+        self._names: list[Matcher] = []
         self._matchers: list[Matcher] = []
 
     def read(self) -> tuple[Matcher, ...]:
         kind, value = self._next()
         if kind == "name":
+            if value.lower() in _NOT_METRICS:
+                self._fail(f"{value!r} means something else to PromQL; write {{{value!r}}}")
             self._set_name(value)
             kind, value = self._next()
         if (kind, value) == ("mark", "{"):
             self._read_block()
             kind, value = self._next()
+        elif not self._names:
+            self._fail("a metric name or { is needed")
         if kind != "end":
             self._fail("nothing may follow the selector")
-        return (*([self._name] if self._name else []), *self._matchers)
+        return (*self._names, *self._matchers)
 
     def _read_block(self) -> None:
         kind, value = self._next()
         while (kind, value) != ("mark", "}"):
-            if len(self._matchers) >= MAX_MATCHERS:
+            if len(self._names) + len(self._matchers) >= MAX_MATCHERS:
                 self._fail(f"more than {MAX_MATCHERS} matchers")
             if kind not in ("name", "string"):
                 self._fail("a label name is needed")
@@ -184,16 +192,10 @@ class _SelectorReader:
         following, value = self._next()
         if following != "string":
             self._fail("a quoted value is needed")
-        if name == "__name__" and self._name is not None:
-            self._fail("the metric name is given twice")
         self._matchers.append(make_matcher(op, name, value))
 
     def _set_name(self, name: str) -> None:
-        if self._name is not None or any(item.name == "__name__" for item in self._matchers):
-            self._fail("the metric name is given twice")
-        if not name:
-            self._fail("an empty metric name")
-        self._name = make_matcher(MatchOp.EQUAL, "__name__", name)
+        self._names.append(make_matcher(MatchOp.EQUAL, "__name__", name))
 
     def _next(self) -> tuple[str, str]:
         match = _TOKEN.match(self._text, self._position)
@@ -213,6 +215,9 @@ def _unquote(literal: str) -> str:
         return literal[1:-1]
     try:
         # \x and octal escapes name bytes of UTF-8, as in Go.
+        other_quote = "'" if literal[0] == '"' else '"'
+        if any(match[1] == other_quote for match in _GO_ESCAPE.finditer(literal)):
+            raise ValueError(other_quote)
         escaped = _GO_ESCAPE.sub(_unescape, literal[1:-1])
         return escaped.encode("utf-8", "surrogateescape").decode()
     except (UnicodeError, ValueError, OverflowError):

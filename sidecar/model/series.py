@@ -127,6 +127,9 @@ class SeriesMemory:
         reading = self._look_up(heads, tails, rest)
         if reading is None:
             reading = self._read_exactly(body)
+            # The next body is compared with what was read, not with how this one was divided.
+            read = sum(len(entry.text) for entry in reading.entries) + sum(map(len, reading.tails))
+            rest = body[read:]
         self._keep(reading, rest)
         return reading
 

@@ -1,0 +1,68 @@
+"""`livery`: the injector and the commands around it."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from webhook_certs.errors import CertificateError
+
+from injector.errors import ManifestError, ObjectError, SettingsError
+from sidecar import VERSION
+
+EXAMPLES = """examples:
+  livery demo --once                     see it work, without a cluster
+  livery inject -f deployment.yaml       add the proxy to manifests
+  livery explain pod -f pod.yaml         why a pod gets a proxy or not
+  livery relabel -f rules.yaml           try relabel rules
+  livery serve --manifests DIR           run the injector on a folder of manifests
+
+livery COMMAND --help shows a command's own examples.
+"""
+_COMMANDS = ("demo", "inject", "explain", "relabel", "certs", "serve")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `livery`; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser(given)
+    parsed = parser.parse_args(given)
+    try:
+        code: int = parsed.run(parsed)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough.
+        sys.stderr.close()
+        return 0
+    except SettingsError as error:
+        return _fail(error, 2)
+    except (ManifestError, ObjectError, CertificateError, OSError) as error:
+        return _fail(error, 1)
+    return code
+
+
+def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Describe the command line; imports only the command that is asked for."""
+    parser = argparse.ArgumentParser(
+        prog="livery",
+        description="Livery: every metric wears its team's colours.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"livery {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    asked = next((item for item in given if not item.startswith("-")), "")
+    module = "inject" if asked == "uninject" else asked
+    for name in _COMMANDS:
+        # Help lists all; a command itself does not pay for the others' imports.
+        if module not in _COMMANDS or name == module:
+            importlib.import_module(f"injector.commands.{name}").add_parsers(commands)
+    return parser
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"livery: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

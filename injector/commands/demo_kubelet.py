@@ -1,0 +1,70 @@
+"""The demo's kubelet: it starts an injected container as a process, as the container says.
+
+Command, arguments, environment and the token file are the container's own. Two things need a
+stand-in where there is no container: its files lie under a folder of the demo, and its image is
+this installation.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_POD_IP = "127.0.0.1"
+
+
+async def start_container(
+    pod: Mapping[str, Any], container: Mapping[str, Any], root: Path, tokens: Mapping[str, str]
+) -> asyncio.subprocess.Process:
+    """Start a container of a pod.
+
+    Args:
+        pod: the pod as admitted.
+        container: one of its containers.
+        root: the folder that plays the container's file system.
+        tokens: token by audience, as a token request would give it.
+    """
+    _mount_volumes(pod, container, root, tokens)
+    command = [*container.get("command", []), *container.get("args", [])]
+    if command[0] == "livery-proxy":
+        command = [sys.executable, "-m", "sidecar", *command[1:]]
+    return await asyncio.create_subprocess_exec(
+        *command, env=_environment(pod, container, root), stderr=asyncio.subprocess.DEVNULL
+    )
+
+
+def _mount_volumes(
+    pod: Mapping[str, Any], container: Mapping[str, Any], root: Path, tokens: Mapping[str, str]
+) -> None:
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
+    for mount in container.get("volumeMounts", []):
+        folder = root / mount["mountPath"].lstrip("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in volumes[mount["name"]].get("projected", {}).get("sources", []):
+            token = source.get("serviceAccountToken")
+            if token is not None:
+                path = folder / token["path"]
+                path.write_text(tokens[token["audience"]])
+                path.chmod(0o400)
+
+
+def _environment(
+    pod: Mapping[str, Any], container: Mapping[str, Any], root: Path
+) -> dict[str, str]:
+    fields = {
+        "metadata.name": pod["metadata"].get("name", ""),
+        "metadata.namespace": pod["metadata"].get("namespace", ""),
+        "status.podIP": _POD_IP,
+    }
+    # What an image brings along: where programs are, and where Python finds this installation.
+    environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+    for item in container.get("env", []):
+        reference = item.get("valueFrom", {}).get("fieldRef")
+        value = fields[reference["fieldPath"]] if reference else item.get("value", "")
+        value = value.replace("$$(", "$(")
+        if item["name"] == "LIVERY_TOKEN_FILE":
+            value = str(root / value.lstrip("/"))
+        environment[item["name"]] = value
+    return environment

@@ -1,0 +1,76 @@
+"""`livery explain pod`: why a pod gets a proxy or not, and what would be written."""
+
+import argparse
+from typing import Any
+
+from injector.commands.colours import BOLD, GREEN, YELLOW, paint
+from injector.commands.inputs import add_input_arguments, add_namespace, read_all, read_offline
+from injector.commands.workloads import decide_offline, describe_object, find_pod
+from injector.model.injection import Decision, patch
+from injector.model.objects import namespace_of
+from injector.model.outcomes import Reason
+from sidecar.model.labels import derive_labels
+
+EXAMPLES = """examples:
+  livery explain pod -f pod.yaml
+  kubectl get pod web-0 -o yaml | livery explain pod -f - --namespace-label team=frontend
+"""
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "explain",
+        help="say why something is as it is",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="pod")
+    pod = kinds.add_parser(
+        "pod",
+        help="why a pod gets a proxy or not",
+        description="Say why pods get a proxy or not, and what would be written.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_input_arguments(pod)
+    pod.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Explain every pod that was named."""
+    offline = read_offline(given)
+    for manifest in read_all(given.filename):
+        obj = manifest.obj
+        pod = find_pod(obj)
+        if pod is None:
+            continue
+        add_namespace(offline, namespace_of(obj) or offline.namespace, given.namespace_label)
+        decision = decide_offline(obj, offline)
+        if decision is None:
+            continue
+        is_injected = decision.reason is Reason.INJECTED
+        print(paint(describe_object(obj, offline.namespace), BOLD))
+        verdict = paint("injected", GREEN) if is_injected else paint("left alone", YELLOW)
+        print(f"  {verdict} ({decision.reason}): {decision.sentence}")
+        for warning in decision.warnings:
+            print(f"  warning ({warning.code}): {warning.text}")
+        for line in _plan(decision, offline.platform.labels):
+            print(f"  {line}")
+        for operation in patch(pod, decision, offline.platform, offline.authorities):
+            print(f"  {operation['op']:8}{operation['path']}")
+    return 0
+
+
+def _plan(decision: Decision, rules: Any) -> list[str]:
+    proxy = decision.proxy
+    if proxy is None:
+        return []
+    labels = derive_labels(proxy.namespace_labels, rules)
+    worn = ", ".join(f'{name}="{value}"' for name, value in labels.items()) or "none yet"
+    kind = "native sidecar" if proxy.is_native else "ordinary container"
+    return [
+        f"proxy: {kind}, metrics on port {proxy.port}, admin on {proxy.admin_port}",
+        *(f"target: {target}" for target in proxy.targets),
+        f"labels at its start: {worn}",
+    ]

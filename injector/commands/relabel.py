@@ -1,0 +1,94 @@
+"""`livery relabel`: try relabel rules on label sets."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from injector.commands.inputs import read_rules_text, read_text
+from injector.errors import SettingsError
+from sidecar.errors import RuleError
+from sidecar.model.relabel import Rule, parse_rules, relabel, relabel_steps
+
+EXAMPLES = """examples:
+  echo '{"__name__": "up", "job": "web"}' | livery relabel -f rules.yaml
+  livery relabel -f rules.yaml --steps < label-sets.jsonl
+
+Each line of standard input is a label set as JSON; each line of output is what becomes of it, null
+for one that is dropped. The file is a list of Prometheus relabel rules, or a mapping with such a
+list under metric_relabel_configs, relabel_configs or metricRelabelings.
+
+exit codes: 0 done, 1 a line of input is no label set, 2 a wrong rule or call
+"""
+_LIST_KEYS = ("metric_relabel_configs", "relabel_configs", "metricRelabelings")
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "relabel",
+        help="try relabel rules on label sets",
+        description="Apply relabel rules, with the semantics of Prometheus 3, to label sets.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-f", "--filename", type=Path, required=True, help="the rules (YAML)")
+    parser.add_argument("--steps", action="store_true", help="show each rule's before and after")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Relabel every line of standard input."""
+    return relabel_lines(read_rules(given.filename), sys.stdin, sys.stdout, steps=given.steps)
+
+
+def read_rules(path: Path) -> tuple[Rule, ...]:
+    """Read a file of rules.
+
+    Raises:
+        SettingsError: a rule is wrong; names the field.
+    """
+    value = read_rules_text(read_text(path), str(path))
+    field = "rules"
+    if isinstance(value, dict):
+        field = next((key for key in _LIST_KEYS if key in value), "")
+        if not field:
+            raise SettingsError(f"{path}: a list of rules is needed, or one of {_LIST_KEYS}")
+        value = value[field]
+    try:
+        return parse_rules(value, field)
+    except RuleError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def relabel_lines(rules: Sequence[Rule], source: TextIO, out: TextIO, *, steps: bool) -> int:
+    """Answer each label set with its result; 1 if a line was none."""
+    for number, line in enumerate(source, 1):
+        if not line.strip():
+            continue
+        try:
+            labels = _parse_labels(line)
+        except ValueError as error:
+            print(f"livery: line {number}: {error}", file=sys.stderr)
+            return 1
+        if steps:
+            for index, step in enumerate(relabel_steps(labels, rules)):
+                shown = {"rule": index, "action": step.rule.action, "before": step.before}
+                print(json.dumps({**shown, "after": step.after}, ensure_ascii=False), file=out)
+        result = relabel(labels, rules)
+        print(json.dumps(result, ensure_ascii=False), file=out, flush=True)
+    return 0
+
+
+def _parse_labels(line: str) -> dict[str, str]:
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        value = None
+    is_labels = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if not is_labels:
+        raise ValueError("not a JSON object whose values are strings")
+    labels: dict[str, str] = value
+    return labels

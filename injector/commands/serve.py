@@ -1,0 +1,74 @@
+"""`livery serve`: the injector on a folder of manifests."""
+
+import argparse
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+from injector.commands.inputs import read_platform
+from injector.service import Service, ServiceSettings
+from sidecar.logs import LEVELS, configure_logs
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = """examples:
+  livery serve --manifests examples/demo --tokens tokens --certs certs --name localhost
+      serve webhook, control service and metrics for the world in examples/demo
+"""
+DEFAULT_NAMES = ("livery-injector.livery-system.svc", "livery-injector", "localhost", "127.0.0.1")
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "serve",
+        help="run the injector on a folder of manifests",
+        description="Serve admission (8443), control (8444) and metrics (9090) for the Namespaces, "
+        "MetricAccess objects, LimitRanges and Pods of a folder, which is watched.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--manifests", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--tokens", type=Path, default=Path("tokens"), metavar="DIR", help="NAMESPACE/POD files"
+    )
+    parser.add_argument("--certs", type=Path, default=Path("certs"), metavar="DIR")
+    parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
+    parser.add_argument("--name", action="append", default=[], help="a name of the certificate")
+    parser.add_argument("--host", default="", help="address to listen on; all by default")
+    parser.add_argument("--admission-port", type=int, default=8443)
+    parser.add_argument("--control-port", type=int, default=8444)
+    parser.add_argument("--metrics-port", type=int, default=9090)
+    parser.add_argument("--log-level", choices=LEVELS, default="info")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    configure_logs(given.log_level)
+    settings = ServiceSettings(
+        manifests=given.manifests,
+        tokens=given.tokens,
+        certificates=given.certs,
+        names=(*given.name, *DEFAULT_NAMES),
+        host=given.host,
+        admission_port=given.admission_port,
+        control_port=given.control_port,
+        metrics_port=given.metrics_port,
+    )
+    service = Service(settings, read_platform(given.platform))
+    service.open()
+    admission, control, metrics = service.ports
+    logger.info("serving", extra={"admission": admission, "control": control, "metrics": metrics})
+    asyncio.run(_run(service))
+    return 0
+
+
+async def _run(service: Service) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await service.run(stop)

@@ -1,0 +1,105 @@
+"""Pods within manifests: the pod itself, or the template that a workload makes pods of."""
+
+import copy
+from typing import Any, NamedTuple
+
+import jsonpatch
+
+from injector.commands.inputs import Offline
+from injector.errors import ObjectError
+from injector.model import names
+from injector.model.daemonsets import prepare
+from injector.model.injection import Decision, decide, patch
+from injector.model.objects import labels_of, name_of, namespace_of
+from injector.model.outcomes import Reason
+
+TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
+    "Pod": (),
+    "Deployment": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
+    "ReplicationController": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+
+
+class Treated(NamedTuple):
+    """One object after injection; without a decision it holds no pod."""
+
+    obj: dict[str, Any]
+    decision: Decision | None
+
+
+def find_pod(obj: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the pod or pod template of an object, None if it has none."""
+    path = TEMPLATE_PATHS.get(str(obj.get("kind")))
+    if path is None:
+        return None
+    found: Any = obj
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def replace_pod(obj: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the object with another pod or pod template."""
+    path = TEMPLATE_PATHS[str(obj["kind"])]
+    if not path:
+        return pod
+    replaced = copy.deepcopy(obj)
+    parent = replaced
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = pod
+    return replaced
+
+
+def decide_offline(obj: dict[str, Any], offline: Offline) -> Decision | None:
+    """Decide about an object's pod as the webhook would; None where there is none."""
+    pod = find_pod(obj)
+    if pod is None:
+        return None
+    is_template = bool(TEMPLATE_PATHS[str(obj["kind"])])
+    return decide(
+        pod,
+        namespace_of(obj) or offline.namespace,
+        offline.world,
+        offline.platform,
+        workload=name_of(obj) if is_template else "",
+    )
+
+
+def inject_object(obj: dict[str, Any], offline: Offline) -> Treated:
+    """Inject an object's pod, or complete a DaemonSet of a node proxy.
+
+    Raises:
+        ObjectError: the object is malformed.
+    """
+    if obj.get("kind") == "DaemonSet" and names.ROLE_LABEL in labels_of(obj):
+        reason, operations = prepare(obj, offline.platform, offline.authorities)
+        if reason is Reason.PREPARED:
+            return Treated(_apply(obj, operations), Decision(reason))
+    decision = decide_offline(obj, offline)
+    pod = find_pod(obj)
+    if decision is None or pod is None:
+        return Treated(obj, None)
+    operations = patch(pod, decision, offline.platform, offline.authorities)
+    return Treated(replace_pod(obj, _apply(pod, operations)), decision)
+
+
+def _apply(obj: dict[str, Any], operations: Any) -> dict[str, Any]:
+    try:
+        applied: dict[str, Any] = jsonpatch.apply_patch(obj, operations)
+    except jsonpatch.JsonPatchException as error:
+        raise ObjectError("", f"the patch does not apply: {error}") from error
+    return applied
+
+
+def describe_object(obj: dict[str, Any], namespace: str) -> str:
+    """Name an object for people."""
+    metadata = obj.get("metadata")
+    fields = metadata if isinstance(metadata, dict) else {}
+    name = fields.get("name") or fields.get("generateName") or "?"
+    return f"{obj.get('kind')} {fields.get('namespace') or namespace}/{name}"

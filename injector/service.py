@@ -1,0 +1,150 @@
+"""The injector put together: a source of objects, the hub, the apps and their certificates."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from webhook_certs.errors import CertificateError
+from webhook_certs.rotation import Material, Rotation
+from webhook_certs.stores import FolderStore
+from webhook_certs.tls import create_server_context, use_leaf
+
+from injector.control.hub import PolicyHub
+from injector.files.identity import FolderAuthenticator
+from injector.files.watcher import FolderWorld
+from injector.model.settings import Platform
+from injector.model.world import World
+from injector.web.admission import AdmissionContext, build_admission_app
+from injector.web.control import ControlContext, build_control_app
+from injector.web.health import build_health_app
+from injector.web.metrics import InjectorMetrics
+from injector.web.servers import AppServer, listen
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """Where the injector reads from and listens."""
+
+    manifests: Path
+    """A folder of manifests, or one file, that plays the cluster."""
+    tokens: Path
+    """A folder `<namespace>/<pod>` of tokens by which proxies are known."""
+    certificates: Path
+    """The folder in which the CA is kept."""
+    names: Sequence[str]
+    """DNS names and addresses under which the injector is reached."""
+    host: str = ""
+    """Address to listen on; empty for all."""
+    admission_port: int = 8443
+    control_port: int = 8444
+    metrics_port: int = 9090
+
+
+class Service:
+    """One injector on a folder of manifests."""
+
+    def __init__(self, settings: ServiceSettings, platform: Platform) -> None:
+        self.world = World()
+        self.metrics = InjectorMetrics()
+        self.folder = FolderWorld(settings.manifests, self.world)
+        self.hub = PolicyHub(self.world, platform)
+        self.admission = AdmissionContext(self.world, platform, self.metrics)
+        authenticator = FolderAuthenticator(settings.tokens)
+        self.control = ControlContext(self.hub, authenticator, platform, self.metrics)
+        self._rotation = Rotation(FolderStore(settings.certificates), settings.names)
+        self._settings = settings
+        self._servers: list[AppServer] = []
+        self._tls: ssl.SSLContext
+
+    def open(self) -> None:
+        """Read the folder, make certificates, open the ports.
+
+        Raises:
+            CertificateError: no certificate can be made or kept.
+            OSError: a port is taken.
+        """
+        self.folder.refresh()
+        self._observe()
+        material = self._rotation.issue(datetime.now(UTC))
+        self._tls = create_server_context(material.leaf)
+        self._announce(material)
+        self._renew_at = material.renew_at
+        settings = self._settings
+        for app, port, tls in (
+            (build_admission_app(self.admission), settings.admission_port, self._tls),
+            (build_control_app(self.control), settings.control_port, self._tls),
+            (build_health_app(self.metrics, self._unready), settings.metrics_port, None),
+        ):
+            self._servers.append(AppServer(app, listen(settings.host, port), tls))
+
+    @property
+    def ports(self) -> tuple[int, int, int]:
+        """Admission, control and metrics port."""
+        admission, control, metrics = (server.port for server in self._servers)
+        return admission, control, metrics
+
+    def use_platform(self, platform: Platform) -> None:
+        """Decide by other settings from now on; before `run` only."""
+        self.admission.platform = self.control.platform = platform
+        self.hub.use_platform(platform)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._follow_folder()),
+                group.create_task(self._renew_certificates()),
+            ]
+            servers = [group.create_task(server.run_until(stop)) for server in self._servers]
+            await stop.wait()
+            self.hub.close_all()
+            await asyncio.wait(servers)
+            for task in tasks:
+                task.cancel()
+
+    async def _follow_folder(self) -> None:
+        async for _ in self.folder.changes():
+            self._observe()
+
+    def _observe(self) -> None:
+        self.metrics.broken_files.set(len(self.folder.errors))
+
+    async def _renew_certificates(self) -> None:
+        while True:
+            left = (self._renew_at - datetime.now(UTC)).total_seconds()
+            await asyncio.sleep(max(1.0, left))
+            try:
+                material = self._rotation.issue(datetime.now(UTC))
+                use_leaf(self._tls, material.leaf)
+            except CertificateError as error:
+                logger.error("no new certificate; trying again", extra={"reason": str(error)})
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            self._announce(material)
+            self._renew_at = material.renew_at
+            logger.info("certificate renewed", extra={"until": material.leaf.not_after.isoformat()})
+
+    def _announce(self, material: Material) -> None:
+        self.admission.authorities = material.bundle_pem
+        self.hub.announce_authorities(material.bundle_pem)
+        expiry = self.metrics.certificate_expiry
+        expiry.labels("leaf").set(material.leaf.not_after.timestamp())
+        expiry.labels("authority").set(material.authority_not_after.timestamp())
+
+    def _unready(self) -> str:
+        return ""
+
+
+def with_control_port(platform: Platform, url: str, address: str) -> Platform:
+    """Return the settings with the control service at another place."""
+    if platform.control is None:
+        return platform
+    return replace(platform, control=replace(platform.control, url=url, address=address))

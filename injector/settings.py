@@ -1,0 +1,123 @@
+"""The platform's settings file: the chart's values that concern pods and policies."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from injector.errors import SettingsError
+from injector.model.settings import ControlAddress, Platform
+from sidecar.errors import RuleError
+from sidecar.model.access import parse_string_list, parse_string_map
+from sidecar.model.labels import LabelRules
+from sidecar.model.relabel import parse_rules
+
+_FIELDS: Mapping[str, frozenset[str]] = {
+    "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control"]),
+    "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
+    "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
+    "exposition": frozenset(["metricRelabelings", "targetLabel"]),
+    "access": frozenset(["crossNamespace", "grantsFromAnnotations", "seedCompatible"]),
+    "control": frozenset(["url", "address", "enabled", "grants"]),
+    "control.grants": frozenset(["exporters"]),
+}
+
+
+def parse_platform(value: object) -> Platform:
+    """Read a settings document.
+
+    Args:
+        value: what YAML gave; nothing means all defaults.
+
+    Raises:
+        SettingsError: a field is unknown or wrong; names it.
+    """
+    try:
+        return _parse({} if value is None else value)
+    except RuleError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _parse(value: object) -> Platform:
+    document = _block(value, "")
+    default = Platform()
+    image = _block(document.get("image"), "image")
+    exposition = _block(document.get("exposition"), "exposition")
+    access = _block(document.get("access"), "access")
+    control = _block(document.get("control"), "control")
+    grants = _block(control.get("grants"), "control.grants")
+    parse_rules(exposition.get("metricRelabelings"), "exposition.metricRelabelings")
+    return Platform(
+        image=_text(image, "image", "reference", default.image),
+        image_pull_policy=_text(image, "image", "pullPolicy", default.image_pull_policy),
+        image_pull_secrets=parse_string_list(image.get("pullSecrets"), "image.pullSecrets"),
+        own_namespace=_text(document, "", "ownNamespace", default.own_namespace),
+        control=_control(control),
+        labels=_labels(_block(document.get("labels"), "labels")),
+        metric_relabelings=tuple(exposition.get("metricRelabelings") or ()),
+        target_label=_text(exposition, "exposition", "targetLabel", default.target_label),
+        cross_namespace={
+            name: parse_string_list(listed, f"access.crossNamespace.{name}")
+            for name, listed in _mapping(access, "crossNamespace").items()
+        },
+        grants_from_annotations=_flag(access, "access", "grantsFromAnnotations"),
+        seed_compatible=_flag(access, "access", "seedCompatible"),
+        exporters=parse_string_list(grants.get("exporters"), "control.grants.exporters"),
+    )
+
+
+def _labels(block: Mapping[str, Any]) -> LabelRules:
+    default = LabelRules()
+    include, exclude = block.get("include"), block.get("exclude")
+    return LabelRules(
+        include=default.include
+        if include is None
+        else parse_string_list(include, "labels.include"),
+        exclude=default.exclude
+        if exclude is None
+        else parse_string_list(exclude, "labels.exclude"),
+        rename=parse_string_map(block.get("rename"), "labels.rename"),
+        prefix=_text(block, "labels", "prefix", ""),
+        protected=frozenset(parse_string_list(block.get("protected"), "labels.protected")),
+    )
+
+
+def _control(block: Mapping[str, Any]) -> ControlAddress | None:
+    if block.get("enabled", True) is False:
+        return None
+    default = ControlAddress()
+    url = _text(block, "control", "url", default.url)
+    return ControlAddress(url=url, address=_text(block, "control", "address", default.address))
+
+
+def _block(value: object, path: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RuleError(path, "a mapping is needed")
+    unknown = sorted(map(str, set(value) - _FIELDS[path]))
+    if unknown:
+        name = f"{path}.{unknown[0]}" if path else unknown[0]
+        raise RuleError(name, f"not a setting (known here: {', '.join(sorted(_FIELDS[path]))})")
+    return value
+
+
+def _mapping(block: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = block.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RuleError(key, "a mapping is needed")
+    return value
+
+
+def _text(block: Mapping[str, Any], path: str, key: str, default: str) -> str:
+    value = block.get(key, default)
+    if not isinstance(value, str):
+        raise RuleError(f"{path}.{key}" if path else key, "a string is needed")
+    return value
+
+
+def _flag(block: Mapping[str, Any], path: str, key: str) -> bool:
+    value = block.get(key, False)
+    if not isinstance(value, bool):
+        raise RuleError(f"{path}.{key}", "true or false is needed")
+    return value

@@ -1,0 +1,137 @@
+"""The admission webhooks: `POST /mutate` for pods, `POST /prepare` for DaemonSets.
+
+An internal error admits a pod unpatched, with a warning: a metrics proxy never stops a workload.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from injector.errors import ObjectError, ReviewError
+from injector.model.daemonsets import prepare
+from injector.model.injection import decide, patch
+from injector.model.objects import name_of
+from injector.model.outcomes import AdmissionWarning, Reason, WarningCode
+from injector.model.reviews import (
+    MAX_REVIEW_BYTES,
+    Review,
+    Verdict,
+    parse_review,
+    render_review,
+)
+from injector.model.settings import Platform
+from injector.model.world import World
+from injector.web.bodies import read_body
+from injector.web.metrics import InjectorMetrics
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(NamedTuple):
+    """One review answered."""
+
+    reason: Reason
+    verdict: Verdict
+    warnings: Sequence[AdmissionWarning] = ()
+
+
+class AdmissionContext:
+    """What the webhooks decide by."""
+
+    def __init__(self, world: World, platform: Platform, metrics: InjectorMetrics) -> None:
+        self.world = world
+        self.platform = platform
+        self.metrics = metrics
+        self.authorities = ""
+        """PEM of the CAs that pods are to trust."""
+
+
+def build_admission_app(context: AdmissionContext) -> Starlette:
+    """Build the app behind the admission port."""
+
+    async def mutate(request: Request) -> Response:
+        return await _answer(request, context, "inject", review_pod)
+
+    async def prepare_daemonset(request: Request) -> Response:
+        return await _answer(request, context, "prepare", review_daemonset)
+
+    return Starlette(
+        routes=[
+            Route("/mutate", mutate, methods=["POST"]),
+            Route("/prepare", prepare_daemonset, methods=["POST"]),
+        ]
+    )
+
+
+def review_pod(review: Review, context: AdmissionContext) -> Outcome:
+    """Decide about a pod."""
+    if review.kind != "Pod":
+        return Outcome(Reason.NOT_A_POD, Verdict())
+    if review.operation != "CREATE":
+        return Outcome(Reason.NOT_A_CREATE, Verdict())
+    try:
+        decision = decide(review.obj, review.namespace, context.world, context.platform)
+        operations = patch(review.obj, decision, context.platform, context.authorities)
+    except Exception:
+        logger.exception("a pod could not be reviewed; it is admitted as it is")
+        warning = AdmissionWarning(WarningCode.LEFT_ALONE, "no proxy was added: internal error")
+        return Outcome(Reason.INTERNAL_ERROR, Verdict(warnings=[str(warning)]), [warning])
+    texts = [str(warning) for warning in decision.warnings]
+    return Outcome(decision.reason, Verdict(operations, texts), decision.warnings)
+
+
+def review_daemonset(review: Review, context: AdmissionContext) -> Outcome:
+    """Complete a DaemonSet; one that cannot be completed would not run, so it is refused."""
+    if review.kind != "DaemonSet" or review.operation not in ("CREATE", "UPDATE"):
+        return Outcome(Reason.NOT_A_PROXY, Verdict())
+    try:
+        reason, operations = prepare(review.obj, context.platform, context.authorities)
+    except ObjectError as error:
+        return Outcome(Reason.MALFORMED, Verdict(refusal=f"livery: {error}"))
+    return Outcome(reason, Verdict(operations))
+
+
+async def _answer(
+    request: Request,
+    context: AdmissionContext,
+    webhook: str,
+    decide_review: Callable[[Review, AdmissionContext], Outcome],
+) -> Response:
+    started = time.perf_counter()
+    try:
+        review = parse_review(await read_body(request, MAX_REVIEW_BYTES))
+    except ReviewError as error:
+        return PlainTextResponse(f"{error}\n", status_code=error.status)
+    outcome = decide_review(review, context)
+    metrics, dry_run = context.metrics, str(review.is_dry_run).lower()
+    metrics.reviews.labels(webhook, outcome.reason, dry_run).inc()
+    for warning in outcome.warnings:
+        metrics.warnings.labels(warning.code).inc()
+    logger.info(
+        "reviewed",
+        extra={
+            "webhook": webhook,
+            "namespace": review.namespace,
+            "object": _object_name(review),
+            "reason": outcome.reason,
+            "dry_run": review.is_dry_run,
+            "warnings": [warning.code for warning in outcome.warnings],
+        },
+    )
+    body = render_review(review.uid, outcome.verdict)
+    metrics.review_seconds.labels(webhook).observe(time.perf_counter() - started)
+    return Response(body, media_type="application/json")
+
+
+def _object_name(review: Review) -> str:
+    try:
+        generated = str(review.obj.get("metadata", {}).get("generateName", ""))
+        return review.name or name_of(review.obj) or generated
+    except (AttributeError, ObjectError):
+        return review.name

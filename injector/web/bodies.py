@@ -1,0 +1,33 @@
+"""Request bodies, read up to a bound and within a time."""
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from injector.errors import ReviewError
+
+BODY_TIMEOUT_SECONDS = 10.0
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Read a whole body.
+
+    Args:
+        request: the request.
+        limit_bytes: the most that is read.
+
+    Raises:
+        ReviewError: it is larger (413), too slow (408), or broke off (400).
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > limit_bytes:
+                    raise ReviewError(413, f"the body is larger than {limit_bytes} bytes")
+    except TimeoutError:
+        raise ReviewError(408, f"no whole body within {BODY_TIMEOUT_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise ReviewError(400, "the body broke off") from None
+    return bytes(body)

@@ -1,0 +1,54 @@
+"""The injector's own metrics. Labels are codes; nothing that a tenant writes becomes one."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class InjectorMetrics:
+    """All families, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reviews = Counter(
+            "livery_admission_reviews_total",
+            "Admission reviews answered, by webhook, reason and whether it was a dry run.",
+            ["webhook", "reason", "dry_run"],
+            registry=self.registry,
+        )
+        self.warnings = Counter(
+            "livery_admission_warnings_total",
+            "Warnings sent with admission answers, by code.",
+            ["code"],
+            registry=self.registry,
+        )
+        self.review_seconds = Histogram(
+            "livery_admission_duration_seconds",
+            "Time to answer an admission review.",
+            ["webhook"],
+            buckets=_LATENCY_SECONDS,
+            registry=self.registry,
+        )
+        self.streams = Gauge(
+            "livery_policy_streams", "Proxies connected to this replica.", registry=self.registry
+        )
+        self.refused = Counter(
+            "livery_control_refused_total",
+            "Requests to the control service that were refused, by status.",
+            ["status"],
+            registry=self.registry,
+        )
+        self.reports = Counter(
+            "livery_proxy_reports_total", "Reports received of proxies.", registry=self.registry
+        )
+        self.certificate_expiry = Gauge(
+            "livery_certificate_expiry_timestamp_seconds",
+            "When the certificate in use ends, by certificate (leaf or authority).",
+            ["certificate"],
+            registry=self.registry,
+        )
+        self.broken_files = Gauge(
+            "livery_files_broken",
+            "Manifest files that cannot be used; their last good state is in force.",
+            registry=self.registry,
+        )

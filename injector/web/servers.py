@@ -1,0 +1,89 @@
+"""uvicorn, told what it does not offer: a given TLS context, and no hand in our signals."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+"""A first request that takes between one and two of these is cut off."""
+
+
+class AppServer(uvicorn.Server):
+    """One app on one port."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=5,
+            h11_max_incomplete_event_size=64 << 10,
+        )
+        config.load()
+        # Set after loading: uvicorn itself reads certificates from files only, once.
+        config.ssl = tls
+        super().__init__(config)
+        self._listener = listener
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._listener.getsockname()[1])
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process."""
+        yield
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop, then finish what is in flight."""
+        serving = asyncio.create_task(self.serve(sockets=[self._listener]))
+        stopping = asyncio.create_task(stop.wait())
+        reaping = asyncio.create_task(self._reap())
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        reaping.cancel()
+        self.should_exit = True
+        await serving
+
+    async def _reap(self) -> None:
+        """Close connections that never send a whole first request; uvicorn waits for ever."""
+        waiting: set[object] = set()
+        while True:
+            await asyncio.sleep(REQUEST_TIMEOUT_SECONDS)
+            silent: set[object] = {
+                connection
+                for connection in self.server_state.connections
+                if getattr(connection, "cycle", None) is None
+            }
+            for connection in waiting & silent:
+                transport = getattr(connection, "transport", None)
+                if transport is not None:
+                    transport.abort()
+            waiting = silent
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening socket; all addresses, IPv6 and IPv4, where the host is empty.
+
+    Raises:
+        OSError: the port is taken or may not be had.
+    """
+    if host:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+        )
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024
+        )
+    return socket.create_server(("", port), backlog=1024)
