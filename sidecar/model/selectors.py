@@ -213,11 +213,11 @@ class _SelectorReader:
 def _unquote(literal: str) -> str:
     if literal[0] == "`":
         return literal[1:-1]
+    other_quote = "'" if literal[0] == '"' else '"'
+    if any(match[1] == other_quote for match in _GO_ESCAPE.finditer(literal)):
+        raise RuleError("", f"{literal[:40]} holds a bad escape")
     try:
         # \x and octal escapes name bytes of UTF-8, as in Go.
-        other_quote = "'" if literal[0] == '"' else '"'
-        if any(match[1] == other_quote for match in _GO_ESCAPE.finditer(literal)):
-            raise ValueError(other_quote)
         escaped = _GO_ESCAPE.sub(_unescape, literal[1:-1])
         return escaped.encode("utf-8", "surrogateescape").decode()
     except (UnicodeError, ValueError, OverflowError):
