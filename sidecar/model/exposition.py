@@ -8,9 +8,9 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and
 https://prometheus.io/docs/specs/om/open_metrics_spec/; where they and Prometheus's `textparse`
 differ, `textparse` wins, for it decides what a user's Prometheus ingests.
 
-Two things are refused though `textparse` lets them pass, because it then loses data in silence:
-a NUL byte outside a label value or HELP text (the rest of the body is ignored), and blanks at
-the end of an OpenMetrics line.
+Some things are refused though `textparse` lets them pass, because data is lost in silence or the
+whole scrape fails later: a NUL byte outside a label value or HELP text, blanks at the end of an
+OpenMetrics line, an empty name in HELP or TYPE, names that are not UTF-8, labels given twice.
 """
 
 import math
@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from sidecar.errors import ExpositionError, LimitError
 from sidecar.model.formats import Format
+from sidecar.model.grammar import GRAMMARS, ITEM, PLAIN, PLAIN_ITEM, Grammar
 
 
 class CommentKind(StrEnum):
@@ -72,72 +73,6 @@ class Sample(NamedTuple):
     tail: bytes
 
 
-TEXT_TYPES = frozenset([b"counter", b"gauge", b"histogram", b"summary", b"untyped"])
-OPENMETRICS_TYPES = TEXT_TYPES - {b"untyped"} | {
-    b"gaugehistogram",
-    b"info",
-    b"stateset",
-    b"unknown",
-}
-
-# Possessive quantifiers throughout: a hostile body must not make the matcher go back.
-_NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*+"
-_LABEL = rb"[a-zA-Z_][a-zA-Z0-9_]*+"
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_LINE_STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
-_FLOAT = (
-    rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
-    rb"|[+-]?[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN]"
-)
-
-_TEXT_BLOCK = (
-    rb"\{[ \t]*+(?:(?:%(label)b|%(string)b)[ \t]*+=[ \t]*+%(string)b[ \t]*+(?:,[ \t]*+)?+"
-    rb"|%(string)b[ \t]*+,[ \t]*+)*+(?:%(string)b[ \t]*+)?+\}"
-) % {b"label": _LABEL, b"string": _STRING}
-_OM_BLOCK = (
-    rb"\{(?:(?:%(label)b|%(string)b)=%(line_string)b(?:,|(?=\}))|%(string)b(?:,|(?=\})))*+\}"
-) % {b"label": _LABEL, b"string": _STRING, b"line_string": _LINE_STRING}
-
-
-class _Grammar(NamedTuple):
-    blank: re.Pattern[bytes]
-    meta: re.Pattern[bytes]
-    comment_start: re.Pattern[bytes]
-    series: re.Pattern[bytes]
-    tail: re.Pattern[bytes]
-    types: frozenset[bytes]
-
-
-_TEXT = _Grammar(
-    blank=re.compile(rb"[ \t]*+\n"),
-    meta=re.compile(rb"[ \t]*+#[ \t]++(HELP|TYPE)[ \t]++(?:(%b)|(%b))?" % (_NAME, _STRING)),
-    comment_start=re.compile(rb"[ \t]*+#"),
-    series=re.compile(rb"([ \t]*+%b)?(?:[ \t]*+(%b))?" % (_NAME, _TEXT_BLOCK)),
-    tail=re.compile(rb"[ \t]*+(%b)[ \t]*+(?:(?<=[ \t])([0-9]++)[ \t]*+)?(?:\n|\Z)" % _FLOAT),
-    types=TEXT_TYPES,
-)
-_EXEMPLAR_BLOCK = rb"\{(?:(?:%b|%b)=%b(?:,|(?=\})))*+\}" % (_LABEL, _LINE_STRING, _LINE_STRING)
-_OPENMETRICS = _Grammar(
-    blank=re.compile(rb"(?!)"),
-    meta=re.compile(rb"# (HELP|TYPE|UNIT) (?:(%b)|(%b))?" % (_NAME, _STRING)),
-    comment_start=re.compile(rb"#"),
-    series=re.compile(rb"(%b)?(%b)?" % (_NAME, _OM_BLOCK)),
-    tail=re.compile(
-        rb" (%(float)b)(?: (%(float)b))?(?: # (%(block)b) (%(float)b)(?: (%(float)b))?)?\n"
-        % {b"float": rb"(?:%b)" % _FLOAT, b"block": _EXEMPLAR_BLOCK}
-    ),
-    types=OPENMETRICS_TYPES,
-)
-_GRAMMARS = {Format.TEXT: _TEXT, Format.OPENMETRICS: _OPENMETRICS}
-_ITEM = re.compile(
-    rb'(?:(%b)|"([^"\\]*+(?:\\.[^"\\]*+)*+)")[ \t]*+(?:=[ \t]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)")?+'
-    % _LABEL
-)
-
-# A sample in the common form, in one match: the first try of every new line of text.
-_PLAIN = re.compile(rb'(%b)(?:\{((?:%b="[^"\\\n]*+"(?:,|(?=\})))*+)\})?' % (_NAME, _LABEL))
-_PLAIN_ITEM = re.compile(rb'([a-zA-Z0-9_]++)="([^"]*+)"')
-
 _ESCAPE = re.compile(rb'\\(["\\n])')
 _UNESCAPED = {b'"': b'"', b"\\": b"\\", b"n": b"\n"}
 _TIMESTAMP_MAX_MS = 2**63 - 1
@@ -172,7 +107,7 @@ def scan(body: bytes, fmt: Format) -> Generator[Sample, None, tuple[Comment, ...
     """
     if fmt is Format.TEXT and body and not body.endswith(b"\n"):
         body += b"\n"
-    grammar = _GRAMMARS[fmt]
+    grammar = GRAMMARS[fmt]
     position, end = 0, len(body)
     while position < end:
         start = position
@@ -198,7 +133,7 @@ def parse_head(text: bytes, fmt: Format) -> Head | None:
     """
     if len(text) > MAX_SERIES_BYTES:
         return None
-    plain = _PLAIN.fullmatch(text)
+    plain = PLAIN.fullmatch(text)
     if plain is not None and (series := _plain_series(plain)) is not None:
         return Head((), series)
     try:
@@ -207,7 +142,7 @@ def parse_head(text: bytes, fmt: Format) -> Head | None:
         if position == len(text):
             is_open = bool(comments) and _stays_open(comments[-1])
             return Head(tuple(comments), None) if is_open else None
-        series, position = _read_series(text, position, _GRAMMARS[fmt])
+        series, position = _read_series(text, position, GRAMMARS[fmt])
     except (UnicodeDecodeError, ExpositionError):
         return None
     return Head(tuple(comments), series) if position == len(text) else None
@@ -233,7 +168,7 @@ def _plain_series(match: re.Match[bytes]) -> Series | None:
     block = match[2]
     if not block:
         return Series(match[1], (), match[0])
-    labels = tuple(_PLAIN_ITEM.findall(block))
+    labels = tuple(PLAIN_ITEM.findall(block))
     names = {name for name, _ in labels}
     if len(names) != len(labels) or b"__name__" in names:
         return None
@@ -254,7 +189,7 @@ def _stays_open(last: Comment) -> bool:
 
 
 def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Comment], int]:
-    grammar = _GRAMMARS[fmt]
+    grammar = GRAMMARS[fmt]
     comments: list[Comment] = []
     end = len(body)
     while position < end and body[position] in b"# \t\n":
@@ -275,7 +210,7 @@ def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Commen
 
 
 def _read_comment(body: bytes, position: int, fmt: Format) -> Comment:
-    meta = _GRAMMARS[fmt].meta.match(body, position)
+    meta = GRAMMARS[fmt].meta.match(body, position)
     # A quoted name may hold newlines: the line goes on behind it.
     newline = body.find(b"\n", position if meta is None else meta.end())
     raw = body[position : len(body) if newline < 0 else newline + 1]
@@ -301,7 +236,7 @@ def _refuse_comment(kind: CommentKind, name: bytes, rest: bytes, fmt: Format) ->
     text = rest[1:]
     if fmt is Format.OPENMETRICS and not rest.startswith(b" "):
         return f"no text after {kind.upper()} and its name"
-    if kind is CommentKind.TYPE and text not in _GRAMMARS[fmt].types:
+    if kind is CommentKind.TYPE and text not in GRAMMARS[fmt].types:
         return f"{_quote(text)} is not a metric type"
     if kind is CommentKind.UNIT and text and not name.endswith(b"_" + text):
         return f"unit {_quote(text)} is not a suffix of {_quote(name)}"
@@ -312,7 +247,7 @@ def _refuse_comment(kind: CommentKind, name: bytes, rest: bytes, fmt: Format) ->
     return ""
 
 
-def _read_series(body: bytes, position: int, grammar: _Grammar) -> tuple[Series, int]:
+def _read_series(body: bytes, position: int, grammar: Grammar) -> tuple[Series, int]:
     match = grammar.series.match(body, position)
     if match is None or (match[1] is None and match[2] is None):
         raise ExpositionError(_line(body, position), _describe(body, position))
@@ -320,7 +255,7 @@ def _read_series(body: bytes, position: int, grammar: _Grammar) -> tuple[Series,
         raise LimitError(f"a series of more than {MAX_SERIES_BYTES} bytes")
     name: bytes | None = match[1]
     labels: list[tuple[bytes, bytes]] = []
-    for plain, quoted, value in (item.groups() for item in _ITEM.finditer(match[2] or b"")):
+    for plain, quoted, value in (item.groups() for item in ITEM.finditer(match[2] or b"")):
         label: bytes = unescape(quoted) if plain is None else plain
         if value is not None:
             labels.append((label, value))
@@ -355,7 +290,7 @@ def _check_series(
 
 
 def _read_tail(body: bytes, position: int, fmt: Format) -> bytes:
-    match = _GRAMMARS[fmt].tail.match(body, position)
+    match = GRAMMARS[fmt].tail.match(body, position)
     if match is None:
         raise ExpositionError(_line(body, position), _describe(body, position))
     _check_number(body, position, match[1])

@@ -7,9 +7,7 @@ anchored at both ends; from 3.0 the dot matches newlines) and Go's `regexp.Expan
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol, cast
-
-import re2
+from typing import Any, Protocol, cast
 
 from sidecar.errors import RuleError
 
@@ -42,11 +40,8 @@ class Regex:
     __slots__ = ("_compiled", "groups", "names", "pattern")
 
     def __init__(self, pattern: str) -> None:
-        options = re2.Options()
-        options.log_errors = False
-        options.max_mem = _MAX_MEMORY_BYTES
         self.pattern = pattern
-        self._compiled = re2.compile(f"^(?s:{pattern})$", options)
+        self._compiled = _compile(f"^(?s:{pattern})$")
         self.groups: int = self._compiled.groups
         self.names: dict[str, int] = dict(self._compiled.groupindex)
 
@@ -78,22 +73,28 @@ def compile_regex(pattern: str) -> Regex:
         raise RuleError("", f"a pattern of {len(pattern)} characters; {MAX_PATTERN_LENGTH} allowed")
     if _GO.fullmatch(pattern) is None or not _is_utf8(pattern):
         raise RuleError("", f"{pattern!r} is not a valid RE2 pattern for Go")
+    return Regex(pattern)
+
+
+def _compile(pattern: str) -> Any:
+    # Imported at the first pattern: a proxy without rules does not pay its 2.5 MB.
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MAX_MEMORY_BYTES
     try:
-        return Regex(pattern)
+        return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else "not a valid pattern"
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise RuleError("", f"{pattern!r} is not a valid RE2 pattern: {text}") from error
+        shown = pattern.removeprefix("^(?s:").removesuffix(")$")
+        raise RuleError("", f"{shown!r} is not a valid RE2 pattern: {text}") from error
 
 
 def _is_utf8(text: str) -> bool:
     # JSON may hold half of a surrogate pair.
     return not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def quote(text: str) -> str:
-    """Write a text as a pattern that matches only it."""
-    return cast("str", re2.escape(text))
 
 
 def expand(template: str, match: Match, regex: Regex) -> str:

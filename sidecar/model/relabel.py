@@ -256,11 +256,10 @@ def _text(given: Mapping[str, object], name: str, field: str) -> str:
     value = given.get(name)
     if value is None:
         return str(_DEFAULTS[name])
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
-    raise RuleError(f"{field}.{name}", "a string is needed")
+    # `yes` and `1.50` are no texts any more here: Prometheus would have taken them as written.
+    raise RuleError(f"{field}.{name}", f"a string is needed; put {value!r} in quotes")
 
 
 def _source_labels(value: object, field: str) -> tuple[str, ...]:

@@ -78,6 +78,8 @@ class Limits(NamedTuple):
     labels: int = 64
     memory_bytes: int = 16 << 20
     """What may be remembered of it; beyond, lines are read anew each scrape."""
+    lines_bytes: int = 24 << 20
+    """Series with their labels: many long labels make much of a small body."""
 
 
 class Rewrite(Protocol):
@@ -142,7 +144,7 @@ class SeriesMemory:
         if closing is None:
             return None
         entries: list[Entry] = []
-        samples = comments = 0
+        tally = _Tally(self._limits)
         remembered = self._entries.get
         for text in heads:
             entry = remembered(text)
@@ -152,15 +154,14 @@ class SeriesMemory:
                     return None
                 entry = self._make(text, head)
             entries.append(entry)
-            samples += entry.has_series
-            comments += len(entry.comments)
-            self._check_counts(samples, comments)
+            tally.add(entry)
+        samples = tally.samples
         return Reading(entries, tails, tuple(map(self._rewrite.comment, closing)), samples)
 
     def _read_exactly(self, body: bytes) -> Reading:
         entries: list[Entry] = []
         tails: list[bytes] = []
-        comments = 0
+        tally = _Tally(self._limits)
         rows = scan(body, self._format)
         while True:
             try:
@@ -171,8 +172,7 @@ class SeriesMemory:
             entry = self._entries.get(sample.text) or self._make(sample.text, sample.head)
             entries.append(entry)
             tails.append(sample.tail)
-            comments += len(entry.comments)
-            self._check_counts(len(entries), comments)
+            tally.add(entry)
 
     def _make(self, text: bytes, head: Head) -> Entry:
         comments = tuple(map(self._rewrite.comment, head.comments))
@@ -185,12 +185,6 @@ class SeriesMemory:
             )
         line = self._rewrite.series(head.series)
         return Entry(text, comments, has_series=True, line=line)
-
-    def _check_counts(self, samples: int, comments: int) -> None:
-        if samples > self._limits.samples:
-            raise LimitError(f"more than {self._limits.samples} samples")
-        if comments > MAX_COMMENT_LINES:
-            raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines")
 
     def _keep(self, reading: Reading, rest: bytes) -> None:
         size = len(rest) + _COMMENT_BYTES * len(reading.rest)
@@ -205,3 +199,25 @@ class SeriesMemory:
         self._last = reading._replace(tails=[])
         self._entries = dict(zip(self._heads, reading.entries, strict=True))
         self.bytes = size
+
+
+class _Tally:
+    """Counts what a body holds against its limits, while it is read."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.samples = self._comments = self._lines_bytes = 0
+
+    def add(self, entry: Entry) -> None:
+        self.samples += entry.has_series
+        self._comments += len(entry.comments)
+        if entry.line is not None:
+            self._lines_bytes += len(entry.line.text)
+        if self.samples > self._limits.samples:
+            raise LimitError(f"more than {self._limits.samples} samples")
+        if self._comments > MAX_COMMENT_LINES:
+            raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines")
+        if self._lines_bytes > self._limits.lines_bytes:
+            raise LimitError(
+                f"the series with their labels are over {self._limits.lines_bytes >> 20} MiB"
+            )

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import RuleError
-from sidecar.model.regex import MAX_PATTERN_LENGTH, compile_regex, expand, quote
+from sidecar.model.regex import MAX_PATTERN_LENGTH, compile_regex, expand
 from tests.real_parts.oracle import Oracle
 
 _TAKEN = [
@@ -96,14 +96,6 @@ def test_a_pattern_is_bounded() -> None:
 def test_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(RuleError):
         compile_regex("\ud800")
-
-
-@given(st.text())
-def test_a_quoted_text_matches_only_itself(text: str) -> None:
-    regex = compile_regex(quote(text))
-
-    assert regex.matches(text)
-    assert not regex.matches(text + "a")
 
 
 @pytest.mark.parametrize(
