@@ -1,0 +1,189 @@
+"""Processes to measure, started and ended here, and how they are asked."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from injector.model.settings import Platform
+from injector.service import Service, ServiceSettings
+from sidecar.client import Connection, render_request
+
+NAME = "livery-injector.livery-system.svc"
+PROMETHEUS_HEADERS = {
+    "Host": "localhost",
+    "Accept": "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    "Accept-Encoding": "gzip",
+    "X-Prometheus-Scrape-Timeout-Seconds": "10",
+}
+"""What Prometheus 3.5 and later send."""
+
+
+class Usage(NamedTuple):
+    """A process's memory and CPU so far."""
+
+    resident_bytes: int
+    cpu_seconds: float
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def process(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run a Python module's process for as long as the block lasts."""
+    started = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    try:
+        yield started
+    finally:
+        started.terminate()
+        started.wait(20)
+        if started.stdout is not None:
+            started.stdout.close()
+
+
+@contextlib.contextmanager
+def application(series: int) -> Iterator[str]:
+    """Run the application; gives its URL."""
+    with process("-m", "bench.app", str(series)) as started:
+        if started.stdout is None:
+            raise RuntimeError("no output")
+        yield f"http://127.0.0.1:{started.stdout.readline().strip()}/metrics"
+
+
+@contextlib.contextmanager
+def injector() -> Iterator[tuple[Service, Path]]:
+    """Run an injector in a thread of its own, on a world with one namespace."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        (folder / "tokens" / "shop").mkdir(parents=True)
+        (folder / "tokens" / "shop" / "web-0").write_text("token")
+        (folder / "world").mkdir()
+        (folder / "world" / "namespace.yaml").write_text(
+            "apiVersion: v1\nkind: Namespace\n"
+            'metadata: {name: shop, labels: {team: frontend, cost-center: "4711"}}\n'
+        )
+        settings = ServiceSettings(
+            manifests=folder / "world",
+            tokens=folder / "tokens",
+            certificates=folder / "certs",
+            names=(NAME,),
+            host="127.0.0.1",
+            admission_port=0,
+            control_port=0,
+            metrics_port=0,
+        )
+        service = Service(settings, Platform())
+        service.open()
+        loop = asyncio.new_event_loop()
+        stop = asyncio.Event()
+        thread = threading.Thread(target=loop.run_until_complete, args=(service.run(stop),))
+        thread.start()
+        try:
+            yield service, folder
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join(20)
+            loop.close()
+
+
+@contextlib.contextmanager
+def proxy(url: str, service: Service | None = None, folder: Path | None = None) -> Iterator["Pod"]:
+    """Run a proxy as injected: labels by the policy stream, if there is an injector."""
+    port, admin = free_port(), free_port()
+    env = {}
+    if service is not None and folder is not None:
+        env = {
+            "LIVERY_CONTROL_URL": f"https://{NAME}:{service.ports[1]}",
+            "LIVERY_CONTROL_ADDRESS": "127.0.0.1",
+            "LIVERY_CONTROL_CA": service.admission.authorities,
+            "LIVERY_TOKEN_FILE": str(folder / "tokens" / "shop" / "web-0"),
+            "LIVERY_NAMESPACE_LABELS": "team=frontend",
+            "LIVERY_POD_NAMESPACE": "shop",
+        }
+    arguments = ["-m", "sidecar", "--role", "pod", "--target", url]
+    arguments += ["--port", str(port), "--admin-port", str(admin), "--log-level", "error"]
+    with process(*arguments, env=env) as started:
+        pod = Pod(port, admin, started.pid)
+        wait_until(lambda: pod.is_ready(connected=service is not None))
+        yield pod
+
+
+class Pod(NamedTuple):
+    """A running proxy."""
+
+    port: int
+    admin_port: int
+    pid: int
+
+    def is_ready(self, *, connected: bool) -> bool:
+        try:
+            text = fetch(f"http://127.0.0.1:{self.admin_port}/metrics")
+        except OSError:
+            return False
+        return not connected or "livery_proxy_control_connected 1" in text
+
+    def usage(self) -> Usage:
+        return usage(self.pid)
+
+
+def usage(pid: int) -> Usage:
+    """Read a process's figures from /proc."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return Usage(pages * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def wait_until(condition: "object", seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            raise RuntimeError("a process did not become ready")
+        time.sleep(0.05)
+
+
+def scrape(port: int, times: int, interval_seconds: float = 0.0) -> int:
+    """Scrape as Prometheus does, over one connection; returns the last answer's size."""
+    return asyncio.run(_scrape(port, times, interval_seconds))
+
+
+async def _scrape(port: int, times: int, interval_seconds: float) -> int:
+    connection = await Connection.open("127.0.0.1", port)
+    request = render_request("GET", "/metrics", PROMETHEUS_HEADERS)
+    size = 0
+    for _ in range(times):
+        if await connection.send(request) != 200:
+            raise RuntimeError(f"answered {connection.status}")
+        size = 0
+        while part := await connection.read():
+            size += len(part)
+        await asyncio.sleep(interval_seconds)
+    connection.close()
+    return size
