@@ -108,6 +108,7 @@ class _Demo:
             "--port",
             str(_free_port(8080)),
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the demo's; it ends what it started
         )
         stack.push_async_callback(_end, process)
         if process.stdout is None:

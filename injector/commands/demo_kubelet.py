@@ -31,7 +31,10 @@ async def start_container(
     if command[0] == "livery-proxy":
         command = [sys.executable, "-m", "sidecar", *command[1:]]
     return await asyncio.create_subprocess_exec(
-        *command, env=_environment(pod, container, root), stderr=asyncio.subprocess.DEVNULL
+        *command,
+        env=_environment(pod, container, root),
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in a terminal is not the container's
     )
 
 
