@@ -26,8 +26,9 @@ from injector.web.metrics import InjectorMetrics
 
 logger = logging.getLogger(__name__)
 
-MAX_REPORT_BYTES = 64 << 10
-MAX_REPORTS = 50_000
+MAX_REPORT_BYTES = 16 << 10
+MAX_REPORTS = 20_000
+"""Twice the proxies that one replica is made for."""
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
 _ROLES = ("pod",)

@@ -24,6 +24,8 @@ class AppServer(uvicorn.Server):
             access_log=False,
             server_header=False,
             ws="none",
+            # Of uvicorn's parsers the one that bounds a request's headers.
+            http="h11",
             timeout_keep_alive=75,
             timeout_graceful_shutdown=5,
             h11_max_incomplete_event_size=64 << 10,

@@ -1,0 +1,219 @@
+"""The hub: each proxy hears of what concerns it, and of nothing else."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from injector.control import hub as hub_module
+from injector.control.hub import MAX_BEHIND, PolicyHub, Stream
+from injector.model.policies import Scope
+from injector.model.settings import Platform
+from injector.model.world import World
+
+SHOP, BANK = Scope("shop"), Scope("bank")
+EXPORTER = Scope("monitoring", knows_all_labels=True)
+
+
+@pytest.fixture(autouse=True)
+def short_debounce(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "DEBOUNCE_SECONDS", 0.01)
+
+
+def label(world: World, namespace: str, **labels: str) -> None:
+    world.put("Namespace", {"metadata": {"name": namespace, "labels": labels}})
+
+
+def make() -> tuple[World, PolicyHub]:
+    world = World()
+    label(world, "shop", team="frontend")
+    label(world, "bank", team="payments")
+    return world, PolicyHub(world, Platform())
+
+
+async def next_message(stream: Stream, seconds: float = 1.0) -> dict[str, Any]:
+    async with asyncio.timeout(seconds):
+        async for message in stream.messages(60):
+            found: dict[str, Any] = json.loads(message)
+            return found
+    return {"type": "closed"}
+
+
+def run(body: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await body()
+
+    asyncio.run(main())
+
+
+def test_a_newcomer_gets_the_whole_policy() -> None:
+    async def body() -> None:
+        _, hub = make()
+        with hub.open(SHOP, "") as stream:
+            message = await next_message(stream)
+        assert message["type"] == "policy"
+        assert message["policy"]["labels"] == {"team": "frontend"}
+
+    run(body)
+
+
+def test_who_has_the_version_is_told_that_it_is_current() -> None:
+    async def body() -> None:
+        _, hub = make()
+        with hub.open(SHOP, "") as stream:
+            version = (await next_message(stream))["version"]
+        with hub.open(SHOP, version) as stream:
+            assert await next_message(stream) == {"type": "current", "version": version}
+
+    run(body)
+
+
+def test_equal_worlds_give_equal_versions_on_every_replica() -> None:
+    async def body() -> None:
+        versions = set()
+        for _ in range(2):
+            _, hub = make()
+            with hub.open(SHOP, "") as stream:
+                versions.add((await next_message(stream))["version"])
+        assert len(versions) == 1
+
+    run(body)
+
+
+def test_a_change_reaches_its_namespace_and_no_other() -> None:
+    async def body() -> None:
+        world, hub = make()
+        with hub.open(SHOP, "") as shop, hub.open(BANK, "") as bank:
+            await next_message(shop)
+            await next_message(bank)
+            label(world, "shop", team="backend")
+            assert (await next_message(shop))["policy"]["labels"] == {"team": "backend"}
+            with pytest.raises(TimeoutError):
+                await next_message(bank, 0.1)
+
+    run(body)
+
+
+def test_a_change_that_changes_nothing_for_proxies_is_not_sent() -> None:
+    async def body() -> None:
+        world, hub = make()
+        with hub.open(SHOP, "") as stream:
+            await next_message(stream)
+            label(world, "shop", team="frontend", **{"kubernetes.io/metadata.name": "shop"})
+            with pytest.raises(TimeoutError):
+                await next_message(stream, 0.1)
+
+    run(body)
+
+
+def test_many_changes_at_once_become_one_message() -> None:
+    async def body() -> None:
+        world, hub = make()
+        with hub.open(SHOP, "") as stream:
+            await next_message(stream)
+            for number in range(50):
+                label(world, "shop", team=f"t{number}")
+            assert (await next_message(stream))["policy"]["labels"] == {"team": "t49"}
+            with pytest.raises(TimeoutError):
+                await next_message(stream, 0.1)
+
+    run(body)
+
+
+def test_a_newcomer_during_the_debounce_hides_no_change_from_others() -> None:
+    async def body() -> None:
+        world, hub = make()
+        with hub.open(SHOP, "") as first:
+            await next_message(first)
+            label(world, "shop", team="backend")
+            with hub.open(SHOP, "") as second:
+                assert (await next_message(second))["policy"]["labels"] == {"team": "backend"}
+                assert (await next_message(first))["policy"]["labels"] == {"team": "backend"}
+
+    run(body)
+
+
+def test_a_change_while_nobody_listened_is_in_the_snapshot() -> None:
+    async def body() -> None:
+        world, hub = make()
+        with hub.open(SHOP, "") as stream:
+            version = (await next_message(stream))["version"]
+        label(world, "shop", team="backend")
+        with hub.open(SHOP, version) as stream:
+            assert (await next_message(stream))["policy"]["labels"] == {"team": "backend"}
+
+    run(body)
+
+
+def test_an_exporter_hears_of_every_namespace() -> None:
+    async def body() -> None:
+        world, hub = make()
+        with hub.open(EXPORTER, "") as stream:
+            await next_message(stream)
+            label(world, "bank", team="treasury")
+            message = await next_message(stream)
+        assert message["policy"]["namespaces"]["bank"] == {"team": "treasury"}
+        assert message["policy"]["namespaces"]["shop"] == {"team": "frontend"}
+
+    run(body)
+
+
+def test_a_reader_far_behind_is_closed_and_holds_nothing() -> None:
+    async def body() -> None:
+        _, hub = make()
+        with hub.open(SHOP, "") as stream:
+            for _ in range(MAX_BEHIND + 1):
+                stream.push(b"x\n")
+            assert stream.is_closed
+            assert (await next_message(stream))["type"] == "closed"
+        assert hub.count == 0
+
+    run(body)
+
+
+def test_silence_is_broken_by_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "PING_SECONDS", 0.02)
+
+    async def body() -> None:
+        _, hub = make()
+        with hub.open(SHOP, "") as stream:
+            await next_message(stream)
+            assert await next_message(stream) == {"type": "ping"}
+
+    run(body)
+
+
+def test_a_stream_ends_with_its_lifetime() -> None:
+    async def body() -> None:
+        _, hub = make()
+        with hub.open(SHOP, "") as stream:
+            async with asyncio.timeout(5):
+                kinds = [json.loads(message)["type"] async for message in stream.messages(0.05)]
+        assert kinds == ["policy"]
+
+    run(body)
+
+
+def test_new_authorities_reach_open_and_new_streams() -> None:
+    async def body() -> None:
+        _, hub = make()
+        with hub.open(SHOP, "") as stream:
+            await next_message(stream)
+            hub.announce_authorities("PEM")
+            assert await next_message(stream) == {"type": "authorities", "pem": "PEM"}
+        with hub.open(SHOP, "") as stream:
+            assert (await next_message(stream))["type"] == "authorities"
+
+    run(body)
+
+
+def test_a_stopping_process_ends_every_stream() -> None:
+    async def body() -> None:
+        _, hub = make()
+        with hub.open(SHOP, "") as stream:
+            hub.close_all()
+            assert (await next_message(stream))["type"] == "closed"
+
+    run(body)

@@ -1,0 +1,159 @@
+"""The world from a folder: files come, change, break and go."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from injector.errors import IdentityError
+from injector.files.identity import FolderAuthenticator
+from injector.files.watcher import FolderWorld
+from injector.model.world import World
+
+NAMESPACE = """\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+  labels: {team: %s}
+"""
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file so that its stamp differs from any before."""
+    path.write_text(text)
+    times = [path.stat().st_mtime_ns + 1_000_000 * (len(text) + 1)] * 2
+    os.utime(path, ns=(times[0], times[1]))
+
+
+def team(world: World) -> str | None:
+    namespace = world.namespace("shop")
+    return None if namespace is None else namespace.labels.get("team")
+
+
+def test_a_file_s_objects_are_in_the_world(tmp_path: Path, world: World) -> None:
+    write(tmp_path / "a.yaml", NAMESPACE % "frontend")
+    assert FolderWorld(tmp_path, world).refresh()
+    assert team(world) == "frontend"
+
+
+def test_an_edit_is_seen_and_told_to_listeners(tmp_path: Path, world: World) -> None:
+    folder = FolderWorld(tmp_path, world)
+    write(tmp_path / "a.yaml", NAMESPACE % "frontend")
+    folder.refresh()
+    heard: list[str] = []
+    world.listeners.append(heard.append)
+    write(tmp_path / "a.yaml", NAMESPACE % "backend-2")
+    assert folder.refresh()
+    assert (team(world), heard) == ("backend-2", ["shop"])
+
+
+def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path, world: World) -> None:
+    folder = FolderWorld(tmp_path, world)
+    write(tmp_path / "a.yaml", NAMESPACE % "frontend")
+    folder.refresh()
+    assert not folder.refresh()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("apiVersion: v1\nkind: [}\n", 2, ""),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\nkind: Pod\n", 4, "given twice"),
+        ("apiVersion: v2\nkind: Namespace\nmetadata: {name: a}\n", 1, "apiVersion"),
+        ("---\n---\napiVersion: v1\nkind: Namespace\nmetadata: {}\n", 3, "metadata.name"),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {x: 1}}", 1, "labels.x"),
+        ("just a text", 1, "mapping"),
+    ],
+    ids=["syntax", "duplicate-key", "version", "no-name", "label-type", "no-mapping"],
+)
+def test_a_broken_file_is_named_with_line_and_reason(
+    tmp_path: Path, world: World, text: str, line: int, reason: str
+) -> None:
+    write(tmp_path / "a.yaml", text)
+    folder = FolderWorld(tmp_path, world)
+    folder.refresh()
+    (error,) = folder.errors.values()
+    assert f"a.yaml:{line}:" in str(error)
+    assert reason in str(error)
+
+
+def test_a_broken_edit_leaves_the_last_good_state(tmp_path: Path, world: World) -> None:
+    folder = FolderWorld(tmp_path, world)
+    write(tmp_path / "a.yaml", NAMESPACE % "frontend")
+    folder.refresh()
+    write(tmp_path / "a.yaml", "kind: [")
+    folder.refresh()
+    assert (team(world), len(folder.errors)) == ("frontend", 1)
+    write(tmp_path / "a.yaml", NAMESPACE % "backend")
+    folder.refresh()
+    assert (team(world), len(folder.errors)) == ("backend", 0)
+
+
+def test_a_file_that_goes_takes_its_objects_along(tmp_path: Path, world: World) -> None:
+    folder = FolderWorld(tmp_path, world)
+    write(tmp_path / "a.yaml", NAMESPACE % "frontend")
+    folder.refresh()
+    (tmp_path / "a.yaml").unlink()
+    folder.refresh()
+    assert team(world) is None
+
+
+def test_an_object_that_moves_to_another_file_stays(tmp_path: Path, world: World) -> None:
+    folder = FolderWorld(tmp_path, world)
+    write(tmp_path / "a.yaml", NAMESPACE % "frontend")
+    folder.refresh()
+    (tmp_path / "a.yaml").rename(tmp_path / "b.yaml")
+    folder.refresh()
+    assert team(world) == "frontend"
+
+
+def test_a_broken_file_does_not_stop_its_neighbours(tmp_path: Path, world: World) -> None:
+    write(tmp_path / "a.yaml", "\t")
+    write(tmp_path / "b.yaml", NAMESPACE % "frontend")
+    folder = FolderWorld(tmp_path, world)
+    folder.refresh()
+    assert (team(world), len(folder.errors)) == ("frontend", 1)
+
+
+def test_binary_and_unreadable_files_are_errors_not_crashes(tmp_path: Path, world: World) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "b.yaml").mkdir()
+    folder = FolderWorld(tmp_path, world)
+    folder.refresh()
+    assert len(folder.errors) == 2
+
+
+def test_other_kinds_and_other_files_are_passed_over(tmp_path: Path, world: World) -> None:
+    write(tmp_path / "a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n")
+    write(tmp_path / "notes.txt", "not yaml: [")
+    folder = FolderWorld(tmp_path, world)
+    folder.refresh()
+    assert not folder.errors
+
+
+def test_a_token_names_its_pod_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "web-0").write_text("secret-1\n")
+    authenticator = FolderAuthenticator(tmp_path)
+    caller = asyncio.run(authenticator.authenticate("secret-1"))
+    assert (caller.namespace, caller.pod) == ("shop", "web-0")
+    for token in ("", "secret", "secret-1\n", "secret-12"):
+        with pytest.raises(IdentityError):
+            asyncio.run(authenticator.authenticate(token))
+
+
+def test_a_token_that_was_removed_counts_no_more(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "web-0").write_text("secret-1")
+    authenticator = FolderAuthenticator(tmp_path)
+    asyncio.run(authenticator.authenticate("secret-1"))
+    (tmp_path / "shop" / "web-0").unlink()
+    with pytest.raises(IdentityError):
+        asyncio.run(authenticator.authenticate("secret-1"))

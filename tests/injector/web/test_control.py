@@ -1,0 +1,287 @@
+"""The control service over real TLS, with the proxy's own client at the other end."""
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from injector.model.settings import Platform
+from injector.service import Service, ServiceSettings
+from injector.web import servers
+from sidecar.control import ControlClient, ControlSettings
+from sidecar.model.policy import Policy
+
+NAME = "livery-injector.livery-system.svc"
+NAMESPACES = """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: %s}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: bank, labels: {team: payments, secret-project: x}}
+---
+apiVersion: observability.ethos.io/v1alpha1
+kind: MetricAccess
+metadata: {name: rules, namespace: bank}
+spec: {source: bank, metricIsolation: true, metrics: [secret_metric]}
+"""
+
+
+class Running:
+    """A running injector and what its clients need."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.folder = folder
+        self.policies: list[Policy] = []
+
+    @property
+    def url(self) -> str:
+        return f"https://{NAME}:{self.service.ports[1]}"
+
+    def label(self, team: str) -> None:
+        (self.folder / "world" / "namespaces.yaml").write_text(NAMESPACES % team)
+
+    def client(self, token_file: str = "web-0") -> ControlClient:
+        settings = ControlSettings(
+            url=self.url,
+            address="127.0.0.1",
+            authorities=self.service.admission.authorities,
+            token_file=self.folder / "tokens" / "shop" / token_file,
+            role="pod",
+        )
+        return ControlClient(settings, self.policies.append)
+
+    async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        tls = ssl.create_default_context(cadata=self.service.admission.authorities)
+        async with httpx.AsyncClient(verify=tls) as client:
+            url = f"https://127.0.0.1:{self.service.ports[1]}{path}"
+            return await client.request(method, url, **kwargs)
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, platform: Platform | None = None) -> AsyncIterator[Running]:
+    (folder / "world").mkdir()
+    (folder / "tokens" / "shop").mkdir(parents=True)
+    (folder / "tokens" / "shop" / "web-0").write_text("token-of-shop")
+    (folder / "world" / "namespaces.yaml").write_text(NAMESPACES % "frontend")
+    settings = ServiceSettings(
+        manifests=folder / "world",
+        tokens=folder / "tokens",
+        certificates=folder / "certs",
+        names=(NAME, "127.0.0.1"),
+        host="127.0.0.1",
+        admission_port=0,
+        control_port=0,
+        metrics_port=0,
+    )
+    service = Service(settings, platform or Platform())
+    service.open()
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        yield Running(service, folder)
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
+
+
+AUTHORIZED = {"Authorization": "Bearer token-of-shop"}
+
+
+def test_a_label_edit_reaches_the_proxy_s_client(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            task = asyncio.create_task(injector.client().run())
+            await injector.until(lambda: injector.policies)
+            assert injector.policies[-1].labels == {"team": "frontend"}
+            injector.label("backend")
+            await injector.until(lambda: injector.policies[-1].labels == {"team": "backend"})
+            task.cancel()
+
+    asyncio.run(body())
+
+
+def test_a_client_that_comes_back_is_told_that_it_is_current(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            client = injector.client()
+            for _ in range(2):
+                task = asyncio.create_task(client.run())
+                await injector.until(lambda: client.is_connected and client.confirmed_at)
+                await asyncio.sleep(0.05)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                client.is_connected, client.confirmed_at = False, None
+            assert len(injector.policies) == 1
+
+    asyncio.run(body())
+
+
+def test_a_pod_learns_nothing_of_another_namespace(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            for query in ("role=pod", "role=pod&namespace=bank", "role=pod&version=x&pod=bank"):
+                text = await first_lines(injector, f"/v1/policy?{query}")
+                assert "frontend" in text
+                assert "bank" not in text
+                assert "secret" not in text
+
+    asyncio.run(body())
+
+
+async def first_lines(injector: Running, path: str) -> str:
+    """Return what a stream says within a moment."""
+    tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+    lines = []
+    async with httpx.AsyncClient(verify=tls) as client:
+        url = f"https://127.0.0.1:{injector.service.ports[1]}{path}"
+        async with client.stream("GET", url, headers=AUTHORIZED) as response:
+            async for line in response.aiter_lines():
+                lines.append(line)
+                if json.loads(line)["type"] != "authorities":
+                    break
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer"}, 401),
+        ({"Authorization": "Basic token-of-shop"}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": f"Bearer {'x' * 10_000}"}, 401),
+    ],
+    ids=["none", "empty", "basic", "wrong", "long"],
+)
+def test_the_unauthenticated_are_told_nothing(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            for method, path in (("GET", "/v1/policy?role=pod"), ("POST", "/v1/report")):
+                response = await injector.request(method, path, headers=headers)
+                assert response.status_code == status
+                assert "shop" not in response.text
+
+    asyncio.run(body())
+
+
+def test_an_unknown_role_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            path = "/v1/policy?role=gateway"
+            response = await injector.request("GET", path, headers=AUTHORIZED)
+            assert response.status_code == 400
+            assert "pod" in response.text
+
+    asyncio.run(body())
+
+
+def test_a_report_is_kept_under_the_token_s_pod(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            report = {"role": "pod", "namespace": "bank", "pod": "other"}
+            path = "/v1/report"
+            response = await injector.request("POST", path, json=report, headers=AUTHORIZED)
+            assert response.status_code == 204
+            assert list(injector.service.control.reports) == [("shop", "web-0")]
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(b"x" * 70_000, 413), (b"{", 400), (b"[]", 400), (b"[" * 10_000, 400)],
+    ids=["large", "not-json", "no-object", "deep"],
+)
+def test_a_bad_report_is_refused(tmp_path: Path, content: bytes, status: int) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            path = "/v1/report"
+            response = await injector.request("POST", path, content=content, headers=AUTHORIZED)
+            assert response.status_code == status
+
+    asyncio.run(body())
+
+
+def test_health_and_metrics_have_a_port_of_their_own(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector, httpx.AsyncClient() as client:
+            base = f"http://127.0.0.1:{injector.service.ports[2]}"
+            assert (await client.get(f"{base}/healthz")).status_code == 200
+            assert (await client.get(f"{base}/readyz")).status_code == 200
+            text = (await client.get(f"{base}/metrics")).text
+            assert "livery_certificate_expiry_timestamp_seconds" in text
+
+    asyncio.run(body())
+
+
+def test_an_exporter_is_told_every_namespace_s_labels_and_no_rules(tmp_path: Path) -> None:
+    async def body() -> None:
+        platform = Platform(exporters=("shop/default",))
+        async with running(tmp_path, platform) as injector:
+            text = await first_lines(injector, "/v1/policy?role=pod")
+            policy = json.loads(text.splitlines()[-1])["policy"]
+            assert policy["namespaces"]["bank"]["team"] == "payments"
+            assert "secret_metric" not in text
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"GET /v1/policy HTTP/1.1\r\nHost: x\r\n" + b"X-A: " + b"a" * 200_000,
+        b"\x16\x03nonsense\r\n\r\n",
+    ],
+    ids=["endless-headers", "garbage"],
+)
+def test_a_bad_request_is_refused_and_harms_no_one(tmp_path: Path, request_text: bytes) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", injector.service.ports[1], ssl=tls, server_hostname=NAME
+            )
+            writer.write(request_text)
+            async with asyncio.timeout(5):
+                assert b" 400 " in await reader.read(200)
+            writer.close()
+            assert (await injector.request("GET", "/v1/policy")).status_code == 401
+
+    asyncio.run(body())
+
+
+def test_a_connection_that_never_asks_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT_SECONDS", 0.1)
+
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", injector.service.ports[0], ssl=tls, server_hostname=NAME
+            )
+            writer.write(b"POST /mutate HTTP/1.1\r\n")
+            async with asyncio.timeout(5):
+                with contextlib.suppress(OSError):
+                    assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(body())
