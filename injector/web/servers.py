@@ -21,6 +21,7 @@ class AppServer(uvicorn.Server):
             app,
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             server_header=False,
             ws="none",
