@@ -19,6 +19,7 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "control": frozenset(["url", "address", "enabled", "grants"]),
     "control.grants": frozenset(["exporters"]),
 }
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
 def parse_platform(value: object) -> Platform:
@@ -44,10 +45,14 @@ def _parse(value: object) -> Platform:
     access = _block(document.get("access"), "access")
     control = _block(document.get("control"), "control")
     grants = _block(control.get("grants"), "control.grants")
+    pull_policy = _text(image, "image", "pullPolicy", default.image_pull_policy)
+    if pull_policy not in _PULL_POLICIES:
+        # The API server would refuse every pod that is injected.
+        raise RuleError("image.pullPolicy", f"not one of {', '.join(_PULL_POLICIES)}")
     parse_rules(exposition.get("metricRelabelings"), "exposition.metricRelabelings")
     return Platform(
         image=_text(image, "image", "reference", default.image),
-        image_pull_policy=_text(image, "image", "pullPolicy", default.image_pull_policy),
+        image_pull_policy=pull_policy,
         image_pull_secrets=parse_string_list(image.get("pullSecrets"), "image.pullSecrets"),
         own_namespace=_text(document, "", "ownNamespace", default.own_namespace),
         control=_control(control),
@@ -56,7 +61,7 @@ def _parse(value: object) -> Platform:
         target_label=_text(exposition, "exposition", "targetLabel", default.target_label),
         cross_namespace={
             name: parse_string_list(listed, f"access.crossNamespace.{name}")
-            for name, listed in _mapping(access, "crossNamespace").items()
+            for name, listed in _mapping(access, "access", "crossNamespace").items()
         },
         grants_from_annotations=_flag(access, "access", "grantsFromAnnotations"),
         seed_compatible=_flag(access, "access", "seedCompatible"),
@@ -81,7 +86,7 @@ def _labels(block: Mapping[str, Any]) -> LabelRules:
 
 
 def _control(block: Mapping[str, Any]) -> ControlAddress | None:
-    if block.get("enabled", True) is False:
+    if not _flag(block, "control", "enabled", default=True):
         return None
     default = ControlAddress()
     url = _text(block, "control", "url", default.url)
@@ -100,12 +105,12 @@ def _block(value: object, path: str) -> Mapping[str, Any]:
     return value
 
 
-def _mapping(block: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _mapping(block: Mapping[str, Any], path: str, key: str) -> Mapping[str, Any]:
     value = block.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise RuleError(key, "a mapping is needed")
+        raise RuleError(f"{path}.{key}", "a mapping is needed")
     return value
 
 
@@ -113,11 +118,13 @@ def _text(block: Mapping[str, Any], path: str, key: str, default: str) -> str:
     value = block.get(key, default)
     if not isinstance(value, str):
         raise RuleError(f"{path}.{key}" if path else key, "a string is needed")
+    if default and not value:
+        raise RuleError(f"{path}.{key}" if path else key, "it must not be empty")
     return value
 
 
-def _flag(block: Mapping[str, Any], path: str, key: str) -> bool:
-    value = block.get(key, False)
+def _flag(block: Mapping[str, Any], path: str, key: str, *, default: bool = False) -> bool:
+    value = block.get(key, default)
     if not isinstance(value, bool):
         raise RuleError(f"{path}.{key}", "true or false is needed")
     return value

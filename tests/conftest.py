@@ -12,6 +12,11 @@ settings.register_profile("long", deadline=None, print_blob=True, max_examples=2
 settings.load_profile("default")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew; `git diff` then shows what a change does to pods."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
+
+
 @pytest.fixture(scope="session")
 def oracle() -> Iterator[Oracle]:
     """Prometheus's own parsers."""

@@ -4,7 +4,15 @@ import argparse
 from typing import Any
 
 from injector.commands.colours import BOLD, GREEN, YELLOW, paint
-from injector.commands.inputs import add_input_arguments, add_namespace, read_all, read_offline
+from injector.commands.inputs import (
+    Offline,
+    add_input_arguments,
+    add_namespace,
+    learn,
+    placed,
+    read_all,
+    read_offline,
+)
 from injector.commands.workloads import decide_offline, describe_object, find_pod
 from injector.model.injection import Decision, patch
 from injector.model.objects import namespace_of
@@ -40,26 +48,32 @@ def add_parsers(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Explain every pod that was named."""
     offline = read_offline(given)
-    for manifest in read_all(given.filename):
-        obj = manifest.obj
-        pod = find_pod(obj)
-        if pod is None:
-            continue
-        add_namespace(offline, namespace_of(obj) or offline.namespace, given.namespace_label)
-        decision = decide_offline(obj, offline)
-        if decision is None:
-            continue
-        is_injected = decision.reason is Reason.INJECTED
-        print(paint(describe_object(obj, offline.namespace), BOLD))
-        verdict = paint("injected", GREEN) if is_injected else paint("left alone", YELLOW)
-        print(f"  {verdict} ({decision.reason}): {decision.sentence}")
-        for warning in decision.warnings:
-            print(f"  warning ({warning.code}): {warning.text}")
-        for line in _plan(decision, offline.platform.labels):
-            print(f"  {line}")
-        for operation in patch(pod, decision, offline.platform, offline.authorities):
-            print(f"  {operation['op']:8}{operation['path']}")
+    manifests = read_all(given.filename)
+    learn(offline, manifests)
+    for manifest in manifests:
+        with placed(manifest):
+            _explain(manifest.obj, offline, given.namespace_label)
     return 0
+
+
+def _explain(obj: dict[str, Any], offline: Offline, labels: list[str]) -> None:
+    pod = find_pod(obj)
+    if pod is None:
+        return
+    add_namespace(offline, namespace_of(obj) or offline.namespace, labels)
+    decision = decide_offline(obj, offline)
+    if decision is None:
+        return
+    is_injected = decision.reason is Reason.INJECTED
+    print(paint(describe_object(obj, offline.namespace), BOLD))
+    verdict = paint("injected", GREEN) if is_injected else paint("left alone", YELLOW)
+    print(f"  {verdict} ({decision.reason}): {decision.sentence}")
+    for warning in decision.warnings:
+        print(f"  warning ({warning.code}): {warning.text}")
+    for line in _plan(decision, offline.platform.labels):
+        print(f"  {line}")
+    for operation in patch(pod, decision, offline.platform, offline.authorities):
+        print(f"  {operation['op']:8}{operation['path']}")
 
 
 def _plan(decision: Decision, rules: Any) -> list[str]:

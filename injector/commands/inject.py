@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from injector.commands.colours import CYAN, GREEN, RED, paint
@@ -11,6 +11,8 @@ from injector.commands.inputs import (
     Offline,
     add_input_arguments,
     add_namespace,
+    learn,
+    placed,
     read_all,
     read_offline,
 )
@@ -20,7 +22,7 @@ from injector.commands.workloads import (
     inject_object,
     replace_pod,
 )
-from injector.files.manifests import write_manifests
+from injector.files.manifests import Manifest, write_manifests
 from injector.model.objects import namespace_of
 from injector.model.outcomes import Reason
 from injector.model.removal import uninject
@@ -43,7 +45,8 @@ def add_parsers(commands: Any) -> None:
         "inject",
         help="add the proxy to manifests, as the webhook would",
         description="Add the proxy to pods and pod templates; the result is YAML on stdout, the "
-        "reasons are on stderr. The namespace counts as opted in.",
+        "reasons are on stderr. The namespace counts as opted in; Namespaces and LimitRanges among "
+        "the manifests count as the cluster's.",
         epilog=INJECT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,6 +68,8 @@ def add_parsers(commands: Any) -> None:
 def run_inject(given: argparse.Namespace) -> int:
     """Inject every object that was named."""
     offline = read_offline(given)
+    manifests = read_all(given.filename)
+    learn(offline, manifests)
 
     def treat(obj: dict[str, Any]) -> dict[str, Any]:
         namespace = namespace_of(obj) or offline.namespace
@@ -78,7 +83,7 @@ def run_inject(given: argparse.Namespace) -> int:
                 _say(obj, offline, f"warning: {warning.text} ({warning.code})")
         return treated.obj
 
-    return _treat_all(given, treat)
+    return _treat_all(manifests, treat, shows_diff=given.diff)
 
 
 def run_uninject(given: argparse.Namespace) -> int:
@@ -93,13 +98,20 @@ def run_uninject(given: argparse.Namespace) -> int:
         _say(obj, offline, "nothing to take out" if restored == pod else "the proxy was taken out")
         return replace_pod(obj, restored)
 
-    return _treat_all(given, treat)
+    return _treat_all(read_all(given.filename), treat, shows_diff=given.diff)
 
 
-def _treat_all(given: argparse.Namespace, treat: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
-    before = [manifest.obj for manifest in read_all(given.filename)]
-    after = [treat(obj) for obj in before]
-    if given.diff:
+def _treat_all(
+    manifests: Sequence[Manifest],
+    treat: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    shows_diff: bool,
+) -> int:
+    before, after = [manifest.obj for manifest in manifests], []
+    for manifest in manifests:
+        with placed(manifest):
+            after.append(treat(manifest.obj))
+    if shows_diff:
         sys.stdout.writelines(_diff(before, after))
     else:
         sys.stdout.write(write_manifests(after))

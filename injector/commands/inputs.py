@@ -1,17 +1,24 @@
 """What several commands read: manifests from files or standard input, and platform settings."""
 
 import argparse
+import re
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from injector.errors import ManifestError, SettingsError
+from injector.errors import ManifestError, ObjectError, SettingsError
 from injector.files.manifests import Manifest, read_documents, read_manifests
+from injector.model.objects import metadata_of, namespace_of
 from injector.model.settings import Platform
 from injector.model.world import World
 from injector.settings import parse_platform
+
+# A comma within a value would end it: the environment carries labels as a list.
+_LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]*)=([A-Za-z0-9]?[A-Za-z0-9_.-]{0,62})")
 
 
 class Offline(NamedTuple):
@@ -66,19 +73,50 @@ def read_offline(given: argparse.Namespace) -> Offline:
     return Offline(platform, World(), authorities, given.namespace)
 
 
+def learn(offline: Offline, manifests: Sequence[Manifest]) -> None:
+    """Take Namespaces and LimitRanges among the manifests for the cluster's.
+
+    Raises:
+        ManifestError: one is malformed.
+    """
+    for manifest in manifests:
+        kind = manifest.obj.get("kind")
+        with placed(manifest):
+            if kind == "Namespace":
+                offline.world.put("Namespace", manifest.obj)
+            elif kind == "LimitRange":
+                namespace = namespace_of(manifest.obj) or offline.namespace
+                metadata = {**metadata_of(manifest.obj), "namespace": namespace}
+                offline.world.put("LimitRange", {**manifest.obj, "metadata": metadata})
+
+
 def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
-    """Make a namespace known, with labels as given on the command line.
+    """Make a namespace known, with labels of the command line over those of its manifest.
 
     Raises:
         SettingsError: a label is not `key=value`.
     """
-    pairs = {}
+    known = offline.world.namespace(name)
+    merged = {} if known is None else dict(known.labels)
     for text in labels:
-        key, sign, value = text.partition("=")
-        if not key or not sign:
-            raise SettingsError(f"--namespace-label {text!r} is not KEY=VALUE")
-        pairs[key] = value
-    offline.world.put("Namespace", {"metadata": {"name": name, "labels": pairs}})
+        match = _LABEL.fullmatch(text)
+        if match is None:
+            raise SettingsError(f"--namespace-label {text[:80]!r} is not one label KEY=VALUE")
+        merged[match[1]] = match[2]
+    offline.world.put("Namespace", {"metadata": {"name": name, "labels": merged}})
+
+
+@contextmanager
+def placed(manifest: Manifest) -> Iterator[None]:
+    """Say of a malformed object in which file it stands, and where.
+
+    Raises:
+        ManifestError: it is malformed.
+    """
+    try:
+        yield
+    except ObjectError as error:
+        raise ManifestError(manifest.source, manifest.line, str(error)) from error
 
 
 def read_all(filenames: list[str]) -> list[Manifest]:
@@ -91,11 +129,12 @@ def read_all(filenames: list[str]) -> list[Manifest]:
     if not filenames:
         raise SettingsError("name manifests with -f FILE, or -f - for standard input")
     manifests: list[Manifest] = []
-    for filename in filenames:
-        text = sys.stdin.read() if filename == "-" else read_text(Path(filename))
-        manifests += read_manifests(text, "standard input" if filename == "-" else filename)
+    sources = ["standard input" if filename == "-" else filename for filename in filenames]
+    for filename, source in zip(filenames, sources, strict=True):
+        text = _read_standard_input() if filename == "-" else read_text(Path(filename))
+        manifests += read_manifests(text, source)
     if not manifests:
-        raise ManifestError(", ".join(filenames), 0, "there is no object in it")
+        raise ManifestError(", ".join(sources), 0, "there is no object in it")
     return manifests
 
 
@@ -111,6 +150,8 @@ def read_platform(path: Path | None) -> Platform:
         documents = [document for document, _ in read_documents(read_text(path), str(path))]
     except ManifestError as error:
         raise SettingsError(str(error)) from error
+    if len(documents) > 1:
+        raise SettingsError(f"{path}: {len(documents)} documents; settings are one")
     return parse_platform(documents[0] if documents else None)
 
 
@@ -139,6 +180,13 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def _read_standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ManifestError("standard input", 0, f"not UTF-8: {error.reason}") from error
 
 
 class _TextLoader(yaml.SafeLoader):

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from injector.commands.inputs import read_rules_text, read_text
 from injector.errors import SettingsError
@@ -41,7 +41,8 @@ def add_parsers(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Relabel every line of standard input."""
-    return relabel_lines(read_rules(given.filename), sys.stdin, sys.stdout, steps=given.steps)
+    rules = read_rules(given.filename)
+    return relabel_lines(rules, sys.stdin.buffer, sys.stdout, steps=given.steps)
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -63,7 +64,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
         raise SettingsError(f"{path}: {error}") from error
 
 
-def relabel_lines(rules: Sequence[Rule], source: TextIO, out: TextIO, *, steps: bool) -> int:
+def relabel_lines(rules: Sequence[Rule], source: BinaryIO, out: TextIO, *, steps: bool) -> int:
     """Answer each label set with its result; 1 if a line was none."""
     for number, line in enumerate(source, 1):
         if not line.strip():
@@ -82,10 +83,11 @@ def relabel_lines(rules: Sequence[Rule], source: TextIO, out: TextIO, *, steps: 
     return 0
 
 
-def _parse_labels(line: str) -> dict[str, str]:
+def _parse_labels(line: bytes) -> dict[str, str]:
     try:
-        value = json.loads(line)
-    except RecursionError:
+        value = json.loads(line.decode())
+        json.dumps(value, ensure_ascii=False).encode()  # fails on half of a surrogate pair
+    except (ValueError, RecursionError):
         value = None
     is_labels = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     if not is_labels:

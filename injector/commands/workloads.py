@@ -20,6 +20,7 @@ TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
     "DaemonSet": ("spec", "template"),
     "ReplicaSet": ("spec", "template"),
     "ReplicationController": ("spec", "template"),
+    "PodTemplate": ("template",),
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }

@@ -1,7 +1,7 @@
 """YAML manifests as Kubernetes reads them, with the place of every mistake.
 
-Differences to plain YAML 1.1 that matter: a date stays text, a key given twice is an error, and
-aliases may not multiply without bound.
+Differences to PyYAML that matter: a date and `22:22` stay text, `y` is true, `1e3` a number; a key
+given twice is an error, and aliases may not multiply without bound.
 """
 
 import re
@@ -15,6 +15,7 @@ from injector.errors import ManifestError
 MAX_FILE_BYTES = 16 << 20
 MAX_NODES = 500_000
 """Nodes of one file with its aliases written out: a few lines can otherwise stand for millions."""
+MAX_DEPTH = 100
 
 
 class Manifest(NamedTuple):
@@ -29,16 +30,29 @@ class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoa
     """Kubernetes' reading of YAML."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+# As the YAML library of Kubernetes' clients: no dates, no base 60, numbers need no point for an
+# exponent, `y` and `n` are booleans, `=` is a text.
+# Source: https://github.com/kubernetes-sigs/yaml/blob/master/goyaml.v2/resolve.go
+_TAG = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("merge", r"<<", "<"),
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("bool", r"[yY]|yes|Yes|YES|[nN]|no|No|NO|true|True|TRUE|false|False|FALSE"
+     r"|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+|0o?[0-7_]+)", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
+     r"|\.(?:nan|NaN|NAN)", "-+.0123456789"),
+):  # fmt: skip
+    _starts = [*_first, ""] if _tag == "null" else list(_first)
+    _Loader.add_implicit_resolver(_TAG + _tag, re.compile(rf"(?:{_pattern})\Z"), _starts)
+_Loader.bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+# What JSON has, and no more: `!!binary` or `!!timestamp` would put bytes and dates into objects.
+_Loader.yaml_constructors = {
+    tag: build
+    for tag, build in yaml.SafeLoader.yaml_constructors.items()
+    if str(tag).rpartition(":")[2] not in ("binary", "timestamp", "omap", "pairs", "set")
 }
-# No base-60 integers: `22:22` is a text to Kubernetes.
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0o?[0-7]+)$")
-for _first, _resolvers in _Loader.yaml_implicit_resolvers.items():
-    _Loader.yaml_implicit_resolvers[_first] = [
-        (tag, _INT if tag == "tag:yaml.org,2002:int" else pattern) for tag, pattern in _resolvers
-    ]
 
 
 def read_manifests(text: str, source: str) -> list[Manifest]:
@@ -71,6 +85,7 @@ def read_documents(text: str, source: str) -> Iterator[tuple[Any, int]]:
     """
     loader = _Loader(text)
     try:
+        _check_depth(text, source)
         while loader.check_node():
             node = loader.get_node()
             _check(node, source)
@@ -79,6 +94,9 @@ def read_documents(text: str, source: str) -> Iterator[tuple[Any, int]]:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
         raise ManifestError(source, line, error.problem or "not YAML") from error
+    except yaml.reader.ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        raise ManifestError(source, line, f"not YAML: {error.reason}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ManifestError(source, 0, f"not YAML: {error}") from error
     finally:
@@ -97,12 +115,25 @@ def _flatten(obj: dict[str, Any], source: str, line: int) -> list[Manifest]:
     return [found for item in items for found in _flatten(item, source, line)]
 
 
+def _check_depth(text: str, source: str) -> None:
+    """Refuse deep nesting before nodes are built: libyaml's builder recurses without a bound."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise ManifestError(source, line, "nested too deep")
+
+
 def _check(node: yaml.Node, source: str) -> None:
     """Refuse keys given twice, and more nodes than `MAX_NODES` with aliases written out."""
     sizes: dict[int, int] = {}
 
     def measure(node: yaml.Node, depth: int) -> int:
-        if depth > 100:
+        if depth > MAX_DEPTH:
             raise ManifestError(source, node.start_mark.line + 1, "nested too deep")
         known = sizes.get(id(node))
         if known is not None:
@@ -139,8 +170,17 @@ class _Dumper(yaml.SafeDumper):
     """Writes what `_Loader` reads back equal."""
 
 
+_LOOKS_LIKE_A_NUMBER = re.compile(r"[-+]?\.?[0-9][0-9a-fA-FxXoO_.:+-]*|[yYnN]")
+
+
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value and not re.search(r"[ \t]\n|^\s|\t", value) else None
+    style = None
+    if "\n" in value and not re.search(r"[ \t]\n|^\s|\t", value):
+        style = "|"
+    elif _LOOKS_LIKE_A_NUMBER.fullmatch(value):
+        style = "'"  # some reader would take `1e3`, `0o7` or `y` for something else than text
+    if re.search("[\x85\u2028\u2029]", value):
+        style = '"'  # line breaks to YAML 1.1, which other styles fold
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -44,7 +44,7 @@ def prepare(
     spec = get_mapping(daemonset, "spec")
     completed = complete(spec, name_of(daemonset), platform, authorities)
     operations: list[Operation] = []
-    if "spec" not in daemonset:
+    if daemonset.get("spec") is None:
         operations.append({"op": "add", "path": "/spec", "value": completed})
     else:
         _difference(spec, completed, ("spec",), operations)
@@ -56,9 +56,9 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
     completed = copy.deepcopy(dict(spec))
     selector = get_mapping(completed, "selector", "spec")
     labels = dict(get_mapping(selector, "matchLabels", "spec.selector"))
-    template = _child(completed, "template")
-    metadata = _child(template, "metadata")
-    template_labels = _child(metadata, "labels")
+    template = _child(completed, "template", "spec")
+    metadata = _child(template, "metadata", "spec.template")
+    template_labels = _child(metadata, "labels", "spec.template.metadata")
     if not selector:
         labels = {
             key: str(value)
@@ -67,7 +67,7 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
         } or {"app.kubernetes.io/name": name or "livery-node"}
         completed["selector"] = {"matchLabels": labels}
     _fill(template_labels, {**labels, names.PROXY_LABEL: "node"})
-    pod = _child(template, "spec")
+    pod = _child(template, "spec", "spec.template")
     _fill(
         pod,
         {
@@ -78,8 +78,8 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
     )
     if pod.get("hostNetwork") is True:
         _fill(pod, {"dnsPolicy": "ClusterFirstWithHostNet"})
-    _fill_named(pod, "containers", [_container(platform, authorities)])
-    _fill_named(pod, "volumes", [_volume()])
+    _fill_container(pod, _container(platform, authorities))
+    _add_missing(pod, "volumes", [_volume()], "name")
     return completed
 
 
@@ -125,12 +125,12 @@ def _volume() -> dict[str, Any]:
     }
 
 
-def _child(parent: dict[str, Any], field: str) -> dict[str, Any]:
+def _child(parent: dict[str, Any], field: str, path: str) -> dict[str, Any]:
     value = parent.get(field)
     if value is None:
         value = parent[field] = {}
     if not isinstance(value, dict):
-        raise ObjectError(field, "a mapping is needed")
+        raise ObjectError(f"{path}.{field}", "a mapping is needed")
     return value
 
 
@@ -143,19 +143,37 @@ def _fill(present: dict[str, Any], wanted: Mapping[str, Any]) -> None:
             _fill(present[key], value)
 
 
-def _fill_named(parent: dict[str, Any], field: str, wanted: list[dict[str, Any]]) -> None:
-    """Add the items whose name is missing, and fill those that are there."""
-    present = [dict(item) for item in get_list(parent, field)]
-    for item in wanted:
-        same = next((other for other in present if other.get("name") == item["name"]), None)
-        if same is None:
-            present.append(copy.deepcopy(item))
-            continue
-        for key in ("env", "ports", "volumeMounts"):
-            if key in item:
-                _fill_named(same, key, item[key])
-        _fill(same, {k: v for k, v in item.items() if k not in ("env", "ports", "volumeMounts")})
-    parent[field] = present
+def _fill_container(pod: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Add the proxy's container, or fill the one that is there."""
+    path = "spec.template.spec"
+    present = [dict(item) for item in get_list(pod, "containers", path)]
+    pod["containers"] = present
+    same = next((item for item in present if item.get("name") == wanted["name"]), None)
+    if same is None:
+        present.append(copy.deepcopy(wanted))
+        return
+    # What would clash: one path mounted twice is refused, one port twice breaks server-side apply.
+    for field, key in (("env", "name"), ("ports", "containerPort"), ("volumeMounts", "mountPath")):
+        _add_missing(same, field, wanted[field], key)
+    _fill(same, wanted)
+
+
+def _add_missing(
+    parent: dict[str, Any], field: str, wanted: list[dict[str, Any]], key: str
+) -> None:
+    """Add items that no present one stands for; an item that is there stays whole.
+
+    One filled with our fields would be two things at once: a variable with `value` and `valueFrom`.
+    """
+    present = get_list(parent, field, "spec.template.spec")
+    names_taken = {str(item.get("name")) for item in present}
+    keys_taken = {str(item.get(key)) for item in present}
+    missing = [
+        copy.deepcopy(item)
+        for item in wanted
+        if item["name"] not in names_taken and str(item[key]) not in keys_taken
+    ]
+    parent[field] = [*present, *missing]
 
 
 def _difference(

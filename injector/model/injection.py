@@ -16,6 +16,7 @@ from injector.model.objects import (
     annotations_of,
     get_list,
     get_mapping,
+    get_names,
     get_text,
     labels_of,
     metadata_of,
@@ -43,7 +44,7 @@ from sidecar.model.labels import select_labels
 from sidecar.model.targets import parse_port
 
 DEFAULT_PORT = 16090
-_LAST_DEFAULT_PORT = 16990
+_LAST_DEFAULT_PORT = 65534
 _JOB = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:/-]{0,251}[A-Za-z0-9])?")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}")
 
@@ -82,6 +83,9 @@ def decide(
         refusal = _refuse(pod, namespace, platform)
         if refusal is not None:
             return refusal
+        # `patch` reads these, too, and must not fail.
+        labels_of(pod)
+        get_names(get_mapping(pod, "spec"), "imagePullSecrets", "spec")
         return _Decider(pod, namespace, world, platform).decide(workload)
     except ObjectError as error:
         return Decision(Reason.MALFORMED, detail=str(error))
@@ -110,14 +114,14 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     selector = get_mapping(spec, "nodeSelector", "spec")
     scrape = read_scrape_annotations(annotations)
     inject = annotations.get(names.INJECT)
-    containers = get_list(spec, "containers", "spec") + get_list(spec, "initContainers", "spec")
+    containers = get_names(spec, "containers", "spec") + get_names(spec, "initContainers", "spec")
     if namespace in names.SYSTEM_NAMESPACES:
         return Decision(Reason.SYSTEM_NAMESPACE)
     if namespace == platform.own_namespace:
         return Decision(Reason.OWN_NAMESPACE)
     if names.MIRROR_POD in annotations:
         return Decision(Reason.MIRROR_POD)
-    if any(container.get("name") == names.PROXY_CONTAINER for container in containers):
+    if names.PROXY_CONTAINER in containers:
         return Decision(Reason.ALREADY_INJECTED)
     if inject == "false":
         return Decision(Reason.OPTED_OUT)
@@ -125,7 +129,7 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
         () if inject in (None, "true") else (_bad(names.INJECT, inject, '"true" or "false"'),)
     )
     if inject != "true" and scrape.values.get("scrape") != "true":
-        return Decision(Reason.NOT_ANNOTATED, warnings)
+        return Decision(Reason.NOT_ANNOTATED, (*warnings, *scrape.warnings))
     if "windows" in (os_name, selector.get("kubernetes.io/os")):
         return Decision(Reason.WINDOWS, _left_alone(Reason.WINDOWS, warnings))
     if not get_list(spec, "containers", "spec"):
@@ -166,7 +170,8 @@ class _Decider:
         inject = self._annotations.get(names.INJECT)
         if inject not in (None, "true"):
             self._warnings.append(_bad(names.INJECT, inject, '"true" or "false"'))
-        if self._spec.get("hostNetwork") is True and names.PORT not in self._annotations:
+        is_on_host = self._spec.get("hostNetwork") is True
+        if is_on_host and names.PORT not in self._annotations:
             return self._leave(Reason.HOST_NETWORK)
         scrape = read_scrape_annotations(self._annotations)
         self._warnings += scrape.warnings
@@ -179,7 +184,9 @@ class _Decider:
         self._warnings += allotment.warnings
         if not allotment.is_possible:
             return self._leave(Reason.LIMIT_RANGE)
-        ports = self._choose_ports({target.port for target in found.targets})
+        ports = self._choose_ports({target.port for target in found.targets}, is_on_host=is_on_host)
+        if ports is None:
+            return self._leave(Reason.HOST_NETWORK)
         pod_user = get_mapping(self._spec, "securityContext", "spec").get("runAsUser")
         proxy = PodProxy(
             targets=found.targets,
@@ -222,15 +229,19 @@ class _Decider:
             self._warnings.append(AdmissionWarning(WarningCode.JOB_STAYS, text))
         return is_native
 
-    def _choose_ports(self, targets: set[int]) -> _Ports:
+    def _choose_ports(self, targets: set[int], *, is_on_host: bool) -> _Ports | None:
         taken = declared_ports(self._pod) | targets
         asked = self._annotations.get(names.PORT)
         if asked is not None:
             try:
                 return _asked_ports(asked, taken)
             except TargetError as error:
-                text = f"annotation {names.PORT}: {error}; the next free pair is used"
+                # What is free on a node only its owner knows.
+                instead = "" if is_on_host else "; the next free pair is used"
+                text = f"annotation {names.PORT}: {error}{instead}"
                 self._warnings.append(AdmissionWarning(WarningCode.BAD_PORT, text))
+                if is_on_host:
+                    return None
         port = DEFAULT_PORT
         while not taken.isdisjoint((port, port + 1)) and port < _LAST_DEFAULT_PORT:
             port += 2
@@ -241,14 +252,14 @@ class _Decider:
         if namespace is None:
             return {}
         labels = select_labels(namespace.labels, self._platform.labels)
-        if len(render_bootstrap(labels)) > MAX_BOOTSTRAP_BYTES:
+        if len(render_bootstrap(labels).encode()) > MAX_BOOTSTRAP_BYTES:
             text = "the namespace's labels are too long to travel with the pod; the stream has them"
             self._warnings.append(AdmissionWarning(WarningCode.BOOTSTRAP_TOO_LARGE, text))
             return {}
         return labels
 
     def _free_volume_name(self) -> str:
-        taken = {volume.get("name") for volume in get_list(self._spec, "volumes", "spec")}
+        taken = get_names(self._spec, "volumes", "spec")
         name, number = names.TOKEN_VOLUME, 1
         while name in taken:
             number += 1
@@ -308,12 +319,12 @@ class _Patcher:
 
     def _native_index(self) -> int:
         """First, but behind a mesh's own containers, through which the proxy's traffic goes."""
-        present = get_list(self._spec, "initContainers", "spec")
-        mesh = [i for i, item in enumerate(present) if item.get("name") in names.MESH_CONTAINERS]
+        present = get_names(self._spec, "initContainers", "spec")
+        mesh = [i for i, name in enumerate(present) if name in names.MESH_CONTAINERS]
         return max(mesh, default=-1) + 1
 
     def _add_pull_secrets(self) -> list[str]:
-        present = {item.get("name") for item in get_list(self._spec, "imagePullSecrets", "spec")}
+        present = get_names(self._spec, "imagePullSecrets", "spec")
         added = [name for name in self._platform.image_pull_secrets if name not in present]
         for name in added:
             self._builder.insert(("spec", "imagePullSecrets"), None, {"name": name})
@@ -321,9 +332,9 @@ class _Patcher:
 
     def _point_at_proxy(self, scrape: ScrapeAnnotations) -> None:
         parent = ("metadata", "annotations")
-        # Who asked for a proxy and said "do not scrape" has a PodMonitor in mind.
         wanted = {
-            "scrape": "false" if scrape.values.get("scrape") == "false" else "true",
+            # Who asked for a proxy and said "do not scrape" has a PodMonitor in mind.
+            "scrape": scrape.values.get("scrape", "true"),
             "port": str(self._proxy.port),
             "path": "/metrics",
             "scheme": "http",
@@ -352,6 +363,8 @@ class _Patcher:
             if key in annotations:
                 kept[key] = annotations[key]
         original: dict[str, Any] = {"annotations": kept, "created": self._builder.created}
+        if self._builder.replaced_nulls:
+            original["nulls"] = self._builder.replaced_nulls
         if names.PROXY_LABEL in labels:
             original["labels"] = {names.PROXY_LABEL: labels[names.PROXY_LABEL]}
         self._builder.put_key(parent, names.STATUS, _compact(status))

@@ -32,7 +32,8 @@ from sidecar.model.selectors import parse_pattern
 API_VERSION = "observability.ethos.io/v1alpha1"
 DEFAULT_INTERVAL_SECONDS = 30.0
 MIN_INTERVAL_SECONDS = 5.0
-_DURATION = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,6}(?:\.[0-9]+)?)s)?")
+_DURATION_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ms|h|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _TARGET_BLOCKS = ("prometheus", "pushgateway", "remoteWrite")
 
 
@@ -201,7 +202,9 @@ def _granted(name: str, namespace: Namespace | None, platform: Platform) -> froz
 
 
 def _parse_spec(spec: Object) -> dict[str, Any]:
-    isolation = spec.get("metricIsolation", False)
+    isolation = spec.get("metricIsolation")
+    if isolation is None:
+        isolation = False
     if not isinstance(isolation, bool):
         raise ObjectError("spec.metricIsolation", "true or false is needed")
     metrics = spec.get("metrics")
@@ -270,11 +273,10 @@ def _parse_remote_write(remote: Object) -> RemoteWrite:
 def _interval(text: str) -> float:
     if not text:
         return DEFAULT_INTERVAL_SECONDS
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    # As Go reads durations, which the first implementation took: 30s, 1h30m, 1.5h.
+    if re.fullmatch(f"(?:{_DURATION_PART.pattern})+", text) is None:
         raise ObjectError("spec.remoteWrite.interval", f"{text[:40]!r} is not a duration as 30s")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    total = hours * 3600 + minutes * 60 + seconds
+    total = sum(float(part[1]) * _SECONDS[part[2]] for part in _DURATION_PART.finditer(text))
     if total < MIN_INTERVAL_SECONDS:
         raise ObjectError(
             "spec.remoteWrite.interval", f"{text[:40]!r} is under {MIN_INTERVAL_SECONDS:g}s"

@@ -48,7 +48,9 @@ def get_strings(parent: Object, field: str, path: str = "") -> Mapping[str, str]
     values: Mapping[Any, Any] = get_mapping(parent, field, path)
     for key, value in values.items():
         if not isinstance(value, str):
-            raise ObjectError(f"{_join(path, field)}.{key}", f"a string is needed, not {value!r}")
+            raise ObjectError(
+                f"{_join(path, field)}.{key}", f"a string is needed, not {value!r:.80}"
+            )
     return values
 
 
@@ -64,6 +66,15 @@ def get_text(parent: Object, field: str, path: str = "") -> str:
     if not isinstance(value, str):
         raise ObjectError(_join(path, field), "a string is needed")
     return value
+
+
+def get_names(parent: Object, field: str, path: str = "") -> list[str]:
+    """Return the names of a list's items; one without is empty.
+
+    Raises:
+        ObjectError: it is no list of mappings, or a name is no string.
+    """
+    return [get_text(item, "name", _join(path, field)) for item in get_list(parent, field, path)]
 
 
 def metadata_of(obj: Object) -> Object:

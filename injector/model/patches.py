@@ -19,6 +19,8 @@ class PatchBuilder:
         self.operations: list[Operation] = []
         self.created: list[str] = []
         """Parents that the object did not have."""
+        self.replaced_nulls: list[str] = []
+        """Those of them that it had as null."""
 
     def put_key(self, parent: tuple[str, ...], key: str, value: object) -> None:
         """Set a key of a mapping."""
@@ -53,6 +55,8 @@ class PatchBuilder:
         path = pointer(*parent)
         if path not in self.created:
             self.created.append(path)
+            if parent[-1] in (self._find(parent[:-1]) or {}):
+                self.replaced_nulls.append(path)
             self.operations.append({"op": "add", "path": path, "value": empty})
 
     def _find(self, path: tuple[str, ...]) -> Any:

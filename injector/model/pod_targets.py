@@ -1,6 +1,7 @@
 """Where a pod's metrics are, as its annotations say, with named ports resolved."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from injector.model.names import TARGETS
@@ -37,17 +38,16 @@ def find_targets(
     targets: list[Target] = []
     warnings: list[AdmissionWarning] = []
     try:
-        raw = _raw_targets(annotations.get(TARGETS), scrape)
+        readers = _readers(annotations.get(TARGETS), scrape)
     except TargetError as error:
         return FoundTargets((), (_warn(str(error)),))
-    for item in raw:
+    for read in readers:
         try:
-            target = _resolve(pod, item)
-            if any(target.name == other.name for other in targets):
-                target = target._replace(name=f"{target.name[:50]}-{target.port}")
-            targets.append(target)
+            target = _resolve(pod, read())
         except TargetError as error:
             warnings.append(_warn(str(error)))
+        else:
+            targets.append(target._replace(name=_free_name(target, targets)))
     return FoundTargets(tuple(targets), tuple(warnings))
 
 
@@ -67,17 +67,32 @@ def _warn(text: str) -> AdmissionWarning:
     return AdmissionWarning(WarningCode.BAD_TARGET, f"target left out: {text}")
 
 
-def _raw_targets(listed: str | None, scrape: Mapping[str, str]) -> Iterator[RawTarget]:
-    if listed is not None:
-        parts = split_targets(listed)
-        if not parts:
-            raise TargetError(f"{TARGETS} names none")
-        return (parse_raw_target(part) for part in parts)
-    scheme = scrape.get("scheme", "http").lower()
+def _readers(listed: str | None, scrape: Mapping[str, str]) -> list[Callable[[], RawTarget]]:
+    """Return what reads each target, so that one that is wrong costs no other."""
+    if listed is None:
+        return [partial(_read_annotations, scrape)]
+    parts = split_targets(listed)
+    if not parts:
+        raise TargetError(f"{TARGETS} names none")
+    return [partial(parse_raw_target, part) for part in parts]
+
+
+def _read_annotations(scrape: Mapping[str, str]) -> RawTarget:
+    # An empty value is what templates leave of an unset one; Prometheus passes over it, too.
+    scheme = (scrape.get("scheme") or "http").lower()
     if scheme not in ("http", "https"):
         raise TargetError(f"scheme {scheme[:40]!r} is neither http nor https")
-    path = check_path(scrape.get("path"))
-    return iter([RawTarget("", scheme, "", scrape.get("port", "80"), path)])
+    return RawTarget("", scheme, "", scrape.get("port") or "80", check_path(scrape.get("path")))
+
+
+def _free_name(target: Target, others: Sequence[Target]) -> str:
+    """Tell apart targets of one container: their names become a label, which must differ."""
+    taken = {other.name for other in others}
+    name, number = target.name, 1
+    while name in taken:
+        suffix = f"-{target.port}" if number == 1 else f"-{target.port}-{number}"
+        name, number = f"{target.name[:50]}{suffix}", number + 1
+    return name
 
 
 def _resolve(pod: Object, raw: RawTarget) -> Target:

@@ -6,7 +6,14 @@ from typing import Any
 
 from injector.errors import ObjectError
 from injector.model import names
-from injector.model.objects import Object, annotations_of, get_list, get_mapping, get_strings
+from injector.model.objects import (
+    Object,
+    annotations_of,
+    get_list,
+    get_mapping,
+    get_names,
+    get_strings,
+)
 
 
 def uninject(pod: Object) -> dict[str, Any]:
@@ -17,25 +24,32 @@ def uninject(pod: Object) -> dict[str, Any]:
     """
     restored: dict[str, Any] = copy.deepcopy(dict(pod))
     annotations = annotations_of(pod)
-    if names.STATUS not in annotations or names.ORIGINAL not in annotations:
+    if not (names.STATUS in annotations and names.ORIGINAL in annotations and _has_proxy(pod)):
         return restored
     status = _read(annotations, names.STATUS)
     original = _read(annotations, names.ORIGINAL)
     spec, metadata = restored["spec"], restored["metadata"]
-    _drop(spec, "initContainers", {status.get("container")})
-    _drop(spec, "containers", {status.get("container")})
-    _drop(spec, "volumes", set(status.get("volumes", [])))
-    _drop(spec, "imagePullSecrets", set(status.get("imagePullSecrets", [])))
+    _drop(spec, "initContainers", {names.PROXY_CONTAINER})
+    _drop(spec, "containers", {names.PROXY_CONTAINER})
+    _drop(spec, "volumes", _texts(status, "volumes", names.STATUS))
+    _drop(spec, "imagePullSecrets", _texts(status, "imagePullSecrets", names.STATUS))
     for name in names.SCRAPE_KEYS:
         metadata["annotations"].pop(f"prometheus.io/{name}", None)
     for key in (names.STATUS, names.ORIGINAL):
         metadata["annotations"].pop(key)
     metadata["annotations"].update(get_strings(original, "annotations", names.ORIGINAL))
-    if "labels" in metadata:
+    if metadata.get("labels"):
         metadata["labels"].pop(names.PROXY_LABEL, None)
         metadata["labels"].update(get_strings(original, "labels", names.ORIGINAL))
-    _remove_created(restored, original.get("created", []))
+    created = _texts(original, "created", names.ORIGINAL)
+    _remove_created(restored, created, _texts(original, "nulls", names.ORIGINAL))
     return restored
+
+
+def _has_proxy(pod: Object) -> bool:
+    spec = get_mapping(pod, "spec")
+    containers = get_names(spec, "containers", "spec") + get_names(spec, "initContainers", "spec")
+    return names.PROXY_CONTAINER in containers
 
 
 def _read(annotations: Object, key: str) -> dict[str, Any]:
@@ -48,20 +62,28 @@ def _read(annotations: Object, key: str) -> dict[str, Any]:
     return value
 
 
-def _drop(spec: dict[str, Any], field: str, unwanted: set[Any]) -> None:
-    if field in spec:
+def _texts(note: Object, field: str, key: str) -> set[str]:
+    value = note.get(field, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ObjectError(f"metadata.annotations.{key}", f"{field} is not a list of strings")
+    return set(value)
+
+
+def _drop(spec: dict[str, Any], field: str, unwanted: set[str]) -> None:
+    if spec.get(field):
         items = get_list(spec, field, "spec")
-        spec[field] = [item for item in items if item.get("name") not in unwanted]
+        spec[field] = [item for item in items if str(item.get("name")) not in unwanted]
 
 
-def _remove_created(restored: dict[str, Any], created: object) -> None:
+def _remove_created(restored: dict[str, Any], created: set[str], nulls: set[str]) -> None:
     """Take away the parents that the patch had to make, innermost first, if they are empty."""
-    if not isinstance(created, list):
-        return
-    for path in sorted(map(str, created), key=len, reverse=True):
-        *parents, last = path.split("/")[1:]
+    for path in sorted(created, key=len, reverse=True):
+        *parents, last = path.split("/")[1:] or [""]
         found: Object = restored
         for key in parents:
             found = get_mapping(found, key)
         if isinstance(found, dict) and found.get(last) in ({}, []):
-            del found[last]
+            if path in nulls:
+                found[last] = None
+            else:
+                del found[last]

@@ -109,7 +109,7 @@ def _is_guaranteed(spec: Object) -> bool:
         requests = get_mapping(resources, "requests", "resources")
         for name in ("cpu", "memory"):
             limit = parse_quantity(limits.get(name))
-            if limit is None or parse_quantity(requests.get(name, limits[name])) != limit:
+            if not limit or parse_quantity(requests.get(name, limits[name])) != limit:
                 return False
     return bool(containers)
 
@@ -168,23 +168,36 @@ def _clamp(
 
 def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[_Item]) -> bool:
     """Tell whether the pod's sum stays within every `Pod` entry with the proxy added."""
-    containers = get_list(spec, "containers", "spec")
     for item in items:
         if item.kind != "Pod":
             continue
         for name, most in item.maximum.items():
-            if _sum(containers, "limits", name) + limits[name] > most:
+            if _peak(spec, "limits", name) + limits[name] > most:
                 return False
         for name, ratio in item.ratio.items():
-            total = _sum(containers, "requests", name) + requests[name]
-            if _sum(containers, "limits", name) + limits[name] > total * ratio:
+            total = _peak(spec, "requests", name) + requests[name]
+            if _peak(spec, "limits", name) + limits[name] > total * ratio:
                 return False
     return True
 
 
-def _sum(containers: Sequence[Object], kind: str, name: str) -> Fraction:
-    total = Fraction(0)
-    for container in containers:
-        resources = get_mapping(container, "resources", "spec.containers[]")
-        total += parse_quantity(get_mapping(resources, kind, "resources").get(name)) or 0
-    return total
+def _peak(spec: Object, kind: str, name: str) -> Fraction:
+    """What the pod takes at most, as the scheduler counts: native sidecars run beside all others.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    sidecars = starting = Fraction(0)
+    for container in get_list(spec, "initContainers", "spec"):
+        amount = _amount(container, kind, name)
+        if container.get("restartPolicy") == "Always":
+            sidecars += amount
+        else:
+            starting = max(starting, sidecars + amount)
+    running = sum(_amount(item, kind, name) for item in get_list(spec, "containers", "spec"))
+    return max(starting, sidecars + running)
+
+
+def _amount(container: Object, kind: str, name: str) -> Fraction:
+    resources = get_mapping(container, "resources", "spec.containers[]")
+    amounts = get_mapping(resources, kind, "resources")
+    return parse_quantity(amounts.get(name)) or Fraction(0)

@@ -125,7 +125,7 @@ def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
     arguments = ["--role", "pod", "--port", str(proxy.port)]
     arguments += ["--admin-port", str(proxy.admin_port)]
     for target in proxy.targets:
-        arguments += ["--target", str(target)]
+        arguments += ["--target", _literal(str(target))]
     if len(proxy.targets) > 1:
         arguments += ["--target-label", platform.target_label]
     if proxy.filters:
@@ -154,11 +154,15 @@ def _environment(proxy: PodProxy, platform: Platform, authorities: str) -> list[
             {"name": "LIVERY_CONTROL_CA", "value": authorities},
             {"name": "LIVERY_TOKEN_FILE", "value": f"{SERVICE_ACCOUNT_DIRECTORY}/token"},
         ]
-    # `$(` begins a reference that the kubelet would expand; `$$(` is the text itself.
     return [
-        {**item, "value": item["value"].replace("$(", "$$(")} if "value" in item else item
+        {**item, "value": _literal(item["value"])} if "value" in item else item
         for item in variables
     ]
+
+
+def _literal(text: str) -> str:
+    """Keep the kubelet from expanding `$(NAME)`, and from reading `$$` as `$`."""
+    return text.replace("$", "$$")
 
 
 def _field(name: str, path: str) -> dict[str, Any]:

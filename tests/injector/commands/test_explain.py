@@ -1,0 +1,65 @@
+import pytest
+
+from tests.injector.commands.conftest import Livery
+from tests.injector.commands.test_inject import POD, SILENT
+
+
+def test_a_pod_that_gets_a_proxy_is_explained(livery: Livery) -> None:
+    ran = livery(
+        "explain", "pod", "-f", "-", "--namespace-label", "team=blue",
+        "--namespace-label", "helm.sh/chart=x", stdin=POD,
+    )  # fmt: skip
+
+    assert ran.code == 0
+    assert ran.out.splitlines()[:5] == [
+        "Pod default/web",
+        "  injected (injected): the proxy was added",
+        "  proxy: native sidecar, metrics on port 16090, admin on 16091",
+        "  target: web=http://:80/metrics",
+        '  labels at its start: team="blue"',
+    ]
+    assert "  add     /spec/initContainers/-" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("stdin", "line"),
+    [
+        (SILENT, "left alone (not-annotated): neither livery.dev/inject nor"),
+        (POD.replace("spec:\n", "spec:\n    hostNetwork: true\n"), "left alone (host-network): "),
+        (POD.replace("name: web\n", "name: web\n    namespace: kube-system\n", 1),
+         "left alone (system-namespace): "),
+        (POD.replace("[{name: web}]", "[]"), "left alone (malformed): it is not of a pod's shape: "
+         "spec.containers: there is none"),
+    ],
+    ids=["not-annotated", "host-network", "system-namespace", "malformed"],
+)  # fmt: skip
+def test_a_pod_that_is_left_alone_is_explained(livery: Livery, stdin: str, line: str) -> None:
+    ran = livery("explain", "pod", "-f", "-", stdin=stdin)
+
+    assert ran.code == 0
+    assert ran.out.splitlines()[1].startswith(f"  {line}")
+
+
+def test_warnings_are_shown_with_their_code(livery: Livery) -> None:
+    ran = livery(
+        "explain", "pod", "-f", "-", stdin=POD.replace('"true"', '"true", livery.dev/port: x')
+    )
+
+    assert "  warning (bad-port): annotation livery.dev/port: port 'x'" in ran.out
+
+
+def test_the_namespace_of_the_manifests_counts(livery: Livery) -> None:
+    world = "kind: Namespace\nmetadata: {name: default, labels: {team: red}}\n---\n"
+
+    ran = livery("explain", "pod", "-f", "-", stdin=world + POD)
+
+    assert '  labels at its start: team="red"' in ran.out
+
+
+def test_objects_without_a_pod_are_passed_over(livery: Livery) -> None:
+    assert livery("explain", "pod", "-f", "-", stdin="kind: Secret\n").out == ""
+
+
+def test_nothing_to_explain_is_a_wrong_call(livery: Livery) -> None:
+    assert livery("explain").code == 2
+    assert livery("explain", "node").code == 2

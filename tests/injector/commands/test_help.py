@@ -1,0 +1,56 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar import VERSION
+from tests.injector.commands.conftest import Livery
+
+_COMMANDS = ("demo", "inject", "uninject", "explain", "explain pod", "relabel", "certs", "serve")
+
+
+def test_help_lists_every_command_with_examples(livery: Livery) -> None:
+    ran = livery("--help")
+
+    assert ran.code == 0
+    assert "examples:\n  livery " in ran.out
+    for command in _COMMANDS:
+        assert re.search(rf"^    {command.split()[0]} ", ran.out, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_each_commands_help_shows_examples_of_itself(livery: Livery, command: str) -> None:
+    ran = livery(*command.split(), "--help")
+
+    assert ran.code == 0
+    assert "examples:\n  " in ran.out
+    assert f"livery {command}" in ran.out.split("examples:")[1]
+
+
+def test_the_version_is_told(livery: Livery) -> None:
+    assert livery("--version").out == f"livery {VERSION}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["inject", "--nonsense"], ["--nonsense"]])
+def test_a_wrong_call_exits_2(livery: Livery, arguments: list[str]) -> None:
+    ran = livery(*arguments)
+
+    assert ran.code == 2
+    assert "usage: livery" in ran.err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    pods = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a}]}\n---\n" * 5000
+    (tmp_path / "pods.yaml").write_text(pods)
+    with subprocess.Popen(
+        [sys.executable, "-m", "injector", "inject", "-f", str(tmp_path / "pods.yaml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.read(10)
+        process.stdout.close()
+
+        assert process.wait(timeout=60) == 0

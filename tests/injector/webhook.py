@@ -1,0 +1,97 @@
+"""The real webhook app, spoken to over ASGI, as the API server would."""
+
+import asyncio
+import base64
+import copy
+import json
+from typing import Any
+
+import httpx
+import jsonpatch
+
+from injector.model.settings import Platform
+from injector.model.world import World
+from injector.web.admission import AdmissionContext, build_admission_app
+from injector.web.metrics import InjectorMetrics
+
+AUTHORITIES = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+Json = dict[str, Any]
+
+
+def apply(obj: Json, operations: Any) -> Json:
+    """Apply a patch as the API server does; `jsonpatch` would go on to change the operations."""
+    result: Json = jsonpatch.apply_patch(obj, copy.deepcopy(operations))
+    return result
+
+
+def render_review(obj: object, namespace: str = "shop", **request: object) -> Json:
+    """Write the question for an object's creation."""
+    kind = obj.get("kind", "Pod") if isinstance(obj, dict) else "Pod"
+    asked = {
+        "uid": "uid-1",
+        "kind": {"group": "", "version": "v1", "kind": kind},
+        "operation": "CREATE",
+        "namespace": namespace,
+        "object": obj,
+        **request,
+    }
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}
+
+
+def decode_patch(response: Json) -> list[Json]:
+    """Return an answer's operations; none where it has no patch."""
+    if "patch" not in response:
+        return []
+    assert response["patchType"] == "JSONPatch"
+    operations: list[Json] = json.loads(base64.b64decode(response["patch"]))
+    return operations
+
+
+class Webhook:
+    """One app with a world and metrics of its own."""
+
+    def __init__(self, world: World | None = None, platform: Platform | None = None) -> None:
+        self.context = AdmissionContext(
+            World() if world is None else world, platform or Platform(), InjectorMetrics()
+        )
+        self.context.authorities = AUTHORITIES
+        self._transport = httpx.ASGITransport(
+            build_admission_app(self.context), raise_app_exceptions=False
+        )
+
+    def send(self, method: str, path: str, body: bytes = b"") -> httpx.Response:
+        """Send one request over ASGI."""
+
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(
+                transport=self._transport, base_url="https://webhook", trust_env=False
+            ) as client:
+                return await client.request(method, path, content=body)
+
+        return asyncio.run(ask())
+
+    def answer(self, review: object, path: str = "/mutate") -> Json:
+        """Ask and return the `response` of a review that is answered."""
+        answered = self.send("POST", path, json.dumps(review).encode())
+        assert answered.status_code == 200, answered.text
+        document = answered.json()
+        assert (document["apiVersion"], document["kind"]) == (
+            "admission.k8s.io/v1",
+            "AdmissionReview",
+        )
+        response: Json = document["response"]
+        return response
+
+    def count(self, name: str, **labels: str) -> float:
+        """Return a metric's value, 0 for none."""
+        return self.context.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def labels_of(self, name: str) -> list[dict[str, str]]:
+        """Return the label sets of a counter that are not 0."""
+        return [
+            dict(sample.labels)
+            for family in self.context.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == name and sample.value
+        ]
