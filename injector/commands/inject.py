@@ -8,7 +8,7 @@ from typing import Any
 
 from injector.commands.colours import CYAN, GREEN, RED, paint
 from injector.commands.inputs import (
-    Offline,
+    add_file_arguments,
     add_input_arguments,
     add_namespace,
     learn,
@@ -60,7 +60,7 @@ def add_parsers(commands: Any) -> None:
         epilog=UNINJECT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_input_arguments(remove)
+    add_file_arguments(remove)
     remove.add_argument("--diff", action="store_true", help="show what would change instead")
     remove.set_defaults(run=run_uninject)
 
@@ -70,6 +70,7 @@ def run_inject(given: argparse.Namespace) -> int:
     offline = read_offline(given)
     manifests = read_all(given.filename)
     learn(offline, manifests)
+    malformed: list[dict[str, Any]] = []
 
     def treat(obj: dict[str, Any]) -> dict[str, Any]:
         namespace = namespace_of(obj) or offline.namespace
@@ -78,27 +79,32 @@ def run_inject(given: argparse.Namespace) -> int:
         if treated.decision is not None:
             done = treated.decision.reason in (Reason.INJECTED, Reason.PREPARED)
             verb = paint("injected", GREEN, sys.stderr) if done else "left alone"
-            _say(obj, offline, f"{verb}: {treated.decision.sentence} ({treated.decision.reason})")
+            sentence = f"{verb}: {treated.decision.sentence} ({treated.decision.reason})"
+            _say(obj, offline.namespace, sentence)
             for warning in treated.decision.warnings:
-                _say(obj, offline, f"warning: {warning.text} ({warning.code})")
+                _say(obj, offline.namespace, f"warning: {warning.text} ({warning.code})")
+            if treated.decision.reason is Reason.MALFORMED:
+                malformed.append(obj)
         return treated.obj
 
-    return _treat_all(manifests, treat, shows_diff=given.diff)
+    _treat_all(manifests, treat, shows_diff=given.diff)
+    return 1 if malformed else 0
 
 
 def run_uninject(given: argparse.Namespace) -> int:
     """Restore every object that was named."""
-    offline = read_offline(given)
 
     def treat(obj: dict[str, Any]) -> dict[str, Any]:
         pod = find_pod(obj)
         if pod is None:
             return obj
         restored = uninject(pod)
-        _say(obj, offline, "nothing to take out" if restored == pod else "the proxy was taken out")
+        done = "nothing to take out" if restored == pod else "the proxy was taken out"
+        _say(obj, given.namespace, done)
         return replace_pod(obj, restored)
 
-    return _treat_all(read_all(given.filename), treat, shows_diff=given.diff)
+    _treat_all(read_all(given.filename), treat, shows_diff=given.diff)
+    return 0
 
 
 def _treat_all(
@@ -106,7 +112,7 @@ def _treat_all(
     treat: Callable[[dict[str, Any]], dict[str, Any]],
     *,
     shows_diff: bool,
-) -> int:
+) -> None:
     before, after = [manifest.obj for manifest in manifests], []
     for manifest in manifests:
         with placed(manifest):
@@ -115,11 +121,10 @@ def _treat_all(
         sys.stdout.writelines(_diff(before, after))
     else:
         sys.stdout.write(write_manifests(after))
-    return 0
 
 
-def _say(obj: dict[str, Any], offline: Offline, sentence: str) -> None:
-    print(f"{describe_object(obj, offline.namespace)}: {sentence}", file=sys.stderr)
+def _say(obj: dict[str, Any], namespace: str, sentence: str) -> None:
+    print(f"{describe_object(obj, namespace)}: {sentence}", file=sys.stderr)
 
 
 def _diff(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:

@@ -31,8 +31,8 @@ class Offline(NamedTuple):
     """For objects that name none."""
 
 
-def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name manifests and stand in for a cluster."""
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name manifests."""
     parser.add_argument(
         "-f",
         "--filename",
@@ -42,6 +42,11 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         help="manifests; - is stdin",
     )
     parser.add_argument("-n", "--namespace", default="default", help="for objects that name none")
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name manifests and stand in for a cluster."""
+    add_file_arguments(parser)
     parser.add_argument(
         "--namespace-label",
         action="append",

@@ -14,7 +14,7 @@ from injector.model.objects import Object, get_list, get_mapping, get_text, labe
 from injector.model.outcomes import Reason
 from injector.model.patches import Operation, pointer
 from injector.model.settings import Platform
-from injector.model.templates import security_context
+from injector.model.templates import NON_ROOT_USER, security_context
 
 NODE_PORT = 8080
 NODE_ADMIN_PORT = 8081
@@ -64,7 +64,7 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
             key: str(value)
             for key, value in template_labels.items()
             if key == "app.kubernetes.io/name"
-        } or {"app.kubernetes.io/name": name or "livery-node"}
+        } or {"app.kubernetes.io/name": _label_value(name) or "livery-node"}
         completed["selector"] = {"matchLabels": labels}
     _fill(template_labels, {**labels, names.PROXY_LABEL: "node"})
     pod = _child(template, "spec", "spec.template")
@@ -78,12 +78,19 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
     )
     if pod.get("hostNetwork") is True:
         _fill(pod, {"dnsPolicy": "ClusterFirstWithHostNet"})
-    _fill_container(pod, _container(platform, authorities))
+    is_root = get_mapping(pod, "securityContext", "spec.template.spec").get("runAsUser") == 0
+    user = NON_ROOT_USER if is_root else None
+    _fill_container(pod, _container(platform, authorities, user))
     _add_missing(pod, "volumes", [_volume()], "name")
     return completed
 
 
-def _container(platform: Platform, authorities: str) -> dict[str, Any]:
+def _label_value(name: str) -> str:
+    """Cut an object's name to what a label may hold."""
+    return name[:63].rstrip("-._")
+
+
+def _container(platform: Platform, authorities: str, user: int | None) -> dict[str, Any]:
     environment: list[dict[str, Any]] = [
         {
             "name": name,
@@ -110,7 +117,7 @@ def _container(platform: Platform, authorities: str) -> dict[str, Any]:
             {"name": "livery-admin", "containerPort": NODE_ADMIN_PORT, "protocol": "TCP"},
         ],
         "resources": _RESOURCES,
-        "securityContext": security_context(None),
+        "securityContext": security_context(user),
         "volumeMounts": [
             {"name": names.TOKEN_VOLUME, "mountPath": CONTROL_TOKEN_DIRECTORY, "readOnly": True}
         ],

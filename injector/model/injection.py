@@ -6,6 +6,7 @@ result nothing changes: the container decides, never an annotation.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -122,7 +123,7 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     if names.MIRROR_POD in annotations:
         return Decision(Reason.MIRROR_POD)
     if names.PROXY_CONTAINER in containers:
-        return Decision(Reason.ALREADY_INJECTED)
+        return Decision(Reason.ALREADY_INJECTED, _foreign_container(annotations))
     if inject == "false":
         return Decision(Reason.OPTED_OUT)
     warnings = (
@@ -135,6 +136,14 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     if not get_list(spec, "containers", "spec"):
         return Decision(Reason.MALFORMED, detail="spec.containers: there is none")
     return None
+
+
+def _foreign_container(annotations: Mapping[str, str]) -> tuple[AdmissionWarning, ...]:
+    """Warn where the container of the proxy's name is none that Livery put there."""
+    if names.STATUS in annotations:
+        return ()
+    text = f"no proxy was added: the pod has a container of its own named {names.PROXY_CONTAINER}"
+    return (AdmissionWarning(WarningCode.NAME_TAKEN, text),)
 
 
 def _bad(key: str, value: str, wanted: str) -> AdmissionWarning:

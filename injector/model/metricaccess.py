@@ -102,6 +102,8 @@ class MetricAccess:
     label_selectors: Mapping[str, str]
     metric_relabelings: tuple[Mapping[str, Any], ...]
     remote_write: RemoteWrite | None
+    remote_write_error: str
+    """Why nothing is sent though `remoteWrite` is there; empty where all is well."""
     error: str
     """Why it grants nothing; empty where it does."""
 
@@ -144,6 +146,7 @@ def parse_metric_access(obj: Object) -> MetricAccess:
         "label_selectors": {},
         "metric_relabelings": (),
         "remote_write": None,
+        "remote_write_error": "",
     }
     return MetricAccess(
         name=name_of(obj),
@@ -219,8 +222,16 @@ def _parse_spec(spec: Object) -> dict[str, Any]:
         "patterns": tuple(_judge(item) for item in metrics),
         "label_selectors": get_strings(spec, "labelSelectors", "spec"),
         "metric_relabelings": _relabelings(remote),
-        "remote_write": _parse_remote_write(remote) if remote else None,
+        **_judge_remote_write(remote),
     }
+
+
+def _judge_remote_write(remote: Object) -> dict[str, Any]:
+    """Read what concerns sending; what is wrong there takes no reading away."""
+    try:
+        return {"remote_write": _parse_remote_write(remote) if remote else None}
+    except ObjectError as error:
+        return {"remote_write_error": str(error)}
 
 
 def _judge(value: object) -> PatternFact:

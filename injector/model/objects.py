@@ -42,16 +42,18 @@ def get_list(parent: Object, field: str, path: str = "") -> list[Object]:
 def get_strings(parent: Object, field: str, path: str = "") -> Mapping[str, str]:
     """Return a mapping of strings, such as labels; an absent or null one is empty.
 
+    A null value is the empty string, as the API server reads it.
+
     Raises:
         ObjectError: a value is no string.
     """
     values: Mapping[Any, Any] = get_mapping(parent, field, path)
     for key, value in values.items():
-        if not isinstance(value, str):
+        if value is not None and not isinstance(value, str):
             raise ObjectError(
                 f"{_join(path, field)}.{key}", f"a string is needed, not {value!r:.80}"
             )
-    return values
+    return {key: value or "" for key, value in values.items()}
 
 
 def get_text(parent: Object, field: str, path: str = "") -> str:

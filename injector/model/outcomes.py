@@ -65,6 +65,8 @@ class WarningCode(StrEnum):
     """The namespace's labels are too many to travel with the pod; they come by the stream."""
     JOB_STAYS = "job-stays"
     """A job with the proxy as an ordinary container never completes."""
+    NAME_TAKEN = "name-taken"
+    """A container of the pod's own has the proxy's name, so none was added."""
     LEFT_ALONE = "left-alone"
     """The pod asked for a proxy and did not get one."""
 

@@ -94,6 +94,10 @@ def review_daemonset(review: Review, context: AdmissionContext) -> Outcome:
         reason, operations = prepare(review.obj, context.platform, context.authorities)
     except ObjectError as error:
         return Outcome(Reason.MALFORMED, Verdict(refusal=f"livery: {error}"))
+    except Exception:
+        logger.exception("a DaemonSet could not be prepared; it is refused")
+        text = "livery: the DaemonSet could not be prepared: internal error; see the injector's log"
+        return Outcome(Reason.INTERNAL_ERROR, Verdict(refusal=text))
     return Outcome(reason, Verdict(operations))
 
 

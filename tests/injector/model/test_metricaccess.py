@@ -190,9 +190,6 @@ def test_bad_patterns_alone_grant_nothing() -> None:
         ({"metrics": ["up"], "labelSelectors": {"a": 1}}, "spec.labelSelectors.a"),
         ({"metrics": ["up"], "labelSelectors": ["a"]}, "spec.labelSelectors"),
         ({"metrics": ["up"], "remoteWrite": []}, "spec.remoteWrite"),
-        ({"metrics": ["up"], "remoteWrite": {"target": {"type": "kafka"}}}, "target.type"),
-        ({"metrics": ["up"], "remoteWrite": {"collect": "all"}}, "spec.remoteWrite.collect"),
-        ({"metrics": ["up"], "remoteWrite": {"extraLabels": {"a": 1}}}, "extraLabels.a"),
         (
             {"metrics": ["up"], "remoteWrite": {"metricRelabelings": [{"regex": "("}]}},
             "spec.remoteWrite.metricRelabelings[0].regex",
@@ -206,6 +203,23 @@ def test_a_malformed_object_grants_nothing_and_says_where(spec: Any, field: str)
     assert field in access.error
     assert access.acceptance is Acceptance.INVALID
     assert rule_of(access, grant_of(access, None, Platform(seed_compatible=True))) is None
+
+
+@pytest.mark.parametrize(
+    ("remote", "field"),
+    [
+        ({"target": {"type": "kafka"}}, "target.type"),
+        ({"collect": "all"}, "spec.remoteWrite.collect"),
+        ({"extraLabels": {"a": 1}}, "extraLabels.a"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_sending_takes_no_reading_away(remote: Any, field: str) -> None:
+    access = _access(metrics=["up"], remoteWrite=remote)
+
+    assert field in access.remote_write_error
+    assert access.remote_write is None
+    assert rule_of(access, grant_of(access, None, Platform())) is not None
 
 
 @pytest.mark.parametrize("metadata", [[], {"name": 1}, {"namespace": []}])
@@ -315,7 +329,8 @@ def test_an_interval_is_read_as_go_does(text: str, seconds: float) -> None:
     "text", ["4.9s", "1ms", "0s", "30", "s", "-5s", "1d", "5 s", "٣s", "9" * 99]
 )
 def test_a_bad_interval_is_named(text: str) -> None:
-    assert "spec.remoteWrite.interval" in _access(remoteWrite={"interval": text}).error
+    access = _access(remoteWrite={"interval": text})
+    assert "spec.remoteWrite.interval" in access.remote_write_error
 
 
 def test_no_remote_write_is_none_and_one_not_enabled_is_off() -> None:
