@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
 from sidecar.model.formats import Negotiated, content_type
 from sidecar.scraping import Scrape, Scraper
@@ -20,42 +21,93 @@ _GZIP_MIN_BYTES = 512
 
 
 class BusyError(Exception):
-    """As many scrapes are waiting as may."""
+    """As many scrapes are waiting, or as much is unsent, as may be; the text says which."""
+
+
+class Shared:
+    """A scrape's result, compressed once for all who take it so."""
+
+    def __init__(self, scrape: Scrape) -> None:
+        self.scrape = scrape
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        """The body compressed."""
+        # Imported at the first need: not every proxy is ever asked for it.
+        from isal import igzip
+
+        return bytes(igzip.compress(self.scrape.body, 1))
+
+
+class _Run:
+    """One scrape and those who wait for it."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.waiting = 0
+        self.is_left = asyncio.Event()
+        self.result: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
 
 
 class SharedScrapes:
     """Lets simultaneous scrapes of one kind share one fan-out, and others queue."""
 
-    def __init__(self, scraper: Scraper) -> None:
+    def __init__(self, scraper: Scraper, is_full: Callable[[], bool] = lambda: False) -> None:
         self._scraper = scraper
-        self._running: dict[tuple[Negotiated, str], asyncio.Task[Scrape]] = {}
+        self._is_full = is_full
+        self._runs: dict[tuple[Negotiated, str], _Run] = {}
         self._one_at_a_time = asyncio.Lock()
         self._waiting = 0
 
-    async def get(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Scrape:
+    async def get(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Shared:
         """Scrape, or join a scrape under way that answers the same.
 
         Raises:
-            BusyError: too many are waiting.
+            BusyError: too many are waiting, or too much is unsent.
         """
         if self._waiting >= MAX_WAITING:
-            raise BusyError
+            raise BusyError("too many scrapes are waiting for this workload")
+        run = self._runs.get((wanted, query))
+        # Whoever has more time must not fail because another had less.
+        if run is None or run.result.done() or run.timeout_seconds < timeout_seconds:
+            run = self._runs[wanted, query] = _Run(timeout_seconds)
+            run.task = asyncio.create_task(self._scrape(run, wanted, query))
         self._waiting += 1
+        run.waiting += 1
         try:
-            key = (wanted, query)
-            task = self._running.get(key)
-            if task is None:
-                task = asyncio.create_task(self._scrape(wanted, query, timeout_seconds))
-                self._running[key] = task
-                task.add_done_callback(lambda _: self._running.pop(key))
             # A client that goes away does not take the answer from the others.
-            return await asyncio.shield(task)
+            return await asyncio.shield(run.result)
         finally:
             self._waiting -= 1
+            run.waiting -= 1
+            if not run.waiting:
+                self._leave(run, (wanted, query))
 
-    async def _scrape(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Scrape:
-        async with self._one_at_a_time:
-            return await self._scraper.scrape(wanted, query, timeout_seconds)
+    async def _scrape(self, run: _Run, wanted: Negotiated, query: str) -> None:
+        try:
+            async with self._one_at_a_time:
+                run.result.set_result(await self._scrape_now(wanted, query, run.timeout_seconds))
+                # Those who waited take it, and count it as unsent, before the next one begins.
+                await run.is_left.wait()
+        except asyncio.CancelledError:
+            run.result.cancel()
+            raise
+        except Exception as error:
+            run.result.set_exception(error)
+
+    async def _scrape_now(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Shared:
+        if self._is_full():
+            raise BusyError("earlier answers have not been read yet")
+        return Shared(await self._scraper.scrape(wanted, query, timeout_seconds))
+
+    def _leave(self, run: _Run, key: tuple[Negotiated, str]) -> None:
+        run.is_left.set()
+        if self._runs.get(key) is run:
+            del self._runs[key]
+        if not run.result.done():
+            run.task.cancel()  # nobody is left who would read it
 
 
 def scrape_timeout(headers: Mapping[str, str]) -> float:
@@ -67,19 +119,16 @@ def scrape_timeout(headers: Mapping[str, str]) -> float:
     return DEFAULT_TIMEOUT_SECONDS
 
 
-def render_scrape(scrape: Scrape, wanted: Negotiated, headers: Mapping[str, str]) -> Response:
+def render_scrape(shared: Shared, wanted: Negotiated, headers: Mapping[str, str]) -> Response:
     """Make an answer of a scrape, compressed where the client takes it."""
+    scrape = shared.scrape
     if scrape.status != 200:
         return Response(scrape.status, scrape.body + b"\n")
     kind = content_type(wanted._replace(fmt=scrape.fmt))
     vary = ("Vary", "Accept, Accept-Encoding")
     if len(scrape.body) < _GZIP_MIN_BYTES or not _takes_gzip(headers.get("accept-encoding", "")):
         return Response(200, scrape.body, kind, (vary,))
-    # Imported at the first need: not every proxy is ever asked for it.
-    from isal import igzip
-
-    body = igzip.compress(scrape.body, 1)
-    return Response(200, body, kind, (vary, ("Content-Encoding", "gzip")))
+    return Response(200, shared.gzipped, kind, (vary, ("Content-Encoding", "gzip")))
 
 
 def _takes_gzip(header: str) -> bool:

@@ -13,6 +13,7 @@ import httptools
 from sidecar.errors import UpstreamError
 
 MAX_HEADER_BYTES = 64 << 10
+"""Of headers, and of what is no body between two parts of a body: chunk sizes, trailers."""
 _BUFFER_BYTES = 1 << 20
 
 
@@ -24,6 +25,8 @@ class Connection(asyncio.Protocol):
     _parts: deque[bytes]
     _buffered: int
     _received: int
+    _since_body: int
+    """Bytes since the last part of a body, counted by what arrives at once."""
     _has_headers: bool
     _is_done: bool
     _keeps_alive: bool
@@ -106,6 +109,7 @@ class Connection(asyncio.Protocol):
         self._parts = deque()
         self._buffered = 0
         self._received = 0
+        self._since_body = 0
         self._has_headers = False
         self._is_done = False
         self._keeps_alive = False
@@ -153,12 +157,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser; hold the sender back while nobody reads."""
         self._received += len(data)
+        self._since_body += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("the answer is not HTTP/1.1")
             return
-        if not self._has_headers and self._received > MAX_HEADER_BYTES:
+        if self._since_body > MAX_HEADER_BYTES:
             self._fail(f"more than {MAX_HEADER_BYTES} bytes of headers")
         elif self._buffered > _BUFFER_BYTES and not self._is_paused and self._transport:
             self._is_paused = True
@@ -168,11 +173,15 @@ class Connection(asyncio.Protocol):
     # httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, its name in lower case."""
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """Keep a header, its name in lower case; trailers say nothing that is needed."""
+        if not self._has_headers:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The status is known now."""
+        if self._is_done:
+            self._fail("an answer that was not asked for")
+            return
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self._has_headers = True
@@ -181,6 +190,9 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Keep a part for the reader."""
+        if self._is_done:
+            return
+        self._since_body = 0
         self._parts.append(body)
         self._buffered += len(body)
 

@@ -51,16 +51,12 @@ class ControlClient:
     def __init__(
         self, settings: ControlSettings, apply: Callable[[Policy], None], *, version: str = ""
     ) -> None:
-        parts = urlsplit(settings.url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise SettingsError(f"LIVERY_CONTROL_URL={settings.url!r} is not https://host:port")
         self._settings = settings
         self._apply = apply
-        self._host, self._port = parts.hostname, parts.port or 443
+        self._host, self._port = _split_url(settings.url)
         self._authorities = settings.authorities
         self._tls = _trust(settings.authorities)
         self._report_due = asyncio.Event()
-        self._report: Callable[[], dict[str, object]] | None = None
         self.version = version
         """Of the policy in force; empty before the first."""
         self.is_connected = False
@@ -101,6 +97,7 @@ class ControlClient:
                     await self._send_report(report())
             except (LiveryError, TimeoutError, OSError) as error:
                 logger.debug("a report was not sent", extra={"reason": str(error)})
+                self.changed()
             await asyncio.sleep(REPORT_INTERVAL_SECONDS)
 
     def changed(self) -> None:
@@ -129,7 +126,7 @@ class ControlClient:
     def _take(self, line: bytes) -> None:
         try:
             message = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UpstreamError("the control service sent what is not JSON") from error
         if not isinstance(message, dict):
             raise UpstreamError("the control service sent what is not an object")
@@ -189,6 +186,17 @@ class ControlClient:
         if body:
             headers["Content-Type"] = "application/json"
         return render_request(method, target, headers, body)
+
+
+def _split_url(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError:
+        host = None
+    if host is None or parts.scheme != "https":
+        raise SettingsError(f"LIVERY_CONTROL_URL={url[:200]!r} is not https://host:port")
+    return host, port
 
 
 def _read_token(path: Path) -> str:

@@ -11,10 +11,16 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from sidecar.errors import LimitError, LiveryError, UpstreamError, UpstreamTimeoutError
+from sidecar.errors import (
+    ExpositionError,
+    LimitError,
+    LiveryError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 from sidecar.model.conversion import openmetrics_to_text
-from sidecar.model.exposition import Series
-from sidecar.model.families import MergeError, Plan, arrange
+from sidecar.model.exposition import MAX_COMMENT_LINES, Series
+from sidecar.model.families import OWN_PREFIX, MergeError, Plan, arrange
 from sidecar.model.formats import (
     Format,
     Negotiated,
@@ -56,6 +62,9 @@ class Scrape(NamedTuple):
     samples_out: int = 0
 
 
+_READ = UpstreamError("read already")
+
+
 @dataclass
 class _Variant:
     """What is remembered for one kind of client."""
@@ -63,6 +72,34 @@ class _Variant:
     memories: dict[tuple[int, Format], SeriesMemory]
     entries: tuple[object, ...] = ()
     plan: Plan | None = None
+
+
+class _Room:
+    """What all targets of one scrape may expose together: each alone may be within its bounds."""
+
+    def __init__(self) -> None:
+        self._samples = Limits().samples
+        self._bytes = MAX_ANSWER_BYTES
+
+    def take(self, reading: Reading | LiveryError) -> Reading | LiveryError:
+        """Let a target in, or say why there is no room for it."""
+        if isinstance(reading, LiveryError):
+            return reading
+        lines = [entry.line for entry in reading.entries if entry.line is not None]
+        size = sum(len(line.text) for line in lines)
+        if reading.samples > self._samples:
+            limit = f"{Limits().samples} samples"
+            return LimitError(f"more than {limit} from all targets in one scrape")
+        if size > self._bytes:
+            limit = f"{MAX_ANSWER_BYTES >> 20} MiB of series"
+            return LimitError(f"more than {limit} from all targets in one scrape")
+        # Where only one target is well nothing is merged, yet the proxy speaks beside it.
+        forged = next((line.name for line in lines if line.name.startswith(OWN_PREFIX)), None)
+        if forged is not None:
+            return ExpositionError(0, f"{forged[:80].decode()!r} is a name of the proxy's own")
+        self._samples -= reading.samples
+        self._bytes -= size
+        return reading
 
 
 class Scraper:
@@ -109,21 +146,29 @@ class Scraper:
         accept = target_accept(wanted)
         budget = scrape_budget()
         started = time.monotonic()
-        fetched = await asyncio.gather(
-            *(
-                _timed(client.fetch(
+        fetches = [
+            _timed(
+                client.fetch(
                     accept=accept, query=query, timeout_seconds=timeout_seconds, budget=budget
-                ))
-                for client in self._clients
+                )
             )
-        )  # fmt: skip
+            for client in self._clients
+        ]
+        # One target needs no task of its own: a scrape is half as many turns of the loop.
+        fetched = [await fetches[0]] if is_single else await asyncio.gather(*fetches)
         outcomes = [item[0] for item in fetched]
         durations = [item[1] for item in fetched]
+        del fetched
         fmt = _answer_format(wanted, outcomes)
         variant = self._variant(wanted._replace(fmt=fmt))
         readings: list[Reading | LiveryError] = []
+        room = _Room()
         for index, outcome in enumerate(outcomes):
-            readings.append(self._read(index, outcome, variant, wanted._replace(fmt=fmt)))
+            reading = self._read(index, outcome, variant, wanted._replace(fmt=fmt))
+            readings.append(reading if is_single else room.take(reading))
+            del reading
+            # Its text stands in the reading now: a second copy could be the one too many.
+            outcomes[index] = outcome = _READ
             if index + 1 < len(outcomes):
                 await asyncio.sleep(0)  # others have their turn between two large bodies
         logger.debug("scraped", extra={"seconds": round(time.monotonic() - started, 4)})
@@ -154,6 +199,7 @@ class Scraper:
                 )
             body = outcome.body
             if fmt is Format.OPENMETRICS and wanted.fmt is Format.TEXT:
+                _check_lines(body)
                 body = openmetrics_to_text(body)
             return self._memory(index, variant, wanted).read(body)
         except LiveryError as error:
@@ -216,8 +262,11 @@ class Scraper:
         entries = tuple(reading.entries for reading in good)
         plan = variant.plan
         if plan is None or not _are_same(entries, variant.entries):
+            variant.plan, variant.entries = None, ()  # two plans at once could be one too many
             plan = arrange(good, wanted.fmt)
-            variant.plan, variant.entries = plan, entries
+            # What was too large to remember must not be kept alive by its plan.
+            if all(memory.bytes for memory in variant.memories.values()):
+                variant.plan, variant.entries = plan, entries
         tails = good[0].tails if len(good) == 1 else [t for reading in good for t in reading.tails]
         size = plan.size + sum(map(len, tails)) + len(own)
         if size > MAX_ANSWER_BYTES:
@@ -247,6 +296,13 @@ class Scraper:
                 if line is not None:
                     lines.append(b"%b %b\n" % (line.text, str(value(result)).encode()))
         return b"".join(lines)
+
+
+def _check_lines(body: bytes) -> None:
+    # Before it is converted: each line takes many times its length while it is.
+    limit = Limits().samples + MAX_COMMENT_LINES
+    if body.count(b"\n") > limit:
+        raise LimitError(f"more than {limit} lines of OpenMetrics")
 
 
 def _target_name(target: Target) -> str:

@@ -119,6 +119,8 @@ class _Connection(asyncio.Protocol):
     """Bytes since the present request began."""
     _has_headers: bool
     _is_complete: bool
+    _has_more: bool
+    """Whether more than the one request came; it is not kept, so the connection must end."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -139,13 +141,15 @@ class _Connection(asyncio.Protocol):
         if not self._server.admit(self):
             self._refuse(503, "too many connections")
             return
-        transport.set_write_buffer_limits(high=_WRITE_BYTES)
+        # Written means taken by the kernel: no answer lives on behind an idle connection.
+        transport.set_write_buffer_limits(high=0)
         self._set_timer(HEADER_TIMEOUT_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.release(self)
         self._set_timer(None)
         self._writable.set()
+        # Others who wait for the same scrape still get it: `SharedScrapes` sees to that.
         if self._task is not None:
             self._task.cancel()
 
@@ -156,6 +160,10 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_complete:
+            self._has_more = True
+            self._transport.pause_reading()
+            return
         self._received += len(data)
         if self._received > MAX_HEADER_BYTES + MAX_REQUEST_BODY_BYTES:
             self._refuse(431, "the request is too large")
@@ -163,7 +171,10 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._refuse(400, "not a plain HTTP/1.1 request")
+            # Behind a whole request it harms that request's answer no more than a second one.
+            self._has_more = self._is_complete
+            if not self._is_complete:
+                self._refuse(400, "not a plain HTTP/1.1 request")
             return
         if self._task is None and not self._is_complete:
             if self._received > MAX_HEADER_BYTES and not self._has_headers:
@@ -173,10 +184,17 @@ class _Connection(asyncio.Protocol):
 
     # httptools callbacks
 
+    def on_message_begin(self) -> None:
+        # Pipelined requests would have to be kept; nobody who scrapes sends them.
+        self._has_more = self._is_complete
+
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        if not self._is_complete:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_complete:
+            return
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
@@ -185,13 +203,11 @@ class _Connection(asyncio.Protocol):
         self._has_headers = True
 
     def on_message_complete(self) -> None:
-        if self._task is not None or self._is_complete:
-            # Pipelined requests would have to be kept; nobody who scrapes sends them.
-            self._refuse(400, "one request at a time")
+        if self._is_complete:
             return
         self._is_complete = True
+        # Reading goes on: only so is a client noticed that does not wait any longer.
         self._set_timer(None)
-        self._transport.pause_reading()
         path, _, query = self._url.partition(b"?")
         request = Request(
             self._parser.get_method().decode(),
@@ -220,6 +236,7 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self._has_headers = False
         self._is_complete = False
+        self._has_more = False
 
     def _set_timer(self, seconds: float | None) -> None:
         if self._timer is not None:
@@ -227,14 +244,15 @@ class _Connection(asyncio.Protocol):
         self._timer = None if seconds is None else self._loop.call_later(seconds, self._expire)
 
     def _expire(self) -> None:
-        if self._received and self._task is None:
+        if self._received and self._task is None and not self._transport.is_closing():
             self._refuse(408, f"no whole request within {HEADER_TIMEOUT_SECONDS:g} s")
         else:
             self._transport.abort()
 
     def _refuse(self, status: int, sentence: str) -> None:
         if not self._transport.is_closing() and self._task is None:
-            self._transport.write(_render(plain(status, sentence), keep_alive=False))
+            answer = plain(status, sentence)
+            self._transport.write(_render_head(answer, keep_alive=False) + answer.body)
         self._transport.close()
         self._set_timer(WRITE_TIMEOUT_SECONDS)
 
@@ -246,46 +264,47 @@ class _Connection(asyncio.Protocol):
         except Exception:
             logger.exception("a request failed", extra={"path": request.path})
             response = plain(500, "internal error; see the log")
-        keep_alive = keep_alive and not self._server.is_draining
+        keep_alive = keep_alive and not self._has_more and not self._server.is_draining
         self._set_timer(WRITE_TIMEOUT_SECONDS)
-        answer = _render(response, keep_alive=keep_alive, method=request.method)
-        self._server.unsent_bytes += len(answer)
+        head = _render_head(response, keep_alive=keep_alive)
+        body = b"" if request.method == "HEAD" else response.body
+        self._server.unsent_bytes += len(body)
         try:
-            await self._write(answer)
+            await self._write(head, body)
         finally:
-            self._server.unsent_bytes -= len(answer)
+            self._server.unsent_bytes -= len(body)
         if not keep_alive:
             self._transport.close()
             return
         self._task = None
         self._begin()
         self._set_timer(IDLE_TIMEOUT_SECONDS)
-        self._transport.resume_reading()
 
-    async def _write(self, answer: bytes) -> None:
-        # In parts: what a slow reader has not taken stays one shared object, not a copy of it.
-        if len(answer) <= _WRITE_BYTES:
-            self._transport.write(answer)
+    async def _write(self, head: bytes, body: bytes) -> None:
+        if len(body) <= _WRITE_BYTES:
+            self._transport.write(head + body)
         else:
-            view = memoryview(answer)
+            # In parts: what slow readers have not taken stays one object that they share.
+            self._transport.write(head)
+            view = memoryview(body)
             for start in range(0, len(view), _WRITE_BYTES):
+                await self._writable.wait()
                 if self._transport.is_closing():
                     return
                 self._transport.write(view[start : start + _WRITE_BYTES])
-                await self._writable.wait()
         await self._writable.wait()
 
 
-def _render(response: Response, *, keep_alive: bool, method: str = "GET") -> bytes:
+def _render_head(response: Response, *, keep_alive: bool) -> bytes:
     lines = [
         f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
         f"Content-Type: {response.content_type}",
         f"Content-Length: {len(response.body)}",
         *(f"{name}: {value}" for name, value in response.headers),
-        "" if keep_alive else "Connection: close\r\n",
+        *([] if keep_alive else ["Connection: close"]),
+        "\r\n",
     ]
-    head = "\r\n".join(lines[:-1]) + "\r\n" + lines[-1] + "\r\n"
-    return head.encode("latin-1") + (b"" if method == "HEAD" else response.body)
+    return "\r\n".join(lines).encode("latin-1")
 
 
 def _listen(host: str, port: int) -> socket.socket:

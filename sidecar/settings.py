@@ -160,7 +160,7 @@ def _targets(given: argparse.Namespace, faults: list[str]) -> tuple[Target, ...]
 
 def _port(name: str, text: str, default: int, faults: list[str]) -> int:
     # 0 lets the system choose: useful in tests and demos, harmless elsewhere.
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
         return int(text)
     faults.append(f"{name}: {text[:40]!r} is not a port from 0 to 65535; using {default}")
     return default
@@ -186,7 +186,7 @@ def _bootstrap(environ: Mapping[str, str], faults: list[str]) -> Mapping[str, ob
     rules: object = {}
     try:
         rules = json.loads(environ.get("LIVERY_LABEL_RULES") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         faults.append(f"LIVERY_LABEL_RULES: not JSON: {error}")
     return {
         "namespace": environ.get("LIVERY_POD_NAMESPACE", ""),

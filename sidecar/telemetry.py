@@ -19,7 +19,7 @@ class Telemetry:
         self._families: dict[str, _Family] = {}
 
     def declare(self, kind: str, name: str, description: str) -> None:
-        """Make a family known; without labels it stands at 0 from the start."""
+        """Make a family known; it has no sample before the first is set or added."""
         self._families[name] = _Family(kind, description, {})
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:

@@ -38,9 +38,13 @@ class Budget:
         Raises:
             LimitError: there is not so much left.
         """
-        self._left -= count
-        if self._left < 0:
+        if count > self._left:
             raise LimitError(self._sentence)
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        """Leave to others what was taken in vain."""
+        self._left += count
 
 
 def scrape_budget() -> Budget:
@@ -147,9 +151,20 @@ class TargetClient:
 async def _read_body(connection: Connection, encoding: str, scrape: Budget) -> bytes:
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise UpstreamError(f"the answer's content encoding {encoding[:40]!r} is not known")
+    body = bytearray()
+    try:
+        await _read_into(body, connection, encoding, scrape)
+    except BaseException:
+        scrape.give_back(len(body))
+        raise
+    return bytes(body)
+
+
+async def _read_into(
+    body: bytearray, connection: Connection, encoding: str, scrape: Budget
+) -> None:
     target = Budget(MAX_BODY_BYTES, "from one target")
     decoder = zlib.decompressobj(_GZIP) if encoding != "identity" else None
-    body = bytearray()
     while part := await connection.read():
         pending = part
         while pending:
@@ -163,7 +178,6 @@ async def _read_body(connection: Connection, encoding: str, scrape: Budget) -> b
             body += plain
     if decoder is not None and not decoder.eof:
         raise UpstreamError("the gzip body broke off")
-    return bytes(body)
 
 
 def _inflate(decoder: "zlib._Decompress", data: bytes) -> tuple[bytes, bytes]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,7 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.kind == "policy":
         return check_policy(given.file, sys.stdout)
-    return check_exposition(sys.stdin.buffer, Format(given.format), sys.stdout)
+    try:
+        return check_exposition(sys.stdin.buffer, Format(given.format), sys.stdout)
+    except BrokenPipeError:
+        # Whoever reads, such as `head`, has seen enough; nothing may be flushed at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def check_exposition(source: BinaryIO, fmt: Format, out: TextIO) -> int:
@@ -95,4 +101,9 @@ def _fields(tail: bytes) -> Iterator[str]:
 
 
 def _milliseconds(stamp: str, fmt: Format) -> int:
-    return int(stamp) if fmt is Format.TEXT else int(float(stamp) * 1000)
+    if fmt is Format.TEXT:
+        return int(stamp)
+    milliseconds = float(stamp) * 1000
+    if abs(milliseconds) >= 2**63:
+        raise ExpositionError(0, f"{stamp[:40]}: the timestamp is out of range")
+    return int(milliseconds)

@@ -4,6 +4,7 @@ Source: https://prometheus.io/docs/instrumenting/content_negotiation/
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -42,6 +43,7 @@ _TEXT_VERSIONS = ("", "0.0.4", "1.0.0")
 _OPENMETRICS_VERSIONS = ("", "0.0.1", "1.0.0")
 
 
+@lru_cache(maxsize=64)
 def negotiate(accept: str) -> Negotiated:
     """Choose the format and escaping for a client; text 0.0.4 where nothing fits.
 
@@ -60,6 +62,7 @@ def negotiate(accept: str) -> Negotiated:
     return best
 
 
+@lru_cache(maxsize=64)
 def target_accept(wanted: Negotiated) -> str:
     """Say to a target what would serve this client best."""
     escaping = ";escaping=allow-utf-8" if wanted.escaping is Escaping.ALLOW_UTF8 else ""
@@ -75,6 +78,7 @@ def target_accept(wanted: Negotiated) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def content_type(answer: Negotiated) -> str:
     """The Content-Type of an answer in this form; Prometheus 3 refuses a scrape without one."""
     if answer.fmt is Format.OPENMETRICS:
@@ -86,6 +90,7 @@ def content_type(answer: Negotiated) -> str:
     return f"{base}; escaping={answer.escaping}"
 
 
+@lru_cache(maxsize=64)
 def format_of_content_type(header: str) -> Format | None:
     """The format of a target's body; None for one that cannot be read (protobuf, HTML, …).
 

@@ -190,7 +190,8 @@ class SeriesMemory:
         size = len(rest) + _COMMENT_BYTES * len(reading.rest)
         for entry in reading.entries:
             size += _ENTRY_BYTES + 2 * len(entry.text) + _COMMENT_BYTES * len(entry.comments)
-            size += 0 if entry.line is None else len(entry.line.text)
+            # Its line stands here and in the plan of the answer.
+            size += 0 if entry.line is None else 2 * len(entry.line.text)
         self.forget()
         if size > self._limits.memory_bytes:
             return

@@ -42,7 +42,6 @@ class PodRole:
             filters=settings.filters,
         )
         self._scraper = Scraper(settings.targets, marking, settings.identity.instance)
-        self._scrapes = SharedScrapes(self._scraper)
         self._telemetry = _declare_metrics(Telemetry())
         self._control: ControlClient | None = None
         self._started_at = time.monotonic()
@@ -52,6 +51,9 @@ class PodRole:
         self._listen_faults: dict[int, str] = {}
         self._results: dict[str, tuple[bool, str, int]] = {}
         self.data = Server(self.handle_data)
+        self._scrapes = SharedScrapes(
+            self._scraper, lambda: self.data.unsent_bytes > MAX_UNSENT_BYTES
+        )
         self.admin = Server(self.handle_admin)
         self.data_port = self.admin_port = 0
 
@@ -121,15 +123,13 @@ class PodRole:
         reason = self._unready()
         if reason:
             return plain(503, reason)
-        if self.data.unsent_bytes > MAX_UNSENT_BYTES:
-            return plain(503, "earlier answers have not been read yet")
         wanted = negotiate(request.headers.get("accept", ""))
         try:
-            scrape = await self._scrapes.get(wanted, request.query, scrape_timeout(request.headers))
-        except BusyError:
-            return plain(503, "too many scrapes are waiting for this workload")
-        self._note(scrape)
-        return render_scrape(scrape, wanted, request.headers)
+            shared = await self._scrapes.get(wanted, request.query, scrape_timeout(request.headers))
+        except BusyError as error:
+            return plain(503, str(error))
+        self._note(shared.scrape)
+        return render_scrape(shared, wanted, request.headers)
 
     def _unready(self) -> str:
         if self._faults:
@@ -263,4 +263,5 @@ def _declare_metrics(telemetry: Telemetry) -> Telemetry:
     ):
         telemetry.declare(kind, name, text)
     telemetry.set("livery_proxy_build_info", 1, version=VERSION)
+    telemetry.add("livery_proxy_policies_rejected_total", 0)  # so that its first rise is seen
     return telemetry

@@ -1,0 +1,117 @@
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.sidecar.apps import App, connected, get, http, until
+from tests.sidecar.processes import ROOT, running_proxy
+
+pytestmark = pytest.mark.anyio
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sidecar", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=10
+    )
+
+
+def _get(port: int, path: str) -> tuple[int, str]:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--role", "pod", "--help"]])
+def test_help_shows_examples(arguments: list[str]) -> None:
+    done = _run(*arguments)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "examples:\n  livery-proxy --role pod --target" in done.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert _run("--version").stdout.startswith("livery-proxy ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--target", "http://:80/"], ["what"]])
+def test_without_a_role_the_proxy_says_so_and_ends(arguments: list[str]) -> None:
+    done = _run(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("livery-proxy: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--what",), ("--target", "x"), ("--role", "x"), ("--filter=x",), ("--policy", "/no/such")],
+)
+def test_with_a_role_no_argument_ends_the_proxy(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with running_proxy(*arguments, log=tmp_path / "log") as proxy:
+        status, reason = _get(proxy.port(), "/metrics")
+
+        assert _get(proxy.port("admin"), "/readyz") == (503, reason)
+        assert (status, reason.count("\n")) == (503, 1)
+        assert proxy.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_the_scrape_in_flight_finish(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    gate = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        writer.write(http(b"a 1\n"))
+
+    async with App(answer) as app:
+        with running_proxy("--target", app.target, log=tmp_path / "log") as proxy:
+            async with connected(proxy.port()) as client, connected(proxy.port()) as idle:
+                await client.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+                await until(lambda: bool(app.requests))
+                proxy.process.send_signal(number)
+
+                assert await idle.is_closed()
+                gate.set()
+                assert (await client.reply()).body == b"a 1\n"
+            assert await asyncio.to_thread(proxy.process.wait, 10) == 0
+
+
+async def test_a_port_that_is_busy_at_the_start_is_taken_later(tmp_path: Path) -> None:
+    async with App(http(b"a 1\n")) as app:
+        with socket.create_server(("", 0)) as taken:
+            port = taken.getsockname()[1]
+            with running_proxy(
+                "--target", app.target, "--port", str(port), log=tmp_path / "log"
+            ) as proxy:
+                admin = await asyncio.to_thread(proxy.port, "admin")
+                ready = await get(admin, "/readyz")
+                taken.close()
+
+                assert await asyncio.to_thread(proxy.port) == port
+                assert (await get(port)).body == b"a 1\n"
+                assert (await get(admin, "/readyz")).status == 200
+    assert ready.text.startswith(f"cannot listen on port {port}: ")
+
+
+def test_logs_are_one_json_object_a_line(tmp_path: Path) -> None:
+    with running_proxy("--what", log=tmp_path / "log") as proxy:
+        proxy.port()
+        proxy.stop()
+
+    entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {"level", "time", "msg", "logger"} <= set(entries[0])
+    assert entries[-1]["msg"] == "stopping; scrapes in flight are finished"
