@@ -21,7 +21,7 @@ def measure() -> list[Row]:
     context = AdmissionContext(world, Platform(), InjectorMetrics())
     context.authorities = "-----BEGIN CERTIFICATE-----\n" + "A" * 800
     usual = _times(context, _review(20), _REVIEWS)
-    large = _times(context, _review(2000), 100)
+    large = _times(context, _review(2000), 500)
     return [
         Row(
             "admission in process, p99",

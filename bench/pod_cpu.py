@@ -13,16 +13,15 @@ from bench.rig import (
 )
 from bench.table import Row
 
-_SCRAPES = 1500
+_SCRAPES = 500
+_BATCHES = 5
+"""The best batch counts: what disturbs a shared machine only ever adds."""
 
 
 def measure() -> list[Row]:
     with application(1000) as url, injector() as (service, folder):
         with proxy(url, service, folder) as pod:
-            scrape(pod.port, 50)
-            before = pod.usage().cpu_seconds
-            scrape(pod.port, _SCRAPES)
-            ours = (pod.usage().cpu_seconds - before) / _SCRAPES * 1000
+            ours = _best(pod.port, pod.pid)
         usual = _usual(url)
     compared = f"starlette + uvicorn + httpx, nothing put on, not compressed: {usual:.2f} ms"
     return [Row("one scrape of 1,000 series through the proxy", ours, "ms CPU", 0.7, compared)]
@@ -32,7 +31,15 @@ def _usual(url: str) -> float:
     port = free_port()
     with process("-m", "bench.plain_proxy", str(port), url) as started:
         wait_until(lambda: _answers(port))
-        scrape(port, 50)
-        before = usage(started.pid).cpu_seconds
-        scrape(port, _SCRAPES // 3)
-        return (usage(started.pid).cpu_seconds - before) / (_SCRAPES // 3) * 1000
+        return _best(port, started.pid)
+
+
+def _best(port: int, pid: int) -> float:
+    """Milliseconds of CPU for one scrape."""
+    scrape(port, 50)
+    batches = []
+    for _ in range(_BATCHES):
+        before = usage(pid).cpu_seconds
+        scrape(port, _SCRAPES)
+        batches.append((usage(pid).cpu_seconds - before) / _SCRAPES * 1000)
+    return min(batches)

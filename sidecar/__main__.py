@@ -32,19 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(given: Sequence[str]) -> int:
-    from sidecar import VERSION
     from sidecar.errors import SettingsError
     from sidecar.settings import build_parser
 
-    if "--version" in given:
-        print(f"livery-proxy {VERSION}")
-        return 0
-    parser = build_parser()
-    if "--help" in given or "-h" in given:
-        parser.print_help()
-        return 0
     try:
-        parser.parse_args(given)
+        build_parser().parse_args(given)  # exits by itself for help and version
     except SettingsError as error:
         print(f"livery-proxy: {error}; see livery-proxy --help", file=sys.stderr)
     return 2
@@ -52,9 +44,11 @@ def _explain(given: Sequence[str]) -> int:
 
 def _serve_pod(given: Sequence[str], environ: Mapping[str, str]) -> int:
     from sidecar.logs import configure_logs
+    from sidecar.process import keep_freed_memory
     from sidecar.roles.pod import PodRole
     from sidecar.settings import parse_pod_settings
 
+    keep_freed_memory()
     settings = parse_pod_settings(given, environ)
     configure_logs(settings.log_level)
     asyncio.run(_run(PodRole(settings)))

@@ -1,10 +1,13 @@
 """A policy from a file, YAML or JSON, for proxies that run without a control service."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from sidecar.errors import PolicyError
 from sidecar.model.policy import MAX_POLICY_BYTES, Policy, parse_policy
+
+MAX_DEPTH = 50
 
 
 def read_policy_file(path: Path) -> Policy:
@@ -35,6 +38,19 @@ def _load(text: str) -> object:
         import yaml
 
         try:
+            _check_events(yaml.parse(text))
             return yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise PolicyError(f"not YAML: {error}") from error
+
+
+def _check_events(events: Iterable[object]) -> None:
+    """Refuse what a few lines of YAML can blow up: copies by alias, depth without end."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        if name == "AliasEvent":
+            raise PolicyError("aliases (*name) are not read here; write the value out")
+        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
+        if depth > MAX_DEPTH:
+            raise PolicyError(f"not YAML: nested deeper than {MAX_DEPTH} levels")

@@ -268,7 +268,7 @@ class Scraper:
             if all(memory.bytes for memory in variant.memories.values()):
                 variant.plan, variant.entries = plan, entries
         tails = good[0].tails if len(good) == 1 else [t for reading in good for t in reading.tails]
-        size = plan.size + sum(map(len, tails)) + len(own)
+        size = plan.size + sum(reading.tail_bytes for reading in good) + len(own)
         if size > MAX_ANSWER_BYTES:
             return _too_large(results, wanted.fmt, size)
         return Scrape(200, plan.render(tails, own), wanted.fmt, results, len(plan.fixed))

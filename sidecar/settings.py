@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from sidecar import VERSION
 from sidecar.control import ControlSettings
 from sidecar.errors import SettingsError, TargetError
 from sidecar.logs import LEVELS
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"livery-proxy {VERSION}")
     parser.add_argument("--role", choices=["pod"], required=True, help="what this proxy does")
     parser.add_argument(
         "--target",

@@ -9,6 +9,7 @@ Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#text-format
 
 import re
 
+from sidecar.errors import ExpositionError
 from sidecar.model.exposition import Comment, CommentKind, scan
 from sidecar.model.formats import Format
 from sidecar.model.names import is_plain_metric_name
@@ -22,6 +23,8 @@ _TYPES = {
     b"stateset": b"gauge",
 }
 _NAME_SUFFIXES = {b"counter": b"_total", b"info": b"_info"}
+_MAX_SECONDS = 9e15
+"""Milliseconds are a signed 64-bit number."""
 _TAIL = re.compile(rb" ([^ \n]+)(?: ([^ #\n]+))?")
 
 
@@ -29,7 +32,7 @@ def openmetrics_to_text(body: bytes) -> bytes:
     """Rewrite a whole exposition.
 
     Raises:
-        ExpositionError: Prometheus would refuse the body.
+        ExpositionError: Prometheus would refuse the body, or a time does not fit.
     """
     parts: list[bytes] = []
     types: dict[bytes, bytes] = {}
@@ -62,7 +65,10 @@ def _convert_tail(tail: bytes) -> bytes:
     match = _TAIL.match(tail)
     if match is None or match[2] is None:
         return tail.split(b" # ", 1)[0].rstrip(b"\n") + b"\n"
-    milliseconds = int(float(match[2]) * 1000)
+    seconds = float(match[2])
+    if abs(seconds) > _MAX_SECONDS:
+        raise ExpositionError(0, f"the time {match[2][:40].decode()} s cannot be written as text")
+    milliseconds = int(seconds * 1000)
     if milliseconds < 0:
         return b" %b\n" % match[1]  # text 0.0.4 has no time before 1970
     return b" %b %d\n" % (match[1], milliseconds)

@@ -69,6 +69,7 @@ class Reading(NamedTuple):
     tails: list[bytes]
     rest: tuple[Comment, ...]
     samples: int
+    tail_bytes: int
 
 
 class Limits(NamedTuple):
@@ -109,6 +110,8 @@ class SeriesMemory:
         self._rest = b""
         self._last: Reading | None = None
         self._entries: dict[bytes, Entry] = {}
+        self._head_bytes = 0
+        """Of a body like the last one, all that is no tail."""
         self.bytes = 0
 
     def read(self, body: bytes) -> Reading:
@@ -124,20 +127,21 @@ class SeriesMemory:
         parts = self._divide.split(body, self._limits.samples + MAX_COMMENT_LINES + 1)
         heads, tails, rest = parts[:-1:2], parts[1::2], parts[-1]
         if self._last is not None and heads == self._heads and rest == self._rest:
-            return self._last._replace(tails=tails)
+            return self._last._replace(tails=tails, tail_bytes=len(body) - self._head_bytes)
         del parts
         reading = self._look_up(heads, tails, rest)
         if reading is None:
             reading = self._read_exactly(body)
             # The next body is compared with what was read, not with how this one was divided.
-            read = sum(len(entry.text) for entry in reading.entries) + sum(map(len, reading.tails))
+            read = sum(len(entry.text) for entry in reading.entries) + reading.tail_bytes
             rest = body[read:]
         self._keep(reading, rest)
         return reading
 
     def forget(self) -> None:
         """Empty the memory."""
-        self._heads, self._rest, self._last, self._entries, self.bytes = [], b"", None, {}, 0
+        self._heads, self._rest, self._last, self._entries = [], b"", None, {}
+        self._head_bytes = self.bytes = 0
 
     def _look_up(self, heads: list[bytes], tails: list[bytes], rest: bytes) -> Reading | None:
         closing = parse_rest(rest, self._format)
@@ -155,8 +159,8 @@ class SeriesMemory:
                 entry = self._make(text, head)
             entries.append(entry)
             tally.add(entry)
-        samples = tally.samples
-        return Reading(entries, tails, tuple(map(self._rewrite.comment, closing)), samples)
+        last = tuple(map(self._rewrite.comment, closing))
+        return Reading(entries, tails, last, tally.samples, sum(map(len, tails)))
 
     def _read_exactly(self, body: bytes) -> Reading:
         entries: list[Entry] = []
@@ -168,7 +172,7 @@ class SeriesMemory:
                 sample = next(rows)
             except StopIteration as stop:
                 rest = tuple(map(self._rewrite.comment, stop.value))
-                return Reading(entries, tails, rest, len(entries))
+                return Reading(entries, tails, rest, len(entries), sum(map(len, tails)))
             entry = self._entries.get(sample.text) or self._make(sample.text, sample.head)
             entries.append(entry)
             tails.append(sample.tail)
@@ -198,6 +202,7 @@ class SeriesMemory:
         self._heads = [entry.text for entry in reading.entries]
         self._rest = rest
         self._last = reading._replace(tails=[])
+        self._head_bytes = sum(map(len, self._heads)) + len(rest)
         self._entries = dict(zip(self._heads, reading.entries, strict=True))
         self.bytes = size
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sidecar import VERSION
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 15.0
 PORT_RETRY_SECONDS = 2.0
 FILE_POLL_SECONDS = 1.0
+RESTART_SECONDS = 5.0
 MAX_UNSENT_BYTES = 24 << 20
 """Answers that slow clients have not taken yet; beyond, scrapes are refused."""
 
@@ -66,10 +68,12 @@ class PodRole:
                 group.create_task(self._listen(self.data, self._settings.port)),
             ]
             if self._control is not None:
-                tasks.append(group.create_task(self._control.run()))
-                tasks.append(group.create_task(self._control.run_reports(self.report)))
+                control = self._control
+                tasks.append(group.create_task(_keep_up(control.run)))
+                tasks.append(group.create_task(_keep_up(lambda: control.run_reports(self.report))))
             if self._settings.policy_file is not None:
-                tasks.append(group.create_task(self._watch(self._settings.policy_file)))
+                path = self._settings.policy_file
+                tasks.append(group.create_task(_keep_up(lambda: self._watch(path))))
             await stop.wait()
             logger.info("stopping; scrapes in flight are finished")
             await self.data.drain(DRAIN_SECONDS)
@@ -83,7 +87,7 @@ class PodRole:
         if request.path != "/metrics":
             return plain(404, "only /metrics is served here")
         if request.method != "GET":
-            return plain(405, "only GET is served here")
+            return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
         started = time.monotonic()
         response = await self._scrape(request)
         self._telemetry.add("livery_proxy_scrapes_total", code=str(response.status))
@@ -113,7 +117,7 @@ class PodRole:
             "policyVersion": self._control.version if self._control else "",
             "faults": [*self._faults, *self._listen_faults.values()][:8],
             "targets": [
-                {"url": url, "up": up, "error": error[:200], "samples": samples}
+                {"url": url[:200], "up": up, "error": error[:200], "samples": samples}
                 for url, (up, error, samples) in self._results.items()
             ],
             "residentBytes": resident_bytes(),
@@ -234,6 +238,16 @@ class PodRole:
             if now != seen:
                 seen = now
                 self._read_policy_file(path)
+
+
+async def _keep_up(run: Callable[[], Awaitable[None]]) -> None:
+    """Start a task again that failed in a way nobody foresaw: the proxy must not end for it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            logger.exception("a task failed; starting it again")
+        await asyncio.sleep(RESTART_SECONDS)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.real_parts.go import build
 
-MODULE = Path(__file__).parent / "prometheus"
+MODULE = Path(__file__).parent / "prometheus_module"
 COMMANDS = "github.com/prometheus/prometheus/cmd/"
 # Without the cloud providers' service discovery; static, file and HTTP discovery stay.
 TAGS = "remove_all_sd"

@@ -36,7 +36,7 @@ def _theirs(text: str, oracle: Oracle) -> list[tuple[str, str, str]] | str:
 
 
 def _is_utf8(matchers: list[tuple[str, str, str]]) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for item in matchers for char in item[2])
+    return not any("\ud800" <= char <= "\udfff" for item in matchers for char in item[1] + item[2])
 
 
 @st.composite
