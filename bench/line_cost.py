@@ -1,12 +1,13 @@
 """Cost of one line of application text that was seen in the last scrape, values checked."""
 
+import base64
 import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.exposition import application_text
 from bench.table import Row
-from sidecar.model.families import arrange
+from sidecar.model.families import Plan, arrange
 from sidecar.model.formats import Escaping, Format
 from sidecar.model.policy import Policy
 from sidecar.model.rewriting import Marking, Rewriting
@@ -32,10 +33,10 @@ def measure() -> list[Row]:
     return [Row("one warm line, labelled", best, "µs", 0.25, compared + _go(bodies[0]))]
 
 
-def _warm(memory: SeriesMemory, plan: "object", body: bytes) -> float:
+def _warm(memory: SeriesMemory, plan: Plan, body: bytes) -> float:
     started = time.perf_counter()
     reading = memory.read(body)
-    plan.render(reading.tails)  # type: ignore[attr-defined]
+    plan.render(reading.tails)
     return time.perf_counter() - started
 
 
@@ -48,8 +49,6 @@ def _client_python(body: bytes) -> float:
 
 
 def _go(body: bytes) -> str:
-    import base64
-
     try:
         with Oracle() as oracle:
             encoded = base64.b64encode(body).decode()

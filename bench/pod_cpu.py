@@ -1,16 +1,6 @@
 """CPU of one scrape of 1,000 series through the proxy, labels put on, answer compressed."""
 
-from bench.pod_memory import _answers
-from bench.rig import (
-    application,
-    free_port,
-    injector,
-    process,
-    proxy,
-    scrape,
-    usage,
-    wait_until,
-)
+from bench.rig import application, injector, proxy, scrape, usage, usual_proxy
 from bench.table import Row
 
 _SCRAPES = 500
@@ -22,16 +12,10 @@ def measure() -> list[Row]:
     with application(1000) as url, injector() as (service, folder):
         with proxy(url, service, folder) as pod:
             ours = _best(pod.port, pod.pid)
-        usual = _usual(url)
+        with usual_proxy(url) as (port, pid):
+            usual = _best(port, pid)
     compared = f"starlette + uvicorn + httpx, nothing put on, not compressed: {usual:.2f} ms"
     return [Row("one scrape of 1,000 series through the proxy", ours, "ms CPU", 0.7, compared)]
-
-
-def _usual(url: str) -> float:
-    port = free_port()
-    with process("-m", "bench.plain_proxy", str(port), url) as started:
-        wait_until(lambda: _answers(port))
-        return _best(port, started.pid)
 
 
 def _best(port: int, pid: int) -> float:

@@ -1,16 +1,6 @@
 """A pod's proxy: memory idle with its policy stream open, and while it is scraped."""
 
-from bench.rig import (
-    application,
-    fetch,
-    free_port,
-    injector,
-    process,
-    proxy,
-    scrape,
-    usage,
-    wait_until,
-)
+from bench.rig import application, injector, proxy, scrape, usage, usual_proxy
 from bench.table import Row
 
 _MB = 1e6
@@ -22,7 +12,9 @@ def measure() -> list[Row]:
             idle = pod.usage().resident_bytes
             scrape(pod.port, 60, 0.1)
             busy = pod.usage().resident_bytes
-        usual = _usual(url)
+        with usual_proxy(url) as (port, pid):
+            scrape(port, 60, 0.1)
+            usual = usage(pid).resident_bytes
     return [
         Row("pod proxy, idle, policy stream open", idle / _MB, "MB RSS", 32, "–"),
         Row(
@@ -33,18 +25,3 @@ def measure() -> list[Row]:
             f"starlette + uvicorn + httpx passing the same through: {usual / _MB:.1f} MB",
         ),
     ]
-
-
-def _usual(url: str) -> int:
-    port = free_port()
-    with process("-m", "bench.plain_proxy", str(port), url) as started:
-        wait_until(lambda: _answers(port))
-        scrape(port, 60, 0.1)
-        return usage(started.pid).resident_bytes
-
-
-def _answers(port: int) -> bool:
-    try:
-        return bool(fetch(f"http://127.0.0.1:{port}/metrics"))
-    except OSError:
-        return False

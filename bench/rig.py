@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,6 +129,22 @@ def proxy(url: str, service: Service | None = None, folder: Path | None = None) 
         yield pod
 
 
+@contextlib.contextmanager
+def usual_proxy(url: str) -> Iterator[tuple[int, int]]:
+    """Run the same job with the usual stack; gives its port and process id."""
+    port = free_port()
+    with process("-m", "bench.plain_proxy", str(port), url) as started:
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/metrics"))
+        yield port, started.pid
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(fetch(url))
+    except OSError:
+        return False
+
+
 class Pod(NamedTuple):
     """A running proxy."""
 
@@ -161,9 +177,9 @@ def fetch(url: str) -> str:
         return text
 
 
-def wait_until(condition: "object", seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError("a process did not become ready")
         time.sleep(0.05)

@@ -27,7 +27,7 @@ async def start_container(
         tokens: token by audience, as a token request would give it.
     """
     _mount_volumes(pod, container, root, tokens)
-    command = [*container.get("command", []), *container.get("args", [])]
+    command = [_expand(part) for part in (*container["command"], *container["args"])]
     if command[0] == "livery-proxy":
         command = [sys.executable, "-m", "sidecar", *command[1:]]
     return await asyncio.create_subprocess_exec(
@@ -66,8 +66,13 @@ def _environment(
     for item in container.get("env", []):
         reference = item.get("valueFrom", {}).get("fieldRef")
         value = fields[reference["fieldPath"]] if reference else item.get("value", "")
-        value = value.replace("$$(", "$(")
+        value = _expand(value)
         if item["name"] == "LIVERY_TOKEN_FILE":
             value = str(root / value.lstrip("/"))
         environment[item["name"]] = value
     return environment
+
+
+def _expand(text: str) -> str:
+    """Read `$$` as the kubelet does; references to variables the proxy's container has none."""
+    return text.replace("$$", "$")

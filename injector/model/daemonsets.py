@@ -14,7 +14,14 @@ from injector.model.objects import Object, get_list, get_mapping, get_text, labe
 from injector.model.outcomes import Reason
 from injector.model.patches import Operation, pointer
 from injector.model.settings import Platform
-from injector.model.templates import NON_ROOT_USER, security_context
+from injector.model.templates import (
+    NON_ROOT_USER,
+    container_ports,
+    control_variables,
+    field_variable,
+    render_token_volume,
+    security_context,
+)
 
 NODE_PORT = 8080
 NODE_ADMIN_PORT = 8081
@@ -81,7 +88,7 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
     is_root = get_mapping(pod, "securityContext", "spec.template.spec").get("runAsUser") == 0
     user = NON_ROOT_USER if is_root else None
     _fill_container(pod, _container(platform, authorities, user))
-    _add_missing(pod, "volumes", [_volume()], "name")
+    _add_missing(pod, "volumes", [render_token_volume(names.TOKEN_VOLUME)], "name")
     return completed
 
 
@@ -91,44 +98,24 @@ def _label_value(name: str) -> str:
 
 
 def _container(platform: Platform, authorities: str, user: int | None) -> dict[str, Any]:
-    environment: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}},
-        }
-        for name, path in (("NODE_NAME", "spec.nodeName"), ("NODE_IP", "status.hostIP"))
-    ]
-    if platform.control is not None:
-        environment += [
-            {"name": "LIVERY_CONTROL_URL", "value": platform.control.url},
-            {"name": "LIVERY_CONTROL_ADDRESS", "value": platform.control.address},
-            {"name": "LIVERY_CONTROL_CA", "value": authorities},
-            {"name": "LIVERY_TOKEN_FILE", "value": f"{CONTROL_TOKEN_DIRECTORY}/token"},
-        ]
+    token_file = f"{CONTROL_TOKEN_DIRECTORY}/token"
     return {
         "name": names.PROXY_CONTAINER,
         "image": platform.image,
         "imagePullPolicy": platform.image_pull_policy,
         "command": ["livery-proxy"],
         "args": ["--role", "node"],
-        "env": environment,
-        "ports": [
-            {"name": "livery", "containerPort": NODE_PORT, "protocol": "TCP"},
-            {"name": "livery-admin", "containerPort": NODE_ADMIN_PORT, "protocol": "TCP"},
+        "env": [
+            field_variable("NODE_NAME", "spec.nodeName"),
+            field_variable("NODE_IP", "status.hostIP"),
+            *control_variables(platform, authorities, token_file),
         ],
+        "ports": container_ports(NODE_PORT, NODE_ADMIN_PORT),
         "resources": _RESOURCES,
         "securityContext": security_context(user),
         "volumeMounts": [
             {"name": names.TOKEN_VOLUME, "mountPath": CONTROL_TOKEN_DIRECTORY, "readOnly": True}
         ],
-    }
-
-
-def _volume() -> dict[str, Any]:
-    token = {"audience": names.TOKEN_AUDIENCE, "expirationSeconds": 3600, "path": "token"}
-    return {
-        "name": names.TOKEN_VOLUME,
-        "projected": {"sources": [{"serviceAccountToken": token}]},
     }
 
 

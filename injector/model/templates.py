@@ -57,10 +57,7 @@ def render_container(proxy: PodProxy, platform: Platform, authorities: str) -> d
         "command": ["livery-proxy"],
         "args": _arguments(proxy, platform),
         "env": _environment(proxy, platform, authorities),
-        "ports": [
-            {"name": "livery", "containerPort": proxy.port, "protocol": "TCP"},
-            {"name": "livery-admin", "containerPort": proxy.admin_port, "protocol": "TCP"},
-        ],
+        "ports": container_ports(proxy.port, proxy.admin_port),
         "securityContext": security_context(proxy.run_as_user),
         # Over the path of the application's own token, which so stays out of the proxy.
         "volumeMounts": [
@@ -108,6 +105,33 @@ def label_rules(platform: Platform) -> dict[str, Any]:
     }
 
 
+def control_variables(
+    platform: Platform, authorities: str, token_file: str
+) -> list[dict[str, Any]]:
+    """The variables by which a proxy finds the control service; none where there is none."""
+    if platform.control is None:
+        return []
+    return [
+        _variable("LIVERY_CONTROL_URL", platform.control.url),
+        _variable("LIVERY_CONTROL_ADDRESS", platform.control.address),
+        _variable("LIVERY_CONTROL_CA", authorities),
+        _variable("LIVERY_TOKEN_FILE", token_file),
+    ]
+
+
+def field_variable(name: str, path: str) -> dict[str, Any]:
+    """A variable with a field of the pod itself."""
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+
+
+def container_ports(port: int, admin_port: int) -> list[dict[str, Any]]:
+    """The proxy's two ports, named, so that a PodMonitor can select them."""
+    return [
+        {"name": "livery", "containerPort": port, "protocol": "TCP"},
+        {"name": "livery-admin", "containerPort": admin_port, "protocol": "TCP"},
+    ]
+
+
 def template_hash(platform: Platform) -> str:
     """Name the template's content: a pod with another is outdated."""
     facts = {
@@ -137,27 +161,18 @@ def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
 
 def _environment(proxy: PodProxy, platform: Platform, authorities: str) -> list[dict[str, Any]]:
     variables = [
-        _field("LIVERY_POD_NAME", "metadata.name"),
-        _field("LIVERY_POD_NAMESPACE", "metadata.namespace"),
-        _field("LIVERY_POD_IP", "status.podIP"),
-        {"name": "LIVERY_JOB", "value": proxy.job},
-        {"name": "LIVERY_NAMESPACE_LABELS", "value": render_bootstrap(proxy.namespace_labels)},
-        {
-            "name": "LIVERY_LABEL_RULES",
-            "value": json.dumps(label_rules(platform), sort_keys=True, separators=(",", ":")),
-        },
+        field_variable("LIVERY_POD_NAME", "metadata.name"),
+        field_variable("LIVERY_POD_NAMESPACE", "metadata.namespace"),
+        field_variable("LIVERY_POD_IP", "status.podIP"),
+        _variable("LIVERY_JOB", proxy.job),
+        _variable("LIVERY_NAMESPACE_LABELS", render_bootstrap(proxy.namespace_labels)),
+        _variable(
+            "LIVERY_LABEL_RULES",
+            json.dumps(label_rules(platform), sort_keys=True, separators=(",", ":")),
+        ),
     ]
-    if platform.control is not None:
-        variables += [
-            {"name": "LIVERY_CONTROL_URL", "value": platform.control.url},
-            {"name": "LIVERY_CONTROL_ADDRESS", "value": platform.control.address},
-            {"name": "LIVERY_CONTROL_CA", "value": authorities},
-            {"name": "LIVERY_TOKEN_FILE", "value": f"{SERVICE_ACCOUNT_DIRECTORY}/token"},
-        ]
-    return [
-        {**item, "value": _literal(item["value"])} if "value" in item else item
-        for item in variables
-    ]
+    token_file = f"{SERVICE_ACCOUNT_DIRECTORY}/token"
+    return variables + control_variables(platform, authorities, token_file)
 
 
 def _literal(text: str) -> str:
@@ -165,5 +180,5 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _field(name: str, path: str) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+def _variable(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": _literal(value)}
