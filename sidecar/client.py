@@ -7,6 +7,7 @@ A general client costs 0.9 ms of CPU a request and 10 MB; a scrape of a thousand
 import asyncio
 import ssl
 from collections import deque
+from typing import cast
 
 import httptools
 
@@ -139,8 +140,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the body that lasts as long as the connection; break any other."""

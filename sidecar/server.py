@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -136,13 +136,12 @@ class _Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a server's always is
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         if not self._server.admit(self):
             self._refuse(503, "too many connections")
             return
         # Written means taken by the kernel: no answer lives on behind an idle connection.
-        transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=0)
         self._set_timer(HEADER_TIMEOUT_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
