@@ -22,6 +22,7 @@ demo: $(VENV)/.ready ## inject, label and re-expose on this machine; stays until
 	$(BIN)/livery demo
 
 test: $(VENV)/.ready ## run all tests (real parts are built once, outside the repository)
+	$(BIN)/python -m tests.real_parts
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.ready ## style, types, import contracts, the wheel's contents
