@@ -49,9 +49,15 @@ class ControlClient:
     """Holds the stream and hands every new policy on."""
 
     def __init__(
-        self, settings: ControlSettings, apply: Callable[[Policy], None], *, version: str = ""
+        self,
+        settings: ControlSettings,
+        apply: Callable[[Policy], None],
+        *,
+        reads_access: bool = True,
+        version: str = "",
     ) -> None:
         self._settings = settings
+        self._reads_access = reads_access
         self._apply = apply
         self._host, self._port = _split_url(settings.url)
         self._authorities = settings.authorities
@@ -66,6 +72,9 @@ class ControlClient:
         self.rejected = 0
         """Policies that could not be used."""
         self.last_error = ""
+        """Why the stream broke last."""
+        self.policy_error = ""
+        """Why the last policy could not be used; empty where it is in force."""
 
     async def run(self) -> None:
         """Follow the stream until cancelled."""
@@ -75,7 +84,6 @@ class ControlClient:
             try:
                 async with asyncio.timeout(None) as deadline:
                     await self._follow(deadline)
-                self.last_error = ""
             except (LiveryError, TimeoutError, OSError) as error:
                 self.failures += 1
                 self.last_error = str(error) or "no sign of life"
@@ -139,15 +147,16 @@ class ControlClient:
 
     def _take_policy(self, message: dict[str, object]) -> None:
         try:
-            policy = parse_policy(message.get("policy"))
+            policy = parse_policy(message.get("policy"), reads_access=self._reads_access)
         except PolicyError as error:
             self.rejected += 1
-            self.last_error = str(error)
+            self.policy_error = str(error)
+            self.changed()
             logger.error(
                 "a policy cannot be used; the last one stays", extra={"reason": str(error)}
             )
             return
-        self.version = str(message.get("version", ""))
+        self.version, self.policy_error = str(message.get("version", "")), ""
         self._apply(policy)
         logger.info("policy in force", extra={"version": self.version})
         self.changed()

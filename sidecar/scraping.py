@@ -20,7 +20,7 @@ from sidecar.errors import (
 )
 from sidecar.model.conversion import openmetrics_to_text
 from sidecar.model.exposition import MAX_COMMENT_LINES, Series
-from sidecar.model.families import OWN_PREFIX, MergeError, Plan, arrange
+from sidecar.model.families import MergeError, Plan, arrange
 from sidecar.model.formats import (
     Format,
     Negotiated,
@@ -29,7 +29,7 @@ from sidecar.model.formats import (
 )
 from sidecar.model.policy import Policy
 from sidecar.model.rewriting import Marking, Rewriting
-from sidecar.model.series import Limits, Reading, SeriesMemory
+from sidecar.model.series import OWN_PREFIX, Limits, Reading, SeriesMemory
 from sidecar.model.targets import Target
 from sidecar.upstream import Fetched, TargetClient, scrape_budget
 
@@ -38,6 +38,11 @@ logger = logging.getLogger(__name__)
 MAX_ANSWER_BYTES = 24 << 20
 MAX_MEMORY_BYTES = 16 << 20
 """What the memories of all targets may hold together."""
+MAX_RULE_TRIALS = 2_000_000
+"""Rules and patterns that the new series of one target may be tried against: some seconds."""
+MIN_NEW_SERIES = 1_000
+INLINE_BYTES = 256 << 10
+"""A larger body is read in a thread, so that others are answered meanwhile."""
 MAX_VARIANTS = 2
 """Kinds of clients (formats and escapings) that are remembered: an old and a new Prometheus."""
 
@@ -164,7 +169,12 @@ class Scraper:
         readings: list[Reading | LiveryError] = []
         room = _Room()
         for index, outcome in enumerate(outcomes):
-            reading = self._read(index, outcome, variant, wanted._replace(fmt=fmt))
+            arguments = (index, outcome, variant, wanted._replace(fmt=fmt))
+            if self._is_quick(outcome):
+                reading = self._read(*arguments)
+            else:
+                reading = await asyncio.to_thread(self._read, *arguments)
+            del arguments
             readings.append(reading if is_single else room.take(reading))
             del reading
             # Its text stands in the reading now: a second copy could be the one too many.
@@ -173,6 +183,13 @@ class Scraper:
                 await asyncio.sleep(0)  # others have their turn between two large bodies
         logger.debug("scraped", extra={"seconds": round(time.monotonic() - started, 4)})
         return self._answer(readings, durations, variant, wanted._replace(fmt=fmt))
+
+    def _is_quick(self, outcome: Fetched | LiveryError) -> bool:
+        if isinstance(outcome, LiveryError):
+            return True
+        access = self._policy.access or () if self._marking.filters else ()
+        rules = len(self._policy.relabelings) + sum(len(rule.patterns) for rule in access)
+        return len(outcome.body) * (1 + rules // 10) <= INLINE_BYTES
 
     def _variant(self, wanted: Negotiated) -> _Variant:
         variant = self._variants.get(wanted)
@@ -208,9 +225,13 @@ class Scraper:
     def _memory(self, index: int, variant: _Variant, wanted: Negotiated) -> SeriesMemory:
         memory = variant.memories.get((index, wanted.fmt))
         if memory is None:
-            share = MAX_MEMORY_BYTES // (len(self._clients) * MAX_VARIANTS)
+            rewriting = self._rewriting(index, wanted)
+            limits = Limits(
+                memory_bytes=MAX_MEMORY_BYTES // (len(self._clients) * MAX_VARIANTS),
+                new_series=max(MIN_NEW_SERIES, MAX_RULE_TRIALS // (1 + rewriting.rules)),
+            )
             memory = variant.memories[index, wanted.fmt] = SeriesMemory(
-                self._rewriting(index, wanted), wanted.fmt, Limits(memory_bytes=share)
+                rewriting, wanted.fmt, limits
             )
         return memory
 

@@ -56,7 +56,8 @@ class Server:
 
     def __init__(self, handler: Handler, *, max_connections: int = 32) -> None:
         self.handler = handler
-        self.connections: set[_Connection] = set()
+        # By age: the oldest that has asked for nothing makes room for a new one.
+        self.connections: dict[_Connection, None] = {}
         self.is_draining = False
         self.unsent_bytes = 0
         """Bytes of answers that are being written."""
@@ -95,19 +96,19 @@ class Server:
             connection.abort()
 
     def admit(self, connection: "_Connection") -> bool:
-        """Count a new connection in; an idle one makes room for it."""
+        """Count a new connection in; one without a whole request makes room for it."""
         if len(self.connections) >= self._max_connections:
-            idle = next((item for item in self.connections if item.close_if_idle()), None)
-            if idle is None:
+            silent = next((item for item in self.connections if item.drop_if_silent()), None)
+            if silent is None:
                 return False
-            self.connections.discard(idle)
-        self.connections.add(connection)
+            self.connections.pop(silent, None)
+        self.connections[connection] = None
         self._is_empty.clear()
         return True
 
     def release(self, connection: "_Connection") -> None:
         """Count a closed connection out."""
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         if not self.connections:
             self._is_empty.set()
 
@@ -224,6 +225,13 @@ class _Connection(asyncio.Protocol):
         if self._task is not None or self._received:
             return False
         self._transport.close()
+        return True
+
+    def drop_if_silent(self) -> bool:
+        """Drop the connection unless a request is being answered; tell whether it was dropped."""
+        if self._task is not None:
+            return False
+        self._transport.abort()
         return True
 
     def abort(self) -> None:

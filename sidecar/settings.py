@@ -108,6 +108,8 @@ def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> 
     except SettingsError as error:
         faults.append(str(error))
         given = _parse_leniently(arguments)
+    if given.port == given.admin_port != "0":
+        faults.append(f"--port and --admin-port are both {given.port[:40]}; two ports are needed")
     return PodSettings(
         targets=_targets(given, faults),
         port=_port("--port", given.port, DEFAULT_PORT, faults),

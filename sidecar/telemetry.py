@@ -38,7 +38,7 @@ class Telemetry:
         for name, family in self._families.items():
             lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
             for labels, value in sorted(family.samples.items()):
-                lines.append(f"{name}{_block(dict(labels))} {value:.17g}")
+                lines.append(f"{name}{_block(dict(labels))} {value!r}")
         return "\n".join([*lines, ""]).encode()
 
 

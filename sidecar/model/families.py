@@ -10,10 +10,7 @@ from typing import NamedTuple
 from sidecar.errors import ExpositionError
 from sidecar.model.exposition import Comment, CommentKind, parse_head, unescape
 from sidecar.model.formats import Format
-from sidecar.model.series import Entry, Line, Reading
-
-OWN_PREFIX = b"livery_target_"
-"""Family names that only the proxy itself may expose beside merged targets."""
+from sidecar.model.series import OWN_PREFIX, Entry, Line, Reading
 
 _SUFFIXES: dict[bytes, tuple[bytes, ...]] = {
     b"counter": (b"_total", b"_created"),
@@ -174,6 +171,8 @@ def arrange(readings: Sequence[Reading], fmt: Format) -> Plan:
     """
     if len(readings) > 1:
         _check_distinct(readings)
+    for index, reading in enumerate(readings):
+        _check_collisions(index, reading)
     arrangement = _Arrangement(keeps_free_comments=len(readings) == 1)
     count = 0
     for reading in readings:
@@ -207,6 +206,21 @@ def _check_distinct(readings: Sequence[Reading]) -> None:
             if owner != index:
                 shown = line.text[:200].decode(errors="replace")
                 raise MergeError(index, f"{shown} is also a series of another target")
+
+
+def _check_collisions(index: int, reading: Reading) -> None:
+    """Refuse series that were two and are one by rules or escaping: one would be lost."""
+    if not any(entry.line.may_collide for entry in reading.entries if entry.line):
+        return
+    seen: dict[object, bool] = {}
+    for entry in reading.entries:
+        if entry.line is None:
+            continue
+        identity = _identity(entry.line)
+        if identity in seen and (entry.line.may_collide or seen[identity]):
+            shown = entry.line.text[:200].decode(errors="replace")
+            raise MergeError(index, f"two series became {shown} by rules or escaping")
+        seen[identity] = entry.line.may_collide
 
 
 def _identity(line: Line) -> object:

@@ -5,10 +5,17 @@ Source: https://prometheus.io/docs/instrumenting/escaping_schemes/
 
 import re
 
+from sidecar.errors import LimitError
 from sidecar.model.formats import Escaping
+
+MAX_ESCAPED_NAME_BYTES = 1024
+"""A name that has to be escaped; each of its characters may become several."""
 
 _METRIC = re.compile(rb"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(rb"[a-zA-Z_][a-zA-Z0-9_]*")
+# By whether `:` is plain, as it is in metric names.
+_SPECIAL = {True: re.compile("[^a-zA-Z0-9_:]"), False: re.compile("[^a-zA-Z0-9_]")}
+_SPECIAL_OR_UNDERSCORE = {True: re.compile("[^a-zA-Z0-9:]"), False: re.compile("[^a-zA-Z0-9]")}
 _NOT_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -38,43 +45,33 @@ def escape_name(name: bytes, escaping: Escaping, *, colons: bool) -> bytes:
         name: any valid UTF-8.
         escaping: the client's scheme; `ALLOW_UTF8` returns the name as it is.
         colons: True for metric names, in which `:` is plain.
+
+    Raises:
+        LimitError: it has to be escaped and is too long.
     """
     if escaping is Escaping.ALLOW_UTF8:
         return name
     plain = is_plain_metric_name(name) if colons else is_plain_label_name(name)
     if plain and escaping is not Escaping.DOTS:
         return name
+    if len(name) > MAX_ESCAPED_NAME_BYTES:
+        raise LimitError(f"a name of {len(name)} bytes; {MAX_ESCAPED_NAME_BYTES} can be escaped")
     text = name.decode()
-    if escaping is Escaping.VALUES:
-        parts = [_value(char, first=i == 0, colons=colons) for i, char in enumerate(text)]
-        return b"U__" + b"".join(parts)
-    escape = _dot if escaping is Escaping.DOTS else _underscore
-    return b"".join(escape(char, first=i == 0, colons=colons) for i, char in enumerate(text))
+    first = text[:1] if text[:1].isascii() and text[:1].isdigit() else ""
+    rest = text[len(first) :]
+    if escaping is Escaping.UNDERSCORES:
+        escaped = ("_" if first else "") + _SPECIAL[colons].sub("_", rest)
+    elif escaping is Escaping.DOTS:
+        escaped = ("__" if first else "") + _SPECIAL_OR_UNDERSCORE[colons].sub(_dot, rest)
+    else:
+        start = f"_{ord(first):x}_" if first else ""
+        escaped = "U__" + start + _SPECIAL_OR_UNDERSCORE[colons].sub(_value, rest)
+    return escaped.encode()
 
 
-def _is_plain(char: str, *, first: bool, colons: bool) -> bool:
-    if not char.isascii():
-        return False
-    return (
-        char.isalpha() or char == "_" or (colons and char == ":") or (char.isdigit() and not first)
-    )
+def _dot(match: re.Match[str]) -> str:
+    return "_dot_" if match[0] == "." else "__"
 
 
-def _underscore(char: str, *, first: bool, colons: bool) -> bytes:
-    return char.encode() if _is_plain(char, first=first, colons=colons) else b"_"
-
-
-def _dot(char: str, *, first: bool, colons: bool) -> bytes:
-    if char == "_":
-        return b"__"
-    if char == ".":
-        return b"_dot_"
-    return char.encode() if _is_plain(char, first=first, colons=colons) else b"__"
-
-
-def _value(char: str, *, first: bool, colons: bool) -> bytes:
-    if char == "_":
-        return b"__"
-    if _is_plain(char, first=first, colons=colons):
-        return char.encode()
-    return f"_{ord(char):x}_".encode()
+def _value(match: re.Match[str]) -> str:
+    return "__" if match[0] == "_" else f"_{ord(match[0]):x}_"

@@ -42,12 +42,13 @@ class Policy:
     """What series wear by their own namespace; only granted exporters are told."""
 
 
-def parse_policy(value: object) -> Policy:
+def parse_policy(value: object, *, reads_access: bool = True) -> Policy:
     """Read a policy document.
 
     Args:
         value: a mapping as JSON or YAML gives it. Labels stand by their Kubernetes key and are
             named here, by `labelRules`: the bootstrap policy and the stream go one way.
+        reads_access: whether access rules are compiled; who does not filter need not pay.
 
     Raises:
         PolicyError: malformed, or of a newer schema; names the field.
@@ -64,7 +65,7 @@ def parse_policy(value: object) -> Policy:
         raise PolicyError(f"{unknown[0]}: not a field of a policy ({', '.join(sorted(_FIELDS))})")
     try:
         json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()
-        return _parse_fields(value)
+        return _parse_fields(value if reads_access else {**value, "access": None})
     except UnicodeEncodeError as error:
         raise PolicyError("a text is not valid Unicode: half of a surrogate pair") from error
     except RuleError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol, cast
 
-from sidecar.errors import RuleError
+from sidecar.errors import LimitError, RuleError
 
 # Not in Go, though RE2 has them: `\C` for one byte, and group names beyond ASCII.
 _GO = re.compile(
@@ -18,7 +18,9 @@ _GO = re.compile(
 
 MAX_PATTERN_LENGTH = 4096
 """Characters of one pattern; Prometheus has no bound, an object in a cluster needs one."""
-_MAX_MEMORY_BYTES = 1 << 20
+MAX_EXPANDED_LENGTH = 64 << 10
+"""Characters that one template may give: `$1$1` doubles at each rule."""
+_MAX_MEMORY_BYTES = 256 << 10
 
 
 class Match(Protocol):
@@ -102,8 +104,12 @@ def expand(template: str, match: Match, regex: Regex) -> str:
 
     A reference takes the longest run of letters, digits and underscores, so `$1_x` is the group
     named `1_x`. What is no reference stays as written; an unknown group is empty.
+
+    Raises:
+        LimitError: the result is too long.
     """
-    parts, position = [], 0
+    parts: list[str] = []
+    position = size = 0
     while (dollar := template.find("$", position)) >= 0:
         parts.append(template[position:dollar])
         if template.startswith("$", dollar + 1):
@@ -114,6 +120,9 @@ def expand(template: str, match: Match, regex: Regex) -> str:
         if name:
             parts.append(_group(name, match, regex))
             position = end
+            size += len(parts[-1])
+            if size > MAX_EXPANDED_LENGTH:
+                raise LimitError(f"a relabel rule wrote over {MAX_EXPANDED_LENGTH} characters")
         else:
             parts.append("$")
             position = dollar + 1

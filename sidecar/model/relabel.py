@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sidecar.errors import RuleError
+from sidecar.errors import LimitError, RuleError
 from sidecar.model.regex import Regex, compile_regex, expand
 
+MAX_LABELS = 256
+"""Labels of one series while rules work on it: `labelmap` can double them at each rule."""
 MAX_RULES = 500
 """Rules in one list: bounds the time that one series may take."""
 
@@ -133,10 +135,8 @@ def parse_rule(value: object, field: str) -> Rule:
     """
     given = _normalize(value, field)
     action = _parse_action(given.get("action", Action.REPLACE), field)
-    regex_text = _text(given, "regex", field)
     try:
-        # Prometheus reads `regex: null` as the empty pattern.
-        regex = compile_regex("" if "regex" in given and given["regex"] is None else regex_text)
+        regex = compile_regex(_text(given, "regex", field))
     except RuleError as error:
         raise RuleError(f"{field}.regex", error.reason) from error
     rule = Rule(
@@ -212,6 +212,8 @@ def _change_names(rule: Rule, labels: _Labels) -> None:
         if rule.action is Action.LABELMAP:
             if matches:
                 labels.put(rule.regex.replace_all(name, rule.replacement), value)
+                if len(labels.values) > MAX_LABELS:
+                    raise LimitError(f"a relabel rule made more than {MAX_LABELS} labels")
         elif matches is (rule.action is Action.LABELDROP):
             labels.remove(name)
 
@@ -253,9 +255,11 @@ def _parse_action(value: object, field: str) -> Action:
 
 
 def _text(given: Mapping[str, object], name: str, field: str) -> str:
-    value = given.get(name)
-    if value is None:
+    if name not in given:
         return str(_DEFAULTS[name])
+    value = given[name]
+    if value is None:
+        return ""  # as Prometheus reads a null that was written down
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
     # `yes` and `1.50` are no texts any more here: Prometheus would have taken them as written.

@@ -5,7 +5,7 @@ its text.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sidecar.errors import ExpositionError
@@ -15,7 +15,7 @@ from sidecar.model.formats import Escaping
 from sidecar.model.names import escape_name, is_plain_label_name, is_plain_metric_name
 from sidecar.model.policy import Policy
 from sidecar.model.relabel import relabel
-from sidecar.model.series import Line
+from sidecar.model.series import OWN_PREFIX, Line
 
 _NAME = b"__name__"
 # A series without a quoted name, and a comment with one; nothing goes back.
@@ -49,12 +49,15 @@ class Rewriting:
         self._policy = policy
         self._marking = marking
         self._escaping = escaping
-        self._protected = {name.encode() for name in policy.protected}
-        self._mark = (marking.target_label.encode(), escape(marking.target.encode()))
-        self._namespace_label = marking.namespace_label.encode()
-        self._own = _encode(policy.labels)
+        # All names are compared as the client will see them: two may be one after escaping.
+        self._protected = {self._escape_label(name.encode()) for name in policy.protected}
+        target_label = self._escape_label(marking.target_label.encode())
+        self._mark = (target_label, escape(marking.target.encode()))
+        self._namespace_label = self._escape_label(marking.namespace_label.encode())
+        self._own = self._encode(policy.labels)
         self._by_namespace = {
-            name.encode(): _encode(labels) for name, labels in (policy.namespaces or {}).items()
+            name.encode(): self._encode(labels)
+            for name, labels in (policy.namespaces or {}).items()
         }
         self._has_rules = bool(policy.relabelings) or marking.filters
         # The common case: every series that has none of these labels gets the same text added.
@@ -70,11 +73,25 @@ class Rewriting:
         """
         if self._is_common(series):
             return Line(series.name, _insert(series, self._common_text), bool(self._mark[0]))
-        labels = self._wear(series)
-        is_marked = self._mark in labels and self._mark not in series.labels
-        if not self._has_rules:
-            return self._render(series.name, labels, is_marked=is_marked)
-        return self._apply_rules(series, labels, is_marked=is_marked)
+        escaped = self._escape(series)
+        labels = self._wear(escaped)
+        is_marked = self._mark in labels and self._mark not in escaped.labels
+        line: Line | None = _render(escaped.name, labels)
+        if self._has_rules:
+            line = self._apply_rules(escaped, labels)
+            is_marked = is_marked and line is not None and self._is_marked(line)
+        if line is None:
+            return None
+        return line._replace(
+            is_marked=is_marked, may_collide=self._has_rules or escaped is not series
+        )
+
+    @property
+    def rules(self) -> int:
+        """How many rules and patterns a series may have to go through."""
+        access = self._policy.access or () if self._marking.filters else ()
+        tenant = sum(len(rule.patterns) + len(rule.relabelings) for rule in access)
+        return len(self._policy.relabelings) + tenant
 
     def comment(self, comment: Comment) -> Comment:
         """Fit a comment's name to the client."""
@@ -96,6 +113,28 @@ class Rewriting:
         if self._escaping is Escaping.ALLOW_UTF8:
             return True
         return self._escaping is not Escaping.DOTS and _UNQUOTED.fullmatch(series.raw) is not None
+
+    def _escape_label(self, name: bytes) -> bytes:
+        return escape_name(name, self._escaping, colons=False) if name else name
+
+    def _encode(self, labels: Mapping[str, str]) -> "_Pairs":
+        return tuple(
+            (self._escape_label(name.encode()), escape(value.encode()))
+            for name, value in labels.items()
+        )
+
+    def _escape(self, series: Series) -> Series:
+        """Fit a series' names to the client, before anything is decided by them."""
+        if self._escaping is Escaping.ALLOW_UTF8:
+            return series
+        labels = tuple((self._escape_label(name), value) for name, value in series.labels)
+        name = escape_name(series.name, self._escaping, colons=True)
+        if name == series.name and labels == series.labels:
+            return series
+        if len({label for label, _ in labels}) != len(labels):
+            shown = series.raw[:200].decode(errors="replace")
+            raise ExpositionError(0, f"two labels of {shown} are one in a client without UTF-8")
+        return Series(name, labels, series.raw)
 
     def _wear(self, series: Series) -> list[tuple[bytes, bytes]]:
         """The series' labels with ours, protected names moved out of the way."""
@@ -127,49 +166,57 @@ class Rewriting:
             moved.append((new, value))
         return moved
 
-    def _apply_rules(
-        self, series: Series, labels: list[tuple[bytes, bytes]], *, is_marked: bool
-    ) -> Line | None:
+    def _apply_rules(self, series: Series, labels: list[tuple[bytes, bytes]]) -> Line | None:
         seen: Mapping[str, str] = {
             name.decode(): unescape(value).decode() for name, value in labels
         }
         seen = {**seen, "__name__": series.name.decode()}
         changed = relabel(seen, self._policy.relabelings)
         if changed is not None and self._marking.filters:
-            changed = admit(changed, self._policy.access or (), self._marking.identity)
+            changed = self._admit(changed)
         if not changed:
             return None
-        if "__name__" not in changed:
-            raise ExpositionError(
-                0, f"a relabel rule removed the name of {series.name[:80].decode()!r}"
-            )
-        if "" in changed:
-            raise ExpositionError(
-                0, f"a relabel rule gave {series.name[:80].decode()!r} a label without a name"
-            )
+        if "__name__" not in changed or "" in changed:
+            what = "removed the name of" if "__name__" not in changed else "gave an empty label to"
+            raise ExpositionError(0, f"a relabel rule {what} {series.name[:80].decode()!r}")
         final = {name.encode(): escape(value.encode()) for name, value in changed.items()}
         name = unescape(final.pop(_NAME))
         kept = [(label, final.pop(label)) for label, _ in labels if label in final]
-        is_marked = is_marked and self._mark in kept
-        return self._render(name, kept + sorted(final.items()), is_marked=is_marked)
+        made = [(self._escape_label(label), value) for label, value in sorted(final.items())]
+        if len({label for label, _ in kept + made}) != len(kept + made):
+            raise ExpositionError(0, f"relabel rules gave {name[:80].decode()!r} a label twice")
+        if name != series.name:
+            name = escape_name(name, self._escaping, colons=True)
+        return _render(name, kept + made)
 
-    def _render(self, name: bytes, labels: list[tuple[bytes, bytes]], *, is_marked: bool) -> Line:
-        name = escape_name(name, self._escaping, colons=True)
-        pairs = [
-            b'%b="%b"' % (_quote_label(escape_name(label, self._escaping, colons=False)), value)
-            for label, value in labels
-        ]
-        if is_plain_metric_name(name):
-            block = b"{%b}" % b",".join(pairs) if pairs else b""
-            return Line(name, name + block, is_marked)
-        return Line(name, b"{%b}" % b",".join([b'"%b"' % escape(name), *pairs]), is_marked)
+    def _admit(self, labels: dict[str, str]) -> dict[str, str] | None:
+        """Apply the tenant's rules, which narrow: protected labels stay as they were."""
+        admitted = admit(labels, self._policy.access or (), self._marking.identity)
+        if admitted is None:
+            return None
+        if admitted.get("__name__", "").startswith(OWN_PREFIX.decode()):
+            return None
+        for name in list(admitted):
+            if self._escape_label(name.encode()) in self._protected and name not in labels:
+                del admitted[name]
+        for name, value in labels.items():
+            if self._escape_label(name.encode()) in self._protected:
+                admitted[name] = value
+        return admitted
+
+    def _is_marked(self, line: Line) -> bool:
+        return b'%b="%b"' % self._mark in line.text
+
+
+def _render(name: bytes, labels: Sequence[tuple[bytes, bytes]]) -> Line:
+    pairs = [b'%b="%b"' % (_quote_label(label), value) for label, value in labels]
+    if is_plain_metric_name(name):
+        block = b"{%b}" % b",".join(pairs) if pairs else b""
+        return Line(name, name + block)
+    return Line(name, b"{%b}" % b",".join([b'"%b"' % escape(name), *pairs]))
 
 
 _Pairs = tuple[tuple[bytes, bytes], ...]
-
-
-def _encode(labels: Mapping[str, str]) -> _Pairs:
-    return tuple((name.encode(), escape(value.encode())) for name, value in labels.items())
 
 
 def _quote_label(name: bytes) -> bytes:

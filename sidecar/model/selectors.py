@@ -74,7 +74,7 @@ _NOT_METRICS = frozenset(
     ["inf", "nan", "on", "ignoring", "group_left", "group_right", "bool", "atan2"]
 )
 _TOKEN = re.compile(
-    r"""[ \t\r\n]*+(?:
+    r"""(?:[ \t\r\n]|\#[^\n]*+)*+(?:
         (?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*+)
       | (?P<op>=~|!~|!=|=)
       | (?P<mark>[{},])

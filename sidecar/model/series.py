@@ -42,6 +42,10 @@ _DIVIDE = {
 }
 
 
+OWN_PREFIX = b"livery_target_"
+"""Family names that only the proxy itself may expose beside merged targets."""
+
+
 class Line(NamedTuple):
     """What a series became: its metric name and its text; None in its place where dropped.
 
@@ -51,6 +55,8 @@ class Line(NamedTuple):
     name: bytes
     text: bytes
     is_marked: bool = False
+    may_collide: bool = False
+    """Whether rules or escaping may have made it the same as another."""
 
 
 class Entry(NamedTuple):
@@ -79,6 +85,8 @@ class Limits(NamedTuple):
     labels: int = 64
     memory_bytes: int = 16 << 20
     """What may be remembered of it; beyond, lines are read anew each scrape."""
+    new_series: int = 50_000
+    """Series of one scrape that may be seen for the first time: each goes through all rules."""
     lines_bytes: int = 24 << 20
     """Series with their labels: many long labels make much of a small body."""
 
@@ -110,6 +118,8 @@ class SeriesMemory:
         self._rest = b""
         self._last: Reading | None = None
         self._entries: dict[bytes, Entry] = {}
+        self._made = 0
+        """Series that the present body showed for the first time."""
         self._head_bytes = 0
         """Of a body like the last one, all that is no tail."""
         self.bytes = 0
@@ -129,8 +139,10 @@ class SeriesMemory:
         if self._last is not None and heads == self._heads and rest == self._rest:
             return self._last._replace(tails=tails, tail_bytes=len(body) - self._head_bytes)
         del parts
+        self._made = 0
         reading = self._look_up(heads, tails, rest)
         if reading is None:
+            self._made = 0
             reading = self._read_exactly(body)
             # The next body is compared with what was read, not with how this one was divided.
             read = sum(len(entry.text) for entry in reading.entries) + reading.tail_bytes
@@ -186,6 +198,11 @@ class SeriesMemory:
             raise LimitError(
                 f"a series of {head.series.name[:80].decode()!r} has {len(head.series.labels)} "
                 f"labels; {self._limits.labels} are allowed"
+            )
+        self._made += 1
+        if self._made > self._limits.new_series:
+            raise LimitError(
+                f"more than {self._limits.new_series} new series at once under so many rules"
             )
         line = self._rewrite.series(head.series)
         return Entry(text, comments, has_series=True, line=line)

@@ -49,8 +49,8 @@ class PodRole:
         self._started_at = time.monotonic()
         self._policy_at = self._started_at
         self._file_policy_is_good = False
-        self._file_fault = ""
-        self._listen_faults: dict[int, str] = {}
+        self._policy_fault = ""
+        self._listen_faults: dict[str, str] = {}
         self._results: dict[str, tuple[bool, str, int]] = {}
         self.data = Server(self.handle_data)
         self._scrapes = SharedScrapes(
@@ -61,6 +61,8 @@ class PodRole:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then finish what is in flight."""
+        for fault in self._faults:
+            logger.error("a setting is wrong; scrapes are refused", extra={"reason": fault})
         self._start_policy()
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -115,6 +117,7 @@ class PodRole:
             "role": "pod",
             "proxyVersion": VERSION,
             "policyVersion": self._control.version if self._control else "",
+            "policyError": self._control.policy_error[:200] if self._control else "",
             "faults": [*self._faults, *self._listen_faults.values()][:8],
             "targets": [
                 {"url": url[:200], "up": up, "error": error[:200], "samples": samples}
@@ -138,8 +141,8 @@ class PodRole:
     def _unready(self) -> str:
         if self._faults:
             return self._faults[0]
-        if self._file_fault:
-            return self._file_fault
+        if self._policy_fault:
+            return self._policy_fault
         if self._settings.filters and self._policy.access is None:
             return "the access rules that filter this workload have not arrived yet"
         if self._settings.namespace_label and self._policy.namespaces is None:
@@ -180,13 +183,15 @@ class PodRole:
                 bound = await server.start("", port)
             except OSError as error:
                 # The application may give the port up yet; leaving would harm its pod.
-                self._listen_faults[port] = f"cannot listen on port {port}: {error}"
+                self._listen_faults[self._name_of(server)] = (
+                    f"cannot listen on port {port}: {error}"
+                )
                 logger.error(
                     "a port is busy; trying on", extra={"port": port, "reason": str(error)}
                 )
                 await asyncio.sleep(PORT_RETRY_SECONDS)
                 continue
-            self._listen_faults.pop(port, None)
+            self._listen_faults.pop(self._name_of(server), None)
             if server is self.data:
                 self.data_port = bound
             else:
@@ -204,16 +209,24 @@ class PodRole:
         if settings.policy_file is not None:
             self._read_policy_file(settings.policy_file)
             return
-        try:
-            if settings.bootstrap is not None:
+        if settings.bootstrap is not None:
+            try:
                 self._apply(parse_policy(settings.bootstrap))
-            if settings.control is not None:
-                self._control = ControlClient(settings.control, self._apply)
-        except LiveryError as error:
-            self._faults.append(str(error))
-            logger.error("a setting is wrong", extra={"reason": str(error)})
+            except LiveryError as error:
+                # The stream brings a better one; until then nothing safe can be exposed.
+                self._policy_fault = f"the bootstrap policy cannot be used: {error}"
+                logger.error("the bootstrap cannot be used", extra={"reason": str(error)})
+        if settings.control is not None:
+            try:
+                self._control = ControlClient(
+                    settings.control, self._apply, reads_access=settings.filters
+                )
+            except LiveryError as error:
+                self._faults.append(str(error))
+                logger.error("a setting is wrong", extra={"reason": str(error)})
 
     def _apply(self, policy: Policy) -> None:
+        self._policy_fault = ""
         self._policy = policy
         self._policy_at = time.monotonic()
         self._scraper.use(policy)
@@ -226,9 +239,9 @@ class PodRole:
             self._telemetry.add("livery_proxy_policies_rejected_total")
             if self._file_policy_is_good:
                 return  # the last good one stays
-            self._file_fault = str(error)
+            self._policy_fault = str(error)
         else:
-            self._file_policy_is_good, self._file_fault = True, ""
+            self._file_policy_is_good = True
 
     async def _watch(self, path: Path) -> None:
         seen = _stamp(path)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import ExpositionError
+from sidecar.errors import ExpositionError, LimitError
 from sidecar.model.access import Identity
 from sidecar.model.exposition import parse_head, scan, unescape
 from sidecar.model.formats import Escaping, Format
@@ -132,7 +132,7 @@ def test_a_rule_that_takes_the_mark_away_unmarks() -> None:
 
     line = _line(b"a", policy, Marking(target_label="container", target="one"))
 
-    assert line == Line(b"a", b"a", is_marked=False)
+    assert line == Line(b"a", b"a", is_marked=False, may_collide=True)
 
 
 def test_rules_keep_the_order_of_what_stays() -> None:
@@ -167,7 +167,7 @@ def test_a_rule_may_rename_or_drop_a_series() -> None:
     ("rule", "message"),
     [
         ({"action": "labeldrop", "regex": "__name__"}, "a relabel rule removed the name of 'a'"),
-        ({"action": "labelmap", "regex": "(x)", "replacement": "$2"}, "'a' a label without a name"),
+        ({"action": "labelmap", "regex": "(x)", "replacement": "$2"}, "gave an empty label to 'a'"),
     ],
 )
 def test_a_rule_that_spoils_a_series_fails_the_scrape(rule: dict[str, Any], message: str) -> None:
@@ -245,3 +245,76 @@ def test_a_client_of_plain_names_sees_no_quoted_one(
             quoted = [name for name, _ in head.series.labels if b'"%b"=' % name in line.text]
             assert quoted == []
             assert b"team" in [unescape(name) for name, _ in head.series.labels]
+
+
+@pytest.mark.parametrize("escaping", [Escaping.UNDERSCORES, Escaping.DOTS], ids=str)
+def test_a_protected_label_is_not_reached_by_a_name_that_escapes_to_it(escaping: Escaping) -> None:
+    policy = parse_policy({"labelRules": {"protected": ["cost_center"]}})
+    written = b"cost.center" if escaping is Escaping.UNDERSCORES else b"cost-center"
+    line = _line(b'm{"%b"="victim"}' % written, policy, escaping=escaping)
+
+    assert line is not None
+    assert line.text.startswith((b"m{exported_cost_center=", b"m{exported_cost__center="))
+
+
+def test_our_label_and_one_that_escapes_to_its_name_are_not_both_written() -> None:
+    policy = parse_policy({"labels": {"cost-center": "ours"}})
+
+    line = _line(b'm{"cost.center"="x"}', policy, escaping=Escaping.UNDERSCORES)
+
+    assert line is not None
+    assert line.text == b'm{cost_center="x"}'
+
+
+def test_two_labels_that_become_one_are_refused() -> None:
+    with pytest.raises(ExpositionError, match="are one in a client without UTF-8"):
+        _line(b'{"m","a.b"="1","a-b"="2"}', parse_policy({}), escaping=Escaping.UNDERSCORES)
+
+
+def test_a_tenant_s_rules_do_not_touch_protected_labels() -> None:
+    access = [
+        {
+            "patterns": [".*"],
+            "namespaces": ["blue"],
+            "metricRelabelings": [
+                {"targetLabel": "team", "replacement": "victim"},
+                {"targetLabel": "zone", "replacement": "victim"},
+            ],
+        }
+    ]
+    rules = {"protected": ["team", "zone"]}
+    policy = parse_policy({"labels": {"team": "us"}, "labelRules": rules, "access": access})
+    marking = Marking(identity=Identity(namespace="blue"), filters=True)
+
+    assert _text(b"m", policy, marking) == b'm{team="us"}'
+
+
+def test_a_tenant_s_rules_do_not_make_series_of_the_proxy_s_own() -> None:
+    rename = {"targetLabel": "__name__", "replacement": "livery_target_up"}
+    access = [{"patterns": [".*"], "namespaces": ["blue"], "metricRelabelings": [rename]}]
+    marking = Marking(identity=Identity(namespace="blue"), filters=True)
+
+    assert _line(b"m", parse_policy({"access": access}), marking) is None
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"action": "labelmap", "regex": "(.*)", "replacement": "x%d_$1"},
+        {"sourceLabels": ["a"], "targetLabel": "a", "replacement": "$1$1"},
+    ],
+    ids=["labels-double", "a-value-doubles"],
+)
+def test_rules_that_double_at_each_step_are_stopped(rule: dict[str, Any]) -> None:
+    rules = [
+        {key: value.replace("%d", str(n)) if isinstance(value, str) else value
+         for key, value in rule.items()}
+        for n in range(40)
+    ]  # fmt: skip
+    with pytest.raises(LimitError):
+        _line(b'm{a="12345678"}', parse_policy({"metricRelabelings": rules}))
+
+
+def test_a_name_too_long_to_escape_is_refused() -> None:
+    with pytest.raises(LimitError, match="a name of"):
+        _line(b'{"%b"}' % (b"." * 2000), parse_policy({}), escaping=Escaping.VALUES)

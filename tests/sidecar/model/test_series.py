@@ -202,7 +202,8 @@ def test_too_many_labels_are_refused_even_with_empty_values() -> None:
 
 
 def test_comments_count_over_the_whole_body() -> None:
-    memory = _memory(limits=Limits(samples=MAX_COMMENT_LINES))
+    limits = Limits(samples=MAX_COMMENT_LINES, new_series=MAX_COMMENT_LINES)
+    memory = _memory(limits=limits)
 
     with pytest.raises(LimitError, match=f"more than {MAX_COMMENT_LINES} comment lines"):
         memory.read(b"#\n#\na 1\n" * (MAX_COMMENT_LINES // 2 + 1))

@@ -147,7 +147,7 @@ async def test_a_bad_policy_file_is_the_reason_until_it_is_mended(
         bad = await get(role.data_port)
         ready = await get(role.admin_port, "/readyz")
         path.write_text(_labelled("blue"))
-        await until(lambda: not role._file_fault)
+        await until(lambda: not role._policy_fault)
         good = await get(role.data_port)
 
     assert (bad.status, ready.status, good.status) == (503, 503, 200)
