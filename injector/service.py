@@ -14,6 +14,7 @@ from webhook_certs.stores import FolderStore
 from webhook_certs.tls import create_server_context, use_leaf
 
 from injector.control.hub import PolicyHub
+from injector.errors import SettingsError
 from injector.files.identity import FolderAuthenticator
 from injector.files.watcher import FolderWorld
 from injector.model.settings import Platform
@@ -68,9 +69,12 @@ class Service:
         """Read the folder, make certificates, open the ports.
 
         Raises:
+            SettingsError: there is nothing to read from.
             CertificateError: no certificate can be made or kept.
             OSError: a port is taken.
         """
+        if not self._settings.manifests.exists():
+            raise SettingsError(f"{self._settings.manifests}: there is no such folder or file")
         self.folder.refresh()
         self._observe()
         material = self._rotation.issue(datetime.now(UTC))
@@ -124,7 +128,7 @@ class Service:
             try:
                 material = self._rotation.issue(datetime.now(UTC))
                 use_leaf(self._tls, material.leaf)
-            except CertificateError as error:
+            except (CertificateError, OSError) as error:
                 logger.error("no new certificate; trying again", extra={"reason": str(error)})
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
@@ -140,6 +144,8 @@ class Service:
         expiry.labels("authority").set(material.authority_not_after.timestamp())
 
     def _unready(self) -> str:
+        if not self._settings.manifests.exists():
+            return f"{self._settings.manifests} is gone; its last state is in force"
         return ""
 
 

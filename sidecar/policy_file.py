@@ -40,8 +40,8 @@ def _load(text: str) -> object:
         try:
             _check_events(yaml.parse(text))
             return yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise PolicyError(f"not YAML: {error}") from error
+        except (yaml.YAMLError, RecursionError, ValueError, KeyError) as error:
+            raise PolicyError(f"not YAML: {' '.join(str(error).split())}") from error
 
 
 def _check_events(events: Iterable[object]) -> None:

@@ -74,7 +74,7 @@ def read_offline(given: argparse.Namespace) -> Offline:
     if given.control_ca is None:
         platform = Platform(**{**vars(platform), "control": None})
     else:
-        authorities = read_text(given.control_ca)
+        authorities = _read_certificates(given.control_ca)
     return Offline(platform, World(), authorities, given.namespace)
 
 
@@ -171,7 +171,7 @@ def read_rules_text(text: str, source: str) -> object:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise SettingsError(f"{source}:{line}: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, KeyError) as error:
         raise SettingsError(f"{source}: not YAML: {error}") from error
 
 
@@ -185,6 +185,16 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def _read_certificates(path: Path) -> str:
+    """Read a PEM file that is to stand in every pod: certificates, and nothing secret."""
+    text = read_text(path)
+    if "PRIVATE KEY" in text:
+        raise SettingsError(
+            f"{path} holds a private key; name the CA's certificate, such as ca.crt"
+        )
+    return text
 
 
 def _read_standard_input() -> str:

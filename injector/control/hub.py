@@ -38,8 +38,15 @@ class Stream:
         self._waiting: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
 
-    def push(self, message: bytes) -> None:
-        """Hand a message over; a reader too far behind is closed."""
+    def push(self, message: bytes, *, replaces: bytes | None = None) -> None:
+        """Hand a message over; a reader too far behind is closed.
+
+        Args:
+            message: one line.
+            replaces: an older message that need not be sent any more if it still waits.
+        """
+        if replaces is not None and replaces in self._waiting:
+            self._waiting.remove(replaces)
         if len(self._waiting) >= MAX_BEHIND:
             self.close()
         else:
@@ -121,7 +128,7 @@ class PolicyHub:
             told = self._tell(scope)
             if before is None or told.version != before.version:
                 for stream in list(streams):
-                    stream.push(told.message)
+                    stream.push(told.message, replaces=None if before is None else before.message)
 
     def announce_authorities(self, pem: str) -> None:
         """Tell every proxy, present and future, which CAs sign the control service."""

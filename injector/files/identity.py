@@ -23,14 +23,21 @@ class FolderAuthenticator:
         Raises:
             IdentityError: no file holds it.
         """
-        self._refresh()
+        try:
+            self._refresh()
+        except OSError as error:
+            raise IdentityError(503, "the tokens cannot be read now") from error
         caller = self._callers.get(_hash(token))
         if caller is None:
             raise IdentityError(401, "the token is not known")
         return caller
 
     def _refresh(self) -> None:
-        stamps = {path: path.stat().st_mtime_ns for path in sorted(self._folder.glob("*/*"))}
+        stamps = {
+            path: path.stat().st_mtime_ns
+            for path in sorted(self._folder.glob("*/*"))
+            if path.is_file()
+        }
         if stamps == self._stamps:
             return
         self._stamps = stamps

@@ -97,7 +97,7 @@ def read_documents(text: str, source: str) -> Iterator[tuple[Any, int]]:
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
         raise ManifestError(source, line, f"not YAML: {error.reason}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:
         raise ManifestError(source, 0, f"not YAML: {error}") from error
     finally:
         loader.dispose()

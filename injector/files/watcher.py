@@ -32,6 +32,8 @@ class FolderWorld:
 
     def refresh(self) -> bool:
         """Look at the folder once; tell whether anything was read."""
+        if not self._folder.exists():
+            return False  # taken away as a whole: its last state stays
         stamps = {path: stamp for path in self._files() if (stamp := _stamp(path)) is not None}
         gone = [path for path in self._stamps if path not in stamps]
         changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
@@ -66,7 +68,8 @@ class FolderWorld:
             self.errors[path] = error
             logger.error("a file cannot be used; its last good state stays", extra=_place(error))
             return
-        self.errors.pop(path, None)
+        if self.errors.pop(path, None) is not None:
+            logger.info("a file can be used again", extra={"file": str(path)})
         self._replace(path, objects)
 
     def _replace(self, path: Path, objects: dict[Key, Object]) -> None:

@@ -89,7 +89,7 @@ def decide(
         get_names(get_mapping(pod, "spec"), "imagePullSecrets", "spec")
         return _Decider(pod, namespace, world, platform).decide(workload)
     except ObjectError as error:
-        return Decision(Reason.MALFORMED, detail=str(error))
+        return _malformed(str(error))
 
 
 def patch(
@@ -134,8 +134,14 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     if "windows" in (os_name, selector.get("kubernetes.io/os")):
         return Decision(Reason.WINDOWS, _left_alone(Reason.WINDOWS, warnings))
     if not get_list(spec, "containers", "spec"):
-        return Decision(Reason.MALFORMED, detail="spec.containers: there is none")
+        return _malformed("spec.containers: there is none")
     return None
+
+
+def _malformed(detail: str) -> Decision:
+    text = f"no proxy was added: {SENTENCES[Reason.MALFORMED]}: {detail}"
+    warning = AdmissionWarning(WarningCode.LEFT_ALONE, text)
+    return Decision(Reason.MALFORMED, (warning,), detail=detail)
 
 
 def _foreign_container(annotations: Mapping[str, str]) -> tuple[AdmissionWarning, ...]:

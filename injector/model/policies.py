@@ -4,9 +4,11 @@ from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
 from injector.model.metricaccess import grant_of, parse_metric_access, rule_of
+from injector.model.objects import Object
 from injector.model.settings import Platform
 from injector.model.templates import label_rules
 from injector.model.world import World
+from sidecar.model.access import MAX_PATTERNS
 from sidecar.model.labels import select_labels
 from sidecar.model.policy import SCHEMA
 
@@ -42,10 +44,20 @@ def build_policy(world: World, scope: Scope, platform: Platform) -> dict[str, An
     return document
 
 
+def _count_patterns(obj: Object) -> int:
+    spec = obj.get("spec")
+    metrics = spec.get("metrics") if isinstance(spec, dict) else None
+    return len(metrics) if isinstance(metrics, list) else 0
+
+
 def build_access(world: World, namespace: str, platform: Platform) -> list[dict[str, Any]]:
-    """Write a namespace's access rules, by object name."""
+    """Write a namespace's access rules, by object name, up to `MAX_PATTERNS` patterns in all."""
     rules = []
+    patterns = 0
     for obj in world.in_namespace("MetricAccess", namespace):
+        patterns += _count_patterns(obj)
+        if patterns > MAX_PATTERNS:
+            break  # what is left out grants nothing
         try:
             access = parse_metric_access(obj)
         except ObjectError:

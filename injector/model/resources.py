@@ -12,6 +12,12 @@ from injector.model.settings import DEFAULT_RESOURCES
 
 Amounts = dict[str, Fraction]
 
+_SENSIBLE = {
+    "cpu": (Fraction(1, 1000), Fraction(256)),
+    "memory": (Fraction(24 << 20), Fraction(1 << 40)),
+}
+"""What can be meant: `128m` of memory is an eighth of a byte, and no process starts in it."""
+
 
 class Allotment(NamedTuple):
     """What the proxy gets: Kubernetes' `resources`, None for no such field at all.
@@ -70,8 +76,10 @@ def _wanted(
         if key not in annotations:
             continue
         value = parse_quantity(annotations[key])
-        if value is None or value <= 0:
-            text = f"{key}: {annotations[key][:40]!r} is not a quantity; the default stays"
+        least, most = _SENSIBLE[name]
+        if value is None or not least <= value <= most:
+            shown = annotations[key][:40]
+            text = f"{key}: {shown!r} is no quantity that a proxy can run with; the default stays"
             warnings.append(AdmissionWarning(WarningCode.BAD_QUANTITY, text))
             continue
         amounts[kind][name] = value

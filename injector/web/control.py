@@ -3,6 +3,7 @@
 What a proxy may know follows from its token alone. To the unauthenticated nothing is told.
 """
 
+import asyncio
 import json
 import logging
 import random
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Message, Send
 
 from injector.control.hub import PolicyHub
 from injector.control.identity import Authenticator, Caller
@@ -31,6 +33,7 @@ MAX_REPORTS = 20_000
 """Twice the proxies that one replica is made for."""
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
+SEND_TIMEOUT_SECONDS = 30.0
 _ROLES = ("pod",)
 
 
@@ -61,6 +64,22 @@ def build_control_app(context: ControlContext) -> Starlette:
             Route("/v1/report", report, methods=["POST"]),
         ]
     )
+
+
+def _known_fields(report: dict[str, Any]) -> dict[str, Any]:
+    """Keep of a report what is shown, in bounds: a pod could send anything."""
+    texts = ("role", "proxyVersion", "policyVersion", "policyError")
+    kept: dict[str, Any] = {key: str(report.get(key, ""))[:200] for key in texts}
+    resident = report.get("residentBytes")
+    kept["residentBytes"] = resident if isinstance(resident, int) else 0
+    faults, targets = report.get("faults"), report.get("targets")
+    kept["faults"] = [str(item)[:200] for item in faults[:8]] if isinstance(faults, list) else []
+    kept["targets"] = [
+        {key: str(item.get(key, ""))[:200] for key in ("url", "up", "error", "samples")}
+        for item in (targets[:16] if isinstance(targets, list) else [])
+        if isinstance(item, dict)
+    ]
+    return kept
 
 
 def scope_of(caller: Caller, platform: Platform) -> Scope:
@@ -95,14 +114,40 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
     if caller.expires_at is not None:
         lifetime = min(lifetime, caller.expires_at - time.time())
 
+    token = _bearer_token(request)
+
     async def messages() -> AsyncIterator[bytes]:
         with context.hub.open(scope, version) as stream:
             context.metrics.streams.set(context.hub.count)
             async for message in stream.messages(lifetime):
+                if not await _still_counts(context, token, caller):
+                    break
                 yield message
         context.metrics.streams.set(context.hub.count)
 
-    return StreamingResponse(messages(), media_type="application/x-ndjson")
+    return _TimedStream(messages(), media_type="application/x-ndjson")
+
+
+async def _still_counts(context: ControlContext, token: str, caller: Caller) -> bool:
+    """Ask again before each message, a ping at least each 15 s: tokens end, grants change."""
+    try:
+        return await context.authenticator.authenticate(token) == caller
+    except IdentityError:
+        return False
+
+
+class _TimedStream(StreamingResponse):
+    """A stream that ends where its reader takes nothing: nobody else would notice."""
+
+    async def stream_response(self, send: Send) -> None:
+        async def timed(message: Message) -> None:
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await send(message)
+
+        try:
+            await super().stream_response(timed)
+        except TimeoutError:
+            logger.info("a proxy took nothing from its stream; it is closed")
 
 
 async def _take_report(request: Request, context: ControlContext, caller: Caller) -> Response:
@@ -114,8 +159,9 @@ async def _take_report(request: Request, context: ControlContext, caller: Caller
     if not isinstance(report, dict):
         raise ReviewError(400, "the report is not an object")
     key = (caller.namespace, caller.pod)
-    if key not in context.reports and len(context.reports) >= MAX_REPORTS:
-        raise ReviewError(503, "as many reports are kept as may be")
-    context.reports[key] = report
+    context.reports.pop(key, None)
+    while len(context.reports) >= MAX_REPORTS:
+        del context.reports[next(iter(context.reports))]  # the one not renewed for longest
+    context.reports[key] = _known_fields(report)
     context.metrics.reports.inc()
     return Response(status_code=204)

@@ -103,3 +103,9 @@ def test_the_control_service_comes_from_the_environment() -> None:
         "pem",
         "/t",
     )
+
+
+def test_one_port_for_two_servers_is_a_fault() -> None:
+    (fault,) = _parse(*_TARGET, "--port", "16091").faults
+
+    assert "both 16091" in fault

@@ -227,3 +227,31 @@ async def _rotate_under_load(store: FolderStore) -> tuple[list[str], int]:
     await asyncio.gather(*clients)
     server.close()
     return failures, counts[0]
+
+
+def test_a_ca_from_the_future_is_not_used(store: FolderStore) -> None:
+    rotation = Rotation(store, [NAME])
+    rotation.issue(NOW + timedelta(days=30))
+    material = rotation.issue(NOW)
+    assert load_certificate(material.bundle_pem).not_valid_before_utc <= NOW
+
+
+@pytest.mark.parametrize("name", ["", "ünï"], ids=repr)
+def test_a_bad_name_is_one_clear_error(store: FolderStore, name: str) -> None:
+    with pytest.raises(CertificateError, match="neither a DNS name nor an address"):
+        Rotation(store, [name]).issue(NOW)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"generations": [{"certificate": 5, "key": "", "crossSigned": ""}]}',
+    ],
+    ids=["binary", "deep", "number"],
+)
+def test_a_hostile_store_is_an_error_too(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "authorities.json").write_bytes(content)
+    with pytest.raises(CertificateError, match=r"authorities\.json"):
+        Rotation(FolderStore(tmp_path), [NAME]).issue(NOW)

@@ -95,10 +95,11 @@ def issue_leaf(
     """
     if not names:
         raise CertificateError("a serving certificate needs a name")
+    sans = [_general_name(name) for name in names]
     ca = load_certificate(authority.certificate_pem)
     end = min(now + lifetime, ca.not_valid_after_utc)
-    if end <= now:
-        raise CertificateError("the CA has expired")
+    if not ca.not_valid_before_utc <= now < end:
+        raise CertificateError("the CA has expired, or does not count yet")
     key = ec.generate_private_key(ec.SECP256R1())
     begin = max(now - BACKDATE, ca.not_valid_before_utc)
     builder = (
@@ -109,9 +110,7 @@ def issue_leaf(
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(end)
-        .add_extension(
-            x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName(sans), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -199,7 +198,13 @@ def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        pass
+    try:
+        if name:
+            return x509.DNSName(name)
+    except ValueError:
+        pass
+    raise CertificateError(f"{name!r} is neither a DNS name nor an address")
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -108,11 +108,13 @@ class Rotation:
 
 
 def _current(generations: tuple[Generation, ...], now: datetime) -> tuple[Generation, ...]:
-    return tuple(
-        item
-        for item in generations
-        if load_certificate(item.authority.certificate_pem).not_valid_after_utc > now
-    )
+    """Those that count now: a clock that was ahead may have left one from the future."""
+    return tuple(item for item in generations if _counts(item.authority, now))
+
+
+def _counts(authority: Authority, now: datetime) -> bool:
+    certificate = load_certificate(authority.certificate_pem)
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
 
 
 def _is_half_over(authority: Authority, now: datetime) -> bool:

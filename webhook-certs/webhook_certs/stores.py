@@ -62,7 +62,7 @@ class FolderStore:
             text = self._path.read_text()
         except FileNotFoundError:
             return Kept((), "")
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise CertificateError(f"{self._path}: {error}") from error
         return Kept(decode_generations(text, str(self._path)), text)
 
@@ -114,12 +114,18 @@ def decode_generations(text: str, source: str) -> tuple[Generation, ...]:
         CertificateError: it is something else.
     """
     try:
-        return tuple(
-            Generation(Authority(item["certificate"], item["key"]), item["crossSigned"])
-            for item in json.loads(text)["generations"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        items = json.loads(text)["generations"]
+        names = ("certificate", "key", "crossSigned")
+        fields = [[_text(item[name]) for name in names] for item in items]
+        return tuple(Generation(Authority(pem, key), crossed) for pem, key, crossed in fields)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CertificateError(f"{source} is not what was written there: {error!r}") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 @contextlib.contextmanager

@@ -338,3 +338,13 @@ def test_keys_are_texts_whatever_they_look_like() -> None:
 
 def test_a_file_of_windows_is_read() -> None:
     assert _objects("\ufeffkind: X\r\na: |\r\n  b\r\n") == [{"kind": "X", "a": "b\n"}]
+
+
+def test_a_private_key_never_gets_into_a_manifest(livery: Livery, tmp_path: Path) -> None:
+    path = tmp_path / "authorities.json"
+    path.write_text('{"key": "-----BEGIN PRIVATE KEY-----"}')
+
+    ran = livery("inject", "-f", "-", "--control-ca", str(path), stdin=POD)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "holds a private key" in ran.err

@@ -187,3 +187,15 @@ def test_what_is_allotted_satisfies_every_limit_range(
         assert "max" not in item or limit <= _number(item["max"]["cpu"])
         ratio = item.get("maxLimitRequestRatio", {"cpu": "1e9"})["cpu"]
         assert limit <= request * _number(ratio)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("memory-limit", "128m"), ("memory-limit", "64"), ("cpu-request", "1e30")],
+    ids=str,
+)
+def test_a_quantity_that_nobody_can_mean_keeps_the_default_and_warns(key: str, value: str) -> None:
+    allotment = _allot({key: value})
+
+    assert _pairs(allotment) == _DEFAULT
+    assert [warning.code for warning in allotment.warnings] == ["bad-quantity"]

@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from injector.control import hub
+from injector.errors import SettingsError
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
-from injector.web import servers
+from injector.web import control, servers
 from sidecar.control import ControlClient, ControlSettings
 from sidecar.model.policy import Policy
 
@@ -285,3 +287,59 @@ def test_a_connection_that_never_asks_is_cut_off(
             writer.close()
 
     asyncio.run(body())
+
+
+def test_a_stream_ends_when_its_token_counts_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "PING_SECONDS", 0.05)
+
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            task = asyncio.create_task(injector.client().run())
+            await injector.until(lambda: injector.service.hub.count == 1)
+            (tmp_path / "tokens" / "shop" / "web-0").unlink()
+            await injector.until(lambda: injector.service.hub.count == 0)
+            task.cancel()
+
+    asyncio.run(body())
+
+
+def test_an_odd_entry_among_the_tokens_harms_no_other(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            (tmp_path / "tokens" / "shop" / "folder").mkdir()
+            assert "frontend" in await first_lines(injector, "/v1/policy?role=pod")
+
+    asyncio.run(body())
+
+
+def test_of_too_many_reports_the_oldest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_REPORTS", 2)
+
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            reports = injector.service.control.reports
+            reports.update({("a", "1"): {}, ("a", "2"): {}})
+            report = {"role": "pod", "targets": [{"url": "x" * 999, "odd": 1}], "more": [[]]}
+            path = "/v1/report"
+            await injector.request("POST", path, json=report, headers=AUTHORIZED)
+            assert list(reports) == [("a", "2"), ("shop", "web-0")]
+            kept = reports["shop", "web-0"]
+            assert "more" not in kept
+            assert kept["targets"][0]["url"] == "x" * 200
+
+    asyncio.run(body())
+
+
+def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    settings = ServiceSettings(
+        manifests=tmp_path / "nowhere",
+        tokens=tmp_path,
+        certificates=tmp_path,
+        names=(NAME,),
+    )
+    with pytest.raises(SettingsError, match="no such folder"):
+        Service(settings, Platform()).open()
