@@ -343,3 +343,31 @@ def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     )
     with pytest.raises(SettingsError, match="no such folder"):
         Service(settings, Platform()).open()
+
+
+def test_a_reader_that_takes_nothing_loses_its_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "SEND_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(hub, "DEBOUNCE_SECONDS", 0.01)
+
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            world, streams = injector.service.world, injector.service.hub
+            tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", injector.service.ports[1], ssl=tls, server_hostname=NAME, limit=1024
+            )
+            head = "GET /v1/policy?role=pod HTTP/1.1\r\nHost: x\r\n"
+            writer.write(f"{head}Authorization: Bearer token-of-shop\r\n\r\n".encode())
+            await injector.until(lambda: streams.count == 1)
+            for turn in range(200):
+                labels = {f"k{number}-{turn}": "v" * 60 for number in range(2000)}
+                world.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
+                await asyncio.sleep(0.02)
+                if streams.count == 0:
+                    break
+            await injector.until(lambda: streams.count == 0)
+            writer.transport.abort()
+
+    asyncio.run(body())
