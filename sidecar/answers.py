@@ -46,9 +46,23 @@ class _Run:
 
     def __init__(self, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
-        self.waiting = 0
-        self.is_left = asyncio.Event()
-        self.result: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
+        self.waiting: set[asyncio.Future[Shared]] = set()
+        self.is_done = False
+        self.is_left: asyncio.Future[None] | None = None
+        """Wakes the task when the last who waited has taken the answer."""
+
+    def finish(self, shared: Shared | None, error: BaseException | None) -> None:
+        """Give all who wait the answer, or why there is none."""
+        self.is_done = True
+        for waiter in self.waiting:
+            if waiter.done():
+                continue
+            if shared is not None:
+                waiter.set_result(shared)
+            elif error is not None:
+                waiter.set_exception(error)
+            else:
+                waiter.cancel()
 
 
 class SharedScrapes:
@@ -71,31 +85,35 @@ class SharedScrapes:
             raise BusyError("too many scrapes are waiting for this workload")
         run = self._runs.get((wanted, query))
         # Whoever has more time must not fail because another had less.
-        if run is None or run.result.done() or run.timeout_seconds < timeout_seconds:
+        if run is None or run.is_done or run.timeout_seconds < timeout_seconds:
             run = self._runs[wanted, query] = _Run(timeout_seconds)
+            # A task of its own: a client that goes away does not take the answer from the others.
             run.task = asyncio.create_task(self._scrape(run, wanted, query))
+        waiter: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
+        run.waiting.add(waiter)
         self._waiting += 1
-        run.waiting += 1
         try:
-            # A client that goes away does not take the answer from the others.
-            return await asyncio.shield(run.result)
+            return await waiter
         finally:
             self._waiting -= 1
-            run.waiting -= 1
+            run.waiting.discard(waiter)
             if not run.waiting:
                 self._leave(run, (wanted, query))
 
     async def _scrape(self, run: _Run, wanted: Negotiated, query: str) -> None:
         try:
             async with self._one_at_a_time:
-                run.result.set_result(await self._scrape_now(wanted, query, run.timeout_seconds))
-                # Those who waited take it, and count it as unsent, before the next one begins.
-                await run.is_left.wait()
+                shared = await self._scrape_now(wanted, query, run.timeout_seconds)
+                run.finish(shared, None)
+                if self._waiting > len(run.waiting):
+                    # Those who waited take it, and count it as unsent, before the next one begins.
+                    run.is_left = asyncio.get_running_loop().create_future()
+                    await run.is_left
         except asyncio.CancelledError:
-            run.result.cancel()
+            run.finish(None, None)
             raise
         except Exception as error:
-            run.result.set_exception(error)
+            run.finish(None, error)
 
     async def _scrape_now(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Shared:
         if self._is_full():
@@ -103,10 +121,11 @@ class SharedScrapes:
         return Shared(await self._scraper.scrape(wanted, query, timeout_seconds))
 
     def _leave(self, run: _Run, key: tuple[Negotiated, str]) -> None:
-        run.is_left.set()
         if self._runs.get(key) is run:
             del self._runs[key]
-        if not run.result.done():
+        if run.is_left is not None and not run.is_left.done():
+            run.is_left.set_result(None)
+        if not run.is_done:
             run.task.cancel()  # nobody is left who would read it
 
 

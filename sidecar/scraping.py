@@ -292,7 +292,7 @@ class Scraper:
         size = plan.size + sum(reading.tail_bytes for reading in good) + len(own)
         if size > MAX_ANSWER_BYTES:
             return _too_large(results, wanted.fmt, size)
-        return Scrape(200, plan.render(tails, own), wanted.fmt, results, len(plan.fixed))
+        return Scrape(200, plan.render(tails, own), wanted.fmt, results, plan.samples)
 
     def _own_families(self, results: Sequence[TargetResult], wanted: Negotiated) -> bytes:
         rows = (

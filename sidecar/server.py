@@ -272,7 +272,6 @@ class _Connection(asyncio.Protocol):
             logger.exception("a request failed", extra={"path": request.path})
             response = plain(500, "internal error; see the log")
         keep_alive = keep_alive and not self._has_more and not self._server.is_draining
-        self._set_timer(WRITE_TIMEOUT_SECONDS)
         head = _render_head(response, keep_alive=keep_alive)
         body = b"" if request.method == "HEAD" else response.body
         self._server.unsent_bytes += len(body)
@@ -290,7 +289,11 @@ class _Connection(asyncio.Protocol):
     async def _write(self, head: bytes, body: bytes) -> None:
         if len(body) <= _WRITE_BYTES:
             self._transport.write(head + body)
+            if self._writable.is_set():
+                return
+            self._set_timer(WRITE_TIMEOUT_SECONDS)
         else:
+            self._set_timer(WRITE_TIMEOUT_SECONDS)
             # In parts: what slow readers have not taken stays one object that they share.
             self._transport.write(head)
             view = memoryview(body)

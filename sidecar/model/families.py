@@ -31,13 +31,19 @@ class MergeError(ExpositionError):
 
 
 class Plan(NamedTuple):
-    """How an answer is put together: `fixed[i]`, then the tail that `pick` gives, then `end`."""
+    """How an answer is put together: what stays, with gaps for the tails that `pick` gives."""
 
-    fixed: list[bytes]
+    parts: list[bytes]
+    """The text before a tail and an empty place for it, in turn; then one for the proxy's own
+    families, and the end."""
     pick: Callable[[Sequence[bytes]], Sequence[bytes]] | None
-    end: bytes
     size: int
-    """Bytes of `fixed` and `end`."""
+    """Bytes of `parts`."""
+
+    @property
+    def samples(self) -> int:
+        """How many tails there are to fill in."""
+        return len(self.parts) // 2 - 1
 
     def render(self, tails: Sequence[bytes], own: bytes = b"") -> bytes:
         """Put a scrape's values into the plan.
@@ -47,10 +53,9 @@ class Plan(NamedTuple):
             own: text of families that the proxy itself adds behind them.
         """
         picked = tails if self.pick is None else self.pick(tails)
-        parts = [b""] * (2 * len(self.fixed) + 2)
-        parts[:-2:2] = self.fixed
-        parts[1:-1:2] = picked
-        parts[-2:] = [own, self.end]
+        parts = self.parts.copy()
+        parts[1:-2:2] = picked
+        parts[-2] = own
         return b"".join(parts)
 
 
@@ -98,18 +103,18 @@ class _Arrangement:
             self._add_comment(comment, -1)
 
     def plan(self, count: int, end: bytes) -> Plan:
-        fixed: list[bytes] = []
+        parts: list[bytes] = []
         order: list[int] = []
         text: list[bytes] = []
         for piece in self._pieces():
             text.append(piece.text)
             if piece.tail >= 0:
-                fixed.append(b"".join(text))
+                parts += [b"".join(text), b""]
                 order.append(piece.tail)
                 text = []
-        end = b"".join([*text, end])
-        size = sum(map(len, fixed)) + len(end)
-        return Plan(fixed, None if order == list(range(count)) else _picker(order), end, size)
+        parts += [b"", b"".join([*text, end])]
+        pick = None if order == list(range(count)) else _picker(order)
+        return Plan(parts, pick, sum(map(len, parts)))
 
     def _pieces(self) -> list[_Piece]:
         pieces: list[_Piece] = []

@@ -23,11 +23,10 @@ from sidecar.model.formats import Format
 
 # Numbers that no float64 parser finds out of range: up to 200 digits and a two-digit exponent, or
 # one digit and an exponent below 300 (as in 1.7976931348623157e+208). Others are read exactly.
-# Plain integers come first: they are most of what there is, and the order is a third of the time.
 _DIGITS = rb"[0-9]{1,200}+"
 _FRACTION = rb"(?:\.[0-9]{0,100}+)?+(?:[eE][+-]?+[0-9]{1,2}+)?+"
-_LARGE = rb"[0-9](?:\.[0-9]{1,40}+)?+[eE][+-]?+[12][0-9][0-9]"
-_NUMBER = rb"(?:[+-]?+(?:%b|%b%b|Inf)|NaN)" % (_LARGE, _DIGITS, _FRACTION)
+_LARGE = rb"(?:\.[0-9]{1,40}+)?+[eE][+-]?+[12][0-9][0-9]"
+_NUMBER = rb"(?:[+-]?+(?:[0-9]%b|%b%b|Inf)|NaN)" % (_LARGE, _DIGITS, _FRACTION)
 # ASCII only, so that a divided body needs no further check of its tails.
 _EXEMPLAR = rb'\{(?:[a-zA-Z_][a-zA-Z0-9_]*+="[ !#-\[\]-~]*+"(?:,|(?=\})))*+\}'
 _SECONDS = rb"-?+[0-9]{1,18}+(?:\.[0-9]{1,18}+)?+"
@@ -36,11 +35,23 @@ _END = {
     Format.OPENMETRICS: rb"(?: %b)?+(?: # %b %b(?: %b)?+)?+\n"
     % (_SECONDS, _EXEMPLAR, _NUMBER, _SECONDS),
 }
-_DIVIDE = {
-    fmt: re.compile(rb"( (?:%b(?:\n|%b%b)|%b%b))" % (_DIGITS, _FRACTION, end, _NUMBER, end))
-    for fmt, end in _END.items()
-}
 
+
+def _divider(end: bytes) -> re.Pattern[bytes]:
+    # Plain integers come first: they are most of what there is, and the order is a third of the
+    # time. Each choice begins with what tells it from a word: comments have many.
+    choices = (
+        rb"[0-9]{1,200}+\n",
+        rb"[0-9][0-9]{0,199}+%b%b" % (_FRACTION, end),
+        rb"[0-9]%b%b" % (_LARGE, end),
+        rb"[+-](?:[0-9]%b|%b%b|Inf)%b" % (_LARGE, _DIGITS, _FRACTION, end),
+        rb"Inf%b" % end,
+        rb"NaN%b" % end,
+    )
+    return re.compile(rb"( (?:%b))" % b"|".join(choices))
+
+
+_DIVIDE = {fmt: _divider(end) for fmt, end in _END.items()}
 
 OWN_PREFIX = b"livery_target_"
 """Family names that only the proxy itself may expose beside merged targets."""

@@ -204,7 +204,7 @@ def test_text_of_the_proxys_own_stands_before_eof() -> None:
 def test_a_plan_knows_its_size(texts: list[bytes]) -> None:
     plan: Plan = arrange(_readings(texts, Format.TEXT), Format.TEXT)
 
-    assert plan.size == len(b"".join(plan.fixed)) + len(plan.end)
+    assert plan.size == len(b"".join(plan.parts))
 
 
 def test_the_error_of_a_merge_is_an_error_of_exposition() -> None:
