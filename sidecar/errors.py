@@ -4,6 +4,7 @@ LiveryError               any; its text says what, where, and what to do
   SettingsError           a bad argument or variable; names it and its value
   ExpositionError         a target's text is not valid; has the line
     LimitError            a target or client asked for more than a bound allows
+      LateError           reading took longer than the scrape may last
   RuleError               a relabel rule or pattern is wrong; has the field
   PolicyError             a policy cannot be used
   TargetError             a target's address is not one that may be scraped
@@ -39,6 +40,10 @@ class LimitError(ExpositionError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(0, reason)
+
+
+class LateError(LimitError):
+    """Reading took longer than the scrape may last; answered to clients as 504."""
 
 
 class RuleError(LiveryError):

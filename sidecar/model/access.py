@@ -6,11 +6,12 @@ tenant's. Patterns and label selectors only narrow.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from sidecar.errors import RuleError
 from sidecar.model.relabel import Rule, parse_rules, relabel
-from sidecar.model.selectors import Pattern, parse_pattern
+from sidecar.model.selectors import Pattern, PatternKind, parse_pattern
 
 MAX_PATTERNS = 1000
 
@@ -46,7 +47,18 @@ class AccessRule:
             return False
         if any(labels.get(name, "") != value for name, value in self.label_selectors.items()):
             return False
-        return any(pattern.matches(labels) for pattern in self.patterns)
+        if labels.get("__name__", "") in self._names:
+            return True
+        return any(pattern.matches(labels) for pattern in self._others)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        # Most patterns are plain names: one look finds any of a thousand.
+        return frozenset(item.text for item in self.patterns if item.kind is PatternKind.EXACT)
+
+    @cached_property
+    def _others(self) -> tuple[Pattern, ...]:
+        return tuple(item for item in self.patterns if item.kind is not PatternKind.EXACT)
 
 
 def parse_access_rules(value: object, field: str) -> tuple[AccessRule, ...]:

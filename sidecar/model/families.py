@@ -8,9 +8,10 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sidecar.errors import ExpositionError
-from sidecar.model.exposition import Comment, CommentKind, parse_head, unescape
+from sidecar.model.exposition import Comment, CommentKind, escape, parse_head, unescape
 from sidecar.model.formats import Format
-from sidecar.model.series import OWN_PREFIX, Entry, Line, Reading
+from sidecar.model.names import is_plain_metric_name
+from sidecar.model.series import Entry, Line, Reading
 
 _SUFFIXES: dict[bytes, tuple[bytes, ...]] = {
     b"counter": (b"_total", b"_created"),
@@ -19,6 +20,8 @@ _SUFFIXES: dict[bytes, tuple[bytes, ...]] = {
     b"summary": (b"_sum", b"_count", b"_created"),
     b"info": (b"_info",),
 }
+_REWRITING_TYPES = (b"histogram", b"summary")
+"""Under these Prometheus writes `le` or `quantile` anew: "1" becomes "1.0"."""
 _ALL_SUFFIXES = tuple(sorted({suffix for group in _SUFFIXES.values() for suffix in group}))
 
 
@@ -69,6 +72,8 @@ class _Family:
     def __init__(self) -> None:
         self.seen: set[CommentKind] = set()
         self.type = b""
+        self.type_before = b""
+        """The type that its first sample was read under, where it has none of its own."""
         self.header: list[_Piece] = []
         self.samples: list[_Piece] = []
         self.has_dropped = False
@@ -77,15 +82,16 @@ class _Family:
 class _Arrangement:
     """The families of all targets while they are being collected."""
 
-    def __init__(self, *, keeps_free_comments: bool) -> None:
+    def __init__(self, fmt: Format, *, keeps_free_comments: bool) -> None:
         self._families: dict[bytes, _Family] = {}
+        self._no_type = b"unknown" if fmt is Format.OPENMETRICS else b"untyped"
         self._keeps_free_comments = keeps_free_comments
         self._pending: list[_Piece] = []
-        self._current = b""
+        self._current = self._type = b""
 
     def begin(self) -> None:
         """Start with the next target's entries."""
-        self._current = b""
+        self._current = self._type = b""
 
     def add(self, entry: Entry, tail: int) -> None:
         for comment in entry.comments:
@@ -118,9 +124,23 @@ class _Arrangement:
 
     def _pieces(self) -> list[_Piece]:
         pieces: list[_Piece] = []
-        for family in self._families.values():
-            if family.samples or not family.has_dropped:
-                pieces += family.header + family.samples
+        effective = b""
+        for name, family in self._families.items():
+            if not family.samples and family.has_dropped:
+                continue
+            pieces += family.header
+            if family.type:
+                effective = family.type
+            elif (
+                family.samples
+                and effective in _REWRITING_TYPES
+                and (effective != family.type_before)
+            ):
+                # Where it was written it did not stand behind that type.
+                quoted = name if is_plain_metric_name(name) else b'"%b"' % escape(name)
+                pieces.append(_Piece(b"# TYPE %b %b\n" % (quoted, self._no_type), -1))
+                effective = b""
+            pieces += family.samples
         return pieces + self._pending
 
     def _add_comment(self, comment: Comment, tail: int) -> None:
@@ -135,12 +155,14 @@ class _Arrangement:
             return
         family.seen.add(comment.kind)
         if comment.kind is CommentKind.TYPE:
-            family.type = comment.text
+            family.type = self._type = comment.text
         family.header += [*self._pending, piece]
         self._pending = []
 
     def _take_pending(self, name: bytes) -> _Family:
         family = self._families.setdefault(name, _Family())
+        if not family.samples:
+            family.type_before = self._type
         if self._pending:
             family.samples += self._pending
             self._pending = []
@@ -178,7 +200,7 @@ def arrange(readings: Sequence[Reading], fmt: Format) -> Plan:
         _check_distinct(readings)
     for index, reading in enumerate(readings):
         _check_collisions(index, reading)
-    arrangement = _Arrangement(keeps_free_comments=len(readings) == 1)
+    arrangement = _Arrangement(fmt, keeps_free_comments=len(readings) == 1)
     count = 0
     for reading in readings:
         arrangement.begin()
@@ -198,13 +220,9 @@ def _picker(order: list[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
 
 def _check_distinct(readings: Sequence[Reading]) -> None:
     lines = [[entry.line for entry in reading.entries if entry.line] for reading in readings]
-    for index, group in enumerate(lines):
-        for line in group:
-            if line.name.startswith(OWN_PREFIX):
-                raise MergeError(index, f"{line.name.decode()!r} is a name of the proxy's own")
     if all(line.is_marked for group in lines for line in group):
         return  # each target's own label keeps its series apart
-    owners: dict[object, int] = {}
+    owners: dict[bytes, int] = {}
     for index, group in enumerate(lines):
         for line in group:
             owner = owners.setdefault(_identity(line), index)
@@ -217,7 +235,7 @@ def _check_collisions(index: int, reading: Reading) -> None:
     """Refuse series that were two and are one by rules or escaping: one would be lost."""
     if not any(entry.line.may_collide for entry in reading.entries if entry.line):
         return
-    seen: dict[object, bool] = {}
+    seen: dict[bytes, bool] = {}
     for entry in reading.entries:
         if entry.line is None:
             continue
@@ -228,9 +246,15 @@ def _check_collisions(index: int, reading: Reading) -> None:
         seen[identity] = entry.line.may_collide
 
 
-def _identity(line: Line) -> object:
+def _identity(line: Line) -> bytes:
+    """One text for all ways to write a series; of the size of a line, as there may be many."""
     head = parse_head(line.text, Format.TEXT)
     if head is None or head.series is None:
         return line.text
-    labels = [(name, unescape(value)) for name, value in head.series.labels if value]
-    return head.series.name, frozenset(labels)
+    pairs = [(escape(name), _canonical(value)) for name, value in head.series.labels if value]
+    labels = b",".join(sorted([b'"%b"="%b"' % pair for pair in pairs]))
+    return b'"%b",%b' % (escape(head.series.name), labels)
+
+
+def _canonical(value: bytes) -> bytes:
+    return escape(unescape(value)) if b"\\" in value or b"\n" in value else value

@@ -21,6 +21,8 @@ MAX_PATTERN_LENGTH = 4096
 MAX_EXPANDED_LENGTH = 64 << 10
 """Characters that one template may give: `$1$1` doubles at each rule."""
 _MAX_MEMORY_BYTES = 256 << 10
+_MAX_REMEMBERED_NAMES = 32
+_MAX_REMEMBERED_LENGTH = 128
 
 
 class Match(Protocol):
@@ -39,21 +41,49 @@ class Match(Protocol):
 class Regex:
     """A compiled pattern, anchored as Prometheus anchors."""
 
-    __slots__ = ("_compiled", "groups", "names", "pattern")
+    __slots__ = (
+        "_compiled", "_last_answer", "_last_match", "_names_answers", "groups", "names", "pattern",
+    )  # fmt: skip
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self._compiled = _compile(f"^(?s:{pattern})$")
         self.groups: int = self._compiled.groups
         self.names: dict[str, int] = dict(self._compiled.groupindex)
+        # A family's series come one after another, and all have the same few label names: most
+        # questions have just been asked.
+        self._last_answer = ("", self._compiled.search("") is not None)
+        self._last_match: tuple[str, Match | None] = ("", self._compiled.search(""))
+        self._names_answers: dict[str, bool] = {}
 
     def matches(self, text: str) -> bool:
         """Tell whether the whole text matches."""
-        return self._compiled.search(text) is not None
+        last, answer = self._last_answer
+        if text != last:
+            answer = self._compiled.search(text) is not None
+            if len(text) <= _MAX_REMEMBERED_LENGTH:
+                self._last_answer = (text, answer)
+        return answer
+
+    def matches_name(self, name: str) -> bool:
+        """Tell whether a label's whole name matches: as `matches`, for texts that are few."""
+        answer = self._names_answers.get(name)
+        if answer is None:
+            answer = self._compiled.search(name) is not None
+            if len(name) <= _MAX_REMEMBERED_LENGTH:
+                if len(self._names_answers) >= _MAX_REMEMBERED_NAMES:
+                    self._names_answers = {}
+                self._names_answers[name] = answer
+        return answer
 
     def find(self, text: str) -> Match | None:
         """Return the match of the whole text."""
-        return cast("Match | None", self._compiled.search(text))
+        last, match = self._last_match
+        if text != last:
+            match = cast("Match | None", self._compiled.search(text))
+            if len(text) <= _MAX_REMEMBERED_LENGTH:
+                self._last_match = (text, match)
+        return match
 
     def replace_all(self, text: str, template: str) -> str:
         """Replace every match by an expanded template (Go's `ReplaceAllString`)."""

@@ -10,12 +10,14 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.errors import LimitError, RuleError
-from sidecar.model.regex import Regex, compile_regex, expand
+from sidecar.model.regex import MAX_EXPANDED_LENGTH, Regex, compile_regex, expand
 
 MAX_LABELS = 256
 """Labels of one series while rules work on it: `labelmap` can double them at each rule."""
 MAX_RULES = 500
 """Rules in one list: bounds the time that one series may take."""
+MAX_SOURCE_LENGTH = 1 << 20
+"""Characters of joined source labels: a rule that writes to its own source doubles it."""
 
 
 class Action(StrEnum):
@@ -70,6 +72,15 @@ class Rule:
     modulus: int = 0
     target_label: str = ""
     replacement: str = "$1"
+
+    @property
+    def copies(self) -> bool:
+        """Whether it only copies the source to the target label: the defaults, no pattern."""
+        return (
+            self.regex.pattern == _DEFAULTS["regex"]
+            and self.replacement == _DEFAULTS["replacement"]
+            and "$" not in self.target_label
+        )
 
 
 class Step(NamedTuple):
@@ -173,7 +184,7 @@ def relabel_steps(labels: Mapping[str, str], rules: Sequence[Rule]) -> Iterator[
 
 
 def _apply(rule: Rule, labels: _Labels) -> bool:
-    source = rule.separator.join([labels.get(name) for name in rule.source_labels])
+    source = _source(rule, labels)
     match rule.action:
         case Action.DROP:
             return not rule.regex.matches(source)
@@ -188,16 +199,26 @@ def _apply(rule: Rule, labels: _Labels) -> bool:
         case Action.LABELMAP | Action.LABELDROP | Action.LABELKEEP:
             _change_names(rule, labels)
         case Action.LOWERCASE:
-            labels.put(rule.target_label, "".join(map(_lower, source)))
+            labels.put(rule.target_label, _lower(source))
         case Action.UPPERCASE:
-            labels.put(rule.target_label, "".join(map(_upper, source)))
+            labels.put(rule.target_label, _upper(source))
         case Action.HASHMOD:
             digest = hashlib.md5(source.encode(), usedforsecurity=False).digest()
             labels.put(rule.target_label, str(int.from_bytes(digest[8:]) % rule.modulus))
     return True
 
 
+def _source(rule: Rule, labels: _Labels) -> str:
+    source = rule.separator.join([labels.get(name) for name in rule.source_labels])
+    if len(source) > MAX_SOURCE_LENGTH:
+        raise LimitError(f"a relabel rule's source is over {MAX_SOURCE_LENGTH} characters")
+    return source
+
+
 def _replace(rule: Rule, labels: _Labels, source: str) -> None:
+    if rule.copies and len(source) <= MAX_EXPANDED_LENGTH:
+        labels.put(rule.target_label, source)
+        return
     match = rule.regex.find(source)
     if match is None:
         return
@@ -208,7 +229,7 @@ def _replace(rule: Rule, labels: _Labels, source: str) -> None:
 
 def _change_names(rule: Rule, labels: _Labels) -> None:
     for name, value in list(labels.values.items()):
-        matches = rule.regex.matches(name)
+        matches = rule.regex.matches_name(name)
         if rule.action is Action.LABELMAP:
             if matches:
                 labels.put(rule.regex.replace_all(name, rule.replacement), value)
@@ -219,15 +240,19 @@ def _change_names(rule: Rule, labels: _Labels) -> None:
 
 
 # Go maps each code point on its own; Python's full mapping may give several ("ß" to "SS").
-def _upper(char: str) -> str:
+def _upper(text: str) -> str:
+    return text.upper() if text.isascii() else "".join(map(_upper_char, text))
+
+
+def _lower(text: str) -> str:
+    return text.lower() if text.isascii() else "".join([char.lower()[:1] for char in text])
+
+
+def _upper_char(char: str) -> str:
     for mapped in (char.upper(), char.title()):
         if len(mapped) == 1:
             return mapped
     return char
-
-
-def _lower(char: str) -> str:
-    return char.lower()[:1]
 
 
 def _normalize(value: object, field: str) -> dict[str, object]:

@@ -7,9 +7,10 @@ rewriting. Text that the quick division does not fit is read exactly: slower, wi
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from sidecar.errors import LimitError
+from sidecar.errors import LateError, LimitError
 from sidecar.model.exposition import (
     MAX_COMMENT_LINES,
     Comment,
@@ -87,6 +88,10 @@ class Reading(NamedTuple):
     rest: tuple[Comment, ...]
     samples: int
     tail_bytes: int
+    lines_bytes: int = 0
+    """Of the series with their labels."""
+    forged: bytes = b""
+    """A metric name that only the proxy itself may use, if there is one."""
 
 
 class Limits(NamedTuple):
@@ -96,8 +101,6 @@ class Limits(NamedTuple):
     labels: int = 64
     memory_bytes: int = 16 << 20
     """What may be remembered of it; beyond, lines are read anew each scrape."""
-    new_series: int = 50_000
-    """Series of one scrape that may be seen for the first time: each goes through all rules."""
     lines_bytes: int = 24 << 20
     """Series with their labels: many long labels make much of a small body."""
 
@@ -129,20 +132,23 @@ class SeriesMemory:
         self._rest = b""
         self._last: Reading | None = None
         self._entries: dict[bytes, Entry] = {}
-        self._made = 0
-        """Series that the present body showed for the first time."""
         self._head_bytes = 0
         """Of a body like the last one, all that is no tail."""
         self.bytes = 0
 
-    def read(self, body: bytes) -> Reading:
+    def read(self, body: bytes, is_late: Callable[[], bool] = lambda: False) -> Reading:
         """Read a scrape's body.
 
         The same `entries` object comes back as long as nothing but values changed.
 
+        Args:
+            body: the exposition.
+            is_late: asked before each series that is new; rules may take long.
+
         Raises:
             ExpositionError: Prometheus would refuse the body.
             LimitError: a bound was passed.
+            LateError: `is_late` said so; what was done is remembered, the next read goes on there.
         """
         # One more than allowed is enough to tell, and bounds what the division may take.
         parts = self._divide.split(body, self._limits.samples + MAX_COMMENT_LINES + 1)
@@ -150,11 +156,9 @@ class SeriesMemory:
         if self._last is not None and heads == self._heads and rest == self._rest:
             return self._last._replace(tails=tails, tail_bytes=len(body) - self._head_bytes)
         del parts
-        self._made = 0
-        reading = self._look_up(heads, tails, rest)
+        reading = self._look_up(heads, tails, rest, is_late)
         if reading is None:
-            self._made = 0
-            reading = self._read_exactly(body)
+            reading = self._read_exactly(body, is_late)
             # The next body is compared with what was read, not with how this one was divided.
             read = sum(len(entry.text) for entry in reading.entries) + reading.tail_bytes
             rest = body[read:]
@@ -166,7 +170,9 @@ class SeriesMemory:
         self._heads, self._rest, self._last, self._entries = [], b"", None, {}
         self._head_bytes = self.bytes = 0
 
-    def _look_up(self, heads: list[bytes], tails: list[bytes], rest: bytes) -> Reading | None:
+    def _look_up(
+        self, heads: list[bytes], tails: list[bytes], rest: bytes, is_late: Callable[[], bool]
+    ) -> Reading | None:
         closing = parse_rest(rest, self._format)
         if closing is None:
             return None
@@ -179,13 +185,15 @@ class SeriesMemory:
                 head = parse_head(text, self._format)
                 if head is None:
                     return None
+                if is_late():
+                    raise self._stop(entries)
                 entry = self._make(text, head)
             entries.append(entry)
             tally.add(entry)
         last = tuple(map(self._rewrite.comment, closing))
-        return Reading(entries, tails, last, tally.samples, sum(map(len, tails)))
+        return tally.reading(entries, tails, last)
 
-    def _read_exactly(self, body: bytes) -> Reading:
+    def _read_exactly(self, body: bytes, is_late: Callable[[], bool]) -> Reading:
         entries: list[Entry] = []
         tails: list[bytes] = []
         tally = _Tally(self._limits)
@@ -195,8 +203,12 @@ class SeriesMemory:
                 sample = next(rows)
             except StopIteration as stop:
                 rest = tuple(map(self._rewrite.comment, stop.value))
-                return Reading(entries, tails, rest, len(entries), sum(map(len, tails)))
-            entry = self._entries.get(sample.text) or self._make(sample.text, sample.head)
+                return tally.reading(entries, tails, rest)
+            entry = self._entries.get(sample.text)
+            if entry is None:
+                if is_late():
+                    raise self._stop(entries)
+                entry = self._make(sample.text, sample.head)
             entries.append(entry)
             tails.append(sample.tail)
             tally.add(entry)
@@ -210,20 +222,12 @@ class SeriesMemory:
                 f"a series of {head.series.name[:80].decode()!r} has {len(head.series.labels)} "
                 f"labels; {self._limits.labels} are allowed"
             )
-        self._made += 1
-        if self._made > self._limits.new_series:
-            raise LimitError(
-                f"more than {self._limits.new_series} new series at once under so many rules"
-            )
         line = self._rewrite.series(head.series)
         return Entry(text, comments, has_series=True, line=line)
 
     def _keep(self, reading: Reading, rest: bytes) -> None:
         size = len(rest) + _COMMENT_BYTES * len(reading.rest)
-        for entry in reading.entries:
-            size += _ENTRY_BYTES + 2 * len(entry.text) + _COMMENT_BYTES * len(entry.comments)
-            # Its line stands here and in the plan of the answer.
-            size += 0 if entry.line is None else 2 * len(entry.line.text)
+        size += sum(map(_size, reading.entries))
         self.forget()
         if size > self._limits.memory_bytes:
             return
@@ -234,20 +238,57 @@ class SeriesMemory:
         self._entries = dict(zip(self._heads, reading.entries, strict=True))
         self.bytes = size
 
+    def _stop(self, entries: list[Entry]) -> LateError:
+        """Keep what is done already, so that a workload under many rules is read in the end."""
+        self.forget()
+        for entry in entries:
+            size = self.bytes + _size(entry)
+            if size > self._limits.memory_bytes:
+                break
+            self._entries[entry.text] = entry
+            self.bytes = size
+        return LateError(
+            f"only {len(entries)} samples could be put through the rules in the scrape's time; "
+            "the next scrape goes on from there"
+        )
+
+
+def _size(entry: Entry) -> int:
+    size = _ENTRY_BYTES + 2 * len(entry.text) + _COMMENT_BYTES * len(entry.comments)
+    # Its line stands here and in the plan of the answer.
+    return size if entry.line is None else size + 2 * len(entry.line.text)
+
 
 class _Tally:
     """Counts what a body holds against its limits, while it is read."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.samples = self._comments = self._lines_bytes = 0
+        self._samples = self._comments = self._lines_bytes = 0
+        self._forged = b""
+
+    def reading(
+        self, entries: list[Entry], tails: list[bytes], rest: tuple[Comment, ...]
+    ) -> Reading:
+        """Give what was counted, with the rest of what was read."""
+        tail_bytes = sum(map(len, tails))
+        return Reading(
+            entries, tails, rest, self._samples, tail_bytes, self._lines_bytes, self._forged
+        )
 
     def add(self, entry: Entry) -> None:
-        self.samples += entry.has_series
+        """Count an entry in.
+
+        Raises:
+            LimitError: it is the one too many.
+        """
+        self._samples += entry.has_series
         self._comments += len(entry.comments)
         if entry.line is not None:
             self._lines_bytes += len(entry.line.text)
-        if self.samples > self._limits.samples:
+            if entry.line.name.startswith(OWN_PREFIX):
+                self._forged = entry.line.name
+        if self._samples > self._limits.samples:
             raise LimitError(f"more than {self._limits.samples} samples")
         if self._comments > MAX_COMMENT_LINES:
             raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines")

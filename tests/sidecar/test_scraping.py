@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from sidecar import scraping
+from sidecar import exposing, scraping
 from sidecar.model.formats import Escaping, Format, Negotiated
 from sidecar.model.policy import Policy, parse_policy
 from sidecar.model.rewriting import Marking
@@ -28,12 +28,18 @@ async def _scraper(*apps: App, label: str = "container") -> AsyncIterator[Scrape
         scraper.close()
 
 
-async def _scrape(scraper: Scraper, wanted: Negotiated = _WANTED) -> Scrape:
-    return await scraper.scrape(wanted, "", 3.0)
+async def _scrape(
+    scraper: Scraper, wanted: Negotiated = _WANTED, timeout_seconds: float = 3.0
+) -> Scrape:
+    return await scraper.scrape(wanted, "", timeout_seconds)
 
 
 def _errors(scrape: Scrape) -> Sequence[str]:
     return [str(result.error or "") for result in scrape.results]
+
+
+def _letters(number: int) -> bytes:
+    return bytes(97 + number // 26**place % 26 for place in range(4))
 
 
 def _series(count: int, name: bytes = b"a") -> bytes:
@@ -63,8 +69,8 @@ async def test_what_is_remembered_of_all_kinds_of_clients_is_bounded() -> None:
     async with _scraper(App(http(_series(8_000))), App(http(_series(8_000)))) as scraper:
         for escaping in Escaping:
             await _scrape(scraper, Negotiated(Format.TEXT, escaping))
-            assert 0 < scraper.remembered_bytes <= scraping.MAX_MEMORY_BYTES
-            assert len(scraper._variants) <= scraping.MAX_VARIANTS
+            assert 0 < scraper.remembered_bytes <= exposing.MAX_MEMORY_BYTES
+            assert len(scraper._expositions) <= scraping.MAX_VARIANTS
 
 
 async def test_each_kind_of_client_gets_its_own_names() -> None:
@@ -152,3 +158,17 @@ async def test_values_that_change_appear_and_series_that_vanish_do_not() -> None
         for body in (b"a 1\nb 2\n", b"a 3\nb 4\n", b"b 5\n", b"", b"b 6\na 7\n"):
             app.answer = http(body)
             assert (await _scrape(scraper)).body == body
+
+
+async def test_rules_end_with_the_scrape_and_the_next_one_goes_on() -> None:
+    rules = [{"sourceLabels": ["i"], "regex": f".*{n}.*", "action": "drop"} for n in range(300)]
+    body = b"".join(b'a{i="%s"} 1\n' % _letters(number) for number in range(20_000))
+    async with _scraper(App(http(body))) as scraper:
+        scraper.use(parse_policy({"metricRelabelings": rules}))
+
+        first = await _scrape(scraper, timeout_seconds=1.0)
+        remembered = scraper.remembered_bytes
+
+    assert first.status == 504
+    assert b"could be put through the rules in the scrape's time" in first.body
+    assert remembered > 0

@@ -152,13 +152,28 @@ def test_a_series_twice_in_one_target_is_the_consumers_affair() -> None:
     assert _merge([b"a 1\na 2\n", b"b 1\n"]) == b"a 1\na 2\nb 1\n"
 
 
-def test_names_of_the_proxys_own_are_refused_beside_other_targets() -> None:
-    with pytest.raises(
-        MergeError, match="'livery_target_up' is a name of the proxy's own"
-    ) as caught:
-        _merge([b"a 1\n", b"livery_target_up 1\n"])
+_HISTOGRAM = b'# TYPE h histogram\nh_bucket{le="1"} 1\nh_sum 1\nh_count 1\n'
 
-    assert caught.value.index == 1
+
+def test_a_family_without_a_type_takes_none_from_another_target() -> None:
+    assert _merge([_HISTOGRAM, b'b{le="1"} 1\n']) == (
+        _HISTOGRAM + b'# TYPE b untyped\nb{le="1"} 1\n'
+    )
+
+
+def test_a_family_without_a_type_is_unknown_in_openmetrics() -> None:
+    summary = b'# TYPE a summary\na{quantile="1"} 1\n'
+    other = b'{"b.b",quantile="1"} 1\n'
+
+    assert _merge([summary + b"# EOF\n", other + b"# EOF\n"], Format.OPENMETRICS) == (
+        summary + b'# TYPE "b.b" unknown\n' + other + b"# EOF\n"
+    )
+
+
+def test_a_family_that_stood_behind_a_foreign_type_still_does() -> None:
+    body = _HISTOGRAM + b'b{le="1"} 1\n'
+
+    assert _merge([body]) == body
 
 
 def test_marked_targets_may_have_equal_series() -> None:

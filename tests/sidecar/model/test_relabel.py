@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import RuleError
+from sidecar.errors import LimitError, RuleError
 from sidecar.model.relabel import MAX_RULES, Action, parse_rules, relabel, relabel_steps
 from tests.real_parts.oracle import Oracle, Refused
 
@@ -271,3 +271,10 @@ def test_relabelling_leaves_what_it_was_given() -> None:
     _apply(labels, action="labeldrop", regex="a")
 
     assert labels == {"a": "v"}
+
+
+def test_a_rule_that_doubles_its_own_source_is_stopped() -> None:
+    rule = {"action": "uppercase", "source_labels": ["a", "a"], "target_label": "a"}
+
+    with pytest.raises(LimitError, match="a relabel rule's source is over 1048576 characters"):
+        relabel({"a": "x"}, parse_rules([rule] * 40, "rules"))

@@ -1,10 +1,11 @@
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import ExpositionError, LimitError
+from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition import MAX_COMMENT_LINES, Comment, Series
 from sidecar.model.families import arrange
 from sidecar.model.formats import Escaping, Format
@@ -27,10 +28,26 @@ class _Dropping:
         return comment
 
 
+class _Counting:
+    """Counts what it rewrites."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def series(self, series: Series) -> Line | None:
+        self.count += 1
+        return _REWRITING.series(series)
+
+    def comment(self, comment: Comment) -> Comment:
+        return comment
+
+
 class _Exact(SeriesMemory):
     """Reads every body sample by sample."""
 
-    def _look_up(self, heads: list[bytes], tails: list[bytes], rest: bytes) -> Reading | None:
+    def _look_up(
+        self, heads: list[bytes], tails: list[bytes], rest: bytes, is_late: Callable[[], bool]
+    ) -> Reading | None:
         return None
 
 
@@ -202,8 +219,32 @@ def test_too_many_labels_are_refused_even_with_empty_values() -> None:
 
 
 def test_comments_count_over_the_whole_body() -> None:
-    limits = Limits(samples=MAX_COMMENT_LINES, new_series=MAX_COMMENT_LINES)
+    limits = Limits(samples=MAX_COMMENT_LINES)
     memory = _memory(limits=limits)
 
     with pytest.raises(LimitError, match=f"more than {MAX_COMMENT_LINES} comment lines"):
         memory.read(b"#\n#\na 1\n" * (MAX_COMMENT_LINES // 2 + 1))
+
+
+@pytest.mark.parametrize("body", [b"a 1\nb 2\nc 3\n", b"a 1e-300\nb 2\nc 3\n"])
+def test_a_read_out_of_time_goes_on_where_it_stopped(body: bytes) -> None:
+    seen = _Counting()
+    memory = SeriesMemory(seen, Format.TEXT, Limits())
+    answers = iter([False, False, True])
+
+    with pytest.raises(LateError, match="only 2 samples could be put through the rules"):
+        memory.read(body, lambda: next(answers))
+
+    assert seen.count == 2
+    assert memory.read(body).samples == 3
+    assert seen.count == 3
+
+
+def test_what_a_read_out_of_time_leaves_stays_below_the_memory_limit() -> None:
+    memory = _memory(limits=Limits(memory_bytes=2_000))
+    answers = iter([False] * 100 + [True])
+
+    with pytest.raises(LateError):
+        memory.read(b"".join(b"a%d 1\n" % i for i in range(200)), lambda: next(answers))
+
+    assert 1_000 < memory.bytes <= 2_000
