@@ -13,8 +13,10 @@ from sidecar import VERSION
 EXAMPLES = """examples:
   livery demo --once                     see it work, without a cluster
   livery inject -f deployment.yaml       add the proxy to manifests
+  livery uninject -f pod.yaml            take it out again
   livery explain pod -f pod.yaml         why a pod gets a proxy or not
   livery relabel -f rules.yaml           try relabel rules
+  livery certs check --dir certs         verify the certificates as a client would
   livery serve --manifests DIR           run the injector on a folder of manifests
 
 livery COMMAND --help shows a command's own examples.

@@ -86,16 +86,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", metavar="FILE", help="a policy file (YAML or JSON), watched")
     parser.add_argument("--port", default=str(DEFAULT_PORT), help="data port (%(default)s)")
     parser.add_argument("--admin-port", default=str(DEFAULT_ADMIN_PORT), help="(%(default)s)")
-    parser.add_argument("--filter", choices=["none", "metricaccess"], default="none")
+    parser.add_argument(
+        "--filter",
+        choices=["none", "metricaccess"],
+        default="none",
+        help="expose all, or what MetricAccess rules let through (%(default)s)",
+    )
     parser.add_argument(
         "--namespace-label",
         default="",
         metavar="LABEL",
         help="take labels by each series' own namespace, named by this label",
     )
-    parser.add_argument("--target-label", default=DEFAULT_TARGET_LABEL, metavar="LABEL")
+    parser.add_argument(
+        "--target-label",
+        default=DEFAULT_TARGET_LABEL,
+        metavar="LABEL",
+        help="says which of several targets a series is of (%(default)s)",
+    )
     parser.add_argument("--allow-remote-targets", action="store_true", help="not only loopback")
-    parser.add_argument("--log-level", choices=LEVELS, default="info")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="(%(default)s)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`livery certs`: show, create and check the certificates of the injector."""
+"""`livery certs`: show, create, renew and check the certificates of the injector."""
 
 import argparse
 import ssl
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from webhook_certs.authority import fingerprint, load_certificate
+from webhook_certs.errors import CertificateError
 from webhook_certs.rotation import Material, Rotation
 from webhook_certs.stores import FolderStore
 from webhook_certs.tls import create_server_context
@@ -17,6 +18,8 @@ EXAMPLES = """examples:
   livery certs show --dir certs
   livery certs create --dir certs --name localhost --name 127.0.0.1
   livery certs check --dir certs --name livery-injector.livery-system.svc
+
+exit codes: 0 done, 1 there is no CA or a check failed, 2 a wrong call
 """
 DEFAULT_NAME = "livery-injector.livery-system.svc"
 
@@ -25,7 +28,7 @@ def add_parsers(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "certs",
-        help="show, create and check certificates",
+        help="show, create, renew and check certificates",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,23 +36,27 @@ def add_parsers(commands: Any) -> None:
     for name, text in (
         ("show", "show the CAs that are kept"),
         ("create", "make a CA if there is none, and write its bundle to ca.crt"),
+        ("renew", "make a new CA now, vouched for by the present one"),
         ("check", "make a leaf and verify it as a client would"),
     ):
         action = actions.add_parser(
             name, help=text, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        action.add_argument("--dir", type=Path, default=Path("certs"), help="(%(default)s)")
-        if name != "show":
+        action.add_argument(
+            "--dir", type=Path, default=Path("certs"), help="where the CA is kept (%(default)s)"
+        )
+        if name in ("create", "check"):
             action.add_argument("--name", action="append", default=[], help="a DNS name or address")
-        action.set_defaults(run={"show": show, "create": create, "check": check}[name])
+        action.set_defaults(
+            run={"show": show, "create": create, "renew": renew, "check": check}[name]
+        )
 
 
 def show(given: argparse.Namespace) -> int:
     """Print every CA with its life."""
     generations = FolderStore(given.dir).load().generations
     if not generations:
-        print(f"livery: there is no CA in {given.dir}; livery certs create makes one")
-        return 1
+        raise _no_authority(given.dir)
     for number, generation in enumerate(generations, 1):
         pem = generation.authority.certificate_pem
         certificate = load_certificate(pem)
@@ -72,8 +79,18 @@ def create(given: argparse.Namespace) -> int:
     return 0
 
 
+def renew(given: argparse.Namespace) -> int:
+    """Make a new CA; clients that know only the old one go on until it ends."""
+    if not FolderStore(given.dir).load().generations:
+        raise _no_authority(given.dir)
+    Rotation(FolderStore(given.dir), [DEFAULT_NAME]).renew_authority(datetime.now(UTC))
+    return create(given)
+
+
 def check(given: argparse.Namespace) -> int:
     """Verify a leaf for each name in a real handshake."""
+    if not FolderStore(given.dir).load().generations:
+        raise _no_authority(given.dir)
     material = _issue(given)
     server = create_server_context(material.leaf)
     failures = 0
@@ -85,8 +102,12 @@ def check(given: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _no_authority(folder: Path) -> CertificateError:
+    return CertificateError(f"there is no CA in {folder}; livery certs create makes one")
+
+
 def _issue(given: argparse.Namespace) -> Material:
-    names = given.name or [DEFAULT_NAME]
+    names = getattr(given, "name", None) or [DEFAULT_NAME]
     return Rotation(FolderStore(given.dir), names).issue(datetime.now(UTC))
 
 

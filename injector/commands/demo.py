@@ -228,20 +228,18 @@ class _Demo:
             print(f"   -> {_highlight(line)}")
 
     async def _stay(self, proxy_port: int) -> None:
+        shown = _series(await _metrics(proxy_port))
         print(
             f"\n{paint('Now you:', BOLD)} edit a label of namespace shop in\n"
             f"    {self._namespaces}\n"
             f"and look again:\n    curl -s localhost:{proxy_port}/metrics\n"
             "Changes show here too. Ctrl-C ends the demo."
         )
-        shown = ""
         while not self._stop.is_set():
             with suppress(LiveryError):
-                metrics = await _metrics(proxy_port)
-                line = next(x for x in metrics.splitlines() if x.startswith("http_requests_total"))
-                series = line.rsplit(" ", 1)[0]
-                if shown not in ("", series):
-                    print(f"   -> {_highlight(line)}")
+                series = _series(await _metrics(proxy_port))
+                if shown != series:
+                    print(f"   -> {_highlight(series)}")
                 shown = series
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 0.5)
@@ -250,6 +248,13 @@ class _Demo:
 
 def _step(number: str, text: str) -> None:
     print(f"{paint(f'[{number}]', BOLD)} {text}", flush=True)
+
+
+def _series(metrics: str) -> str:
+    """Return the first request counter's name and labels; empty where there is none."""
+    lines = metrics.splitlines()
+    line = next((item for item in lines if item.startswith("http_requests_total")), "")
+    return line.rsplit(" ", 1)[0]
 
 
 def _highlight(line: str) -> str:

@@ -1,6 +1,8 @@
 """`livery explain pod`: why a pod gets a proxy or not, and what would be written."""
 
 import argparse
+import json
+import sys
 from typing import Any
 
 from injector.commands.colours import BOLD, GREEN, YELLOW, paint
@@ -22,6 +24,8 @@ from sidecar.model.labels import derive_labels
 EXAMPLES = """examples:
   livery explain pod -f pod.yaml
   kubectl get pod web-0 -o yaml | livery explain pod -f - --namespace-label team=frontend
+
+exit codes: 0 explained, 1 no pod in the files or a malformed one, 2 a wrong call
 """
 
 
@@ -50,20 +54,25 @@ def run(given: argparse.Namespace) -> int:
     offline = read_offline(given)
     manifests = read_all(given.filename)
     learn(offline, manifests)
+    reasons = []
     for manifest in manifests:
         with placed(manifest):
-            _explain(manifest.obj, offline, given.namespace_label)
-    return 0
+            reasons.append(_explain(manifest.obj, offline, given.namespace_label))
+    if not any(reasons):
+        kinds = ", ".join(sorted({str(manifest.obj.get("kind")) for manifest in manifests}))
+        print(f"livery: there is no pod and no pod template here, only {kinds}", file=sys.stderr)
+        return 1
+    return 1 if Reason.MALFORMED in reasons else 0
 
 
-def _explain(obj: dict[str, Any], offline: Offline, labels: list[str]) -> None:
+def _explain(obj: dict[str, Any], offline: Offline, labels: list[str]) -> Reason | None:
     pod = find_pod(obj)
     if pod is None:
-        return
+        return None
     add_namespace(offline, namespace_of(obj) or offline.namespace, labels)
     decision = decide_offline(obj, offline)
     if decision is None:
-        return
+        return None
     is_injected = decision.reason is Reason.INJECTED
     print(paint(describe_object(obj, offline.namespace), BOLD))
     verdict = paint("injected", GREEN) if is_injected else paint("left alone", YELLOW)
@@ -74,6 +83,13 @@ def _explain(obj: dict[str, Any], offline: Offline, labels: list[str]) -> None:
         print(f"  {line}")
     for operation in patch(pod, decision, offline.platform, offline.authorities):
         print(f"  {operation['op']:8}{operation['path']}")
+        if "value" in operation:
+            print(_indent(json.dumps(operation["value"], indent=2, ensure_ascii=False)))
+    return decision.reason
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"          {line}" for line in text.splitlines())
 
 
 def _plan(decision: Decision, rules: Any) -> list[str]:

@@ -32,11 +32,15 @@ INJECT_EXAMPLES = """examples:
   livery inject -f pod.yaml --namespace-label team=frontend --diff
   kubectl get deployment web -o yaml | livery inject -f -
 
-exit codes: 0 done, 1 a manifest cannot be used, 2 a wrong call
+exit codes: 0 done, 1 a manifest cannot be used, 2 a wrong call or a file that cannot be read
 """
 UNINJECT_EXAMPLES = """examples:
   livery uninject -f pod.yaml | kubectl apply -f -
+  livery uninject -f pod.yaml --diff
+
+exit codes: 0 done, 1 a manifest cannot be used, 2 a wrong call or a file that cannot be read
 """
+_VERBS = {Reason.INJECTED: "injected", Reason.PREPARED: "completed"}
 
 
 def add_parsers(commands: Any) -> None:
@@ -77,8 +81,8 @@ def run_inject(given: argparse.Namespace) -> int:
         add_namespace(offline, namespace, given.namespace_label)
         treated = inject_object(obj, offline)
         if treated.decision is not None:
-            done = treated.decision.reason in (Reason.INJECTED, Reason.PREPARED)
-            verb = paint("injected", GREEN, sys.stderr) if done else "left alone"
+            verb = _VERBS.get(treated.decision.reason)
+            verb = paint(verb, GREEN, sys.stderr) if verb else "left alone"
             sentence = f"{verb}: {treated.decision.sentence} ({treated.decision.reason})"
             _say(obj, offline.namespace, sentence)
             for warning in treated.decision.warnings:

@@ -3,10 +3,11 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -72,7 +73,7 @@ def read_offline(given: argparse.Namespace) -> Offline:
     platform = read_platform(given.platform)
     authorities = ""
     if given.control_ca is None:
-        platform = Platform(**{**vars(platform), "control": None})
+        platform = replace(platform, control=None)
     else:
         authorities = _read_certificates(given.control_ca)
     return Offline(platform, World(), authorities, given.namespace)
@@ -205,7 +206,22 @@ def _read_standard_input() -> str:
 
 
 class _TextLoader(yaml.SafeLoader):
-    """`regex: 1.10` means the text, as for Prometheus."""
+    """`regex: 1.10` means the text, and a key stands once, as for Prometheus."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping.
+
+        Raises:
+            yaml.constructor.ConstructorError: a key stands twice.
+        """
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 _TextLoader.yaml_implicit_resolvers = {

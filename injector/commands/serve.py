@@ -30,18 +30,32 @@ def add_parsers(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--manifests", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--manifests",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the folder, or one file, that plays the cluster",
+    )
     parser.add_argument(
         "--tokens", type=Path, default=Path("tokens"), metavar="DIR", help="NAMESPACE/POD files"
     )
-    parser.add_argument("--certs", type=Path, default=Path("certs"), metavar="DIR")
+    parser.add_argument(
+        "--certs",
+        type=Path,
+        default=Path("certs"),
+        metavar="DIR",
+        help="where the CA is kept (%(default)s)",
+    )
     parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
     parser.add_argument("--name", action="append", default=[], help="a name of the certificate")
     parser.add_argument("--host", default="", help="address to listen on; all by default")
-    parser.add_argument("--admission-port", type=int, default=8443)
-    parser.add_argument("--control-port", type=int, default=8444)
-    parser.add_argument("--metrics-port", type=int, default=9090)
-    parser.add_argument("--log-level", choices=LEVELS, default="info")
+    parser.add_argument("--admission-port", type=int, default=8443, help="(%(default)s)")
+    parser.add_argument("--control-port", type=int, default=8444, help="(%(default)s)")
+    parser.add_argument(
+        "--metrics-port", type=int, default=9090, help="metrics and health (%(default)s)"
+    )
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="(%(default)s)")
     parser.set_defaults(run=run)
 
 

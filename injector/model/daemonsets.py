@@ -10,7 +10,7 @@ from typing import Any
 
 from injector.errors import ObjectError
 from injector.model import names
-from injector.model.objects import Object, get_list, get_mapping, get_text, labels_of, name_of
+from injector.model.objects import Object, get_list, get_mapping, labels_of, name_of
 from injector.model.outcomes import Reason
 from injector.model.patches import Operation, pointer
 from injector.model.settings import Platform
@@ -182,8 +182,3 @@ def _difference(
                 _difference(old[key], value, (*path, key), operations)
     elif old != new:
         operations.append({"op": "replace", "path": pointer(*path), "value": new})
-
-
-def describe(daemonset: Object) -> str:
-    """Name a DaemonSet for logs."""
-    return f"{get_text(get_mapping(daemonset, 'metadata'), 'namespace')}/{name_of(daemonset)}"

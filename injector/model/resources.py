@@ -52,11 +52,12 @@ def allot_resources(
         requests = dict(limits)
     items = [item for limit_range in limit_ranges for item in _items(limit_range)]
     clamped = _clamp(requests, limits, items, is_guaranteed=is_guaranteed)
-    if clamped is None or not _fits_pod(spec, requests, limits, items):
+    if clamped is None or not _fits_pod(spec, *clamped, items):
         return Allotment(None, tuple(warnings), is_possible=False)
-    if clamped.has_changed:
+    if clamped != (requests, limits):
         text = "the proxy's resources were fitted into the namespace's LimitRange"
         warnings.append(AdmissionWarning(WarningCode.CLAMPED, text))
+    requests, limits = clamped
     rendered = {
         "requests": {name: render_quantity(value, name) for name, value in requests.items()},
         "limits": {name: render_quantity(value, name) for name, value in limits.items()},
@@ -147,15 +148,11 @@ def _amounts(values: Object) -> Amounts:
     return {name: value for name, value in parsed.items() if value is not None}
 
 
-class _Clamped(NamedTuple):
-    has_changed: bool
-
-
 def _clamp(
     requests: Amounts, limits: Amounts, items: Sequence[_Item], *, is_guaranteed: bool
-) -> _Clamped | None:
-    """Fit both into every `Container` entry; None where nothing fits."""
-    before = (dict(requests), dict(limits))
+) -> tuple[Amounts, Amounts] | None:
+    """Return both fitted into every `Container` entry; None where nothing fits."""
+    requests, limits = dict(requests), dict(limits)
     for name in ("cpu", "memory"):
         bounds = [item for item in items if item.kind == "Container"]
         least = max([item.minimum.get(name, Fraction(0)) for item in bounds], default=Fraction(0))
@@ -171,7 +168,7 @@ def _clamp(
             if ratio < 1:
                 return None
             requests[name] = limits[name] / ratio
-    return _Clamped((requests, limits) != before)
+    return requests, limits
 
 
 def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[_Item]) -> bool:

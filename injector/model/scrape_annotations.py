@@ -39,8 +39,3 @@ def read_scrape_annotations(annotations: Mapping[str, str]) -> ScrapeAnnotations
             warnings.append(AdmissionWarning(WarningCode.TWO_SPELLINGS, text))
     found = sorted(key for keys in spellings.values() for key in keys)
     return ScrapeAnnotations(values, tuple(found), tuple(warnings))
-
-
-def asks_for_scrape(annotations: Mapping[str, str]) -> bool:
-    """Tell whether some spelling of `prometheus.io/scrape` counts as "true"."""
-    return read_scrape_annotations(annotations).values.get("scrape") == "true"

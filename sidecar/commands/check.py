@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from sidecar.errors import ExpositionError, PolicyError
 from sidecar.model.exposition import Sample, scan, unescape
@@ -16,6 +16,8 @@ EXAMPLES = """examples:
   curl -s localhost:8080/metrics | livery-proxy check exposition
   livery-proxy check exposition --format openmetrics < metrics.txt
   livery-proxy check policy policy.yaml
+
+exit codes: 0 good, 1 not, 2 a wrong call
 """
 
 
@@ -28,9 +30,11 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
-    exposition = kinds.add_parser("exposition", help="metrics on standard input")
-    exposition.add_argument("--format", choices=list(Format), default=Format.TEXT)
-    kinds.add_parser("policy", help="a policy file").add_argument("file", type=Path)
+    exposition = _add_kind(kinds, "exposition", "metrics on standard input")
+    formats = [fmt.value for fmt in Format]
+    exposition.add_argument("--format", choices=formats, default="text", help="(%(default)s)")
+    policy = _add_kind(kinds, "policy", "a policy file")
+    policy.add_argument("file", type=Path, help="YAML or JSON, as for --policy")
     given = parser.parse_args(arguments)
     if given.kind == "policy":
         return check_policy(given.file, sys.stdout)
@@ -42,14 +46,28 @@ def main(arguments: Sequence[str]) -> int:
         return 0
 
 
+def _add_kind(kinds: Any, name: str, text: str) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = kinds.add_parser(
+        name,
+        help=text,
+        description=f"Check {text}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return added
+
+
 def check_exposition(source: BinaryIO, fmt: Format, out: TextIO) -> int:
     """Print one JSON object a sample; on bad input the line and reason on stderr."""
+    line = 0
     try:
         for sample in scan(source.read(), fmt):
+            line += sample.text.count(b"\n") + sample.tail.count(b"\n")
             if sample.head.series is not None:
                 print(json.dumps(describe_sample(sample, fmt), ensure_ascii=False), file=out)
     except ExpositionError as error:
-        print(f"livery-proxy: {error}", file=sys.stderr)
+        placed = error if error.line else ExpositionError(line, error.reason)
+        print(f"livery-proxy: {placed}", file=sys.stderr)
         return 1
     return 0
 

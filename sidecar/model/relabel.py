@@ -4,6 +4,7 @@ Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -297,19 +298,33 @@ def _source_labels(value: object, field: str) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise RuleError(f"{field}.source_labels", "a list of label names is needed")
     for item in value:
-        if not isinstance(item, str) or not item:
+        if item is not None and (not isinstance(item, str) or not item):
             raise RuleError(f"{field}.source_labels", f"{item!r} is not a label name")
-    return tuple(value)
+    # Prometheus reads a null as the name that no label has.
+    return tuple(item or "" for item in value)
 
 
 def _modulus(value: object, field: str) -> int:
     try:
-        modulus = 0 if value is None else int(str(value))
-    except ValueError:
+        modulus = 0 if value is None else _whole_number(str(value))
+    except (ValueError, OverflowError):
         modulus = -1
     if not 0 <= modulus < 2**64:
         raise RuleError(f"{field}.modulus", f"{value!r} is not a whole number from 0 to 2^64 - 1")
     return modulus
+
+
+def _whole_number(text: str) -> int:
+    # As YAML 1.1 writes whole numbers, and floats without a fraction: 0x10, 0o17, 017, 1_000, 1e3.
+    if re.fullmatch(r"0[0-7]+", text):
+        return int(text, 8)
+    try:
+        return int(text, 0)
+    except ValueError:
+        number = float(text)
+        if not number.is_integer():
+            raise
+        return int(number)
 
 
 def _validate(rule: Rule, field: str, given: Mapping[str, object]) -> None:

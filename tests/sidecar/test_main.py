@@ -115,3 +115,18 @@ def test_logs_are_one_json_object_a_line(tmp_path: Path) -> None:
     entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert {"level", "time", "msg", "logger"} <= set(entries[0])
     assert entries[-1]["msg"] == "stopping; scrapes in flight are finished"
+
+
+async def test_it_works_without_docstrings_as_in_the_image(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "labels: {team: blue}\nmetricRelabelings: [{regex: secret, action: labeldrop}]\n"
+    )
+    async with App(http(b'a{secret="x"} 1\n')) as app:
+        arguments = ("--target", app.target, "--policy", str(policy))
+        environ = {"PYTHONOPTIMIZE": "2"}
+        with running_proxy(*arguments, log=tmp_path / "log", environ=environ) as proxy:
+            reply = await asyncio.to_thread(_get, proxy.port(), "/metrics")
+
+            assert reply == (200, 'a{team="blue"} 1\n')
+            assert await asyncio.to_thread(proxy.stop) == 0

@@ -133,18 +133,6 @@ def load_certificate(pem: str) -> x509.Certificate:
         raise CertificateError(f"not a PEM certificate: {error}") from error
 
 
-def load_certificates(pem: str) -> list[x509.Certificate]:
-    """Read every certificate of a PEM text.
-
-    Raises:
-        CertificateError: there is none.
-    """
-    try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
-        raise CertificateError(f"no PEM certificates: {error}") from error
-
-
 def fingerprint(pem: str) -> str:
     """Name a certificate by its SHA-256, as `openssl x509 -fingerprint -sha256` does."""
     return load_certificate(pem).fingerprint(hashes.SHA256()).hex(":").upper()

@@ -36,7 +36,7 @@ def test_a_pod_that_gets_a_proxy_is_explained(livery: Livery) -> None:
 def test_a_pod_that_is_left_alone_is_explained(livery: Livery, stdin: str, line: str) -> None:
     ran = livery("explain", "pod", "-f", "-", stdin=stdin)
 
-    assert ran.code == 0
+    assert ran.code == ("malformed" in line)
     assert ran.out.splitlines()[1].startswith(f"  {line}")
 
 
@@ -57,7 +57,26 @@ def test_the_namespace_of_the_manifests_counts(livery: Livery) -> None:
 
 
 def test_objects_without_a_pod_are_passed_over(livery: Livery) -> None:
-    assert livery("explain", "pod", "-f", "-", stdin="kind: Secret\n").out == ""
+    ran = livery("explain", "pod", "-f", "-", stdin="kind: Secret\n---\n" + POD)
+
+    assert ran.code == 0
+    assert ran.out.startswith("Pod ")
+    assert "Secret default" not in ran.out
+
+
+def test_files_without_a_pod_are_an_error(livery: Livery) -> None:
+    ran = livery("explain", "pod", "-f", "-", stdin="kind: Secret\n---\nkind: ConfigMap\n")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == ("livery: there is no pod and no pod template here, only ConfigMap, Secret\n")
+
+
+def test_what_would_be_written_is_shown_with_its_values(livery: Livery) -> None:
+    lines = livery("explain", "pod", "-f", "-", stdin=POD).out.splitlines()
+
+    written = lines.index("  add     /metadata/annotations/prometheus.io~1port") + 1
+    assert lines[written].strip() == '"16090"'
+    assert '            "name": "livery-proxy",' in lines
 
 
 def test_nothing_to_explain_is_a_wrong_call(livery: Livery) -> None:

@@ -31,6 +31,28 @@ def test_each_line_is_answered_and_a_dropped_one_is_null(livery: Livery, tmp_pat
     assert _lines(ran) == [{"job": "web", "team": "team-web"}, None, {"team": "team-"}]
 
 
+@pytest.mark.parametrize("modulus", ["16", "0x10", "020", "0o20", "1_6", "1.6e1"])
+def test_a_modulus_is_read_as_yaml_writes_numbers(
+    livery: Livery, tmp_path: Path, modulus: str
+) -> None:
+    rules = f"- {{action: hashmod, source_labels: [a], target_label: b, modulus: {modulus}}}\n"
+
+    assert _lines(_relabel(livery, tmp_path, rules, '{"a": "x"}')) == [{"a": "x", "b": "6"}]
+
+
+def test_a_null_among_the_source_labels_has_no_value(livery: Livery, tmp_path: Path) -> None:
+    rules = "- {source_labels: [a, null], target_label: b}\n"
+
+    assert _lines(_relabel(livery, tmp_path, rules, '{"a": "x"}')) == [{"a": "x", "b": "x;"}]
+
+
+def test_a_key_given_twice_is_refused_with_its_line(livery: Livery, tmp_path: Path) -> None:
+    ran = _relabel(livery, tmp_path, "- action: drop\n  regex: a\n  regex: b\n", "")
+
+    assert ran.code == 2
+    assert "rules.yaml:3: the key 'regex' stands twice" in ran.err
+
+
 def test_steps_show_each_rules_before_and_after(livery: Livery, tmp_path: Path) -> None:
     ran = _relabel(livery, tmp_path, RULES, '{"job": "web"}\n{"job": "drop"}\n', "--steps")
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from injector.model.scrape_annotations import asks_for_scrape, read_scrape_annotations
+from injector.model.scrape_annotations import read_scrape_annotations
 
 _SPELLINGS = [
     f"prometheus{first}io{second}{name}"
@@ -51,13 +51,6 @@ def test_two_that_agree_are_no_warning() -> None:
     annotations = {"prometheus.io/port": "1", "prometheus-io/port": "1"}
 
     assert read_scrape_annotations(annotations).warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "is_asked"), [("true", True), ("True", False), ("1", False), ("", False)]
-)
-def test_only_the_word_true_asks(value: str, is_asked: bool) -> None:
-    assert asks_for_scrape({"prometheus.io/scrape": value}) is is_asked
 
 
 @given(st.dictionaries(st.sampled_from(_SPELLINGS), st.sampled_from("ab"), min_size=1))
