@@ -13,6 +13,7 @@ from webhook_certs.rotation import Material, Rotation
 from webhook_certs.stores import FolderStore
 from webhook_certs.tls import create_server_context, use_leaf
 
+from injector.control.access_log import AccessLog
 from injector.control.hub import PolicyHub
 from injector.errors import SettingsError
 from injector.files.identity import FolderAuthenticator
@@ -57,6 +58,7 @@ class Service:
         self.metrics = InjectorMetrics()
         self.folder = FolderWorld(settings.manifests, self.world)
         self.hub = PolicyHub(self.world, platform)
+        self._access_log = AccessLog(self.world, platform)
         self.admission = AdmissionContext(self.world, platform, self.metrics)
         authenticator = FolderAuthenticator(settings.tokens)
         self.control = ControlContext(self.hub, authenticator, platform, self.metrics)
@@ -99,6 +101,7 @@ class Service:
         """Decide by other settings from now on; before `run` only."""
         self.admission.platform = self.control.platform = platform
         self.hub.use_platform(platform)
+        self._access_log.use_platform(platform)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop."""
@@ -119,6 +122,7 @@ class Service:
             self._observe()
 
     def _observe(self) -> None:
+        self._access_log.write()
         self.metrics.broken_files.set(len(self.folder.errors))
 
     async def _renew_certificates(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from injector.errors import ObjectError
 from injector.model.names import METRIC_SOURCES
 from injector.model.objects import (
+    Namespace,
     Object,
     get_mapping,
     get_strings,
@@ -23,7 +24,6 @@ from injector.model.objects import (
     namespace_of,
 )
 from injector.model.settings import Platform
-from injector.model.world import Namespace
 from sidecar.errors import RuleError
 from sidecar.model.access import MAX_PATTERNS
 from sidecar.model.relabel import parse_rules

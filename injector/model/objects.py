@@ -4,11 +4,19 @@ Objects stay the mappings that JSON gave: nothing is decoded to types, so no fie
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
 
 Object = Mapping[str, Any]
+
+
+class Namespace(NamedTuple):
+    """A namespace, as far as Livery cares."""
+
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
 
 
 def get_mapping(parent: Object, field: str, path: str = "") -> Object:

@@ -4,11 +4,14 @@ One mutable store without I/O: a source (`injector.files`, later `injector.kube`
 decisions read it, and listeners hear which namespace changed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple
 
 from injector.errors import ObjectError
+from injector.model.metricaccess import MetricAccess, parse_metric_access
 from injector.model.objects import (
+    Namespace,
     Object,
     annotations_of,
     get_text,
@@ -17,14 +20,6 @@ from injector.model.objects import (
     name_of,
     namespace_of,
 )
-
-
-class Namespace(NamedTuple):
-    """A namespace, as far as Livery cares."""
-
-    name: str
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
 
 
 class Key(NamedTuple):
@@ -45,6 +40,8 @@ class World:
         self.listeners: list[Callable[[str], None]] = []
         """Called with the name of a namespace in which something changed."""
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
+        self._accesses: dict[Key, MetricAccess] = {}
+        """Objects read already: a thousand patterns are not compiled anew for every label."""
 
     def put(self, kind: str, obj: Object) -> None:
         """Add or replace an object.
@@ -59,10 +56,12 @@ class World:
         group = self._objects.setdefault(key[:2], {})
         if group.get(key.name) != obj:
             group[key.name] = obj
+            self._accesses.pop(key, None)
             self._tell(key)
 
     def remove(self, key: Key) -> None:
         """Forget an object."""
+        self._accesses.pop(key, None)
         if self._objects.get(key[:2], {}).pop(key.name, None) is not None:
             self._tell(key)
 
@@ -78,8 +77,25 @@ class World:
 
     def in_namespace(self, kind: str, namespace: str) -> list[Object]:
         """Return the objects of one kind in a namespace, by name."""
-        group = self._objects.get((kind, namespace), {})
-        return [group[name] for name in sorted(group)]
+        return [obj for _, obj in self.named(kind, namespace)]
+
+    def named(self, kind: str, namespace: str) -> list[tuple[str, Object]]:
+        """Return the objects of one kind in a namespace with their names, by name."""
+        return sorted(self._objects.get((kind, namespace), {}).items(), key=itemgetter(0))
+
+    def metric_access(self, namespace: str, name: str) -> MetricAccess:
+        """Return a MetricAccess object, read.
+
+        Raises:
+            KeyError: there is none.
+            ObjectError: its metadata is malformed.
+        """
+        key = Key("MetricAccess", namespace, name)
+        access = self._accesses.get(key)
+        if access is None:
+            access = parse_metric_access(self._objects[key[:2]][name])
+            self._accesses[key] = access
+        return access
 
     def _tell(self, key: Key) -> None:
         for listener in self.listeners:

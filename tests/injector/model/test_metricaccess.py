@@ -15,8 +15,8 @@ from injector.model.metricaccess import (
     parse_metric_access,
     rule_of,
 )
+from injector.model.objects import Namespace
 from injector.model.settings import Platform
-from injector.model.world import Namespace
 from sidecar.model.access import MAX_PATTERNS, parse_access_rules
 from tests.injector.model.pods import JSON
 

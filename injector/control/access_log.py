@@ -1,0 +1,52 @@
+"""Says in the log what is wrong with MetricAccess objects, once for each state of an object."""
+
+import logging
+
+from injector.model.judgement import judge_namespace
+from injector.model.settings import Platform
+from injector.model.world import World
+
+logger = logging.getLogger(__name__)
+
+MAX_REMEMBERED = 10_000
+_MAX_PROBLEMS = 10
+
+
+class AccessLog:
+    """Follows a world's objects."""
+
+    def __init__(self, world: World, platform: Platform) -> None:
+        self._world = world
+        self._platform = platform
+        self._said: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._changed: set[str] = set()
+        world.listeners.append(self._changed.add)
+
+    def use_platform(self, platform: Platform) -> None:
+        """Judge by other settings from now on."""
+        self._platform = platform
+
+    def write(self) -> None:
+        """Log what has changed since the last call."""
+        changed = sorted(self._changed)
+        self._changed.clear()
+        for namespace in changed:
+            for item in judge_namespace(self._world, namespace, self._platform):
+                self._say(namespace, item.name, item.problems)
+
+    def _say(self, namespace: str, name: str, problems: tuple[str, ...]) -> None:
+        before = self._said.get((namespace, name), ())
+        if problems == before:
+            return
+        self._said.pop((namespace, name), None)
+        place = {"namespace": namespace, "object": name}
+        if not problems:
+            logger.info("a MetricAccess object is in force as written", extra=place)
+            return
+        while len(self._said) >= MAX_REMEMBERED:
+            del self._said[next(iter(self._said))]
+        self._said[namespace, name] = problems
+        logger.warning(
+            "a MetricAccess object is not in force as written",
+            extra={**place, "problems": list(problems[:_MAX_PROBLEMS]), "count": len(problems)},
+        )
