@@ -29,6 +29,8 @@ LAST_BACKOFF_SECONDS = 30.0
 STABLE_SECONDS = 10.0
 """A connection that lasted so long starts the backoff over."""
 REPORT_INTERVAL_SECONDS = 60.0
+REPORT_DELAY_SECONDS = 2.0
+"""What changes together, such as a policy and the scrape behind it, is told together."""
 MAX_TOKEN_BYTES = 16 << 10
 
 
@@ -99,6 +101,7 @@ class ControlClient:
         """Tell the control service what runs here: on change, at most once a minute."""
         while True:
             await self._report_due.wait()
+            await asyncio.sleep(REPORT_DELAY_SECONDS)
             self._report_due.clear()
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):

@@ -32,8 +32,10 @@ class _Told(NamedTuple):
 class Stream:
     """One proxy's connection: messages wait here until the connection takes them."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, pod: tuple[str, str] = ("", "")) -> None:
         self.scope = scope
+        self.pod = pod
+        """Namespace and name of whom it is for."""
         self.is_closed = False
         self._waiting: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
@@ -103,6 +105,15 @@ class PolicyHub:
         """Open streams."""
         return sum(map(len, self._streams.values()))
 
+    def told(self) -> dict[tuple[str, str], str]:
+        """Return what each connected pod was told last: the version of its policy."""
+        return {
+            stream.pod: self._told[scope].version
+            for scope, streams in self._streams.items()
+            if scope in self._told
+            for stream in streams
+        }
+
     def use_platform(self, platform: Platform) -> None:
         """Build policies by other settings from now on."""
         self._platform = platform
@@ -141,9 +152,9 @@ class PolicyHub:
                 stream.push(message)
 
     @contextmanager
-    def open(self, scope: Scope, version: str) -> Iterator[Stream]:
+    def open(self, scope: Scope, version: str, pod: tuple[str, str] = ("", "")) -> Iterator[Stream]:
         """Give a proxy its stream, beginning with a snapshot unless it has this version."""
-        stream = Stream(scope)
+        stream = Stream(scope, pod)
         if self._authorities:
             stream.push(self._authorities)
         if self._dirty:

@@ -1,12 +1,17 @@
 """Identity from a folder of tokens: `<namespace>/<pod>` holds the token of that pod."""
 
 import hashlib
+import time
 from pathlib import Path
 
 from injector.control.identity import Caller
 from injector.errors import IdentityError
 
 MAX_TOKEN_BYTES = 16 << 10
+REFRESH_SECONDS = 1.0
+"""A token that is known is asked about for each message: the folder is not, for each."""
+REFRESH_UNKNOWN_SECONDS = 0.05
+"""A token that is not may just have been written."""
 
 
 class FolderAuthenticator:
@@ -16,6 +21,7 @@ class FolderAuthenticator:
         self._folder = folder
         self._callers: dict[bytes, Caller] = {}
         self._stamps: dict[Path, int] = {}
+        self._refreshed_at = float("-inf")
 
     async def authenticate(self, token: str) -> Caller:
         """Return the pod whose file holds the token.
@@ -23,11 +29,16 @@ class FolderAuthenticator:
         Raises:
             IdentityError: no file holds it.
         """
-        try:
-            self._refresh()
-        except OSError as error:
-            raise IdentityError(503, "the tokens cannot be read now") from error
-        caller = self._callers.get(_hash(token))
+        key = _hash(token)
+        interval = REFRESH_SECONDS if key in self._callers else REFRESH_UNKNOWN_SECONDS
+        now = time.monotonic()
+        if now - self._refreshed_at >= interval:
+            try:
+                self._refresh()
+            except OSError as error:
+                raise IdentityError(503, "the tokens cannot be read now") from error
+            self._refreshed_at = now
+        caller = self._callers.get(key)
         if caller is None:
             raise IdentityError(401, "the token is not known")
         return caller

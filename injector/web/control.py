@@ -3,37 +3,36 @@
 What a proxy may know follows from its token alone. To the unauthenticated nothing is told.
 """
 
-import asyncio
 import json
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Message, Send
 
-from injector.control.hub import PolicyHub
+from injector.control.hub import PolicyHub, Stream
 from injector.control.identity import Authenticator, Caller
+from injector.control.journal import Journal
+from injector.control.reports import Reports
 from injector.errors import IdentityError, ReviewError
 from injector.model.policies import Scope
 from injector.model.settings import Platform
 from injector.web.bodies import read_body
 from injector.web.metrics import InjectorMetrics
+from injector.web.streams import PolicyStream
 
 logger = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES = 16 << 10
-MAX_REPORTS = 20_000
-"""Twice the proxies that one replica is made for."""
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
-SEND_TIMEOUT_SECONDS = 30.0
 _ROLES = ("pod",)
 
 
@@ -45,8 +44,8 @@ class ControlContext:
     authenticator: Authenticator
     platform: Platform
     metrics: InjectorMetrics
-    reports: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    """The last report of each proxy, by namespace and pod."""
+    journal: Journal = field(default_factory=Journal)
+    reports: Reports = field(default_factory=Reports)
 
 
 def build_control_app(context: ControlContext) -> Starlette:
@@ -64,22 +63,6 @@ def build_control_app(context: ControlContext) -> Starlette:
             Route("/v1/report", report, methods=["POST"]),
         ]
     )
-
-
-def _known_fields(report: dict[str, Any]) -> dict[str, Any]:
-    """Keep of a report what is shown, in bounds: a pod could send anything."""
-    texts = ("role", "proxyVersion", "policyVersion", "policyError")
-    kept: dict[str, Any] = {key: str(report.get(key, ""))[:200] for key in texts}
-    resident = report.get("residentBytes")
-    kept["residentBytes"] = resident if isinstance(resident, int) else 0
-    faults, targets = report.get("faults"), report.get("targets")
-    kept["faults"] = [str(item)[:200] for item in faults[:8]] if isinstance(faults, list) else []
-    kept["targets"] = [
-        {key: str(item.get(key, ""))[:200] for key in ("url", "up", "error", "samples")}
-        for item in (targets[:16] if isinstance(targets, list) else [])
-        if isinstance(item, dict)
-    ]
-    return kept
 
 
 def scope_of(caller: Caller, platform: Platform) -> Scope:
@@ -116,16 +99,27 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
 
     token = _bearer_token(request)
 
-    async def messages() -> AsyncIterator[bytes]:
-        with context.hub.open(scope, version) as stream:
-            context.metrics.streams.set(context.hub.count)
-            async for message in stream.messages(lifetime):
-                if not await _still_counts(context, token, caller):
-                    break
-                yield message
-        context.metrics.streams.set(context.hub.count)
+    async def may_go_on() -> bool:
+        return await _still_counts(context, token, caller)
 
-    return _TimedStream(messages(), media_type="application/x-ndjson")
+    return PolicyStream(_opened(context, scope, version, caller), lifetime, may_go_on)
+
+
+@contextmanager
+def _opened(
+    context: ControlContext, scope: Scope, version: str, caller: Caller
+) -> Iterator[Stream]:
+    try:
+        with context.hub.open(scope, version, (caller.namespace, caller.pod)) as stream:
+            _observe_streams(context)
+            yield stream
+    finally:
+        _observe_streams(context)
+
+
+def _observe_streams(context: ControlContext) -> None:
+    context.metrics.streams.set(context.hub.count)
+    context.journal.ring()
 
 
 async def _still_counts(context: ControlContext, token: str, caller: Caller) -> bool:
@@ -136,20 +130,6 @@ async def _still_counts(context: ControlContext, token: str, caller: Caller) -> 
         return False
 
 
-class _TimedStream(StreamingResponse):
-    """A stream that ends where its reader takes nothing: nobody else would notice."""
-
-    async def stream_response(self, send: Send) -> None:
-        async def timed(message: Message) -> None:
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await send(message)
-
-        try:
-            await super().stream_response(timed)
-        except TimeoutError:
-            logger.info("a proxy took nothing from its stream; it is closed")
-
-
 async def _take_report(request: Request, context: ControlContext, caller: Caller) -> Response:
     body = await read_body(request, MAX_REPORT_BYTES)
     try:
@@ -158,10 +138,7 @@ async def _take_report(request: Request, context: ControlContext, caller: Caller
         raise ReviewError(400, "the report is not JSON") from error
     if not isinstance(report, dict):
         raise ReviewError(400, "the report is not an object")
-    key = (caller.namespace, caller.pod)
-    context.reports.pop(key, None)
-    while len(context.reports) >= MAX_REPORTS:
-        del context.reports[next(iter(context.reports))]  # the one not renewed for longest
-    context.reports[key] = _known_fields(report)
+    context.reports.put((caller.namespace, caller.pod), report)
+    context.journal.ring()
     context.metrics.reports.inc()
     return Response(status_code=204)

@@ -52,6 +52,7 @@ class PodRole:
         self._policy_fault = ""
         self._listen_faults: dict[str, str] = {}
         self._results: dict[str, tuple[bool, str, int]] = {}
+        self._samples = 0
         self.data = Server(self.handle_data)
         self._scrapes = SharedScrapes(
             self._scraper, lambda: self.data.unsent_bytes > MAX_UNSENT_BYTES
@@ -123,6 +124,8 @@ class PodRole:
                 {"url": url[:200], "up": up, "error": error[:200], "samples": samples}
                 for url, (up, error, samples) in self._results.items()
             ],
+            "samples": self._samples,
+            "policyAgeSeconds": round(time.monotonic() - self._policy_at, 3),
             "residentBytes": resident_bytes(),
         }
 
@@ -150,6 +153,7 @@ class PodRole:
         return ""
 
     def _note(self, scrape: Scrape) -> None:
+        self._samples = scrape.samples_out
         self._telemetry.set("livery_proxy_samples", scrape.samples_out)
         for result in scrape.results:
             url, error = result.target.url, str(result.error or "")

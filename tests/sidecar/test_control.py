@@ -355,6 +355,7 @@ async def test_the_backoff_grows_to_its_bound_with_jitter_and_starts_over(
 async def test_reports_are_sent_on_change_and_not_too_often(
     service: _Control, token: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(control, "REPORT_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(control, "REPORT_INTERVAL_SECONDS", 0.2)
     client = _Proxy(service.app, token).client
     started = time.monotonic()
@@ -374,6 +375,7 @@ async def test_reports_are_sent_on_change_and_not_too_often(
 async def test_a_report_that_failed_is_sent_later(
     token: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(control, "REPORT_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(control, "REPORT_INTERVAL_SECONDS", 0.01)
     async with App(http(b"", status="503 No"), tls=server_tls(_CA, "control")) as app:
         client = _Proxy(app, token).client

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from injector.errors import IdentityError
+from injector.files import identity
 from injector.files.identity import FolderAuthenticator
 from injector.files.watcher import FolderWorld
 from injector.model.world import World
@@ -149,7 +150,10 @@ def test_a_token_names_its_pod_and_no_other(tmp_path: Path) -> None:
             asyncio.run(authenticator.authenticate(token))
 
 
-def test_a_token_that_was_removed_counts_no_more(tmp_path: Path) -> None:
+def test_a_token_that_was_removed_counts_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "REFRESH_SECONDS", 0.0)
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "web-0").write_text("secret-1")
     authenticator = FolderAuthenticator(tmp_path)

@@ -1,0 +1,55 @@
+from typing import Any
+
+import pytest
+
+from injector.control import reports as module
+from injector.control.reports import Report, Reports, TargetReport
+
+GOOD: dict[str, Any] = {
+    "role": "pod",
+    "proxyVersion": "0.1.0",
+    "policyVersion": "abc",
+    "policyAgeSeconds": 1.5,
+    "policyError": "",
+    "faults": ["a port is busy"],
+    "targets": [{"url": "http://:80/metrics", "up": True, "error": "", "samples": 3}],
+    "samples": 4,
+    "residentBytes": 30_000_000,
+}
+
+
+def test_a_report_is_kept_with_the_time_of_its_arrival() -> None:
+    reports = Reports(clock=lambda: 7.0)
+    reports.put(("shop", "web-0"), GOOD)
+
+    assert reports.get(("shop", "web-0")) == Report(
+        7.0, "pod", "0.1.0", "abc", 1.5, "", ("a port is busy",),
+        (TargetReport("http://:80/metrics", is_up=True, error="", samples=3),), 4, 30_000_000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "x", True, 1e400, float("nan"), 10**400, -1])
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_an_odd_value_harms_nothing(name: str, value: object) -> None:
+    report = Reports().put(("a", "b"), {**GOOD, name: value})
+
+    assert len(repr(report)) < 1_000
+
+
+def test_what_is_kept_is_bounded() -> None:
+    target = {"url": "x" * 10_000, "odd": [1], "error": "y" * 10_000}
+    sent = {"faults": ["z" * 10_000] * 100, "targets": [target, "t"] * 100, "more": [[]]}
+    report = Reports().put(("a", "b"), sent)
+
+    assert len(repr(report)) < 10_000
+    assert (len(report.faults), len(report.targets)) == (8, 8)
+    assert report.targets[0].url == "x" * 200
+
+
+def test_of_too_many_reports_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_REPORTS", 2)
+    reports = Reports()
+    for pod in ("1", "2", "1", "3"):
+        reports.put(("a", pod), GOOD)
+
+    assert list(reports) == [("a", "1"), ("a", "3")]
