@@ -44,10 +44,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def process(
+    *arguments: str, env: dict[str, str] | None = None, stdin: bool = False
+) -> Iterator[subprocess.Popen[str]]:
     """Run a Python module's process for as long as the block lasts."""
     started = subprocess.Popen(
         [sys.executable, *arguments],
+        stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -57,7 +60,9 @@ def process(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subp
         yield started
     finally:
         started.terminate()
-        started.wait(20)
+        started.wait(60)
+        if started.stdin is not None:
+            started.stdin.close()
         if started.stdout is not None:
             started.stdout.close()
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from webhook_certs.authority import fingerprint
 from webhook_certs.errors import CertificateError
 from webhook_certs.rotation import Material, Rotation
 from webhook_certs.stores import FolderStore
@@ -15,8 +17,10 @@ from webhook_certs.tls import create_server_context, use_leaf
 
 from injector.control.access_log import AccessLog
 from injector.control.hub import PolicyHub
+from injector.control.journal import Journal
 from injector.errors import SettingsError
 from injector.files.identity import FolderAuthenticator
+from injector.files.rules import read_rules
 from injector.files.watcher import FolderWorld
 from injector.model.settings import Platform
 from injector.model.world import World
@@ -25,10 +29,14 @@ from injector.web.control import ControlContext, build_control_app
 from injector.web.health import build_health_app
 from injector.web.metrics import InjectorMetrics
 from injector.web.servers import AppServer, listen
+from injector.web.status.app import build_status_app
+from injector.web.status.view import Certificates, Sources
+from sidecar.model.relabel import Rule
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 30.0
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,8 @@ class ServiceSettings:
     admission_port: int = 8443
     control_port: int = 8444
     metrics_port: int = 9090
+    status_port: int | None = None
+    """On the loopback only; None for no status page."""
 
 
 class Service:
@@ -57,11 +67,24 @@ class Service:
         self.world = World()
         self.metrics = InjectorMetrics()
         self.folder = FolderWorld(settings.manifests, self.world)
+        self.journal = Journal()
+        self.world.listeners.append(self.journal.ring)
         self.hub = PolicyHub(self.world, platform)
         self._access_log = AccessLog(self.world, platform)
-        self.admission = AdmissionContext(self.world, platform, self.metrics)
+        self.admission = AdmissionContext(self.world, platform, self.metrics, self.journal)
         authenticator = FolderAuthenticator(settings.tokens)
-        self.control = ControlContext(self.hub, authenticator, platform, self.metrics)
+        self.control = ControlContext(self.hub, authenticator, platform, self.metrics, self.journal)
+        self.sources = Sources(
+            world=self.world,
+            hub=self.hub,
+            reports=self.control.reports,
+            journal=self.journal,
+            platform=platform,
+            replica=socket.gethostname(),
+            certificates=lambda: self._certificates,
+            broken_files=lambda: [str(error) for error in self.folder.errors.values()],
+        )
+        self._certificates: Certificates | None = None
         self._rotation = Rotation(FolderStore(settings.certificates), settings.names)
         self._settings = settings
         self._servers: list[AppServer] = []
@@ -90,16 +113,24 @@ class Service:
             (build_health_app(self.metrics, self._unready), settings.metrics_port, None),
         ):
             self._servers.append(AppServer(app, listen(settings.host, port), tls))
+        if settings.status_port is not None:
+            page = build_status_app(self.sources, _read_played_rules)
+            self._servers.append(AppServer(page, listen(_LOOPBACK, settings.status_port), None))
 
     @property
     def ports(self) -> tuple[int, int, int]:
         """Admission, control and metrics port."""
-        admission, control, metrics = (server.port for server in self._servers)
+        admission, control, metrics, *_ = (server.port for server in self._servers)
         return admission, control, metrics
+
+    @property
+    def status_port(self) -> int:
+        """Port of the status page; 0 where there is none."""
+        return 0 if self._settings.status_port is None else self._servers[-1].port
 
     def use_platform(self, platform: Platform) -> None:
         """Decide by other settings from now on; before `run` only."""
-        self.admission.platform = self.control.platform = platform
+        self.admission.platform = self.control.platform = self.sources.platform = platform
         self.hub.use_platform(platform)
         self._access_log.use_platform(platform)
 
@@ -113,6 +144,7 @@ class Service:
             servers = [group.create_task(server.run_until(stop)) for server in self._servers]
             await stop.wait()
             self.hub.close_all()
+            self.journal.close()
             await asyncio.wait(servers)
             for task in tasks:
                 task.cancel()
@@ -122,6 +154,7 @@ class Service:
             self._observe()
 
     def _observe(self) -> None:
+        self.journal.ring()
         self._access_log.write()
         self.metrics.broken_files.set(len(self.folder.errors))
 
@@ -142,6 +175,13 @@ class Service:
 
     def _announce(self, material: Material) -> None:
         self.admission.authorities = material.bundle_pem
+        self._certificates = Certificates(
+            leaf_ends=material.leaf.not_after,
+            authority_ends=material.authority_not_after,
+            fingerprint=fingerprint(material.bundle_pem),
+            names=self._settings.names,
+        )
+        self.journal.ring()
         self.hub.announce_authorities(material.bundle_pem)
         expiry = self.metrics.certificate_expiry
         expiry.labels("leaf").set(material.leaf.not_after.timestamp())
@@ -151,6 +191,10 @@ class Service:
         if not self._settings.manifests.exists():
             return f"{self._settings.manifests} is gone; its last state is in force"
         return ""
+
+
+def _read_played_rules(text: str) -> tuple[Rule, ...]:
+    return read_rules(text, "rules")
 
 
 def with_control_port(platform: Platform, url: str, address: str) -> Platform:

@@ -2,32 +2,20 @@
 
 import argparse
 import asyncio
-import base64
-import copy
-import json
-import secrets
 import shutil
 import signal
-import socket
-import ssl
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import jsonpatch
-
 from injector.commands.colours import BOLD, CYAN, DIM, GREEN, paint
-from injector.commands.demo_kubelet import start_container
+from injector.commands.demo_prometheus import query_link, start_prometheus
+from injector.commands.demo_stage import START_SECONDS, Actor, Stage, read_metrics
 from injector.errors import SettingsError
-from injector.files.manifests import read_manifests
-from injector.model.names import PROXY_CONTAINER, TOKEN_AUDIENCE
-from injector.model.reviews import API_VERSION
-from injector.model.settings import Platform
-from injector.service import Service, ServiceSettings, with_control_port
-from sidecar.client import Connection, render_request
+from injector.web.status.view import Hint
 from sidecar.errors import LiveryError
 from sidecar.logs import configure_logs
 
@@ -35,9 +23,8 @@ EXAMPLES = """examples:
   livery demo --once     run through it and exit
   livery demo            stay until Ctrl-C; edit a namespace's labels and see the next scrape
 """
-WEBHOOK_NAME = "livery-injector.livery-system.svc"
-_START_SECONDS = 15.0
-_NAMES = (WEBHOOK_NAME, "localhost", "127.0.0.1")
+_PODS = ("shop.yaml", "bank.yaml")
+_LOOK_SECONDS = 0.2
 
 
 def add_parsers(commands: Any) -> None:
@@ -45,8 +32,9 @@ def add_parsers(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
         help="see it work on this machine, without a cluster",
-        description="Send a pod through the real webhook, run its proxy as the injected container "
-        "says, scrape it, change a namespace's label, scrape it again.",
+        description="Send two teams' pods through the real webhook, run their proxies as the "
+        "injected containers say, scrape them, change a namespace's label, scrape again. With "
+        "prometheus on PATH it is started, too, and finds the proxies.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -63,187 +51,120 @@ def add_parsers(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run the demo."""
-    if not (given.manifests / "shop.yaml").is_file():
+    if not all((given.manifests / pod).is_file() for pod in _PODS):
         raise SettingsError(
             f"{given.manifests} is not the demo's folder; run this in a clone, or use --manifests"
         )
     configure_logs("error")
     folder = Path(tempfile.mkdtemp(prefix="livery-demo-"))
     try:
-        return asyncio.run(_Demo(folder, given.manifests).run(once=given.once))
+        return asyncio.run(_run(folder, given.manifests, once=given.once))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Demo:
-    def __init__(self, folder: Path, manifests: Path) -> None:
-        self._folder = folder
-        self._world = folder / "world"
-        shutil.copytree(manifests, self._world)
-        self._namespaces = self._world / "namespaces.yaml"
-        self._stop = asyncio.Event()
-
-    async def run(self, *, once: bool) -> int:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set)
-        async with AsyncExitStack() as stack:
-            app_port = await self._start_app(stack)
-            service = await self._start_injector(stack)
-            pod = await self._admit(service, self._pod(app_port))
-            proxy_port = await self._start_proxy(stack, service, pod)
-            await self._show(app_port, proxy_port)
-            if once:
-                await self._relabel_and_show(proxy_port)
-                print(paint("\nDone. Nothing is left behind.", GREEN))
-            else:
-                await self._stay(proxy_port)
-        return 0
-
-    async def _start_app(self, stack: AsyncExitStack) -> int:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "injector.commands.demo_app",
-            "--port",
-            str(_free_port(8080)),
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the demo's; it ends what it started
+async def _run(folder: Path, manifests: Path, *, once: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        stage = Stage(folder, manifests, stack)
+        stage.start_injector()
+        service = stage.service
+        _step(
+            "1",
+            f"the injector: webhook on port {service.ports[0]}, control service on "
+            f"{service.ports[1]}, TLS; status page http://localhost:{service.status_port}",
         )
-        stack.push_async_callback(_end, process)
-        if process.stdout is None:
-            raise SettingsError("the demo's application has no output")
-        port = int(await asyncio.wait_for(process.stdout.readline(), _START_SECONDS))
-        _step("1", f"an application serves metrics on 127.0.0.1:{port}; it knows nothing of Livery")
-        return port
+        actors = [await stage.start_pod(pod) for pod in _PODS]
+        await _introduce(actors)
+        if once:
+            await _relabel_and_show(stage, actors[0])
+            print(paint("\nDone. Nothing is left behind.", GREEN))
+        else:
+            prometheus = await start_prometheus(actors, folder / "prometheus", stack)
+            await _stay(stage, actors, prometheus, stop)
+    return 0
 
-    async def _start_injector(self, stack: AsyncExitStack) -> Service:
-        tokens = self._folder / "tokens" / "shop"
-        tokens.mkdir(parents=True, mode=0o700)
-        self._token = secrets.token_urlsafe(32)
-        (tokens / "web-0").write_text(self._token)
-        settings = ServiceSettings(
-            manifests=self._world,
-            tokens=self._folder / "tokens",
-            certificates=self._folder / "certs",
-            names=_NAMES,
-            host="127.0.0.1",
-            admission_port=0,
-            control_port=0,
-            metrics_port=0,
-        )
-        service = Service(settings, Platform())
-        service.open()
-        admission, control, _ = service.ports
-        url = f"https://{WEBHOOK_NAME}:{control}"
-        service.use_platform(with_control_port(service.admission.platform, url, "127.0.0.1"))
-        stop = asyncio.Event()
-        task = asyncio.create_task(service.run(stop))
 
-        async def end() -> None:
-            stop.set()
-            await task
-
-        stack.push_async_callback(end)
-        _step("2", f"the injector: webhook on port {admission}, control service on {control}, TLS")
-        return service
-
-    def _pod(self, app_port: int) -> dict[str, Any]:
-        text = (self._world / "shop.yaml").read_text()
-        pod = copy.deepcopy(read_manifests(text, "shop.yaml")[0].obj)
-        pod["metadata"]["annotations"]["prometheus.io/port"] = str(app_port)
-        pod["spec"]["containers"][0]["ports"][0]["containerPort"] = app_port
-        if _free_port(16090) != 16090 or _free_port(16091) != 16091:
-            pod["metadata"]["annotations"]["livery.dev/port"] = str(_free_pair())
-        return pod
-
-    async def _admit(self, service: Service, pod: dict[str, Any]) -> dict[str, Any]:
-        review = {
-            "apiVersion": API_VERSION,
-            "kind": "AdmissionReview",
-            "request": {
-                "uid": secrets.token_hex(8),
-                "kind": {"group": "", "version": "v1", "kind": "Pod"},
-                "operation": "CREATE",
-                "namespace": "shop",
-                "name": "web-0",
-                "object": pod,
-            },
-        }
-        tls = ssl.create_default_context(cadata=service.admission.authorities)
-        started = time.perf_counter()
-        connection = await Connection.open(
-            "127.0.0.1", service.ports[0], tls=tls, server_name=WEBHOOK_NAME
-        )
-        answer = await _exchange(connection, "POST", "/mutate", json.dumps(review).encode())
-        took = (time.perf_counter() - started) * 1000
-        response = json.loads(answer)["response"]
-        operations = json.loads(base64.b64decode(response["patch"]))
-        admitted: dict[str, Any] = jsonpatch.apply_patch(pod, operations)
-        _step("3", f"pod shop/web-0 went through the webhook ({took:.0f} ms with TLS):")
-        for operation in operations:
-            print(f"      {operation['op']:8}{operation['path']}")
-        return admitted
-
-    async def _start_proxy(
-        self, stack: AsyncExitStack, service: Service, pod: dict[str, Any]
-    ) -> int:
-        container = next(
-            item for item in pod["spec"]["initContainers"] if item["name"] == PROXY_CONTAINER
-        )
-        root = self._folder / "root"
-        process = await start_container(pod, container, root, {TOKEN_AUDIENCE: self._token})
-        stack.push_async_callback(_end, process)
-        port = int(pod["metadata"]["annotations"]["prometheus.io/port"])
-        deadline = time.monotonic() + _START_SECONDS
-        while service.hub.count == 0:
-            if time.monotonic() > deadline or process.returncode is not None:
-                raise SettingsError("the proxy did not start; is its port free?")
-            await asyncio.sleep(0.02)
-        _step("4", f"its proxy runs as the injected container says, on port {port}")
-        return port
-
-    async def _show(self, app_port: int, proxy_port: int) -> None:
-        before, after = await _metrics(app_port), await _metrics(proxy_port)
-        _step("5", "what the application says, and what Prometheus gets:")
-        for line in [line for line in before.splitlines() if line.startswith("http_requests")]:
-            name = line.rsplit(" ", 1)[0]
-            worn = next(
-                item for item in after.splitlines() if item.startswith(name.removesuffix("}"))
-            )
+async def _introduce(actors: Sequence[Actor]) -> None:
+    shop, *others = actors
+    _step("2", f"applications serve metrics on ports {', '.join(str(a.app_port) for a in actors)}")
+    took = shop.review_seconds * 1000
+    _step("3", f"pod shop/web-0 went through the webhook ({took:.0f} ms with TLS):")
+    for operation in shop.operations:
+        print(f"      {operation['op']:8}{operation['path']}")
+    for other in others:
+        print(f"      and so did {other.namespace}/{other.name}")
+    ports = ", ".join(f"{actor.namespace} on port {actor.proxy_port}" for actor in actors)
+    _step("4", f"their proxies run as the injected containers say: {ports}")
+    _step("5", "what the applications say, and what Prometheus gets:")
+    for actor in actors:
+        before, after = await read_metrics(actor.app_port), await read_metrics(actor.proxy_port)
+        for line in [line for line in before.splitlines() if line.startswith("http_requests")][:3]:
+            name = line.rsplit(" ", 1)[0].removesuffix("}")
+            worn = next(item for item in after.splitlines() if item.startswith(name))
             print(f"      {paint(line, DIM)}\n   -> {_highlight(worn)}")
 
-    async def _relabel_and_show(self, proxy_port: int) -> None:
-        text = self._namespaces.read_text()
-        self._namespaces.write_text(text.replace("team: frontend", "team: backend"))
-        started = time.perf_counter()
-        _step("6", "kubectl label namespace shop team=backend --overwrite (here: a file edit)")
-        while 'team="backend"' not in (metrics := await _metrics(proxy_port)):
-            if time.perf_counter() - started > _START_SECONDS:
-                raise SettingsError("the label did not arrive")
-            await asyncio.sleep(0.01)
-        took = (time.perf_counter() - started) * 1000
-        _step("7", f"{took:.0f} ms later a scrape says:")
-        for line in [item for item in metrics.splitlines() if item.startswith("http_requests")]:
-            print(f"   -> {_highlight(line)}")
 
-    async def _stay(self, proxy_port: int) -> None:
-        shown = _series(await _metrics(proxy_port))
-        print(
-            f"\n{paint('Now you:', BOLD)} edit a label of namespace shop in\n"
-            f"    {self._namespaces}\n"
-            f"and look again:\n    curl -s localhost:{proxy_port}/metrics\n"
-            "Changes show here too. Ctrl-C ends the demo."
-        )
-        while not self._stop.is_set():
+async def _relabel_and_show(stage: Stage, actor: Actor) -> None:
+    text = stage.namespaces_file.read_text()
+    stage.namespaces_file.write_text(text.replace("team: frontend", "team: backend"))
+    started = time.perf_counter()
+    _step("6", "kubectl label namespace shop team=backend --overwrite (here: a file edit)")
+    while 'team="backend"' not in (metrics := await read_metrics(actor.proxy_port)):
+        if time.perf_counter() - started > START_SECONDS:
+            raise SettingsError("the label did not arrive")
+        await asyncio.sleep(0.01)
+    took = (time.perf_counter() - started) * 1000
+    _step("7", f"{took:.0f} ms later a scrape says:")
+    for line in [item for item in metrics.splitlines() if item.startswith("http_requests")]:
+        print(f"   -> {_highlight(line)}")
+
+
+async def _stay(
+    stage: Stage, actors: Sequence[Actor], prometheus: str | None, stop: asyncio.Event
+) -> None:
+    shown = [_series(await read_metrics(actor.proxy_port)) for actor in actors]
+    _invite(stage, actors, prometheus)
+    while not stop.is_set():
+        for index, actor in enumerate(actors):
             with suppress(LiveryError):
-                series = _series(await _metrics(proxy_port))
-                if shown != series:
-                    print(f"   -> {_highlight(series)}")
-                shown = series
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), 0.5)
-        print()
+                series = _series(await read_metrics(actor.proxy_port))
+                if shown[index] != series:
+                    print(f"   -> {_highlight(series)}", flush=True)
+                shown[index] = series
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+    print()
+
+
+def _invite(stage: Stage, actors: Sequence[Actor], prometheus: str | None) -> None:
+    hints = stage.service.sources.hints
+    hints.append(
+        Hint(
+            "This is the demo. Edit a label of a namespace, such as shop's team, and see this page "
+            "and the terminal change:",
+            code=str(stage.namespaces_file),
+        )
+    )
+    print(
+        f"\n{paint('Now you:', BOLD)} open http://localhost:{stage.service.status_port}\n"
+        f"and edit a label of a namespace, such as shop's team, in\n    {stage.namespaces_file}\n"
+        "The page and this terminal show what the next scrape carries. By hand:"
+    )
+    for actor in actors:
+        print(f"    curl -s localhost:{actor.proxy_port}/metrics     # {actor.namespace}")
+    if prometheus is None:
+        print("(With prometheus on PATH, the demo would start it and show the series there.)")
+    else:
+        link = query_link(prometheus)
+        hints.append(Hint("Prometheus found the proxies by annotations; see series change teams:",
+                          code="requests by team", link=link))  # fmt: skip
+        print(f"Prometheus shows series changing teams:\n    {link}")
+    print("Ctrl-C ends the demo.", flush=True)
+    stage.service.journal.ring()
 
 
 def _step(number: str, text: str) -> None:
@@ -264,45 +185,3 @@ def _highlight(line: str) -> str:
             end = line.find('"', line.find('"', start) + 1) + 1
             line = line[:start] + paint(line[start:end], CYAN) + line[end:]
     return line
-
-
-def _free_port(wanted: int) -> int:
-    """Return the port, or another where something listens on it."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _free_pair() -> int:
-    while True:
-        port = _free_port(0)
-        if port < 65535 and _free_port(port + 1) == port + 1:
-            return port
-
-
-async def _metrics(port: int) -> str:
-    connection = await Connection.open("127.0.0.1", port)
-    return (await _exchange(connection, "GET", "/metrics")).decode()
-
-
-async def _exchange(connection: Connection, method: str, path: str, body: bytes = b"") -> bytes:
-    headers = {"Host": "localhost", "Connection": "close", "Content-Type": "application/json"}
-    await connection.send(render_request(method, path, headers, body))
-    parts = []
-    while part := await connection.read():
-        parts.append(part)
-    connection.close()
-    return b"".join(parts)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 10)
-    if process.returncode is None:
-        process.kill()
-        await process.wait()

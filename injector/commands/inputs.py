@@ -3,13 +3,11 @@
 import argparse
 import re
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import NamedTuple
 
 from injector.errors import ManifestError, ObjectError, SettingsError
 from injector.files.manifests import Manifest, read_documents, read_manifests
@@ -161,21 +159,6 @@ def read_platform(path: Path | None) -> Platform:
     return parse_platform(documents[0] if documents else None)
 
 
-def read_rules_text(text: str, source: str) -> object:
-    """Read a YAML document in which every scalar but null stays the text that was written.
-
-    Raises:
-        SettingsError: it is not YAML.
-    """
-    try:
-        return yaml.load(text, Loader=_TextLoader)  # noqa: S506 - builds texts, lists, mappings only
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SettingsError(f"{source}:{line}: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError, KeyError) as error:
-        raise SettingsError(f"{source}: not YAML: {error}") from error
-
-
 def read_text(path: Path) -> str:
     """Read a file.
 
@@ -203,28 +186,3 @@ def _read_standard_input() -> str:
         return sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ManifestError("standard input", 0, f"not UTF-8: {error.reason}") from error
-
-
-class _TextLoader(yaml.SafeLoader):
-    """`regex: 1.10` means the text, and a key stands once, as for Prometheus."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping.
-
-        Raises:
-            yaml.constructor.ConstructorError: a key stands twice.
-        """
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-_TextLoader.yaml_implicit_resolvers = {
-    first: [item for item in resolvers if item[0].endswith((":null", ":merge"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}

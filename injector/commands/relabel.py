@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from injector.commands.inputs import read_rules_text, read_text
-from injector.errors import SettingsError
-from sidecar.errors import RuleError
-from sidecar.model.relabel import Rule, parse_rules, relabel, relabel_steps
+from injector.commands.inputs import read_text
+from injector.files.rules import read_rules
+from sidecar.model.relabel import Rule, relabel, relabel_steps
 
 EXAMPLES = """examples:
   echo '{"__name__": "up", "job": "web"}' | livery relabel -f rules.yaml
@@ -22,7 +21,6 @@ list under metric_relabel_configs, relabel_configs or metricRelabelings.
 
 exit codes: 0 done, 1 a line of input is no label set, 2 a wrong rule or call
 """
-_LIST_KEYS = ("metric_relabel_configs", "relabel_configs", "metricRelabelings")
 
 
 def add_parsers(commands: Any) -> None:
@@ -41,27 +39,8 @@ def add_parsers(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Relabel every line of standard input."""
-    rules = read_rules(given.filename)
+    rules = read_rules(read_text(given.filename), str(given.filename))
     return relabel_lines(rules, sys.stdin.buffer, sys.stdout, steps=given.steps)
-
-
-def read_rules(path: Path) -> tuple[Rule, ...]:
-    """Read a file of rules.
-
-    Raises:
-        SettingsError: a rule is wrong; names the field.
-    """
-    value = read_rules_text(read_text(path), str(path))
-    field = "rules"
-    if isinstance(value, dict):
-        field = next((key for key in _LIST_KEYS if key in value), "")
-        if not field:
-            raise SettingsError(f"{path}: a list of rules is needed, or one of {_LIST_KEYS}")
-        value = value[field]
-    try:
-        return parse_rules(value, field)
-    except RuleError as error:
-        raise SettingsError(f"{path}: {error}") from error
 
 
 def relabel_lines(rules: Sequence[Rule], source: BinaryIO, out: TextIO, *, steps: bool) -> int:

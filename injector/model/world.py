@@ -83,6 +83,14 @@ class World:
         """Return the objects of one kind in a namespace with their names, by name."""
         return sorted(self._objects.get((kind, namespace), {}).items(), key=itemgetter(0))
 
+    def namespaces_with(self, kind: str) -> list[str]:
+        """Return the names of namespaces that hold an object of a kind, sorted."""
+        return sorted(
+            namespace
+            for (held, namespace), group in self._objects.items()
+            if held == kind and group
+        )
+
     def metric_access(self, namespace: str, name: str) -> MetricAccess:
         """Return a MetricAccess object, read.
 

@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from injector.control.journal import Journal, Reviewed
 from injector.errors import ObjectError, ReviewError
 from injector.model.daemonsets import prepare
 from injector.model.injection import decide, patch
 from injector.model.objects import name_of
-from injector.model.outcomes import AdmissionWarning, Reason, WarningCode
+from injector.model.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
 from injector.model.reviews import (
     MAX_REVIEW_BYTES,
     Review,
@@ -32,6 +33,9 @@ from injector.web.metrics import InjectorMetrics
 
 logger = logging.getLogger(__name__)
 
+# The journal is kept in memory, and what it holds was written by tenants.
+_MAX_NAME, _MAX_SENTENCE, _MAX_WARNINGS = 253, 300, 8
+
 
 class Outcome(NamedTuple):
     """One review answered."""
@@ -39,13 +43,22 @@ class Outcome(NamedTuple):
     reason: Reason
     verdict: Verdict
     warnings: Sequence[AdmissionWarning] = ()
+    sentence: str = ""
+    """The outcome in words, where there is more to say than the reason."""
 
 
 class AdmissionContext:
     """What the webhooks decide by."""
 
-    def __init__(self, world: World, platform: Platform, metrics: InjectorMetrics) -> None:
+    def __init__(
+        self,
+        world: World,
+        platform: Platform,
+        metrics: InjectorMetrics,
+        journal: Journal | None = None,
+    ) -> None:
         self.world = world
+        self.journal = journal or Journal()
         self.platform = platform
         self.metrics = metrics
         self.authorities = ""
@@ -83,7 +96,8 @@ def review_pod(review: Review, context: AdmissionContext) -> Outcome:
         warning = AdmissionWarning(WarningCode.LEFT_ALONE, "no proxy was added: internal error")
         return Outcome(Reason.INTERNAL_ERROR, Verdict(warnings=[str(warning)]), [warning])
     texts = [str(warning) for warning in decision.warnings]
-    return Outcome(decision.reason, Verdict(operations, texts), decision.warnings)
+    verdict = Verdict(operations, texts)
+    return Outcome(decision.reason, verdict, decision.warnings, decision.sentence)
 
 
 def review_daemonset(review: Review, context: AdmissionContext) -> Outcome:
@@ -129,8 +143,24 @@ async def _answer(
         },
     )
     body = render_review(review.uid, outcome.verdict)
-    metrics.review_seconds.labels(webhook).observe(time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    metrics.review_seconds.labels(webhook).observe(seconds)
+    context.journal.add(_journal_entry(webhook, review, outcome, seconds))
     return Response(body, media_type="application/json")
+
+
+def _journal_entry(webhook: str, review: Review, outcome: Outcome, seconds: float) -> Reviewed:
+    return Reviewed(
+        at=time.time(),
+        webhook=webhook,
+        namespace=review.namespace[:_MAX_NAME],
+        name=_object_name(review)[:_MAX_NAME],
+        reason=outcome.reason,
+        sentence=(outcome.sentence or SENTENCES[outcome.reason])[:_MAX_SENTENCE],
+        warnings=tuple(str(item)[:_MAX_SENTENCE] for item in outcome.warnings[:_MAX_WARNINGS]),
+        is_dry_run=review.is_dry_run,
+        seconds=seconds,
+    )
 
 
 def _object_name(review: Review) -> str:

@@ -32,7 +32,7 @@ def _serving(folder: Path, metrics_port: int) -> Iterator[subprocess.Popen[str]]
     arguments = [
         "--manifests", folder / "world", "--tokens", folder / "tokens", "--certs", folder / "certs",
         "--host", "127.0.0.1", "--admission-port", _free_port(), "--control-port", _free_port(),
-        "--metrics-port", metrics_port,
+        "--metrics-port", metrics_port, "--status-port", _free_port(),
     ]  # fmt: skip
     with subprocess.Popen(
         [sys.executable, "-m", "injector", "serve", *map(str, arguments)],

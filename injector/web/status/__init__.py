@@ -1,0 +1,1 @@
+"""The status page: what Livery does, while it does it."""

@@ -1,0 +1,160 @@
+"""The relabel playground: rules and a series in, each rule's before and after out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from injector.errors import SettingsError
+from sidecar.errors import ExpositionError, LiveryError
+from sidecar.model.exposition import scan, unescape
+from sidecar.model.formats import Format
+from sidecar.model.relabel import Rule, relabel_steps
+
+MAX_TEXT = 16 << 10
+"""Characters of rules, and of the series."""
+MAX_RULES = 100
+
+EXAMPLE_RULES = """\
+- source_labels: [__name__]
+  regex: go_.*
+  action: drop
+- source_labels: [path]
+  regex: /api/v1/([^/]+).*
+  target_label: resource
+- regex: path
+  action: labeldrop
+"""
+EXAMPLE_SERIES = 'http_requests_total{method="GET", path="/api/v1/orders/17", team="frontend"}'
+
+
+class Change(StrEnum):
+    """What a rule did to one label."""
+
+    ADDED = "added"
+    """It is new."""
+    CHANGED = "changed"
+    """It has another value."""
+    REMOVED = "removed"
+    """It is gone."""
+    KEPT = "kept"
+    """It is as it was."""
+
+
+class LabelChange(NamedTuple):
+    """One label before and after a rule."""
+
+    name: str
+    before: str
+    after: str
+    change: Change
+
+
+class PlayedStep(NamedTuple):
+    """One rule's work."""
+
+    number: int
+    rule: str
+    labels: Sequence[LabelChange]
+    is_dropped: bool
+    is_unchanged: bool
+
+
+class Played(NamedTuple):
+    """What came of a game; with an error there are no steps."""
+
+    steps: Sequence[PlayedStep]
+    result: str
+    """The series as it would be exposed; empty where it was dropped."""
+    error: str = ""
+
+
+def play(rules_text: str, series_text: str, read_rules: Callable[[str], Sequence[Rule]]) -> Played:
+    """Put a series through rules.
+
+    Args:
+        rules_text: a YAML list of relabel rules.
+        series_text: a series, `name{label="value"}`, with or without a value.
+        read_rules: reads the rules.
+    """
+    try:
+        return _play(_read_series(series_text), _check(rules_text, read_rules))
+    except (LiveryError, SettingsError) as error:
+        return Played((), "", str(error))
+
+
+def _play(labels: dict[str, str], rules: Sequence[Rule]) -> Played:
+    steps = list(relabel_steps(labels, rules))
+    last = steps[-1].after if steps else labels
+    shown = [
+        _show_step(number, step.rule, step.before, step.after)
+        for number, step in enumerate(steps, 1)
+    ]
+    return Played(shown, "" if last is None else _write_series(last))
+
+
+def _check(text: str, read_rules: Callable[[str], Sequence[Rule]]) -> Sequence[Rule]:
+    if len(text) > MAX_TEXT:
+        raise SettingsError(f"the rules are longer than {MAX_TEXT >> 10} KiB")
+    rules = read_rules(text)
+    if len(rules) > MAX_RULES:
+        raise SettingsError(f"{len(rules)} rules; {MAX_RULES} can be tried here")
+    return rules
+
+
+def _read_series(text: str) -> dict[str, str]:
+    if len(text) > MAX_TEXT:
+        raise SettingsError(f"the series is longer than {MAX_TEXT >> 10} KiB")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if len(lines) != 1:
+        raise SettingsError(f"one series is needed, as {EXAMPLE_SERIES}; there are {len(lines)}")
+    line = lines[0].strip()
+    try:
+        samples = list(scan(f"{line}\n".encode(errors="replace"), Format.TEXT))
+    except ExpositionError:
+        samples = list(scan(f"{line} 1\n".encode(errors="replace"), Format.TEXT))
+    series = next((item.head.series for item in samples if item.head.series is not None), None)
+    if series is None:
+        raise SettingsError(f"one series is needed, as {EXAMPLE_SERIES}")
+    labels = {name.decode(): unescape(value).decode() for name, value in series.labels if value}
+    return {"__name__": series.name.decode(), **labels}
+
+
+def _show_step(
+    number: int, rule: Rule, before: Mapping[str, str], after: Mapping[str, str] | None
+) -> PlayedStep:
+    left = before if after is None else after
+    changes = []
+    for name in sorted({*before, *left}, key=lambda name: (name != "__name__", name)):
+        old, new = before.get(name, ""), left.get(name, "")
+        if old == new:
+            change = Change.KEPT
+        else:
+            change = Change.ADDED if not old else Change.CHANGED if new else Change.REMOVED
+        changes.append(LabelChange(name, old, new, change))
+    is_unchanged = after is not None and dict(before) == dict(after)
+    return PlayedStep(number, _describe(rule), changes, after is None, is_unchanged)
+
+
+def _describe(rule: Rule) -> str:
+    """Write a rule on one line: what is not its default."""
+    parts = [str(rule.action)]
+    if rule.source_labels:
+        parts.append(f"source_labels: [{', '.join(rule.source_labels)}]")
+    if rule.regex.pattern != "(.*)":
+        parts.append(f"regex: {rule.regex.pattern}")
+    if rule.modulus:
+        parts.append(f"modulus: {rule.modulus}")
+    if rule.target_label:
+        parts.append(f"target_label: {rule.target_label}")
+    if rule.replacement != "$1":
+        parts.append(f"replacement: {rule.replacement!r}")
+    return " · ".join(parts)
+
+
+def _write_series(labels: Mapping[str, str]) -> str:
+    rest = [
+        '{}="{}"'.format(name, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+        for name, value in sorted(labels.items())
+        if name != "__name__"
+    ]
+    return f"{labels.get('__name__', '')}{{{', '.join(rest)}}}"

@@ -1,0 +1,238 @@
+"""What the page shows: the present state as values, a page at a time."""
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from injector.control.hub import PolicyHub
+from injector.control.journal import Journal, Reviewed
+from injector.control.reports import Pod, Report, Reports
+from injector.model.judgement import Judged, judge_namespace
+from injector.model.names import INJECT
+from injector.model.settings import Platform
+from injector.model.world import World
+from sidecar.model.labels import ExplainedLabel, derive_labels, explain_labels
+
+ROWS = 25
+"""Of one table on one page: the first page stays small however large the cluster is."""
+MAX_PROBLEMS = 8
+MAX_PATTERNS = 12
+COLOURS = 12
+"""Label values are told apart by as many colours."""
+
+Item = TypeVar("Item")
+
+
+class Health(StrEnum):
+    """How a proxy is."""
+
+    FAILING = "failing"
+    """A target is down, or a setting or policy cannot be used."""
+    AWAY = "away"
+    """It has reported here, but has no stream to this replica now."""
+    NEW = "new"
+    """It has a stream to this replica and has not reported yet."""
+    WELL = "well"
+    """Every target answers, and the present policy is in force."""
+
+
+_ORDER = {health: number for number, health in enumerate(Health)}
+
+
+class Workload(NamedTuple):
+    """One proxy and what it is beside."""
+
+    pod: Pod
+    health: Health
+    is_connected: bool
+    told: str
+    """Version of the policy that this replica sent last; empty without a stream."""
+    report: Report | None
+    labels: Mapping[str, str]
+    """What its series wear."""
+
+
+class NamespaceRow(NamedTuple):
+    """One namespace, its labels as they are and as they will appear."""
+
+    name: str
+    is_enabled: bool
+    proxies: int
+    labels: Sequence[ExplainedLabel]
+
+
+class RuleRow(NamedTuple):
+    """One MetricAccess object."""
+
+    namespace: str
+    judged: Judged
+    reach: str
+    """Where it may read, in words."""
+
+
+class Page(NamedTuple, Generic[Item]):
+    """One page of a table."""
+
+    items: Sequence[Item]
+    number: int
+    """From 1."""
+    pages: int
+    """How many there are."""
+    total: int
+    """How many rows in all."""
+
+
+class Certificates(NamedTuple):
+    """What the injector serves with."""
+
+    leaf_ends: datetime
+    authority_ends: datetime
+    fingerprint: str
+    names: Sequence[str]
+
+
+class Hint(NamedTuple):
+    """A sentence for whoever looks, with something to copy or to follow."""
+
+    text: str
+    code: str = ""
+    link: str = ""
+
+
+class Wanted(NamedTuple):
+    """Which part of everything is asked for."""
+
+    search: str = ""
+    workloads: int = 1
+    namespaces: int = 1
+    rules: int = 1
+
+
+@dataclass
+class Sources:
+    """Where the page looks."""
+
+    world: World
+    hub: PolicyHub
+    reports: Reports
+    journal: Journal
+    platform: Platform
+    replica: str
+    certificates: Callable[[], Certificates | None] = lambda: None
+    broken_files: Callable[[], Sequence[str]] = tuple
+    hints: list[Hint] = field(default_factory=list)
+
+
+class Status(NamedTuple):
+    """Everything that one rendering shows."""
+
+    replica: str
+    streams: int
+    failing: int
+    wanted: Wanted
+    workloads: Page[Workload]
+    namespaces: Page[NamespaceRow]
+    rules: Page[RuleRow]
+    reviews: Sequence[Reviewed]
+    certificates: Certificates | None
+    broken_files: Sequence[str]
+    hints: Sequence[Hint]
+
+
+def look(sources: Sources, wanted: Wanted) -> Status:
+    """Gather what is asked for."""
+    search = wanted.search.lower()
+    workloads = _workloads(sources)
+    proxies = Counter(workload.pod[0] for workload in workloads)
+    found = [item for item in workloads if search in "/".join(item.pod).lower()]
+    names = [item.name for item in sources.world.namespaces() if search in item.name.lower()]
+    page = _page(names, wanted.namespaces)
+    namespaces = [_namespace(sources, name, proxies[name]) for name in page.items]
+    rules = _page(_rules(sources, search), wanted.rules)
+    return Status(
+        replica=sources.replica,
+        streams=sources.hub.count,
+        failing=sum(item.health is Health.FAILING for item in workloads),
+        wanted=wanted,
+        workloads=_page(found, wanted.workloads),
+        namespaces=Page(namespaces, page.number, page.pages, page.total),
+        rules=rules,
+        reviews=[
+            item
+            for item in sources.journal.reviews
+            if search in f"{item.namespace}/{item.name}".lower()
+        ][:ROWS],
+        certificates=sources.certificates(),
+        broken_files=sources.broken_files(),
+        hints=sources.hints,
+    )
+
+
+def colour_of(value: str) -> int:
+    """Return the number of a value's colour, the same on every page and replica."""
+    return zlib.crc32(value.encode()) % COLOURS
+
+
+def _workloads(sources: Sources) -> list[Workload]:
+    told = sources.hub.told()
+    worn: dict[str, Mapping[str, str]] = {}
+    workloads = []
+    for pod in {*told, *sources.reports}:
+        if pod[0] not in worn:
+            namespace = sources.world.namespace(pod[0])
+            labels = {} if namespace is None else namespace.labels
+            worn[pod[0]] = derive_labels(labels, sources.platform.labels)
+        report = sources.reports.get(pod)
+        version = told.get(pod, "")
+        health = _health(version, report)
+        workloads.append(Workload(pod, health, pod in told, version, report, worn[pod[0]]))
+    return sorted(workloads, key=lambda item: (_ORDER[item.health], item.pod))
+
+
+def _health(told: str, report: Report | None) -> Health:
+    if report is None:
+        return Health.NEW
+    if report.faults or report.policy_error or not all(item.is_up for item in report.targets):
+        return Health.FAILING
+    return Health.WELL if told else Health.AWAY
+
+
+def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:
+    namespace = sources.world.namespace(name)
+    labels = {} if namespace is None else namespace.labels
+    return NamespaceRow(
+        name,
+        labels.get(INJECT) == "enabled",
+        proxies,
+        explain_labels(labels, sources.platform.labels),
+    )
+
+
+def _rules(sources: Sources, search: str) -> list[RuleRow]:
+    rows = [
+        RuleRow(namespace, judged, _reach(namespace, judged))
+        for namespace in sources.world.namespaces_with("MetricAccess")
+        for judged in judge_namespace(sources.world, namespace, sources.platform)
+        if search in f"{namespace}/{judged.name}".lower()
+    ]
+    return sorted(rows, key=lambda row: (not row.judged.problems, row.namespace, row.judged.name))
+
+
+def _reach(namespace: str, judged: Judged) -> str:
+    if judged.access is None or judged.grant is None or judged.access.error:
+        return "nothing"
+    if judged.grant.namespaces is None:
+        return "every namespace"
+    others = sorted(judged.grant.namespaces - {namespace})
+    return ", ".join(["its own namespace", *others])
+
+
+def _page(items: Iterable[Item], number: int) -> Page[Item]:
+    rows = list(items)
+    pages = max(1, -(-len(rows) // ROWS))
+    number = min(max(1, number), pages)
+    return Page(rows[(number - 1) * ROWS : number * ROWS], number, pages, len(rows))

@@ -1,0 +1,88 @@
+"""An injector with a page to look at: in a thread of its own, on a world that can be edited."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from injector.control.journal import Reviewed
+from injector.model.settings import Platform
+from injector.service import Service, ServiceSettings
+
+UP = {"url": "http://:8080/metrics", "up": True, "error": "", "samples": 120}
+DOWN = {"url": "http://:9102/metrics", "up": False, "samples": 0,
+        "error": "cannot connect to 127.0.0.1 port 9102: connection refused"}  # fmt: skip
+
+
+class Stage:
+    """A running injector."""
+
+    def __init__(self, service: Service, world: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self.service = service
+        self._world = world
+        self._loop = loop
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.service.status_port}/"
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the world, as an editor would."""
+        (self._world / name).write_text(text)
+
+    def label(self, namespace: str, **labels: str) -> None:
+        pairs = ", ".join(f"{name}: {value!r}" for name, value in labels.items())
+        inject = f"livery.dev/inject: enabled, {pairs}"
+        self.write(
+            f"{namespace}.yaml",
+            "apiVersion: v1\nkind: Namespace\n"
+            f"metadata: {{name: {namespace}, labels: {{{inject}}}}}\n",
+        )
+
+    def report(self, namespace: str, pod: str, **fields: Any) -> None:
+        """Let a proxy report, as the control service takes it."""
+        report = {
+            "role": "pod", "proxyVersion": "0.1.0", "policyVersion": "9f2c4a1b", "targets": [UP],
+            "policyAgeSeconds": 12.0, "samples": 120, "residentBytes": 29_400_000, **fields,
+        }  # fmt: skip
+
+        def put() -> None:
+            self.service.control.reports.put((namespace, pod), report)
+            self.service.journal.ring()
+
+        self._loop.call_soon_threadsafe(put)
+
+    def review(self, review: Reviewed) -> None:
+        self._loop.call_soon_threadsafe(self.service.journal.add, review)
+
+
+@contextlib.contextmanager
+def running_stage(folder: Path) -> Iterator[Stage]:
+    """Run an injector with a status page until the end."""
+    world = folder / "world"
+    world.mkdir()
+    (folder / "tokens").mkdir()
+    settings = ServiceSettings(
+        manifests=world,
+        tokens=folder / "tokens",
+        certificates=folder / "certs",
+        names=("livery-injector.livery-system.svc",),
+        host="127.0.0.1",
+        admission_port=0,
+        control_port=0,
+        metrics_port=0,
+        status_port=0,
+    )
+    service = Service(settings, Platform())
+    service.open()
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(service.run(stop),))
+    thread.start()
+    try:
+        yield Stage(service, world, loop)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        loop.close()
