@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench clean
+.PHONY: help demo test check fix bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fix: $(VENV)/.ready ## put style right
 
 bench: $(VENV)/.ready ## measure each claim and print the table
 	$(BIN)/python -m bench
+
+pictures: $(VENV)/.ready ## take the pictures of README and docs anew (needs Chromium)
+	$(BIN)/python -m tests.browser.pictures
 
 clean: ## remove what the other targets made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

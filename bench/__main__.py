@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bench.table import Row, render
 
-CLAIMS = ("line_cost", "pod_cpu", "pod_memory", "admission", "streams")
+CLAIMS = ("line_cost", "pod_cpu", "pod_memory", "admission", "label_edit", "streams")
 
 
 def main() -> int:
