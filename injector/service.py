@@ -70,6 +70,7 @@ class Service:
         self.journal = Journal()
         self.world.listeners.append(self.journal.ring)
         self.hub = PolicyHub(self.world, platform)
+        self.hub.listeners.append(self.journal.ring)
         self._access_log = AccessLog(self.world, platform)
         self.admission = AdmissionContext(self.world, platform, self.metrics, self.journal)
         authenticator = FolderAuthenticator(settings.tokens)

@@ -12,6 +12,16 @@ LiveryError               any; its text says what, where, and what to do
     UpstreamTimeoutError  it did not answer in time
 """
 
+import reprlib
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring = 2, 120
+
+
+def show(value: object) -> str:
+    """Write a value of somebody else's into an error, its size bounded."""
+    return _REPR.repr(value)
+
 
 class LiveryError(Exception):
     """Anything Livery reports to a person."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from injector.errors import ManifestError, ObjectError, SettingsError
-from injector.files.manifests import Manifest, read_documents, read_manifests
+from injector.files.documents import read_documents
+from injector.files.manifests import Manifest, read_manifests
 from injector.model.objects import metadata_of, namespace_of
 from injector.model.settings import Platform
 from injector.model.world import World

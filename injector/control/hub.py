@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -98,6 +98,8 @@ class PolicyHub:
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._authorities = b""
+        self.listeners: list[Callable[[], None]] = []
+        """Called whenever proxies were told of a change."""
         world.listeners.append(self.mark)
 
     @property
@@ -140,6 +142,8 @@ class PolicyHub:
             if before is None or told.version != before.version:
                 for stream in list(streams):
                     stream.push(told.message, replaces=None if before is None else before.message)
+        for listener in self.listeners:
+            listener()
 
     def announce_authorities(self, pem: str) -> None:
         """Tell every proxy, present and future, which CAs sign the control service."""

@@ -1,11 +1,7 @@
 """Relabel rules as people write them in YAML, read as Prometheus reads its configuration."""
 
-from collections.abc import Hashable
-from typing import Any
-
-import yaml
-
-from injector.errors import SettingsError
+from injector.errors import ManifestError, SettingsError
+from injector.files.documents import TextLoader, read_documents
 from sidecar.errors import RuleError
 from sidecar.model.relabel import Rule, parse_rules
 
@@ -22,7 +18,13 @@ def read_rules(text: str, source: str) -> tuple[Rule, ...]:
     Raises:
         SettingsError: it is not YAML, or a rule is wrong; names the line or field.
     """
-    value = _load(text, source)
+    try:
+        documents = list(read_documents(text, source, TextLoader))
+    except ManifestError as error:
+        raise SettingsError(str(error)) from error
+    if len(documents) > 1:
+        raise SettingsError(f"{source}:{documents[1][1]}: one document is needed, not several")
+    value = documents[0][0] if documents else None
     field = "rules"
     if isinstance(value, dict):
         field = next((key for key in _LIST_KEYS if key in value), "")
@@ -33,38 +35,3 @@ def read_rules(text: str, source: str) -> tuple[Rule, ...]:
         return parse_rules(value, field)
     except RuleError as error:
         raise SettingsError(f"{source}: {error}") from error
-
-
-def _load(text: str, source: str) -> object:
-    try:
-        return yaml.load(text, Loader=_TextLoader)  # noqa: S506 - builds texts, lists, mappings only
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SettingsError(f"{source}:{line}: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError, KeyError) as error:
-        raise SettingsError(f"{source}: not YAML: {error}") from error
-
-
-class _TextLoader(yaml.SafeLoader):
-    """`regex: 1.10` means the text, and a key stands once, as for Prometheus."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping.
-
-        Raises:
-            yaml.constructor.ConstructorError: a key stands twice.
-        """
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-_TextLoader.yaml_implicit_resolvers = {
-    first: [item for item in resolvers if item[0].endswith((":null", ":merge"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}

@@ -24,7 +24,7 @@ from injector.model.objects import (
     namespace_of,
 )
 from injector.model.settings import Platform
-from sidecar.errors import RuleError
+from sidecar.errors import RuleError, show
 from sidecar.model.access import MAX_PATTERNS
 from sidecar.model.relabel import parse_rules
 from sidecar.model.selectors import parse_pattern
@@ -261,14 +261,14 @@ def _parse_remote_write(remote: Object) -> RemoteWrite:
     try:
         kind = TargetType(kind_text)
     except ValueError:
-        choices = ", ".join(TargetType)
-        raise ObjectError(f"{path}.target.type", f"{kind_text!r} is not one of {choices}") from None
+        reason = f"{show(kind_text)} is not one of {', '.join(TargetType)}"
+        raise ObjectError(f"{path}.target.type", reason) from None
     # The document puts the block under `target`, the first schema beside it: both are in use.
     name = _TARGET_BLOCKS[list(TargetType).index(kind)]
     block = get_mapping(target, name, f"{path}.target") or get_mapping(remote, name, path)
     collect = get_text(remote, "collect", path)
     if collect not in ("", "proxies", "prometheus"):
-        raise ObjectError(f"{path}.collect", f"{collect!r} is neither proxies nor prometheus")
+        raise ObjectError(f"{path}.collect", f"{show(collect)} is neither proxies nor prometheus")
     labels = "extraLabels"
     return RemoteWrite(
         enabled=remote.get("enabled") is True,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from sidecar.errors import RuleError
+from sidecar.errors import RuleError, show
 from sidecar.model.relabel import Rule, parse_rules, relabel
 from sidecar.model.selectors import Pattern, PatternKind, parse_pattern
 
@@ -151,7 +151,7 @@ def parse_string_map(value: object, field: str) -> dict[str, str]:
         raise RuleError(field, "a mapping is needed")
     for key, item in value.items():
         if not isinstance(key, str) or not isinstance(item, str):
-            raise RuleError(f"{field}.{key}", f"a string is needed, not {item!r}")
+            raise RuleError(f"{field}.{key}", f"a string is needed, not {show(item)}")
     return dict(value)
 
 

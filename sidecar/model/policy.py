@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sidecar.errors import PolicyError, RuleError
+from sidecar.errors import PolicyError, RuleError, show
 from sidecar.model.access import AccessRule, parse_access_rules, parse_string_list, parse_string_map
 from sidecar.model.labels import LabelRules, derive_labels
 from sidecar.model.relabel import Rule, parse_rules
@@ -58,7 +58,8 @@ def parse_policy(value: object, *, reads_access: bool = True) -> Policy:
     schema = value.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise PolicyError(
-            f"policy schema {schema!r} is newer than this livery-proxy reads ({SCHEMA}): update it"
+            f"policy schema {show(schema)} is newer than this livery-proxy reads ({SCHEMA}):"
+            " update it"
         )
     unknown = sorted(map(str, set(value) - _FIELDS))
     if unknown:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol, cast
 
-from sidecar.errors import LimitError, RuleError
+from sidecar.errors import LimitError, RuleError, show
 
 # Not in Go, though RE2 has them: `\C` for one byte, and group names beyond ASCII.
 _GO = re.compile(
@@ -104,7 +104,7 @@ def compile_regex(pattern: str) -> Regex:
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise RuleError("", f"a pattern of {len(pattern)} characters; {MAX_PATTERN_LENGTH} allowed")
     if _GO.fullmatch(pattern) is None or not _is_utf8(pattern):
-        raise RuleError("", f"{pattern!r} is not a valid RE2 pattern for Go")
+        raise RuleError("", f"{show(pattern)} is not a valid RE2 pattern for Go")
     return Regex(pattern)
 
 
@@ -121,7 +121,7 @@ def _compile(pattern: str) -> Any:
         reason = error.args[0] if error.args else "not a valid pattern"
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         shown = pattern.removeprefix("^(?s:").removesuffix(")$")
-        raise RuleError("", f"{shown!r} is not a valid RE2 pattern: {text}") from error
+        raise RuleError("", f"{show(shown)} is not a valid RE2 pattern: {text}") from error
 
 
 def _is_utf8(text: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sidecar.errors import LimitError, RuleError
+from sidecar.errors import LimitError, RuleError, show
 from sidecar.model.regex import MAX_EXPANDED_LENGTH, Regex, compile_regex, expand
 
 MAX_LABELS = 256
@@ -274,10 +274,10 @@ def _normalize(value: object, field: str) -> dict[str, object]:
 
 def _parse_action(value: object, field: str) -> Action:
     try:
-        return Action(str(value).lower())
+        return Action(value.lower() if isinstance(value, str) else "")
     except ValueError:
         choices = ", ".join(Action)
-        raise RuleError(f"{field}.action", f"{value!r} is not one of {choices}") from None
+        raise RuleError(f"{field}.action", f"{show(value)} is not one of {choices}") from None
 
 
 def _text(given: Mapping[str, object], name: str, field: str) -> str:
@@ -289,7 +289,7 @@ def _text(given: Mapping[str, object], name: str, field: str) -> str:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
     # `yes` and `1.50` are no texts any more here: Prometheus would have taken them as written.
-    raise RuleError(f"{field}.{name}", f"a string is needed; put {value!r} in quotes")
+    raise RuleError(f"{field}.{name}", f"a string is needed; put {show(value)} in quotes")
 
 
 def _source_labels(value: object, field: str) -> tuple[str, ...]:
@@ -299,18 +299,20 @@ def _source_labels(value: object, field: str) -> tuple[str, ...]:
         raise RuleError(f"{field}.source_labels", "a list of label names is needed")
     for item in value:
         if item is not None and (not isinstance(item, str) or not item):
-            raise RuleError(f"{field}.source_labels", f"{item!r} is not a label name")
+            raise RuleError(f"{field}.source_labels", f"{show(item)} is not a label name")
     # Prometheus reads a null as the name that no label has.
     return tuple(item or "" for item in value)
 
 
 def _modulus(value: object, field: str) -> int:
     try:
-        modulus = 0 if value is None else _whole_number(str(value))
+        known = isinstance(value, str | int | float)
+        modulus = 0 if value is None else _whole_number(str(value)) if known else -1
     except (ValueError, OverflowError):
         modulus = -1
     if not 0 <= modulus < 2**64:
-        raise RuleError(f"{field}.modulus", f"{value!r} is not a whole number from 0 to 2^64 - 1")
+        reason = f"{show(value)} is not a whole number from 0 to 2^64 - 1"
+        raise RuleError(f"{field}.modulus", reason)
     return modulus
 
 

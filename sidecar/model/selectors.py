@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, NoReturn
 
-from sidecar.errors import RuleError
+from sidecar.errors import RuleError, show
 from sidecar.model.regex import Regex, compile_regex
 
 MAX_SELECTOR_LENGTH = 4096
@@ -188,7 +188,7 @@ class _SelectorReader:
 
     def _add(self, kind: str, name: str, op: MatchOp) -> None:
         if kind == "name" and ":" in name:
-            self._fail(f"{name!r} is not a label name")
+            self._fail(f"{show(name)} is not a label name")
         following, value = self._next()
         if following != "string":
             self._fail("a quoted value is needed")

@@ -50,7 +50,31 @@ def test_a_key_given_twice_is_refused_with_its_line(livery: Livery, tmp_path: Pa
     ran = _relabel(livery, tmp_path, "- action: drop\n  regex: a\n  regex: b\n", "")
 
     assert ran.code == 2
-    assert "rules.yaml:3: the key 'regex' stands twice" in ran.err
+    assert "rules.yaml:3: key 'regex' is given twice" in ran.err
+
+
+def test_aliases_that_multiply_are_refused_and_a_long_value_is_cut(
+    livery: Livery, tmp_path: Path
+) -> None:
+    levels = [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 5)]
+    aliases = "x0: &x0 [a]\n" + "".join(levels) + "relabel_configs: [{action: *x4}]\n"
+
+    small = _relabel(livery, tmp_path, aliases, "")
+    assert small.code == 2
+    assert "is not one of replace" in small.err
+    assert len(small.err) < 1000
+
+    bomb = f"x5: &x5 [{', '.join(['*x4'] * 9)}]\nx6: [{', '.join(['*x5'] * 9)}]\n"
+    large = _relabel(livery, tmp_path, aliases.replace("relabel", bomb + "relabel"), "")
+    assert large.code == 2
+    assert "more than 500000 nodes" in large.err
+
+
+def test_a_second_document_of_rules_is_refused(livery: Livery, tmp_path: Path) -> None:
+    ran = _relabel(livery, tmp_path, "- action: drop\n---\n- action: keep\n", "")
+
+    assert ran.code == 2
+    assert "rules.yaml:3: one document is needed" in ran.err
 
 
 def test_steps_show_each_rules_before_and_after(livery: Livery, tmp_path: Path) -> None:
@@ -99,9 +123,9 @@ def test_texts_of_all_languages_pass(livery: Livery, tmp_path: Path) -> None:
         ("- x", "rules[0]: "),
         ("other: []", "a list of rules is needed"),
         ("text", "rules: a list"),
-        ("a: [", "rules.yaml:1: "),
-        ("- &a [*a]", "rules[0]"),
-        ("[" * 5000, "not YAML"),
+        ("a: [", "rules.yaml:2: "),
+        ("- &a [*a]", "rules.yaml:1: nested too deep"),
+        ("[" * 5000, "rules.yaml:1: nested too deep"),
     ],
 )
 def test_a_wrong_rule_exits_2_and_names_the_field(

@@ -217,3 +217,18 @@ def test_a_stopping_process_ends_every_stream() -> None:
             assert (await next_message(stream))["type"] == "closed"
 
     run(body)
+
+
+def test_listeners_hear_when_proxies_were_told_and_find_the_new_version() -> None:
+    async def body() -> None:
+        world, hub = make()
+        heard: list[str] = []
+        hub.listeners.append(lambda: heard.append(hub.told()["shop", "web"]))
+        with hub.open(SHOP, "", ("shop", "web")) as stream:
+            before = (await next_message(stream))["version"]
+            label(world, "shop", team="backend")
+            after = (await next_message(stream))["version"]
+        assert before != after
+        assert heard == [after]
+
+    run(body)

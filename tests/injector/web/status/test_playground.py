@@ -54,7 +54,7 @@ def test_a_series_is_read_with_a_value_or_without(series: str) -> None:
     ("rules", "series", "error"),
     [
         ("[{action: x}]", "a", "rules: rules[0].action: 'x' is not one of"),
-        ("a: [", "a", "rules:1: "),
+        ("a: [", "a", "rules:2: "),
         ("[]", "", "one series is needed"),
         ("[]", "a 1\nb 1", "there are 2"),
         ("[]", "a{", "line 1: "),
