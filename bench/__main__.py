@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 
 from bench.table import Row, render
 
-CLAIMS = ("line_cost", "pod_cpu", "pod_memory", "admission", "label_edit", "streams")
+CLAIMS = (
+    "line_cost",
+    "pod_cpu",
+    "pod_memory",
+    "admission",
+    "admission_load",
+    "label_edit",
+    "streams",
+    "page",
+)
 
 
 def main() -> int:

@@ -1,9 +1,8 @@
 """Admission of one pod, in process: review in, answer out."""
 
-import json
 import time
-from typing import Any
 
+from bench.reviews import pod_review
 from bench.table import Row, percentile
 from injector.model.reviews import parse_review, render_review
 from injector.model.settings import Platform
@@ -20,8 +19,8 @@ def measure() -> list[Row]:
     world.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
     context = AdmissionContext(world, Platform(), InjectorMetrics())
     context.authorities = "-----BEGIN CERTIFICATE-----\n" + "A" * 800
-    usual = _times(context, _review(20), _REVIEWS)
-    large = _times(context, _review(2000), 500)
+    usual = _times(context, pod_review(20), _REVIEWS)
+    large = _times(context, pod_review(2000), 500)
     return [
         Row(
             "admission in process, p99",
@@ -48,34 +47,3 @@ def _times(context: AdmissionContext, body: bytes, count: int) -> list[float]:
         render_review(review.uid, review_pod(review, context).verdict)
         times.append(time.perf_counter() - started)
     return times
-
-
-def _review(variables: int) -> bytes:
-    container: dict[str, Any] = {
-        "name": "web",
-        "image": "registry.example/web:1",
-        "ports": [{"name": "http", "containerPort": 8080}],
-        "env": [{"name": f"VARIABLE_{n}", "value": "x" * 40} for n in range(variables)],
-    }
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "generateName": "web-6d4cf56db6-",
-            "labels": {"app": "web", "pod-template-hash": "6d4cf56db6"},
-            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
-            "ownerReferences": [
-                {"kind": "ReplicaSet", "name": "web-6d4cf56db6", "controller": True}
-            ],
-        },
-        "spec": {"containers": [container]},
-    }
-    request = {
-        "uid": "1",
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "operation": "CREATE",
-        "namespace": "shop",
-        "object": pod,
-    }
-    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    return json.dumps(review).encode()

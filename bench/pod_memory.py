@@ -1,6 +1,6 @@
 """A pod's proxy: memory idle with its policy stream open, and while it is scraped."""
 
-from bench.rig import application, injector, proxy, scrape, usage, usual_proxy
+from bench.rig import application, injector, nginx_proxy, proxy, scrape, usage, usual_proxy
 from bench.table import Row
 
 _MB = 1e6
@@ -13,8 +13,9 @@ def measure() -> list[Row]:
             scrape(pod.port, 60, 0.1)
             busy = pod.usage().resident_bytes
         with usual_proxy(url) as (port, pid):
-            scrape(port, 60, 0.1)
-            usual = usage(pid).resident_bytes
+            usual = _after_scrapes(port, pid)
+        with nginx_proxy(url) as nginx:
+            passed = "" if nginx is None else f"; nginx's worker {_after_scrapes(*nginx):.1f} MB"
     return [
         Row("pod proxy, idle, policy stream open", idle / _MB, "MB RSS", 32, "–"),
         Row(
@@ -22,6 +23,11 @@ def measure() -> list[Row]:
             busy / _MB,
             "MB RSS",
             36,
-            f"starlette + uvicorn + httpx passing the same through: {usual / _MB:.1f} MB",
+            f"passing the same through: starlette + uvicorn + httpx {usual:.1f} MB{passed}",
         ),
     ]
+
+
+def _after_scrapes(port: int, pid: int) -> float:
+    scrape(port, 60, 0.1)
+    return usage(pid).resident_bytes / _MB

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
@@ -28,6 +30,24 @@ PROMETHEUS_HEADERS = {
     "X-Prometheus-Scrape-Timeout-Seconds": "10",
 }
 """What Prometheus 3.5 and later send."""
+_NGINX = """\
+daemon off; pid {folder}/pid; worker_processes 1; user root;
+events {{}}
+http {{
+  access_log off; keepalive_requests 1000000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fcgi; scgi_temp_path {folder}/scgi; uwsgi_temp_path {folder}/uwsgi;
+  gzip on; gzip_comp_level 1; gzip_proxied any; gzip_types *;
+  upstream application {{ server {url}; keepalive 8; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://application; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header Accept-Encoding "";
+    }}
+  }}
+}}
+"""
 
 
 class Usage(NamedTuple):
@@ -141,6 +161,29 @@ def usual_proxy(url: str) -> Iterator[tuple[int, int]]:
     with process("-m", "bench.plain_proxy", str(port), url) as started:
         wait_until(lambda: _answers(f"http://127.0.0.1:{port}/metrics"))
         yield port, started.pid
+
+
+@contextlib.contextmanager
+def nginx_proxy(url: str) -> Iterator[tuple[int, int] | None]:
+    """Pass the text through with nginx; gives its port and its worker's id, None without nginx."""
+    program = shutil.which("nginx")
+    if program is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as text:
+        port = free_port()
+        config = Path(text) / "nginx.conf"
+        config.write_text(_NGINX.format(folder=text, port=port, url=urlsplit(url).netloc))
+        master = subprocess.Popen(
+            [program, "-c", str(config), "-e", f"{text}/error.log"], stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until(lambda: _answers(f"http://127.0.0.1:{port}/metrics"))
+            children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text()
+            yield port, int(children.split()[0])
+        finally:
+            master.terminate()
+            master.wait(20)
 
 
 def _answers(url: str) -> bool:

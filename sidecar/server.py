@@ -321,9 +321,13 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
     if not host and not socket.has_dualstack_ipv6():
         family = socket.AF_INET
-    return socket.create_server(
+    listener = socket.create_server(
         (host, port),
         family=family,
         backlog=128,
         dualstack_ipv6=not host and family is socket.AF_INET6,
     )
+    # Connections inherit it; asyncio sets it only where a socket names its protocol. Without, the
+    # end of a large answer waits for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -5,6 +5,10 @@ const live = document.getElementById("live");
 const link = document.getElementById("link");
 const PAUSE_MS = 400;
 const RETRY_MS = 3000;
+const FLASH_MS = 1600;
+
+const DISTANCES = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const UNITS = [[86400 * 365, "year"], [86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -26,9 +30,8 @@ function tick() {
 
 function distance(seconds) {
   const size = Math.abs(seconds);
-  const units = [[86400 * 365, "year"], [86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
-  const [length, name] = units.find(([length]) => size >= length * 1.5) || units[units.length - 1];
-  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.round(seconds / length), name);
+  const [length, name] = UNITS.find(([length]) => size >= length * 1.5) || UNITS[UNITS.length - 1];
+  return DISTANCES.format(Math.round(seconds / length), name);
 }
 
 // Only what is otherwise is touched, so focus, selection and scroll position stay.
@@ -79,10 +82,10 @@ function renewChildren(before, after) {
 const words = (row) => [...row.querySelectorAll(".chip, .health, .bad")].map((item) => item.textContent).join("\n");
 
 function flash(row) {
-  row.classList.remove("changed");
+  row.classList.remove("flashed");
   void row.offsetWidth;
-  row.classList.add("changed");
-  row.addEventListener("animationend", () => row.classList.remove("changed"), { once: true });
+  row.classList.add("flashed");
+  setTimeout(() => row.classList.remove("flashed"), FLASH_MS);
 }
 
 async function follow() {

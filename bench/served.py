@@ -1,0 +1,110 @@
+"""`livery serve` in a process of its own, and processes that hold policy streams to it."""
+
+import contextlib
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from webhook_certs.stores import FolderStore
+
+from bench.rig import NAME, Usage, fetch, free_port, process, usage, wait_until
+
+
+class Injector(NamedTuple):
+    """A running injector."""
+
+    pid: int
+    admission_port: int
+    control_port: int
+    metrics_port: int
+    status_port: int
+
+    def usage(self) -> Usage:
+        return usage(self.pid)
+
+    def streams(self) -> int:
+        text = fetch(f"http://127.0.0.1:{self.metrics_port}/metrics")
+        line = next(item for item in text.splitlines() if item.startswith("livery_policy_streams "))
+        return int(float(line.split()[1]))
+
+
+def prepare(folder: Path, world: str, *, tokens: int) -> Path:
+    """Write a world and the tokens of pods `shop/web-0` and on; returns the world's file."""
+    (folder / "tokens" / "shop").mkdir(parents=True)
+    for number in range(tokens):
+        (folder / "tokens" / "shop" / f"web-{number}").write_text(f"token-{number}")
+    (folder / "world").mkdir()
+    manifest = folder / "world" / "namespace.yaml"
+    manifest.write_text(world)
+    return manifest
+
+
+@contextlib.contextmanager
+def served(folder: Path, *, has_page: bool = True) -> Iterator[Injector]:
+    """Run an injector on a prepared folder."""
+    ports = {name: free_port() for name in ("admission", "control", "metrics", "status")}
+    arguments = {
+        "manifests": folder / "world",
+        "tokens": folder / "tokens",
+        "certs": folder / "certs",
+        "host": "127.0.0.1",
+        "name": NAME,
+        "log-level": "error",
+        **{f"{name}-port": port for name, port in ports.items()},
+    }
+    given = [str(part) for name, value in arguments.items() for part in (f"--{name}", value)]
+    if not has_page:
+        given.append("--no-status-page")
+    with process("-m", "injector", "serve", *given) as started:
+        injector = Injector(started.pid, *ports.values())
+        wait_until(lambda: _answers(injector.metrics_port))
+        yield injector
+
+
+def authorities(folder: Path) -> Path:
+    """Write what signs the injector's certificates to a file."""
+    path = folder / "ca.pem"
+    generations = FolderStore(folder / "certs").load().generations
+    path.write_text("".join(item.authority.certificate_pem for item in generations))
+    return path
+
+
+def client_tls(folder: Path) -> ssl.SSLContext:
+    """Return a client's TLS settings that trust the injector."""
+    return ssl.create_default_context(cafile=authorities(folder))
+
+
+@contextlib.contextmanager
+def held_streams(
+    folder: Path, port: int, streams: int, clients: int
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Run processes that open policy streams once they are told to."""
+    with contextlib.ExitStack() as stack:
+        given = (str(port), str(authorities(folder)), str(streams // clients))
+        yield [
+            stack.enter_context(process("-m", "bench.stream_clients", *given, stdin=True))
+            for _ in range(clients)
+        ]
+
+
+def say(client: subprocess.Popen[str], line: str) -> None:
+    """Write a line to a process."""
+    if client.stdin is None:
+        raise RuntimeError("no input")
+    client.stdin.write(line + "\n")
+    client.stdin.flush()
+
+
+def hear(client: subprocess.Popen[str]) -> str:
+    """Read a line of a process."""
+    if client.stdout is None:
+        raise RuntimeError("no output")
+    return client.stdout.readline()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(fetch(f"http://127.0.0.1:{port}/healthz"))
+    return False
