@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
@@ -44,8 +45,10 @@ class _Run:
 
     task: asyncio.Task[None]
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, policy: object) -> None:
         self.timeout_seconds = timeout_seconds
+        self.policy = policy
+        """In force when it began."""
         self.waiting: set[asyncio.Future[Shared]] = set()
         self.is_done = False
         self.is_left: asyncio.Future[None] | None = None
@@ -84,9 +87,8 @@ class SharedScrapes:
         if self._waiting >= MAX_WAITING:
             raise BusyError("too many scrapes are waiting for this workload")
         run = self._runs.get((wanted, query))
-        # Whoever has more time must not fail because another had less.
-        if run is None or run.is_done or run.timeout_seconds < timeout_seconds:
-            run = self._runs[wanted, query] = _Run(timeout_seconds)
+        if run is None or not self._serves(run, timeout_seconds):
+            run = self._runs[wanted, query] = _Run(timeout_seconds, self._scraper.policy)
             # A task of its own: a client that goes away does not take the answer from the others.
             run.task = asyncio.create_task(self._scrape(run, wanted, query))
         waiter: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
@@ -100,6 +102,12 @@ class SharedScrapes:
             if not run.waiting:
                 self._leave(run, (wanted, query))
 
+    def _serves(self, run: _Run, timeout_seconds: float) -> bool:
+        # Whoever has more time must not fail because another had less; and who asks after a
+        # policy came gets what it says.
+        has_time = run.timeout_seconds >= timeout_seconds
+        return has_time and not run.is_done and run.policy is self._scraper.policy
+
     async def _scrape(self, run: _Run, wanted: Negotiated, query: str) -> None:
         try:
             async with self._one_at_a_time:
@@ -109,8 +117,10 @@ class SharedScrapes:
                     # Those who waited take it, and count it as unsent, before the next one begins.
                     run.is_left = asyncio.get_running_loop().create_future()
                     await run.is_left
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             run.finish(None, None)
+            # The frames hold all that was read, and the task them, until garbage is collected.
+            traceback.clear_frames(error.__traceback__)
             raise
         except Exception as error:
             run.finish(None, error)

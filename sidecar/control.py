@@ -177,7 +177,7 @@ class ControlClient:
     async def _send_report(self, report: dict[str, object]) -> None:
         connection = await self._open()
         try:
-            body = json.dumps(report).encode()
+            body = json.dumps(report, ensure_ascii=False).encode(errors="replace")
             status = await connection.send(self._request("POST", "/v1/report", body))
             if status not in (200, 204):
                 raise UpstreamError(f"the control service answered {status}")

@@ -70,7 +70,7 @@ class Exposition:
         try:
             return self._memories[index].read(self._text(fetched), is_late)
         except LiveryError as error:
-            return error
+            return error.with_traceback(None)  # its frames hold the whole body
 
     def plan(self, readings: Sequence[Reading]) -> Plan:
         """Plan the answer; the last plan is used again while nothing but values changed.

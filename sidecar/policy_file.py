@@ -51,6 +51,7 @@ def _check_events(events: Iterable[object]) -> None:
         name = type(event).__name__
         if name == "AliasEvent":
             raise PolicyError("aliases (*name) are not read here; write the value out")
-        depth += name.endswith("StartEvent") - name.endswith("EndEvent")
+        if name.startswith(("Sequence", "Mapping")):
+            depth += 1 if name.endswith("StartEvent") else -1
         if depth > MAX_DEPTH:
             raise PolicyError(f"not YAML: nested deeper than {MAX_DEPTH} levels")

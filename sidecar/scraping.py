@@ -5,10 +5,11 @@ several, `livery_target_up` says which failed.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from sidecar.errors import LateError, LimitError, LiveryError, UpstreamTimeoutError
 from sidecar.exposing import Exposition, Outcome, Room
@@ -25,6 +26,8 @@ INLINE_BYTES = 256 << 10
 """A larger body is read in a thread, so that others are answered meanwhile."""
 MAX_VARIANTS = 2
 """Kinds of clients (formats and escapings) that are remembered: an old and a new Prometheus."""
+
+T = TypeVar("T")
 
 
 class TargetResult(NamedTuple):
@@ -47,14 +50,27 @@ class Scrape(NamedTuple):
     samples_out: int = 0
 
 
+class _Deadline:
+    """When a scrape must be over; at once, if nobody waits for it any more."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._at = time.monotonic() + timeout_seconds
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self._at
+
+    def come(self) -> None:
+        self._at = 0.0
+
+
 class Scraper:
-    """Scrapes one workload under the present policy."""
+    """Scrapes one workload under the present policy, one scrape at a time."""
 
     def __init__(self, targets: Sequence[Target], marking: Marking, pod_ip: str = "") -> None:
         self._targets = tuple(targets)
         self._clients = [TargetClient(target, pod_ip) for target in targets]
         self._marking = marking
-        self._policy = Policy()
+        self.policy = Policy()
         self._expositions: dict[Negotiated, Exposition] = {}
 
     @property
@@ -64,7 +80,7 @@ class Scraper:
 
     def use(self, policy: Policy) -> None:
         """Rewrite under another policy from the next scrape on, with empty memory."""
-        self._policy = policy
+        self.policy = policy
         self._expositions.clear()
 
     def close(self) -> None:
@@ -82,7 +98,7 @@ class Scraper:
         """
         if len(self._clients) > 1:
             wanted, query = wanted._replace(fmt=Format.TEXT), ""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = _Deadline(timeout_seconds)
         fetched, durations = await self._fetch(target_accept(wanted), query, timeout_seconds)
         exposition = self._exposition(_answered(wanted, fetched[0]))
         outcomes: list[Outcome] = []
@@ -99,7 +115,7 @@ class Scraper:
                 await asyncio.sleep(0)  # others have their turn between two large bodies
         if is_quick:
             return self._answer(exposition, outcomes, durations)
-        return await asyncio.to_thread(self._answer, exposition, outcomes, durations)
+        return await _in_thread(deadline, lambda: self._answer(exposition, outcomes, durations))
 
     async def _fetch(
         self, accept: str, query: str, timeout_seconds: float
@@ -124,7 +140,7 @@ class Scraper:
             if len(self._expositions) >= MAX_VARIANTS:
                 self._expositions.clear()
             exposition = self._expositions[wanted] = Exposition(
-                self._policy, self._marking, self._targets, wanted, share=MAX_VARIANTS
+                self.policy, self._marking, self._targets, wanted, share=MAX_VARIANTS
             )
         return exposition
 
@@ -156,17 +172,26 @@ def _is_quick(fetched: Fetched | LiveryError, exposition: Exposition) -> bool:
 
 
 async def _read(
-    exposition: Exposition, index: int, fetched: Fetched | LiveryError, deadline: float
+    exposition: Exposition, index: int, fetched: Fetched | LiveryError, deadline: _Deadline
 ) -> Outcome:
     if isinstance(fetched, LiveryError):
         return fetched
-
-    def is_late() -> bool:
-        return time.monotonic() > deadline
-
     if _is_quick(fetched, exposition):
-        return exposition.read(index, fetched, is_late)
-    return await asyncio.to_thread(exposition.read, index, fetched, is_late)
+        return exposition.read(index, fetched, deadline.is_over)
+    return await _in_thread(deadline, lambda: exposition.read(index, fetched, deadline.is_over))
+
+
+async def _in_thread(deadline: _Deadline, work: Callable[[], T]) -> T:
+    """Work in a thread; who is cancelled waits for its end, so that no two are in one memory."""
+    job = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        deadline.come()
+        while not job.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([job])
+        raise
 
 
 async def _timed(fetch: Awaitable[Fetched]) -> tuple[Fetched | LiveryError, float]:
@@ -174,7 +199,7 @@ async def _timed(fetch: Awaitable[Fetched]) -> tuple[Fetched | LiveryError, floa
     try:
         return await fetch, time.monotonic() - started
     except LiveryError as error:
-        return error, time.monotonic() - started
+        return error.with_traceback(None), time.monotonic() - started
 
 
 def _result(target: Target, outcome: Outcome, duration_seconds: float) -> TargetResult:

@@ -108,6 +108,18 @@ def compile_regex(pattern: str) -> Regex:
     return Regex(pattern)
 
 
+@lru_cache(maxsize=1024)
+def compile_matcher_regex(pattern: str) -> Regex:
+    """Compile the pattern of a matcher, which Prometheus reads by itself before it anchors it.
+
+    Raises:
+        RuleError: it is not RE2: `a)|(b` would be, between the brackets of the anchors.
+    """
+    regex = compile_regex(pattern)
+    _compile(pattern)
+    return regex
+
+
 def _compile(pattern: str) -> Any:
     # Imported at the first pattern: a proxy without rules does not pay its 2.5 MB.
     import re2

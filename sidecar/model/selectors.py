@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, NoReturn
 
 from sidecar.errors import RuleError, show
-from sidecar.model.regex import Regex, compile_regex
+from sidecar.model.regex import Regex, compile_matcher_regex
 
 MAX_SELECTOR_LENGTH = 4096
 MAX_MATCHERS = 64
@@ -96,7 +96,7 @@ def make_matcher(op: MatchOp, name: str, value: str) -> Matcher:
         RuleError: the value of a regex matcher is not RE2.
     """
     is_regex = op in (MatchOp.REGEX, MatchOp.NOT_REGEX)
-    return Matcher(op, name, value, compile_regex(value) if is_regex else None)
+    return Matcher(op, name, value, compile_matcher_regex(value) if is_regex else None)
 
 
 def parse_pattern(text: str) -> Pattern:

@@ -119,7 +119,7 @@ class PodRole:
             "proxyVersion": VERSION,
             "policyVersion": self._control.version if self._control else "",
             "policyError": self._control.policy_error[:200] if self._control else "",
-            "faults": [*self._faults, *self._listen_faults.values()][:8],
+            "faults": [fault[:200] for fault in (*self._faults, *self._listen_faults.values())][:8],
             "targets": [
                 {"url": url[:200], "up": up, "error": error[:200], "samples": samples}
                 for url, (up, error, samples) in self._results.items()

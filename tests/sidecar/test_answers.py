@@ -4,6 +4,7 @@ import pytest
 
 from sidecar.answers import BusyError, Shared, SharedScrapes, render_scrape, scrape_timeout
 from sidecar.model.formats import Escaping, Format, Negotiated
+from sidecar.model.policy import parse_policy
 from sidecar.model.rewriting import Marking
 from sidecar.model.targets import parse_target
 from sidecar.scraping import Scrape, Scraper
@@ -158,3 +159,23 @@ async def test_while_too_much_is_unsent_nothing_is_scraped() -> None:
             await scrapes.get(_WANTED, "", 3.0)
 
     assert not gate.app.requests
+
+
+async def test_who_asks_after_a_policy_came_does_not_join_an_older_scrape() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scraper = gate.scraper()
+        shares = SharedScrapes(scraper)
+        scraper.use(parse_policy({"labels": {"team": "old"}}))
+        first = asyncio.create_task(shares.get(_WANTED, "", 5))
+        await until(lambda: bool(gate.app.requests))
+        scraper.use(parse_policy({"labels": {"team": "new"}}))
+        second = asyncio.create_task(shares.get(_WANTED, "", 5))
+        await asyncio.sleep(0)
+        gate.open()
+        gate.open()
+
+        assert b'team="new"' in (await second).scrape.body
+        await first
+        assert len(gate.app.requests) == 2
+        scraper.close()

@@ -155,3 +155,22 @@ async def test_a_body_of_small_pieces(tmp_path: Path, body: bytes, kind: str) ->
         with running_proxy("--target", app.target, log=tmp_path / "log") as proxy:
             await _scrape(proxy)
             assert _peak_mib(proxy) < _LIMIT_MIB
+
+
+async def test_clients_that_hang_up_while_rules_are_applied(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    rules = [
+        {"sourceLabels": ["path"], "regex": "(.+)x", "targetLabel": f"l{n}"} for n in range(30)
+    ]
+    policy.write_text(json.dumps({"metricRelabelings": rules}))
+    body = b"".join(b'a{path="%d%b"} 1\n' % (number, b"x" * 150) for number in range(40_000))
+    request = b"GET /metrics HTTP/1.1\r\nX-Prometheus-Scrape-Timeout-Seconds: 120\r\n\r\n"
+    async with App(http(body)) as app:
+        arguments = ("--policy", str(policy), "--target", app.target)
+        with running_proxy(*arguments, log=tmp_path / "log") as proxy:
+            port = await asyncio.to_thread(proxy.port)
+            for _ in range(15):
+                async with connected(port) as client:
+                    await client.send(request)
+                    await asyncio.sleep(0.2)
+            assert _peak_mib(proxy) < _LIMIT_MIB

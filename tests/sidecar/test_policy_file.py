@@ -63,3 +63,15 @@ def test_json_with_deep_nesting_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(PolicyError):
         read_policy_file(path)
+
+
+@pytest.mark.parametrize(("levels", "is_read"), [(48, True), (52, False)])
+def test_yaml_is_read_to_its_depth_and_no_further(
+    tmp_path: Path, levels: int, is_read: bool
+) -> None:
+    path = tmp_path / "policy"
+    path.write_text("labels: " + "{a: " * levels + "b" + "}" * levels)
+
+    # What nests is no label: either way it is refused, but by whom tells how far it was read.
+    with pytest.raises(PolicyError, match="labels.a" if is_read else "nested deeper"):
+        read_policy_file(path)

@@ -1,16 +1,18 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from sidecar import exposing, scraping
+from sidecar.answers import SharedScrapes
 from sidecar.model.formats import Escaping, Format, Negotiated
 from sidecar.model.policy import Policy, parse_policy
 from sidecar.model.rewriting import Marking
 from sidecar.model.targets import parse_target
 from sidecar.scraping import Scrape, Scraper
-from tests.sidecar.apps import OPENMETRICS, App, http
+from tests.sidecar.apps import OPENMETRICS, App, http, until
 
 pytestmark = pytest.mark.anyio
 
@@ -172,3 +174,33 @@ async def test_rules_end_with_the_scrape_and_the_next_one_goes_on() -> None:
     assert first.status == 504
     assert b"could be put through the rules in the scrape's time" in first.body
     assert remembered > 0
+
+
+async def test_an_abandoned_scrape_ends_its_thread_before_another_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside: list[int] = []
+    most = 0
+    read = exposing.Exposition.read
+
+    def watched(self: exposing.Exposition, *given: Any) -> exposing.Outcome:
+        nonlocal most
+        inside.append(1)
+        most = max(most, len(inside))
+        try:
+            return read(self, *given)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(exposing.Exposition, "read", watched)
+    rules = [{"sourceLabels": ["i"], "regex": "(.+)", "targetLabel": f"l{n}"} for n in range(40)]
+    async with _scraper(App(http(_series(40_000)))) as scraper:
+        scraper.use(parse_policy({"metricRelabelings": rules}))
+        shares = SharedScrapes(scraper)
+        for _ in range(3):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await shares.get(_WANTED, "", 60)
+        await until(lambda: not inside)
+
+    assert most == 1

@@ -119,7 +119,8 @@ def test_a_pattern_is_exact_or_a_regex_or_a_selector(text: str, kind: PatternKin
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "\n", "(", "a{", "a{b}", "http_.{1001}", "a++", "{a=~'('}"]
+    "text",
+    ["", " ", "\n", "(", "a{", "a{b}", "http_.{1001}", "a++", "{a=~'('}", "x)|(y", "{a=~'x)|(y'}"],
 )
 def test_a_bad_pattern_is_refused(text: str) -> None:
     with pytest.raises(RuleError):
