@@ -43,4 +43,4 @@ pictures: $(VENV)/.ready ## take the pictures of README and docs anew (needs Chr
 	$(BIN)/python -m tests.browser.pictures
 
 clean: ## remove what the other targets made here
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

@@ -2,10 +2,11 @@
 
 InjectorError
   SettingsError      a bad argument or file of settings; exit 2, naming it
-  ReviewError        the caller sent what is no AdmissionReview v1; has the status to answer
+  DemoError          the demo could not go on; exit 1
+  RequestError       a request cannot be answered as it is; has the HTTP status
   ObjectError        a Kubernetes object is malformed; has the field
   ManifestError      a file of manifests cannot be read; has file and line
-  IdentityError      a token is not accepted; has the status to answer
+  IdentityError      a token is not accepted, or cannot be judged now; has the HTTP status
 """
 
 
@@ -17,8 +18,12 @@ class SettingsError(InjectorError):
     """A command line argument or a settings file is wrong."""
 
 
-class ReviewError(InjectorError):
-    """A request is no AdmissionReview that can be answered; `status` is the HTTP status."""
+class DemoError(InjectorError):
+    """A part of the demo did not do what it must."""
+
+
+class RequestError(InjectorError):
+    """A request is malformed, too large or too slow; `status` is the HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -45,7 +50,7 @@ class ManifestError(InjectorError):
 
 
 class IdentityError(InjectorError):
-    """A token is missing, unknown, or grants nothing; `status` is 401 or 403."""
+    """A token is missing or unknown (401), grants nothing (403), or cannot be judged now (503)."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

@@ -14,7 +14,7 @@ from typing import Any
 from injector.commands.colours import BOLD, CYAN, DIM, GREEN, paint
 from injector.commands.demo_prometheus import query_link, start_prometheus
 from injector.commands.demo_stage import START_SECONDS, Actor, Stage, read_metrics
-from injector.errors import SettingsError
+from injector.errors import DemoError, SettingsError
 from injector.web.status.view import Hint
 from sidecar.errors import LiveryError
 from sidecar.logs import configure_logs
@@ -115,7 +115,7 @@ async def _relabel_and_show(stage: Stage, actor: Actor) -> None:
     _step("6", "kubectl label namespace shop team=backend --overwrite (here: a file edit)")
     while 'team="backend"' not in (metrics := await read_metrics(actor.proxy_port)):
         if time.perf_counter() - started > START_SECONDS:
-            raise SettingsError("the label did not arrive")
+            raise DemoError("the label did not arrive")
         await asyncio.sleep(0.01)
     took = (time.perf_counter() - started) * 1000
     _step("7", f"{took:.0f} ms later a scrape says:")

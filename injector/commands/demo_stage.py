@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jsonpatch
 
 from injector.commands.demo_kubelet import start_container
-from injector.errors import SettingsError
+from injector.errors import DemoError
 from injector.files.manifests import read_manifests
 from injector.model.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
 from injector.model.reviews import API_VERSION
@@ -111,7 +111,7 @@ class Stage:
         )
         self._stack.push_async_callback(end_process, process)
         if process.stdout is None:
-            raise SettingsError("the demo's application has no output")
+            raise DemoError("the demo's application has no output")
         return int(await asyncio.wait_for(process.stdout.readline(), START_SECONDS))
 
     def _pod(self, file: str, app_port: int) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Stage:
         deadline = time.monotonic() + START_SECONDS
         while (namespace, name) not in self.service.hub.told():
             if time.monotonic() > deadline or process.returncode is not None:
-                raise SettingsError(f"the proxy of {name} did not start; is its port free?")
+                raise DemoError(f"the proxy of {name} did not start; is its port free?")
             await asyncio.sleep(0.02)
 
 

@@ -25,6 +25,7 @@ class AccessLog:
     def use_platform(self, platform: Platform) -> None:
         """Judge by other settings from now on."""
         self._platform = platform
+        self._changed.update(self._world.namespaces_with("MetricAccess"))
 
     def write(self) -> None:
         """Log what has changed since the last call."""

@@ -19,6 +19,8 @@ DEBOUNCE_SECONDS = 0.1
 PING_SECONDS = 15.0
 MAX_BEHIND = 100
 """Messages that a reader may be behind; then it is closed and starts over with a snapshot."""
+MAX_STREAMS_PER_POD = 100
+"""A pod has one proxy; more are the ends of connections that it lost. Beyond, the oldest goes."""
 _PING = b'{"type":"ping"}\n'
 
 
@@ -94,12 +96,14 @@ class PolicyHub:
         self._world = world
         self._platform = platform
         self._streams: dict[Scope, set[Stream]] = {}
+        self._of_pods: dict[tuple[str, str], list[Stream]] = {}
+        """The same streams, oldest first."""
         self._told: dict[Scope, _Told] = {}
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._authorities = b""
         self.listeners: list[Callable[[], None]] = []
-        """Called whenever proxies were told of a change."""
+        """Called whenever a changed world has been told to those whom it concerns."""
         world.listeners.append(self.mark)
 
     @property
@@ -170,6 +174,10 @@ class PolicyHub:
         else:
             stream.push(told.message)
         self._streams.setdefault(scope, set()).add(stream)
+        others = self._of_pods.setdefault(pod, [])
+        if len(others) >= MAX_STREAMS_PER_POD:
+            others.pop(0).close()
+        others.append(stream)
         try:
             yield stream
         finally:
@@ -182,6 +190,11 @@ class PolicyHub:
                 stream.close()
 
     def _leave(self, stream: Stream) -> None:
+        others = self._of_pods.get(stream.pod, [])
+        if stream in others:
+            others.remove(stream)
+        if not others:
+            self._of_pods.pop(stream.pod, None)
         streams = self._streams.get(stream.scope)
         if streams is not None:
             streams.discard(stream)

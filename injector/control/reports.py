@@ -2,14 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from sidecar.model.targets import MAX_TARGETS
 
 MAX_REPORTS = 20_000
 """Twice the proxies that one replica is made for."""
 _MAX_TEXT = 200
 _MAX_FAULTS = 8
-_MAX_TARGETS = 16
+_MAX_AGE_SECONDS = 10 * 365 * 86400.0
+KEEP_SECONDS = 3600.0
+"""How long a proxy without a stream here is remembered by its last report: its pod may be gone."""
 
 Pod = tuple[str, str]
 """Namespace and name."""
@@ -29,11 +33,10 @@ class Report(NamedTuple):
 
     received_at: float
     """Unix time."""
-    role: str
     proxy_version: str
     policy_version: str
     policy_age_seconds: float
-    """When it was sent."""
+    """When the report was sent."""
     policy_error: str
     faults: tuple[str, ...]
     targets: tuple[TargetReport, ...]
@@ -61,6 +64,15 @@ class Reports:
         """Return a pod's last report."""
         return self._reports.get(pod)
 
+    def forget_silent(self, connected: Container[Pod]) -> None:
+        """Forget who has no stream here and was not heard of for long."""
+        horizon = self._clock() - KEEP_SECONDS
+        for pod, report in list(self._reports.items()):
+            if report.received_at >= horizon:
+                break  # they stand in the order in which they came
+            if pod not in connected:
+                del self._reports[pod]
+
     def __iter__(self) -> Iterator[Pod]:
         """Yield the pods that reported, the one not renewed for longest first."""
         return iter(self._reports)
@@ -69,12 +81,11 @@ class Reports:
 def _read(fields: Mapping[str, Any], now: float) -> Report:
     return Report(
         received_at=now,
-        role=_text(fields, "role"),
         proxy_version=_text(fields, "proxyVersion"),
         policy_version=_text(fields, "policyVersion"),
-        policy_age_seconds=_number(fields, "policyAgeSeconds"),
+        policy_age_seconds=min(max(0.0, _number(fields, "policyAgeSeconds")), _MAX_AGE_SECONDS),
         policy_error=_text(fields, "policyError"),
-        faults=tuple(str(item)[:_MAX_TEXT] for item in _items(fields, "faults")[:_MAX_FAULTS]),
+        faults=tuple(map(_clean, _items(fields, "faults")[:_MAX_FAULTS])),
         targets=tuple(
             TargetReport(
                 _text(item, "url"),
@@ -82,7 +93,7 @@ def _read(fields: Mapping[str, Any], now: float) -> Report:
                 _text(item, "error"),
                 int(_number(item, "samples")),
             )
-            for item in _items(fields, "targets")[:_MAX_TARGETS]
+            for item in _items(fields, "targets")[:MAX_TARGETS]
             if isinstance(item, dict)
         ),
         samples=int(_number(fields, "samples")),
@@ -91,7 +102,13 @@ def _read(fields: Mapping[str, Any], now: float) -> Report:
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
-    return str(fields.get(name, ""))[:_MAX_TEXT]
+    return _clean(fields.get(name))
+
+
+def _clean(value: object) -> str:
+    # JSON may hold half of a surrogate pair, which no text that is sent on can.
+    text = value[:_MAX_TEXT] if isinstance(value, str) else ""
+    return text.encode(errors="replace").decode()
 
 
 def _items(fields: Mapping[str, Any], name: str) -> list[Any]:

@@ -23,6 +23,17 @@ class BoundedLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.S
     }
 
 
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    value = int(yaml.SafeLoader.construct_yaml_int(loader, node))
+    if not -(2**63) <= value < 2**64:
+        # Python cannot even print a long one.
+        raise yaml.constructor.ConstructorError(None, None, "an integer too long", node.start_mark)
+    return value
+
+
+BoundedLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
 class TextLoader(BoundedLoader):
     """`regex: 1.10` and `regex: yes` mean the text, as for Prometheus."""
 

@@ -51,13 +51,18 @@ class FolderAuthenticator:
         }
         if stamps == self._stamps:
             return
-        self._stamps = stamps
-        self._callers = {}
-        for path in stamps:
-            token = path.read_bytes()[:MAX_TOKEN_BYTES].decode("ascii", "replace").strip()
+        callers = {}
+        for path in list(stamps):
+            try:
+                content = path.read_bytes()
+            except OSError:
+                del stamps[path]  # its pod alone is not known; it is tried again
+                continue
+            token = content[:MAX_TOKEN_BYTES].decode("ascii", "replace").strip()
             if token:
                 namespace, pod = path.parent.name, path.name
-                self._callers[_hash(token)] = Caller(namespace, pod, "", f"{namespace}/default")
+                callers[_hash(token)] = Caller(namespace, pod, "", f"{namespace}/default")
+        self._stamps, self._callers = stamps, callers
 
 
 def _hash(token: str) -> bytes:

@@ -34,7 +34,11 @@ class FolderWorld:
         """Look at the folder once; tell whether anything was read."""
         if not self._folder.exists():
             return False  # taken away as a whole: its last state stays
-        stamps = {path: stamp for path in self._files() if (stamp := _stamp(path)) is not None}
+        try:
+            files = self._files()
+        except OSError:
+            return False  # a folder went away while it was looked through: looked again soon
+        stamps = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
         gone = [path for path in self._stamps if path not in stamps]
         changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
         self._stamps = stamps

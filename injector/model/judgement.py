@@ -9,6 +9,9 @@ from injector.model.settings import Platform
 from injector.model.world import World
 from sidecar.model.access import MAX_PATTERNS
 
+MAX_ACCESS_BYTES = 2 << 20
+"""Of a namespace's objects together: a policy must stay within what a proxy reads."""
+
 
 class Judged(NamedTuple):
     """One object; `access` and `grant` are None where it was not even read."""
@@ -39,7 +42,7 @@ class Judged(NamedTuple):
 
 
 def judge_namespace(world: World, namespace: str, platform: Platform) -> list[Judged]:
-    """Judge the objects of a namespace, by name, up to `MAX_PATTERNS` patterns in all.
+    """Judge the objects of a namespace, by name; what is over a bound is left out.
 
     Args:
         world: what is known of the cluster.
@@ -47,7 +50,7 @@ def judge_namespace(world: World, namespace: str, platform: Platform) -> list[Ju
         platform: the platform's settings, which grant.
     """
     judged = []
-    patterns = 0
+    patterns = size = 0
     for name, obj in world.named("MetricAccess", namespace):
         patterns += _count_patterns(obj)
         if patterns > MAX_PATTERNS:
@@ -58,6 +61,11 @@ def judge_namespace(world: World, namespace: str, platform: Platform) -> list[Ju
             access = world.metric_access(namespace, name)
         except ObjectError as error:
             judged.append(Judged(name, None, None, str(error)))
+            continue
+        size += access.spec_bytes
+        if size > MAX_ACCESS_BYTES:
+            reason = f"the namespace's objects are over {MAX_ACCESS_BYTES >> 20} MiB; left out"
+            judged.append(Judged(name, None, None, reason))
             continue
         grant = grant_of(access, world.namespace(namespace), platform)
         judged.append(Judged(name, access, grant, ""))

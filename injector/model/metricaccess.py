@@ -5,6 +5,7 @@ rule may read beyond its own namespace is the platform's word. What is wrong wit
 facts of its status; an object that cannot be trusted to narrow as meant grants nothing.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from sidecar.model.selectors import parse_pattern
 API_VERSION = "observability.ethos.io/v1alpha1"
 DEFAULT_INTERVAL_SECONDS = 30.0
 MIN_INTERVAL_SECONDS = 5.0
+MAX_SPEC_BYTES = 128 << 10
+"""Of one object, as JSON: its patterns are compiled while nobody else is answered."""
 _DURATION_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _TARGET_BLOCKS = ("prometheus", "pushgateway", "remoteWrite")
@@ -106,6 +109,8 @@ class MetricAccess:
     """Why nothing is sent though `remoteWrite` is there; empty where all is well."""
     error: str
     """Why it grants nothing; empty where it does."""
+    spec_bytes: int
+    """Size of what was read, as JSON."""
 
     @property
     def acceptance(self) -> Acceptance:
@@ -135,7 +140,7 @@ def parse_metric_access(obj: Object) -> MetricAccess:
     error = ""
     try:
         spec = get_mapping(obj, "spec")
-        facts = _parse_spec(spec)
+        facts = {"spec_bytes": _measure(spec), **_parse_spec(spec)}
     except ObjectError as failure:
         error = str(failure)
     generation = metadata_of(obj).get("generation", 0)
@@ -147,6 +152,7 @@ def parse_metric_access(obj: Object) -> MetricAccess:
         "metric_relabelings": (),
         "remote_write": None,
         "remote_write_error": "",
+        "spec_bytes": 0,
     }
     return MetricAccess(
         name=name_of(obj),
@@ -224,6 +230,13 @@ def _parse_spec(spec: Object) -> dict[str, Any]:
         "metric_relabelings": _relabelings(remote),
         **_judge_remote_write(remote),
     }
+
+
+def _measure(spec: Object) -> int:
+    size = len(json.dumps(spec, default=str))
+    if size > MAX_SPEC_BYTES:
+        raise ObjectError("spec", f"{size} bytes as JSON; {MAX_SPEC_BYTES} are allowed")
+    return size
 
 
 def _judge_remote_write(remote: Object) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
+from sidecar.errors import show
 
 Object = Mapping[str, Any]
 
@@ -59,7 +60,7 @@ def get_strings(parent: Object, field: str, path: str = "") -> Mapping[str, str]
     for key, value in values.items():
         if value is not None and not isinstance(value, str):
             raise ObjectError(
-                f"{_join(path, field)}.{key}", f"a string is needed, not {value!r:.80}"
+                f"{_join(path, field)}.{key}", f"a string is needed, not {show(value)}"
             )
     return {key: value or "" for key, value in values.items()}
 

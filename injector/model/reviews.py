@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from injector.errors import ObjectError, ReviewError
+from injector.errors import ObjectError, RequestError
 from injector.model.objects import Object, get_mapping, get_text
 from injector.model.patches import Operation
 
@@ -41,23 +41,23 @@ def parse_review(body: bytes) -> Review:
     """Read a review.
 
     Raises:
-        ReviewError: it is not JSON, too deep, of another version, or without a request.
+        RequestError: it is not JSON, too deep, of another version, or without a request.
     """
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else "not JSON"
-        raise ReviewError(400, f"the body is {reason}") from error
+        raise RequestError(400, f"the body is {reason}") from error
     if not isinstance(value, dict) or value.get("kind") != "AdmissionReview":
-        raise ReviewError(400, "the body is not an AdmissionReview")
+        raise RequestError(400, "the body is not an AdmissionReview")
     if value.get("apiVersion") != API_VERSION:
-        raise ReviewError(
+        raise RequestError(
             400, f"apiVersion {str(value.get('apiVersion'))[:60]!r} is not {API_VERSION}"
         )
     try:
         return _parse_request(value)
     except ObjectError as error:
-        raise ReviewError(400, str(error)) from error
+        raise RequestError(400, str(error)) from error
 
 
 def render_review(uid: str, verdict: Verdict) -> bytes:
@@ -79,7 +79,7 @@ def _parse_request(value: Object) -> Review:
     request = get_mapping(value, "request")
     uid = get_text(request, "uid", "request")
     if not uid:
-        raise ReviewError(400, "request.uid: it is missing")
+        raise RequestError(400, "request.uid: it is missing")
     return Review(
         uid=uid,
         kind=get_text(get_mapping(request, "kind", "request"), "kind", "request.kind"),

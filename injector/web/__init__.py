@@ -1,1 +1,1 @@
-"""The ASGI apps: they decode, call the model or the hub, and encode. Nothing is decided here."""
+"""The ASGI apps: they decode, call the model or the hub, and encode."""

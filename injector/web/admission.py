@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from injector.control.journal import Journal, Reviewed
-from injector.errors import ObjectError, ReviewError
+from injector.errors import ObjectError, RequestError
 from injector.model.daemonsets import prepare
 from injector.model.injection import decide, patch
 from injector.model.objects import name_of
@@ -124,7 +124,7 @@ async def _answer(
     started = time.perf_counter()
     try:
         review = parse_review(await read_body(request, MAX_REVIEW_BYTES))
-    except ReviewError as error:
+    except RequestError as error:
         return PlainTextResponse(f"{error}\n", status_code=error.status)
     outcome = decide_review(review, context)
     metrics, dry_run = context.metrics, str(review.is_dry_run).lower()

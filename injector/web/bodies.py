@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from injector.errors import ReviewError
+from injector.errors import RequestError
 
 BODY_TIMEOUT_SECONDS = 10.0
 
@@ -17,7 +17,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
         limit_bytes: the most that is read.
 
     Raises:
-        ReviewError: it is larger (413), too slow (408), or broke off (400).
+        RequestError: it is larger (413), too slow (408), or broke off (400).
     """
     body = bytearray()
     try:
@@ -25,9 +25,9 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
             async for part in request.stream():
                 body += part
                 if len(body) > limit_bytes:
-                    raise ReviewError(413, f"the body is larger than {limit_bytes} bytes")
+                    raise RequestError(413, f"the body is larger than {limit_bytes} bytes")
     except TimeoutError:
-        raise ReviewError(408, f"no whole body within {BODY_TIMEOUT_SECONDS:g} s") from None
+        raise RequestError(408, f"no whole body within {BODY_TIMEOUT_SECONDS:g} s") from None
     except ClientDisconnect:
-        raise ReviewError(400, "the body broke off") from None
+        raise RequestError(400, "the body broke off") from None
     return bytes(body)

@@ -21,7 +21,7 @@ from injector.control.hub import PolicyHub, Stream
 from injector.control.identity import Authenticator, Caller
 from injector.control.journal import Journal
 from injector.control.reports import Reports
-from injector.errors import IdentityError, ReviewError
+from injector.errors import IdentityError, RequestError
 from injector.model.policies import Scope
 from injector.model.settings import Platform
 from injector.web.bodies import read_body
@@ -30,7 +30,7 @@ from injector.web.streams import PolicyStream
 
 logger = logging.getLogger(__name__)
 
-MAX_REPORT_BYTES = 16 << 10
+MAX_REPORT_BYTES = 64 << 10
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
 _ROLES = ("pod",)
@@ -74,7 +74,7 @@ async def _guarded(request: Request, context: ControlContext, handle: Any) -> Re
     try:
         caller = await context.authenticator.authenticate(_bearer_token(request))
         answer: Response = await handle(request, context, caller)
-    except (IdentityError, ReviewError) as error:
+    except (IdentityError, RequestError) as error:
         context.metrics.refused.labels(str(error.status)).inc()
         return PlainTextResponse(f"{error}\n", status_code=error.status)
     return answer
@@ -90,7 +90,7 @@ def _bearer_token(request: Request) -> str:
 async def _stream_policy(request: Request, context: ControlContext, caller: Caller) -> Response:
     role = request.query_params.get("role", "")
     if role not in _ROLES:
-        raise ReviewError(400, f"role {role[:40]!r} is not served here ({', '.join(_ROLES)})")
+        raise RequestError(400, f"role {role[:40]!r} is not served here ({', '.join(_ROLES)})")
     scope = scope_of(caller, context.platform)
     version = request.query_params.get("version", "")[:64]
     lifetime = STREAM_SECONDS * random.uniform(0.8, 1.2)
@@ -135,9 +135,9 @@ async def _take_report(request: Request, context: ControlContext, caller: Caller
     try:
         report = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ReviewError(400, "the report is not JSON") from error
+        raise RequestError(400, "the report is not JSON") from error
     if not isinstance(report, dict):
-        raise ReviewError(400, "the report is not an object")
+        raise RequestError(400, "the report is not an object")
     context.reports.put((caller.namespace, caller.pod), report)
     context.journal.ring()
     context.metrics.reports.inc()

@@ -54,7 +54,7 @@ class PolicyStream(Response):
             part = {"type": "http.response.body", "body": message, "more_body": True}
             if not await _send_in_time(send, part):
                 return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await _send_in_time(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _until_gone(receive: Receive, stream: Stream) -> None:

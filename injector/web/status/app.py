@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -17,10 +17,18 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from injector.errors import ReviewError
+from injector.errors import RequestError
 from injector.web.bodies import read_body
 from injector.web.status import playground
-from injector.web.status.view import Health, Sources, Wanted, colour_of, look
+from injector.web.status.view import (
+    PATTERNS_SHOWN,
+    PROBLEMS_SHOWN,
+    Health,
+    Sources,
+    Wanted,
+    colour_of,
+    look,
+)
 from sidecar import VERSION
 from sidecar.model.labels import LabelFate
 from sidecar.model.relabel import Rule
@@ -35,7 +43,7 @@ _HEADERS = {
     "connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -96,7 +104,7 @@ class _Pages:
         try:
             body = await read_body(request, MAX_FORM_BYTES)
             fields = parse_qs(body.decode(), max_num_fields=8, keep_blank_values=True)
-        except ReviewError as error:
+        except RequestError as error:
             return PlainTextResponse(f"{error}\n", status_code=error.status)
         except ValueError:
             return PlainTextResponse("not a form\n", status_code=400)
@@ -130,7 +138,9 @@ class _Pages:
 
     def _html(self, template: str, **values: Any) -> Response:
         text = self._environment.get_template(template).render(values)
-        return HTMLResponse(text, headers={"Cache-Control": "no-store"})
+        # Whoever may ask for a review may name an object with half of a surrogate pair.
+        body = text.encode(errors="replace")
+        return HTMLResponse(body, headers={"Cache-Control": "no-store"})
 
 
 def build_status_app(sources: Sources, read_rules: Callable[[str], Sequence[Rule]]) -> ASGIApp:
@@ -167,8 +177,10 @@ def _read_asset(name: str) -> bytes:
 
 def _refusal(request: Request) -> str:
     host = request.headers.get("host", "")
-    if urlsplit(f"//{host}").netloc.rpartition(":")[0] not in _HOSTS and host not in _HOSTS:
+    if host not in _HOSTS and host.rpartition(":")[0] not in _HOSTS:
         return "this page answers on localhost only; forward its port there"
+    if request.headers.get("origin", f"http://{host}") != f"http://{host}":
+        return "this page answers no other site"  # a browser too old for what is asked below
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         is_navigation = request.headers.get("sec-fetch-mode") == "navigate"
         if request.method != "GET" or not is_navigation:
@@ -201,7 +213,7 @@ _FATES = {
     LabelFate.EMPTY: "left: it has no value",
 }
 _HEALTH = {
-    Health.WELL: "every target answers, the policy is in force",
+    Health.WELL: "every target answers, no policy was refused",
     Health.FAILING: "a target is down, or a setting or policy cannot be used",
     Health.AWAY: "it has no stream to this replica",
     Health.NEW: "it is connected and has not reported yet",
@@ -222,6 +234,8 @@ def _make_environment() -> Environment:
         fates=_FATES,
         healths=_HEALTH,
         livery_version=VERSION,
+        patterns_shown=PATTERNS_SHOWN,
+        problems_shown=PROBLEMS_SHOWN,
     )
     environment.filters.update(
         colour=lambda value: f"c{colour_of(value)}",

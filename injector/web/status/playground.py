@@ -10,9 +10,11 @@ from sidecar.model.exposition import scan, unescape
 from sidecar.model.formats import Format
 from sidecar.model.relabel import Rule, relabel_steps
 
-MAX_TEXT = 16 << 10
-"""Characters of rules, and of the series."""
+MAX_TEXT_CHARACTERS = 16 << 10
+"""Of rules, and of the series."""
 MAX_RULES = 100
+MAX_STEPS_CHARACTERS = 256 << 10
+"""Of all labels behind all rules: rules can double a value each."""
 
 EXAMPLE_RULES = """\
 - source_labels: [__name__]
@@ -52,7 +54,6 @@ class LabelChange(NamedTuple):
 class PlayedStep(NamedTuple):
     """One rule's work."""
 
-    number: int
     rule: str
     labels: Sequence[LabelChange]
     is_dropped: bool
@@ -83,18 +84,24 @@ def play(rules_text: str, series_text: str, read_rules: Callable[[str], Sequence
 
 
 def _play(labels: dict[str, str], rules: Sequence[Rule]) -> Played:
-    steps = list(relabel_steps(labels, rules))
-    last = steps[-1].after if steps else labels
-    shown = [
-        _show_step(number, step.rule, step.before, step.after)
-        for number, step in enumerate(steps, 1)
-    ]
-    return Played(shown, "" if last is None else _write_series(last))
+    shown: list[PlayedStep] = []
+    size = 0
+    last: Mapping[str, str] | None = labels
+    for step in relabel_steps(labels, rules):
+        size += sum(len(name) + len(value) for name, value in step.before.items())
+        if size > MAX_STEPS_CHARACTERS:
+            raise SettingsError(f"the steps are over {MAX_STEPS_CHARACTERS >> 10},000 characters")
+        shown.append(_show_step(step.rule, step.before, step.after))
+        last = step.after
+    result = "" if last is None else _write_series(last)
+    if len(result) > MAX_STEPS_CHARACTERS:
+        raise SettingsError(f"the result is over {MAX_STEPS_CHARACTERS >> 10},000 characters")
+    return Played(shown, result)
 
 
 def _check(text: str, read_rules: Callable[[str], Sequence[Rule]]) -> Sequence[Rule]:
-    if len(text) > MAX_TEXT:
-        raise SettingsError(f"the rules are longer than {MAX_TEXT >> 10} KiB")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise SettingsError(f"the rules are longer than {MAX_TEXT_CHARACTERS} characters")
     rules = read_rules(text)
     if len(rules) > MAX_RULES:
         raise SettingsError(f"{len(rules)} rules; {MAX_RULES} can be tried here")
@@ -102,8 +109,8 @@ def _check(text: str, read_rules: Callable[[str], Sequence[Rule]]) -> Sequence[R
 
 
 def _read_series(text: str) -> dict[str, str]:
-    if len(text) > MAX_TEXT:
-        raise SettingsError(f"the series is longer than {MAX_TEXT >> 10} KiB")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise SettingsError(f"the series is longer than {MAX_TEXT_CHARACTERS} characters")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1:
         raise SettingsError(f"one series is needed, as {EXAMPLE_SERIES}; there are {len(lines)}")
@@ -120,7 +127,7 @@ def _read_series(text: str) -> dict[str, str]:
 
 
 def _show_step(
-    number: int, rule: Rule, before: Mapping[str, str], after: Mapping[str, str] | None
+    rule: Rule, before: Mapping[str, str], after: Mapping[str, str] | None
 ) -> PlayedStep:
     left = before if after is None else after
     changes = []
@@ -132,7 +139,7 @@ def _show_step(
             change = Change.ADDED if not old else Change.CHANGED if new else Change.REMOVED
         changes.append(LabelChange(name, old, new, change))
     is_unchanged = after is not None and dict(before) == dict(after)
-    return PlayedStep(number, _describe(rule), changes, after is None, is_unchanged)
+    return PlayedStep(_describe(rule), changes, after is None, is_unchanged)
 
 
 def _describe(rule: Rule) -> str:

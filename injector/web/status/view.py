@@ -19,8 +19,9 @@ from sidecar.model.labels import ExplainedLabel, derive_labels, explain_labels
 
 ROWS = 25
 """Of one table on one page: the first page stays small however large the cluster is."""
-MAX_PROBLEMS = 8
-MAX_PATTERNS = 12
+PROBLEMS_SHOWN = 8
+PATTERNS_SHOWN = 12
+"""Of one object; how many more there are is said."""
 COLOURS = 12
 """Label values are told apart by as many colours."""
 
@@ -37,7 +38,7 @@ class Health(StrEnum):
     NEW = "new"
     """It has a stream to this replica and has not reported yet."""
     WELL = "well"
-    """Every target answers, and the present policy is in force."""
+    """Every target answers, and no policy was refused."""
 
 
 _ORDER = {health: number for number, health in enumerate(Health)}
@@ -48,12 +49,11 @@ class Workload(NamedTuple):
 
     pod: Pod
     health: Health
-    is_connected: bool
     told: str
     """Version of the policy that this replica sent last; empty without a stream."""
     report: Report | None
     labels: Mapping[str, str]
-    """What its series wear."""
+    """What its series wear once the present policy is in force."""
 
 
 class NamespaceRow(NamedTuple):
@@ -174,11 +174,12 @@ def look(sources: Sources, wanted: Wanted) -> Status:
 
 def colour_of(value: str) -> int:
     """Return the number of a value's colour, the same on every page and replica."""
-    return zlib.crc32(value.encode()) % COLOURS
+    return zlib.crc32(value.encode(errors="replace")) % COLOURS
 
 
 def _workloads(sources: Sources) -> list[Workload]:
     told = sources.hub.told()
+    sources.reports.forget_silent(told)
     worn: dict[str, Mapping[str, str]] = {}
     workloads = []
     for pod in {*told, *sources.reports}:
@@ -189,7 +190,7 @@ def _workloads(sources: Sources) -> list[Workload]:
         report = sources.reports.get(pod)
         version = told.get(pod, "")
         health = _health(version, report)
-        workloads.append(Workload(pod, health, pod in told, version, report, worn[pod[0]]))
+        workloads.append(Workload(pod, health, version, report, worn[pod[0]]))
     return sorted(workloads, key=lambda item: (_ORDER[item.health], item.pod))
 
 

@@ -48,8 +48,10 @@ def test_what_is_well_is_not_said(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_settings_that_take_a_grant_away_are_said(caplog: pytest.LogCaptureFixture) -> None:
     world, log = _make(caplog)
-    log.use_platform(Platform())
     _put(world, "a")
+    log.write()
+    assert caplog.records == []
+    log.use_platform(Platform())
     log.write()
 
     assert "is not granted by the platform" in str(caplog.records[0].__dict__["problems"])

@@ -232,3 +232,18 @@ def test_listeners_hear_when_proxies_were_told_and_find_the_new_version() -> Non
         assert heard == [after]
 
     run(body)
+
+
+def test_of_a_pods_too_many_streams_the_oldest_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "MAX_STREAMS_PER_POD", 2)
+    _, hub = make()
+    with (
+        hub.open(SHOP, "", ("shop", "web")) as first,
+        hub.open(SHOP, "", ("shop", "web")) as second,
+        hub.open(SHOP, "", ("shop", "other")) as other,
+        hub.open(SHOP, "", ("shop", "web")) as third,
+    ):
+        assert [item.is_closed for item in (first, second, other, third)] == [
+            True, False, False, False,
+        ]  # fmt: skip
+    assert hub.count == 0

@@ -23,7 +23,7 @@ def test_a_report_is_kept_with_the_time_of_its_arrival() -> None:
     reports.put(("shop", "web-0"), GOOD)
 
     assert reports.get(("shop", "web-0")) == Report(
-        7.0, "pod", "0.1.0", "abc", 1.5, "", ("a port is busy",),
+        7.0, "0.1.0", "abc", 1.5, "", ("a port is busy",),
         (TargetReport("http://:80/metrics", is_up=True, error="", samples=3),), 4, 30_000_000,
     )  # fmt: skip
 
@@ -34,6 +34,28 @@ def test_an_odd_value_harms_nothing(name: str, value: object) -> None:
     report = Reports().put(("a", "b"), {**GOOD, name: value})
 
     assert len(repr(report)) < 1_000
+    assert "None" not in repr(report)
+    assert 0 <= report.policy_age_seconds < 1e9
+
+
+def test_half_of_a_surrogate_pair_does_not_get_in() -> None:
+    half = "\ud800"
+    target = {"url": half, "error": half}
+    fields = {"proxyVersion": half, "policyError": half, "faults": [half], "targets": [target]}
+
+    repr(Reports().put(("a", "b"), fields)).encode()
+
+
+def test_who_is_silent_and_has_no_stream_is_forgotten_in_time() -> None:
+    now = [0.0]
+    reports = Reports(clock=lambda: now[0])
+    for name in ("gone", "connected"):
+        reports.put(("shop", name), GOOD)
+    now[0] = module.KEEP_SECONDS + 1
+    reports.put(("shop", "new"), GOOD)
+    reports.forget_silent({("shop", "connected")})
+
+    assert list(reports) == [("shop", "connected"), ("shop", "new")]
 
 
 def test_what_is_kept_is_bounded() -> None:

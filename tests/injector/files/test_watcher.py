@@ -161,3 +161,48 @@ def test_a_token_that_was_removed_counts_no_more(
     (tmp_path / "shop" / "web-0").unlink()
     with pytest.raises(IdentityError):
         asyncio.run(authenticator.authenticate("secret-1"))
+
+
+def test_a_token_that_cannot_be_read_locks_nobody_else_out(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    for name in ("web-0", "web-1", "web-2"):
+        (tmp_path / "shop" / name).write_text(f"secret of {name}")
+    read = Path.read_bytes
+
+    def broken(path: Path) -> bytes:
+        if path.name == "web-1":
+            raise PermissionError
+        return read(path)
+
+    authenticator = FolderAuthenticator(tmp_path)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "read_bytes", broken)
+        assert asyncio.run(authenticator.authenticate("secret of web-2")).pod == "web-2"
+    assert asyncio.run(authenticator.authenticate("secret of web-0")).pod == "web-0"
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 4000, "1" * 5000, "-9223372036854775809"])
+def test_an_integer_beyond_64_bits_breaks_its_file_only(
+    tmp_path: Path, world: World, number: str
+) -> None:
+    text = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: a, labels: {{b: {number}}}}}\n"
+    write(tmp_path / "a.yaml", text)
+    folder = FolderWorld(tmp_path, world)
+    folder.refresh()
+
+    assert list(folder.errors) == [tmp_path / "a.yaml"]
+
+
+def test_a_folder_that_goes_away_while_it_is_looked_through_is_looked_at_again(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanished(path: Path, pattern: str) -> list[Path]:
+        raise FileNotFoundError(path, pattern)
+
+    folder = FolderWorld(tmp_path, world)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rglob", vanished)
+        assert not folder.refresh()
+    write(tmp_path / "a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
+
+    assert folder.refresh()

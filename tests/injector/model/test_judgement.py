@@ -1,12 +1,10 @@
-import pytest
-
-from injector.model import world as world_module
-from injector.model.judgement import build_access, judge_namespace
-from injector.model.metricaccess import Acceptance, MetricAccess, parse_metric_access
-from injector.model.objects import Object
+from injector.model.judgement import MAX_ACCESS_BYTES, build_access, judge_namespace
+from injector.model.metricaccess import Acceptance
+from injector.model.policies import Scope, build_policy
 from injector.model.settings import Platform
 from injector.model.world import World
 from sidecar.model.access import MAX_PATTERNS
+from sidecar.model.policy import MAX_POLICY_BYTES, encode
 
 
 def _put(world: World, name: str, metrics: list[str]) -> None:
@@ -40,22 +38,37 @@ def test_a_bad_pattern_is_a_problem_and_the_others_count() -> None:
     assert judged.problems[0].startswith("pattern '(': ")
 
 
-def test_an_object_is_read_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_is_read_once_until_it_changes() -> None:
     world = World()
-    read: list[Object] = []
-
-    def parse(obj: Object) -> MetricAccess:
-        read.append(obj)
-        return parse_metric_access(obj)
-
-    monkeypatch.setattr(world_module, "parse_metric_access", parse)
     _put(world, "a", ["up"])
-    for _ in range(2):
-        judge_namespace(world, "shop", Platform())
+    first, again = (judge_namespace(world, "shop", Platform())[0].access for _ in range(2))
     _put(world, "a", ["down"])
+    changed = judge_namespace(world, "shop", Platform())[0].access
+
+    assert first is again
+    assert changed is not None
+    assert changed.patterns[0].pattern == "down"
+
+
+def test_an_object_too_large_grants_nothing() -> None:
+    world = World()
+    _put(world, "a", ["x" * 4000 for _ in range(40)])
 
     (judged,) = judge_namespace(world, "shop", Platform())
 
-    assert len(read) == 2
-    assert judged.access is not None
-    assert judged.access.patterns[0].pattern == "down"
+    assert judged.acceptance is Acceptance.INVALID
+    assert "131072 are allowed" in judged.problems[0]
+
+
+def test_what_a_namespace_has_beyond_its_bound_is_left_out() -> None:
+    world = World()
+    for number in range(20):
+        _put(world, f"a{number:02}", ["x" * 4000 for _ in range(31)])
+
+    judged = judge_namespace(world, "shop", Platform())
+
+    kept = [item for item in judged if item.access is not None]
+    assert 0 < sum(item.access.spec_bytes for item in kept if item.access) <= MAX_ACCESS_BYTES
+    assert len(kept) < len(judged)
+    assert "over 2 MiB" in judged[-1].problems[0]
+    assert len(encode(build_policy(world, Scope("shop"), Platform()))) < MAX_POLICY_BYTES

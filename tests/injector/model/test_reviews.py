@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from injector.errors import ReviewError
+from injector.errors import RequestError
 from injector.model.reviews import Verdict, parse_review, render_review
 from tests.injector.model.pods import JSON
 
@@ -59,7 +59,7 @@ def test_only_true_is_a_dry_run(dry_run: object) -> None:
     ids=lambda value: repr(value)[:50],
 )
 def test_what_is_no_review_is_refused_as_400(body: bytes, reason: str) -> None:
-    with pytest.raises(ReviewError, match=reason) as caught:
+    with pytest.raises(RequestError, match=reason) as caught:
         parse_review(body)
 
     assert caught.value.status == 400
@@ -68,7 +68,7 @@ def test_what_is_no_review_is_refused_as_400(body: bytes, reason: str) -> None:
 
 @given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_raises_anything_else(body: bytes) -> None:
-    with pytest.raises(ReviewError):
+    with pytest.raises(RequestError):
         parse_review(body)
 
 

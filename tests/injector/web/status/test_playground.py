@@ -6,7 +6,7 @@ from injector.files.rules import read_rules
 from injector.web.status.playground import (
     EXAMPLE_RULES,
     EXAMPLE_SERIES,
-    MAX_TEXT,
+    MAX_TEXT_CHARACTERS,
     Change,
     Played,
     play,
@@ -37,6 +37,9 @@ def test_the_example_shows_each_step() -> None:
     )
 
 
+LONG = "x" * 10_000
+
+
 def test_a_dropped_series_has_no_result_and_no_later_steps() -> None:
     rules = "[{action: drop, source_labels: [a], regex: x}, {regex: a, action: labeldrop}]"
     played = _play(rules, 'a{a="x"}')
@@ -58,8 +61,13 @@ def test_a_series_is_read_with_a_value_or_without(series: str) -> None:
         ("[]", "", "one series is needed"),
         ("[]", "a 1\nb 1", "there are 2"),
         ("[]", "a{", "line 1: "),
-        ("[]", "a" * (MAX_TEXT + 1), "the series is longer than 16 KiB"),
-        ("#" * (MAX_TEXT + 1), "a", "the rules are longer than 16 KiB"),
+        ("[]", "a" * (MAX_TEXT_CHARACTERS + 1), "the series is longer than 16384 characters"),
+        ("#" * (MAX_TEXT_CHARACTERS + 1), "a", "the rules are longer than 16384 characters"),
+        (
+            "- {regex: a(.*), replacement: 'a${1}b', action: labelmap}\n" * 90,
+            f'a{{a="{LONG}"}}',
+            "the steps are over 256,000 characters",
+        ),
         ("- {regex: x, action: labeldrop}\n" * 101, "a", "101 rules; 100 can be tried here"),
     ],
 )
