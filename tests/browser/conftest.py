@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,8 +5,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.stage import Stage, running_stage
-from tests.real_parts.chromium import running_chromium
-from tests.real_parts.go import RealPartMissing
+from tests.real_parts.chromium import chromium_program, running_chromium
+from tests.real_parts.presence import have
 
 
 # Its driver keeps an event loop running in this thread, so it must end with the module: the tests
@@ -15,15 +14,9 @@ from tests.real_parts.go import RealPartMissing
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
-    running = running_chromium()
-    try:
-        started = running.__enter__()
-    except RealPartMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-    yield started
-    running.__exit__(None, None, None)
+    have(chromium_program)
+    with running_chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -35,7 +28,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser's window of its own; an error on the page fails the test."""
+    """A browser's window of its own."""
     opened = browser.new_context()
     opened.set_default_timeout(10_000)
     yield opened

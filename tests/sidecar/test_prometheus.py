@@ -1,14 +1,13 @@
 """A real Prometheus scrapes a real proxy."""
 
 import asyncio
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.real_parts.go import RealPartMissing
+from tests.real_parts.presence import have
 from tests.real_parts.prometheus import Prometheus, prometheus_program, running_prometheus
 from tests.sidecar.apps import OPENMETRICS, App, http
 from tests.sidecar.processes import running_proxy
@@ -21,12 +20,7 @@ _EXEMPLAR = b'# TYPE requests counter\nrequests_total 5 # {trace_id="abc"} 1 %d.
 
 @pytest.fixture(scope="session")
 def _prometheus() -> None:
-    try:
-        prometheus_program()
-    except RealPartMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+    have(prometheus_program)
 
 
 def _config(port: int) -> str:
