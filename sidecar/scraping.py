@@ -27,6 +27,13 @@ INLINE_BYTES = 256 << 10
 MAX_VARIANTS = 2
 """Kinds of clients (formats and escapings) that are remembered: an old and a new Prometheus."""
 
+TARGET_METRICS = {
+    "up": "Whether the target's last scrape succeeded.",
+    "scrape_duration_seconds": "How long the target's scrape took.",
+    "samples": "Samples that the target exposed.",
+}
+"""What stands beside the series of several targets, by the name behind `livery_target_`."""
+
 T = TypeVar("T")
 
 
@@ -230,22 +237,15 @@ def _render(
 def _own_families(
     results: Sequence[TargetResult],
 ) -> list[tuple[str, str, list[tuple[Target, float]]]]:
+    values: dict[str, list[float]] = {
+        "up": [int(result.error is None) for result in results],
+        "scrape_duration_seconds": [round(result.duration_seconds, 6) for result in results],
+        "samples": [result.samples for result in results],
+    }
+    targets = [result.target for result in results]
     return [
-        (
-            "up",
-            "Whether the target's last scrape succeeded.",
-            [(result.target, int(result.error is None)) for result in results],
-        ),
-        (
-            "scrape_duration_seconds",
-            "How long the target's scrape took.",
-            [(result.target, round(result.duration_seconds, 6)) for result in results],
-        ),
-        (
-            "samples",
-            "Samples that the target exposed.",
-            [(result.target, result.samples) for result in results],
-        ),
+        (suffix, text, list(zip(targets, values[suffix], strict=True)))
+        for suffix, text in TARGET_METRICS.items()
     ]
 
 

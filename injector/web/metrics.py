@@ -5,8 +5,12 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Info,
+    ProcessCollector,
     disable_created_metrics,
 )
+
+from sidecar import VERSION
 
 # A second series for each counter, which the text format has no meaning for.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
@@ -19,6 +23,10 @@ class InjectorMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info("livery_build", "Version of this injector.", registry=self.registry).info(
+            {"version": VERSION}
+        )
         self.reviews = Counter(
             "livery_admission_reviews_total",
             "Admission reviews answered, by webhook, reason and whether it was a dry run.",

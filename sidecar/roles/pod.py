@@ -18,9 +18,27 @@ from sidecar.process import cpu_seconds, resident_bytes
 from sidecar.scraping import Scrape, Scraper
 from sidecar.server import Request, Response, Server, plain
 from sidecar.settings import PodSettings
-from sidecar.telemetry import Telemetry
+from sidecar.telemetry import Family, Telemetry
 
 logger = logging.getLogger(__name__)
+
+METRICS = (
+    Family("gauge", "livery_proxy_build_info", "Version of this proxy.", ("version",)),
+    Family("counter", "livery_proxy_scrapes_total", "Scrapes answered, by status.", ("code",)),
+    Family("counter", "livery_proxy_scrape_duration_seconds_total", "Time spent on scrapes."),
+    Family("gauge", "livery_proxy_samples", "Samples in the last answer."),
+    Family("gauge", "livery_proxy_target_up", "Whether its last scrape succeeded.", ("target",)),
+    Family("gauge", "livery_proxy_remembered_bytes", "Size of the remembered series."),
+    Family("gauge", "livery_proxy_policy_age_seconds", "Time since the policy came into force."),
+    Family("counter", "livery_proxy_policies_rejected_total", "Policies that could not be used."),
+    Family("gauge", "livery_proxy_faults", "Settings that are wrong; scrapes are refused."),
+    Family("gauge", "livery_proxy_control_connected", "Whether the policy stream is open."),
+    Family("gauge", "livery_proxy_control_age_seconds", "Time since the control service spoke."),
+    Family("counter", "livery_proxy_control_failures_total", "Times that the stream broke."),
+    Family("gauge", "process_resident_memory_bytes", "Resident memory."),
+    Family("counter", "process_cpu_seconds_total", "User and system time."),
+)
+"""What the admin port tells of this proxy."""
 
 DRAIN_SECONDS = 15.0
 PORT_RETRY_SECONDS = 2.0
@@ -44,7 +62,7 @@ class PodRole:
             filters=settings.filters,
         )
         self._scraper = Scraper(settings.targets, marking, settings.identity.instance)
-        self._telemetry = _declare_metrics(Telemetry())
+        self._telemetry = _start_metrics()
         self._control: ControlClient | None = None
         self._started_at = time.monotonic()
         self._policy_at = self._started_at
@@ -275,24 +293,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _declare_metrics(telemetry: Telemetry) -> Telemetry:
-    for kind, name, text in (
-        ("gauge", "livery_proxy_build_info", "Version of this proxy."),
-        ("counter", "livery_proxy_scrapes_total", "Scrapes answered, by status."),
-        ("counter", "livery_proxy_scrape_duration_seconds_total", "Time spent on scrapes."),
-        ("gauge", "livery_proxy_samples", "Samples in the last answer."),
-        ("gauge", "livery_proxy_target_up", "Whether a target's last scrape succeeded."),
-        ("gauge", "livery_proxy_remembered_bytes", "Size of the remembered series."),
-        ("gauge", "livery_proxy_policy_age_seconds", "Time since the policy came into force."),
-        ("counter", "livery_proxy_policies_rejected_total", "Policies that could not be used."),
-        ("gauge", "livery_proxy_faults", "Settings that are wrong; scrapes are refused."),
-        ("gauge", "livery_proxy_control_connected", "Whether the policy stream is open."),
-        ("gauge", "livery_proxy_control_age_seconds", "Time since the control service spoke."),
-        ("counter", "livery_proxy_control_failures_total", "Times that the stream broke."),
-        ("gauge", "process_resident_memory_bytes", "Resident memory."),
-        ("counter", "process_cpu_seconds_total", "User and system time."),
-    ):
-        telemetry.declare(kind, name, text)
+def _start_metrics() -> Telemetry:
+    telemetry = Telemetry(METRICS)
     telemetry.set("livery_proxy_build_info", 1, version=VERSION)
     telemetry.add("livery_proxy_policies_rejected_total", 0)  # so that its first rise is seen
     return telemetry

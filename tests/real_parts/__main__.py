@@ -4,12 +4,13 @@ import sys
 
 from tests.real_parts.go import RealPartMissing
 from tests.real_parts.oracle import Oracle
-from tests.real_parts.prometheus import prometheus_program
+from tests.real_parts.prometheus import prometheus_program, promtool_program
 
 
 def main() -> int:
     try:
         prometheus_program()
+        promtool_program()
         with Oracle():
             pass
     except RealPartMissing as missing:

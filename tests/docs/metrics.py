@@ -1,0 +1,55 @@
+"""Every metric that Livery has, as its code says."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from injector.web.metrics import InjectorMetrics
+from sidecar.model.series import OWN_PREFIX
+from sidecar.roles.pod import METRICS
+from sidecar.scraping import TARGET_METRICS
+
+
+class Metric(NamedTuple):
+    """One family."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+    where: str
+
+
+def injector_metrics() -> Iterator[Metric]:
+    """Yield what the injector's port 9090 has."""
+    registry = InjectorMetrics().registry
+    labels = {
+        name: tuple(getattr(collector, "_labelnames", ()))
+        for collector, names in registry._collector_to_names.items()
+        for name in names
+    }
+    for family in registry.collect():
+        if family.name.startswith("process_"):
+            continue  # which of them there are is the system's to say
+        suffix = "_total" if family.type == "counter" else "_info" if family.type == "info" else ""
+        name = family.name + suffix
+        extra = ("version",) if family.type == "info" else ()
+        yield Metric(
+            name, family.type, (*labels.get(name, ()), *extra), family.documentation, "injector"
+        )
+
+
+def proxy_metrics() -> Iterator[Metric]:
+    """Yield what a proxy's admin port has."""
+    for family in METRICS:
+        yield Metric(family.name, family.kind, family.labels, family.help, "proxy")
+
+
+def target_metrics() -> Iterator[Metric]:
+    """Yield what stands beside the workload's own series."""
+    for suffix, text in TARGET_METRICS.items():
+        yield Metric(OWN_PREFIX.decode() + suffix, "gauge", ("container",), text, "workload")
+
+
+def all_metrics() -> list[Metric]:
+    """Return all of them."""
+    return [*injector_metrics(), *proxy_metrics(), *target_metrics()]
