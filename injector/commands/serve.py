@@ -81,9 +81,6 @@ def run(given: argparse.Namespace) -> int:
     )
     service = Service(settings, read_platform(given.platform))
     service.open()
-    admission, control, metrics = service.ports
-    ports = {"admission": admission, "control": control, "metrics": metrics}
-    logger.info("serving", extra={**ports, "status": service.status_port})
     _collect_rarely()
     asyncio.run(_run(service))
     return 0
@@ -101,4 +98,7 @@ async def _run(service: Service) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    admission, control, metrics = service.ports
+    ports = {"admission": admission, "control": control, "metrics": metrics}
+    logger.info("serving", extra={**ports, "status": service.status_port})
     await service.run(stop)

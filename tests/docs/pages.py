@@ -1,0 +1,161 @@
+"""What code says on the pages of docs/: rendered from it, held equal by a test.
+
+`pytest tests/docs --update-golden` writes them anew.
+"""
+
+import argparse
+import ast
+import inspect
+import json
+import re
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from enum import EnumType
+from itertools import pairwise
+from pathlib import Path
+
+from injector.__main__ import build_parser as build_livery_parser
+from injector.model.injection import decide
+from injector.model.outcomes import Reason, WarningCode
+from sidecar.settings import build_parser as build_proxy_parser
+from tests.docs.errors import render_examples, render_trees
+from tests.docs.metrics import Metric, injector_metrics, proxy_metrics, target_metrics
+from tests.injector.test_golden import CASES, GOLDEN, read_case
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+_WITHOUT_ROWS = (argparse._HelpAction, argparse._SubParsersAction, argparse._VersionAction)
+
+
+def sentences(enum: EnumType) -> dict[str, str]:
+    """Return the sentence under each member of an enum, by its value."""
+    (body,) = (
+        node.body
+        for node in ast.parse(textwrap.dedent(inspect.getsource(enum))).body
+        if isinstance(node, ast.ClassDef)
+    )
+    found = {}
+    for assignment, text in pairwise(body):
+        if isinstance(assignment, ast.Assign) and isinstance(text, ast.Expr):
+            sentence = ast.literal_eval(text.value)
+            found[ast.literal_eval(assignment.value)] = " ".join(sentence.split())
+    return found
+
+
+def _contracts() -> str:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    return "".join(f"* {contract['name']}.\n" for contract in contracts)
+
+
+def _metrics(metrics: Iterable[Metric]) -> str:
+    rows = (
+        (f"`{item.name}`", item.kind, ", ".join(f"`{name}`" for name in item.labels), item.help)
+        for item in metrics
+    )
+    return table(("name", "type", "labels", "what it says"), rows)
+
+
+def _reasons() -> str:
+    rows = ((f"`{code}`", text, _case("reason", code)) for code, text in sentences(Reason).items())
+    return table(("reason", "what it means", "example"), rows)
+
+
+def _warnings() -> str:
+    rows = (
+        (f"`{code}`", text, _warning(code), _case("warnings", code))
+        for code, text in sentences(WarningCode).items()
+    )
+    return table(("code", "what it means", "as a user sees it", "example"), rows)
+
+
+def _case(field: str, value: str) -> str:
+    """Link the first golden case that ends so."""
+    for name in sorted(CASES):
+        expected = json.loads((GOLDEN / name / "expected.json").read_text())[field]
+        if value in (expected if isinstance(expected, list) else [expected]):
+            return f"[{name}](../tests/golden/{name}/input.yaml)"
+    return "–"
+
+
+def _warning(code: str) -> str:
+    for name in sorted(CASES):
+        case = read_case(name)
+        if case.obj.get("kind") != "Pod":
+            continue
+        for warning in decide(case.obj, case.namespace, case.world, case.platform).warnings:
+            if warning.code == code:
+                return f"`{warning}`"
+    return "–"
+
+
+def _platform() -> str:
+    return f"```yaml\n{(DOCS.parent / 'examples' / 'platform.yaml').read_text()}```\n"
+
+
+def _commands(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            continue
+        for command, child in action.choices.items():
+            whole = f"{name} {command}"
+            yield f"## `{whole}`\n"
+            if child.description:
+                yield f"{' '.join(child.description.split())}\n"
+            if examples := (child.epilog or "").partition("examples:\n")[2]:
+                lines = [line.removeprefix("  ") for line in examples.splitlines()]
+                yield "\n".join(["```text", *lines, "```", ""])
+            if options := _options(child):
+                yield options
+            yield from _commands(child, whole)
+
+
+def _options(parser: argparse.ArgumentParser) -> str:
+    rows = []
+    for action in parser._actions:
+        if isinstance(action, _WITHOUT_ROWS):
+            continue
+        names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.dest}`"
+        choices = "/".join(action.choices or ()) or "…"
+        value = action.metavar or ("" if action.nargs == 0 else choices)
+        # Of some values, such as paths, what they say depends on where it is asked.
+        default = "" if action.default in (None, False, "", []) else f"`{action.default}`"
+        text = re.sub(r"\s*\(%\(default\)s\)", "", action.help or "")
+        rows.append((f"{names} {value}".strip(), default, text.replace("|", "\\|")))
+    return table(("option", "default", "what it does"), rows) if rows else ""
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Write a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(cell.replace("\n", " ") for cell in row) + " |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+REGIONS: dict[str, Callable[[], str]] = {
+    "metrics of the injector": lambda: _metrics(injector_metrics()),
+    "metrics of a proxy": lambda: _metrics(proxy_metrics()),
+    "metrics of targets": lambda: _metrics(target_metrics()),
+    "reasons": _reasons,
+    "warnings": _warnings,
+    "platform": _platform,
+    "options of the proxy": lambda: _options(build_proxy_parser()),
+    "commands": lambda: "\n".join(_commands(build_livery_parser([]), "livery")),
+    "examples of errors": render_examples,
+    "errors": render_trees,
+    "contracts": _contracts,
+}
+"""What stands between `<!-- code: NAME -->` and `<!-- /code -->` on a page of docs/."""
+_REGION = re.compile(r"<!-- code: (.+?) -->\n.*?<!-- /code -->", re.DOTALL)
+
+
+def fill(page: str) -> str:
+    """Write a page with its regions as the code is now."""
+    return _REGION.sub(
+        lambda found: f"<!-- code: {found[1]} -->\n{REGIONS[found[1]]()}<!-- /code -->", page
+    )
+
+
+def regions_of(page: str) -> list[str]:
+    """Name the regions of a page."""
+    return _REGION.findall(page)
