@@ -41,6 +41,8 @@ def main() -> int:
                 page.wait_for_timeout(300)
                 page.screenshot(path=FOLDER / f"{name}.png")
                 print(FOLDER / f"{name}.png")
+                if name == "status-light":
+                    page.locator("#playground").screenshot(path=FOLDER / "playground.png")
     return 0
 
 
@@ -49,13 +51,15 @@ def _fill(stage: Stage) -> None:
     stage.label("bank", team="payments")
     stage.label("search", team="discovery", tier="gold")
     stage.write("access.yaml", _RULES)
+    time.sleep(0.5)  # until the world is read: policies are built of it
     for namespace, pod, targets in (
         ("shop", "web-0", [UP]),
         ("shop", "web-1", [UP]),
         ("bank", "ledger-0", [UP, DOWN]),
         ("search", "index-0", [UP]),
     ):
-        stage.report(namespace, pod, targets=targets)
+        version = stage.connect(namespace, pod)
+        stage.report(namespace, pod, targets=targets, policyVersion=version)
     now = time.time()
     for number, (pod, reason, sentence) in enumerate(
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from injector.control.journal import Reviewed
+from injector.model.policies import Scope
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
 
@@ -23,6 +24,7 @@ class Stage:
         self.service = service
         self._world = world
         self._loop = loop
+        self._streams = contextlib.ExitStack()
 
     @property
     def url(self) -> str:
@@ -53,6 +55,17 @@ class Stage:
             self.service.journal.ring()
 
         self._loop.call_soon_threadsafe(put)
+
+    def connect(self, namespace: str, pod: str) -> str:
+        """Open a proxy's policy stream; returns the version that it was told."""
+        hub, key = self.service.hub, (namespace, pod)
+
+        async def enter() -> str:
+            self._streams.enter_context(hub.open(Scope(namespace), "", key))
+            self.service.journal.ring()
+            return hub.told()[key]
+
+        return asyncio.run_coroutine_threadsafe(enter(), self._loop).result(10)
 
     def review(self, review: Reviewed) -> None:
         self._loop.call_soon_threadsafe(self.service.journal.add, review)
