@@ -251,7 +251,7 @@ async def test_a_slow_reader_is_given_up_while_others_are_served(
 
         assert (await get(site.port, "/")).status == 200
         await until(lambda: not site.server.connections)
-    assert site.server.unsent_bytes == 0
+        await until(lambda: site.server.unsent_bytes == 0)
 
 
 async def test_a_large_answer_arrives_whole_at_several_readers(site: _Site) -> None:
