@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from injector.files.parts import folder_parts
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
 from sidecar.client import Connection, render_request
@@ -109,16 +110,17 @@ def injector() -> Iterator[tuple[Service, Path]]:
             'metadata: {name: shop, labels: {team: frontend, cost-center: "4711"}}\n'
         )
         settings = ServiceSettings(
-            manifests=folder / "world",
-            tokens=folder / "tokens",
-            certificates=folder / "certs",
             names=(NAME,),
             host="127.0.0.1",
             admission_port=0,
             control_port=0,
             metrics_port=0,
         )
-        service = Service(settings, Platform())
+        service = Service(
+            settings,
+            Platform(),
+            folder_parts(folder / "world", folder / "tokens", folder / "certs"),
+        )
         service.open()
         loop = asyncio.new_event_loop()
         stop = asyncio.Event()

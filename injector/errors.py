@@ -6,6 +6,7 @@ InjectorError
   RequestError       a request cannot be answered as it is; has the HTTP status
   ObjectError        a Kubernetes object is malformed; has the field
   ManifestError      a file of manifests cannot be read; has file and line
+  KubeError          the API server refuses or cannot be reached; has the HTTP status, 0 for none
   IdentityError      a token is not accepted, or cannot be judged now; has the HTTP status
 """
 
@@ -47,6 +48,14 @@ class ManifestError(InjectorError):
         self.source = source
         self.line = line
         self.reason = reason
+
+
+class KubeError(InjectorError):
+    """The API server refused (`status`), or could not be reached (0)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{reason} ({status})" if status else reason)
+        self.status = status
 
 
 class IdentityError(InjectorError):

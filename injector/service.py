@@ -1,56 +1,41 @@
 """The injector put together: a source of objects, the hub, the apps and their certificates."""
 
 import asyncio
-import logging
+import contextlib
 import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 from webhook_certs.authority import fingerprint
-from webhook_certs.errors import CertificateError
-from webhook_certs.rotation import Material, Rotation
-from webhook_certs.stores import FolderStore
-from webhook_certs.tls import create_server_context, use_leaf
+from webhook_certs.rotation import Material
 
+from injector.certificates import Certificates
 from injector.control.access_log import AccessLog
 from injector.control.hub import PolicyHub
 from injector.control.journal import Journal
-from injector.errors import SettingsError
-from injector.files.identity import FolderAuthenticator
+from injector.control.parts import Parts
 from injector.files.rules import read_rules
-from injector.files.watcher import FolderWorld
 from injector.model.settings import Platform
-from injector.model.world import World
 from injector.web.admission import AdmissionContext, build_admission_app
 from injector.web.control import ControlContext, build_control_app
 from injector.web.health import build_health_app
 from injector.web.metrics import InjectorMetrics
 from injector.web.servers import AppServer, listen
 from injector.web.status.app import build_status_app
-from injector.web.status.view import Certificates, Sources
+from injector.web.status.view import CertificateFacts, Sources
 from sidecar.model.relabel import Rule
 
-logger = logging.getLogger(__name__)
-
-_RETRY_SECONDS = 30.0
 _LOOPBACK = "127.0.0.1"
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """Where the injector reads from and listens."""
+    """Where the injector listens."""
 
-    manifests: Path
-    """A folder of manifests, or one file, that plays the cluster."""
-    tokens: Path
-    """A folder `<namespace>/<pod>` of tokens by which proxies are known."""
-    certificates: Path
-    """The folder in which the CA is kept."""
     names: Sequence[str]
-    """DNS names and addresses under which the injector is reached."""
+    """DNS names and addresses under which the injector is reached; the first is the Service's."""
     host: str = ""
     """Address to listen on; empty for all."""
     admission_port: int = 8443
@@ -61,20 +46,26 @@ class ServiceSettings:
 
 
 class Service:
-    """One injector on a folder of manifests."""
+    """One injector, on a cluster or on what plays one."""
 
-    def __init__(self, settings: ServiceSettings, platform: Platform) -> None:
-        self.world = World()
-        self.metrics = InjectorMetrics()
-        self.folder = FolderWorld(settings.manifests, self.world)
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        platform: Platform,
+        parts: Parts,
+        metrics: InjectorMetrics | None = None,
+    ) -> None:
+        self.world = parts.world
+        self.metrics = metrics or InjectorMetrics()
         self.journal = Journal()
         self.world.listeners.append(self.journal.ring)
         self.hub = PolicyHub(self.world, platform)
         self.hub.listeners.append(self.journal.ring)
         self._access_log = AccessLog(self.world, platform)
         self.admission = AdmissionContext(self.world, platform, self.metrics, self.journal)
-        authenticator = FolderAuthenticator(settings.tokens)
-        self.control = ControlContext(self.hub, authenticator, platform, self.metrics, self.journal)
+        self.control = ControlContext(
+            self.hub, parts.authenticator, platform, self.metrics, self.journal
+        )
         self.sources = Sources(
             world=self.world,
             hub=self.hub,
@@ -82,38 +73,35 @@ class Service:
             journal=self.journal,
             platform=platform,
             replica=socket.gethostname(),
-            certificates=lambda: self._certificates,
-            broken_files=lambda: [str(error) for error in self.folder.errors.values()],
+            certificates=lambda: self._certificate_facts,
+            problems=parts.source.problems,
         )
-        self._certificates: Certificates | None = None
-        self._rotation = Rotation(FolderStore(settings.certificates), settings.names)
+        self._certificate_facts: CertificateFacts | None = None
+        self._certificates = Certificates(parts, settings.names, self._announce)
+        self._source = parts.source
         self._settings = settings
         self._servers: list[AppServer] = []
-        self._tls: ssl.SSLContext
+        self._answers = False
+        """Whether a TLS call to its own address, by the Service's name, worked."""
 
     def open(self) -> None:
-        """Read the folder, make certificates, open the ports.
+        """Read what is there, make certificates, open the ports.
 
         Raises:
             SettingsError: there is nothing to read from.
             CertificateError: no certificate can be made or kept.
             OSError: a port is taken.
         """
-        if not self._settings.manifests.exists():
-            raise SettingsError(f"{self._settings.manifests}: there is no such folder or file")
-        self.folder.refresh()
+        self._source.open()
         self._observe()
-        material = self._rotation.issue(datetime.now(UTC))
-        self._tls = create_server_context(material.leaf)
-        self._announce(material)
-        self._renew_at = material.renew_at
-        settings = self._settings
-        for app, port, tls in (
-            (build_admission_app(self.admission), settings.admission_port, self._tls),
-            (build_control_app(self.control), settings.control_port, self._tls),
+        self._certificates.open()
+        settings, tls = self._settings, self._certificates.tls
+        for app, port, context in (
+            (build_admission_app(self.admission), settings.admission_port, tls),
+            (build_control_app(self.control), settings.control_port, tls),
             (build_health_app(self.metrics, self._unready), settings.metrics_port, None),
         ):
-            self._servers.append(AppServer(app, listen(settings.host, port), tls))
+            self._servers.append(AppServer(app, listen(settings.host, port), context))
         if settings.status_port is not None:
             page = build_status_app(self.sources, _read_played_rules)
             self._servers.append(AppServer(page, listen(_LOOPBACK, settings.status_port), None))
@@ -139,8 +127,9 @@ class Service:
         """Serve until told to stop."""
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._follow_folder()),
-                group.create_task(self._renew_certificates()),
+                group.create_task(self._follow_source()),
+                group.create_task(self._certificates.run()),
+                group.create_task(self._look_at_itself()),
             ]
             servers = [group.create_task(server.run_until(stop)) for server in self._servers]
             await stop.wait()
@@ -150,33 +139,32 @@ class Service:
             for task in tasks:
                 task.cancel()
 
-    async def _follow_folder(self) -> None:
-        async for _ in self.folder.changes():
+    async def _follow_source(self) -> None:
+        async for _ in self._source.changes():
             self._observe()
 
     def _observe(self) -> None:
         self.journal.ring()
         self._access_log.write()
-        self.metrics.broken_files.set(len(self.folder.errors))
+        self.metrics.problems.set(len(self._source.problems()))
 
-    async def _renew_certificates(self) -> None:
-        while True:
-            left = (self._renew_at - datetime.now(UTC)).total_seconds()
-            await asyncio.sleep(max(1.0, left))
-            try:
-                material = self._rotation.issue(datetime.now(UTC))
-                use_leaf(self._tls, material.leaf)
-            except (CertificateError, OSError) as error:
-                logger.error("no new certificate; trying again", extra={"reason": str(error)})
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            self._announce(material)
-            self._renew_at = material.renew_at
-            logger.info("certificate renewed", extra={"until": material.leaf.not_after.isoformat()})
+    async def _look_at_itself(self) -> None:
+        """Call the webhook as the API server will, past the Service: that waits for readiness."""
+        host = self._settings.host or _LOOPBACK
+        while not self._answers:
+            trust = ssl.create_default_context(cadata=self._certificates.material.bundle_pem)
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(
+                    host, self.ports[0], ssl=trust, server_hostname=self._settings.names[0]
+                )
+                writer.close()
+                self._answers = True
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _announce(self, material: Material) -> None:
         self.admission.authorities = material.bundle_pem
-        self._certificates = Certificates(
+        self._certificate_facts = CertificateFacts(
             leaf_ends=material.leaf.not_after,
             authority_ends=material.authority_not_after,
             fingerprint=fingerprint(material.bundle_pem),
@@ -189,9 +177,8 @@ class Service:
         expiry.labels("authority").set(material.authority_not_after.timestamp())
 
     def _unready(self) -> str:
-        if not self._settings.manifests.exists():
-            return f"{self._settings.manifests} is gone; its last state is in force"
-        return ""
+        own = "" if self._answers else "the webhook does not answer itself yet"
+        return own or self._source.unready() or self._certificates.unready()
 
 
 def _read_played_rules(text: str) -> tuple[Rule, ...]:

@@ -20,6 +20,7 @@ import jsonpatch
 from injector.commands.demo_kubelet import start_container
 from injector.errors import DemoError
 from injector.files.manifests import read_manifests
+from injector.files.parts import folder_parts
 from injector.model.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
 from injector.model.reviews import API_VERSION
 from injector.model.settings import Platform
@@ -66,9 +67,6 @@ class Stage:
     def start_injector(self) -> None:
         """Start the webhook, the control service and the status page."""
         settings = ServiceSettings(
-            manifests=self.world,
-            tokens=self.folder / "tokens",
-            certificates=self.folder / "certs",
             names=_NAMES,
             host="127.0.0.1",
             admission_port=0,
@@ -76,7 +74,11 @@ class Stage:
             metrics_port=0,
             status_port=_free_port(STATUS_PORT),
         )
-        service = self.service = Service(settings, Platform())
+        service = self.service = Service(
+            settings,
+            Platform(),
+            folder_parts(self.world, self.folder / "tokens", self.folder / "certs"),
+        )
         service.open()
         url = f"https://{WEBHOOK_NAME}:{service.ports[1]}"
         service.use_platform(with_control_port(service.admission.platform, url, "127.0.0.1"))

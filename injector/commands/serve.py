@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from injector.commands.inputs import read_platform
+from injector.control.parts import Parts
+from injector.files.parts import folder_parts
 from injector.service import Service, ServiceSettings
+from injector.web.metrics import InjectorMetrics
 from sidecar.logs import LEVELS, configure_logs
 
 logger = logging.getLogger(__name__)
@@ -17,37 +20,52 @@ logger = logging.getLogger(__name__)
 EXAMPLES = """examples:
   livery serve --manifests examples/demo --tokens tokens --certs certs --name localhost
       serve webhook, control service and metrics for the world in examples/demo
+  livery serve --cluster
+      serve the cluster that this pod runs in, or that KUBECONFIG names
 """
-DEFAULT_NAMES = ("livery-injector.livery-system.svc", "livery-injector", "localhost", "127.0.0.1")
+DEFAULT_NAMES = ("localhost", "127.0.0.1")
 
 
 def add_parsers(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "serve",
-        help="run the injector on a folder of manifests",
+        help="run the injector on a cluster, or on a folder of manifests",
         description="Serve admission (8443), control (8444), metrics (9090) and, on the loopback, "
-        "a status page (8080) for the Namespaces, MetricAccess objects, LimitRanges and Pods of a "
-        "folder, which is watched.",
+        "a status page (8080) for the Namespaces, MetricAccess objects and LimitRanges of a "
+        "cluster, or of a folder, which is watched.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--cluster", action="store_true", help="the cluster that can be reached")
+    source.add_argument(
         "--manifests",
         type=Path,
-        required=True,
         metavar="DIR",
         help="the folder, or one file, that plays the cluster",
     )
-    parser.add_argument(
+    folder = parser.add_argument_group("with --manifests")
+    folder.add_argument(
         "--tokens", type=Path, default=Path("tokens"), metavar="DIR", help="NAMESPACE/POD files"
     )
-    parser.add_argument(
+    folder.add_argument(
         "--certs",
         type=Path,
         default=Path("certs"),
         metavar="DIR",
         help="where the CA is kept (%(default)s)",
+    )
+    cluster = parser.add_argument_group("with --cluster")
+    cluster.add_argument("--namespace", default="livery-system", help="its own (%(default)s)")
+    cluster.add_argument("--service", default="livery-injector", help="its Service (%(default)s)")
+    cluster.add_argument(
+        "--ca-secret", default="livery-ca", help="the Secret that keeps the CA (%(default)s)"
+    )
+    cluster.add_argument(
+        "--webhook-configuration",
+        default="livery",
+        help="where the CA is published (%(default)s); empty where no webhook is registered",
     )
     parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
     parser.add_argument("--name", action="append", default=[], help="a name of the certificate")
@@ -68,22 +86,34 @@ def add_parsers(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     configure_logs(given.log_level)
+    service_name = f"{given.service}.{given.namespace}.svc"
     settings = ServiceSettings(
-        manifests=given.manifests,
-        tokens=given.tokens,
-        certificates=given.certs,
-        names=(*given.name, *DEFAULT_NAMES),
+        names=(*given.name, service_name, given.service, *DEFAULT_NAMES),
         host=given.host,
         admission_port=given.admission_port,
         control_port=given.control_port,
         metrics_port=given.metrics_port,
         status_port=None if given.no_status_page else given.status_port,
     )
-    service = Service(settings, read_platform(given.platform))
+    metrics = InjectorMetrics()
+    service = Service(settings, read_platform(given.platform), _parts(given, metrics), metrics)
     service.open()
     _collect_rarely()
     asyncio.run(_run(service))
     return 0
+
+
+def _parts(given: argparse.Namespace, metrics: InjectorMetrics) -> Parts:
+    if not given.cluster:
+        return folder_parts(given.manifests, given.tokens, given.certs)
+    # Imported only here: who runs on a folder does not pay the client's 24 MB.
+    from injector.kube.client import connect
+    from injector.kube.parts import ClusterSettings, cluster_parts
+
+    settings = ClusterSettings(given.namespace, given.ca_secret, given.webhook_configuration)
+    return cluster_parts(
+        connect(), settings, lambda kind: metrics.watch_failures.labels(kind).inc()
+    )
 
 
 def _collect_rarely() -> None:

@@ -23,3 +23,6 @@ class Authenticator(Protocol):
         Raises:
             IdentityError: the token is not known, or belongs to no pod.
         """
+
+    async def still_counts(self, token: str, caller: Caller) -> bool:
+        """Tell whether an open stream may go on; asked before each of its messages."""

@@ -43,6 +43,13 @@ class FolderAuthenticator:
             raise IdentityError(401, "the token is not known")
         return caller
 
+    async def still_counts(self, token: str, caller: Caller) -> bool:
+        """Tell whether the token's file is still that pod's."""
+        try:
+            return await self.authenticate(token) == caller
+        except IdentityError:
+            return False
+
     def _refresh(self) -> None:
         stamps = {
             path: path.stat().st_mtime_ns

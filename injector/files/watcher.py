@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from injector.errors import InjectorError, ManifestError, ObjectError
+from injector.errors import InjectorError, ManifestError, ObjectError, SettingsError
 from injector.files.manifests import MAX_FILE_BYTES, read_manifests
 from injector.model.metricaccess import API_VERSION as METRIC_ACCESS_VERSION
 from injector.model.objects import Object
@@ -29,6 +29,29 @@ class FolderWorld:
         self._objects: dict[Path, dict[Key, Object]] = {}
         self.errors: dict[Path, InjectorError] = {}
         """Files that cannot be used now; their last good state stays in the world."""
+
+    def open(self) -> None:
+        """Read the folder for the first time.
+
+        Raises:
+            SettingsError: it is not there.
+        """
+        if not self._folder.exists():
+            raise SettingsError(f"{self._folder}: there is no such folder or file")
+        self.refresh()
+
+    def problems(self) -> list[str]:
+        """Say which files cannot be used."""
+        return [
+            f"A file cannot be used; its last good state is in force: {error}"
+            for error in self.errors.values()
+        ]
+
+    def unready(self) -> str:
+        """Say whether the folder went away."""
+        return (
+            "" if self._folder.exists() else f"{self._folder} is gone; its last state is in force"
+        )
 
     def refresh(self) -> bool:
         """Look at the folder once; tell whether anything was read."""

@@ -100,7 +100,7 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
     token = _bearer_token(request)
 
     async def may_go_on() -> bool:
-        return await _still_counts(context, token, caller)
+        return await context.authenticator.still_counts(token, caller)
 
     return PolicyStream(_opened(context, scope, version, caller), lifetime, may_go_on)
 
@@ -120,14 +120,6 @@ def _opened(
 def _observe_streams(context: ControlContext) -> None:
     context.metrics.streams.set(context.hub.count)
     context.journal.ring()
-
-
-async def _still_counts(context: ControlContext, token: str, caller: Caller) -> bool:
-    """Ask again before each message, a ping at least each 15 s: tokens end, grants change."""
-    try:
-        return await context.authenticator.authenticate(token) == caller
-    except IdentityError:
-        return False
 
 
 async def _take_report(request: Request, context: ControlContext, caller: Caller) -> Response:

@@ -64,8 +64,14 @@ class InjectorMetrics:
             ["certificate"],
             registry=self.registry,
         )
-        self.broken_files = Gauge(
-            "livery_files_broken",
-            "Manifest files that cannot be used; their last good state is in force.",
+        self.problems = Gauge(
+            "livery_world_problems",
+            "Resources, or manifest files, that cannot be read; their last good state is in force.",
+            registry=self.registry,
+        )
+        self.watch_failures = Counter(
+            "livery_watch_failures_total",
+            "Times that a resource of the API server could not be followed, by kind.",
+            ["kind"],
             registry=self.registry,
         )

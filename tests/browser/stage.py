@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from injector.control.journal import Reviewed
+from injector.files.parts import folder_parts
 from injector.model.policies import Scope
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
@@ -78,9 +79,6 @@ def running_stage(folder: Path) -> Iterator[Stage]:
     world.mkdir()
     (folder / "tokens").mkdir()
     settings = ServiceSettings(
-        manifests=world,
-        tokens=folder / "tokens",
-        certificates=folder / "certs",
         names=("livery-injector.livery-system.svc",),
         host="127.0.0.1",
         admission_port=0,
@@ -88,7 +86,9 @@ def running_stage(folder: Path) -> Iterator[Stage]:
         metrics_port=0,
         status_port=0,
     )
-    service = Service(settings, Platform())
+    service = Service(
+        settings, Platform(), folder_parts(world, folder / "tokens", folder / "certs")
+    )
     service.open()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(target=loop.run_until_complete, args=(service.run(stop),))

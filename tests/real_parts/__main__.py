@@ -3,19 +3,26 @@
 import sys
 
 from tests.real_parts.go import RealPartMissing
+from tests.real_parts.kubernetes import etcd_program, kube_apiserver_program
 from tests.real_parts.oracle import Oracle
 from tests.real_parts.prometheus import prometheus_program, promtool_program
 
 
 def main() -> int:
-    try:
-        prometheus_program()
-        promtool_program()
-        with Oracle():
-            pass
-    except RealPartMissing as missing:
-        print(f"{missing}; tests that need it say so", file=sys.stderr)
+    for part in _PARTS:
+        try:
+            part()
+        except RealPartMissing as missing:
+            print(f"{missing}; tests that need it say so", file=sys.stderr)
     return 0
+
+
+def _oracle() -> None:
+    with Oracle():
+        pass
+
+
+_PARTS = (prometheus_program, promtool_program, etcd_program, kube_apiserver_program, _oracle)
 
 
 if __name__ == "__main__":

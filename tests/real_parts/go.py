@@ -35,18 +35,23 @@ def cache_directory() -> Path:
     return directory
 
 
-def build(module_dir: Path, package: str, name: str, *, tags: str = "") -> Path:
-    """Builds a package of the module once and returns the program's path."""
+def build(
+    module_dir: Path, package: str, name: str, *, tags: str = "", variables: str = ""
+) -> Path:
+    """Builds a package of the module once and returns the program's path.
+
+    Variables are the linker's `-X name=value`, by which a program knows its version.
+    """
     go = find_go()
     directory = cache_directory()
-    key = _key(module_dir, package, tags, _go_version(go, module_dir))
+    key = _key(module_dir, package, tags + variables, _go_version(go, module_dir))
     program = directory / f"{name}-{key}"
     if program.exists():
         return program
     with _locked(directory / f"{name}.lock"):
         if not program.exists():
             _say(f"building {name}, once, may take some minutes")
-            _compile(go, module_dir, package, tags, name, program)
+            _compile(go, module_dir, package, tags, variables, program)
     return program
 
 
@@ -84,15 +89,18 @@ def _key(module_dir: Path, package: str, tags: str, go_version: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _compile(go: Path, module_dir: Path, package: str, tags: str, name: str, program: Path) -> None:
+def _compile(
+    go: Path, module_dir: Path, package: str, tags: str, variables: str, program: Path
+) -> None:
     unfinished = program.with_name(f"{program.name}.{os.getpid()}.part")
-    flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w", f"-tags={tags}"]
+    flags = ["-trimpath", "-buildvcs=false", f"-ldflags=-s -w {variables}".rstrip()]
+    flags.append(f"-tags={tags}")
     command = [str(go), "build", *flags, "-o", str(unfinished), package]
     # Neither a C compiler nor a go.work of a parent directory may change what is built.
     environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}
     try:
         remedy = f"make `go build {package}` work in {module_dir}"
-        _run(name, remedy, command, cwd=module_dir, env=environment)
+        _run(program.name, remedy, command, cwd=module_dir, env=environment)
         unfinished.replace(program)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -86,7 +86,7 @@ class Page(NamedTuple, Generic[Item]):
     """How many rows in all."""
 
 
-class Certificates(NamedTuple):
+class CertificateFacts(NamedTuple):
     """What the injector serves with."""
 
     leaf_ends: datetime
@@ -122,8 +122,9 @@ class Sources:
     journal: Journal
     platform: Platform
     replica: str
-    certificates: Callable[[], Certificates | None] = lambda: None
-    broken_files: Callable[[], Sequence[str]] = tuple
+    certificates: Callable[[], CertificateFacts | None] = lambda: None
+    problems: Callable[[], Sequence[str]] = tuple
+    """What cannot be read now, a sentence each."""
     hints: list[Hint] = field(default_factory=list)
 
 
@@ -138,8 +139,8 @@ class Status(NamedTuple):
     namespaces: Page[NamespaceRow]
     rules: Page[RuleRow]
     reviews: Sequence[Reviewed]
-    certificates: Certificates | None
-    broken_files: Sequence[str]
+    certificates: CertificateFacts | None
+    problems: Sequence[str]
     hints: Sequence[Hint]
 
 
@@ -167,7 +168,7 @@ def look(sources: Sources, wanted: Wanted) -> Status:
             if search in f"{item.namespace}/{item.name}".lower()
         ][:ROWS],
         certificates=sources.certificates(),
-        broken_files=sources.broken_files(),
+        problems=sources.problems(),
         hints=sources.hints,
     )
 

@@ -13,6 +13,7 @@ import pytest
 
 from injector.control import hub
 from injector.errors import SettingsError
+from injector.files.parts import folder_parts
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
 from injector.web import servers, streams
@@ -80,16 +81,14 @@ async def running(folder: Path, platform: Platform | None = None) -> AsyncIterat
     (folder / "tokens" / "shop" / "web-0").write_text("token-of-shop")
     (folder / "world" / "namespaces.yaml").write_text(NAMESPACES % "frontend")
     settings = ServiceSettings(
-        manifests=folder / "world",
-        tokens=folder / "tokens",
-        certificates=folder / "certs",
         names=(NAME, "127.0.0.1"),
         host="127.0.0.1",
         admission_port=0,
         control_port=0,
         metrics_port=0,
     )
-    service = Service(settings, platform or Platform())
+    parts = folder_parts(folder / "world", folder / "tokens", folder / "certs")
+    service = Service(settings, platform or Platform(), parts)
     service.open()
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
@@ -319,14 +318,9 @@ def test_an_odd_entry_among_the_tokens_harms_no_other(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    settings = ServiceSettings(
-        manifests=tmp_path / "nowhere",
-        tokens=tmp_path,
-        certificates=tmp_path,
-        names=(NAME,),
-    )
+    parts = folder_parts(tmp_path / "nowhere", tmp_path, tmp_path)
     with pytest.raises(SettingsError, match="no such folder"):
-        Service(settings, Platform()).open()
+        Service(ServiceSettings(names=(NAME,)), Platform(), parts).open()
 
 
 def test_a_reader_that_takes_nothing_loses_its_stream(

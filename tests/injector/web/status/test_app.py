@@ -107,7 +107,7 @@ def test_what_tenants_write_is_escaped_everywhere() -> None:
         Reviewed(0.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), True, 0.0)
     )
     sources.hints.append(Hint(HOSTILE, HOSTILE))
-    sources.broken_files = lambda: [HOSTILE]
+    sources.problems = lambda: [HOSTILE]
 
     for text in (
         page.get("/").text,

@@ -1,0 +1,62 @@
+"""What an injector is put together from, on a cluster or on a folder that plays one."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from webhook_certs.stores import Store
+
+from injector.control.identity import Authenticator
+from injector.model.world import World
+
+
+class Source(Protocol):
+    """Keeps a world as what it stands for is."""
+
+    def open(self) -> None:
+        """Begin, with whatever can be had at once.
+
+        Raises:
+            SettingsError: there is nothing to read from.
+        """
+
+    def changes(self) -> AsyncIterator[None]:
+        """Follow; yields whenever something was read."""
+
+    def problems(self) -> Sequence[str]:
+        """Say what cannot be used now, a sentence each."""
+
+    def unready(self) -> str:
+        """Say why the world is not to be relied on; empty where it is."""
+
+
+class Publisher(Protocol):
+    """Tells the API server which CAs sign the webhook; its methods block."""
+
+    def publish(self, bundle_pem: str) -> None:
+        """Write the bundle where the API server looks.
+
+        Raises:
+            KubeError: it refused.
+        """
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether the API server has exactly this bundle.
+
+        Raises:
+            KubeError: it did not say.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """One world, who keeps it, who knows its callers, and where its CA is kept."""
+
+    world: World
+    source: Source
+    authenticator: Authenticator
+    store: Store
+    publisher: Publisher | None = None
+    """None where nobody has to be told: there is no API server."""
+    on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
+    """Takes what to call when another replica changed the store."""

@@ -1,0 +1,1 @@
+"""The cluster: the only home of the `kubernetes` package."""

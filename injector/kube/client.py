@@ -1,0 +1,161 @@
+"""The API server, asked in JSON: configuration, TLS, tokens and transport are the library's."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+from kubernetes import config
+from kubernetes.client import ApiClient, ApiException, Configuration
+
+from injector.errors import KubeError, SettingsError
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 256 << 20
+MAX_EVENT_BYTES = 16 << 20
+"""One object with all that stands around it; etcd holds no more than 1.5 MB of one."""
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+_FAILURES = (ApiException, urllib3.exceptions.HTTPError, OSError)
+
+Object = dict[str, Any]
+
+
+class KubeClient:
+    """One cluster; its methods block, and may be called in several threads."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        configuration.retries = False  # who asks decides what to do about a failure
+        configuration.connection_pool_maxsize = 32
+        self._api = ApiClient(configuration)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> Object:
+        """Ask once; returns the answer's object.
+
+        Raises:
+            KubeError: the API server cannot be reached, refuses, or answers what is no object.
+        """
+        headers = {"Accept": accept, "Content-Type": content_type}
+        response = self._send(
+            method, path, query, headers=headers, body=body, timeout=timeout_seconds
+        )
+        try:
+            data = response.read(MAX_ANSWER_BYTES + 1, decode_content=True)
+        except _FAILURES as error:
+            raise KubeError(0, f"{method} {path}: the answer broke off: {error}") from error
+        finally:
+            response.release_conn()
+        if len(data) > MAX_ANSWER_BYTES:
+            raise KubeError(0, f"{method} {path}: more than {MAX_ANSWER_BYTES >> 20} MiB")
+        if response.status >= 300:
+            raise KubeError(response.status, f"{method} {path}: {_message(data)}")
+        return _parse(data, path)
+
+    @contextmanager
+    def watch(
+        self, path: str, query: Mapping[str, str], *, accept: str, read_timeout_seconds: float
+    ) -> Iterator[Iterator[Object]]:
+        """Follow a resource; gives its events until the connection ends.
+
+        Raises:
+            KubeError: as for `request`, and when nothing comes for too long.
+        """
+        headers = {"Accept": accept}
+        timeout = (REQUEST_TIMEOUT_SECONDS, read_timeout_seconds)
+        response = self._send("GET", path, query, headers=headers, body=None, timeout=timeout)
+        try:
+            if response.status >= 300:
+                data = response.read(1 << 16, decode_content=True)
+                raise KubeError(response.status, f"watch {path}: {_message(data)}")
+            yield _events(response, path)
+        finally:
+            response.close()  # it may be in the midst of an event: not to be used again
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        *,
+        headers: dict[str, str],
+        body: Object | None,
+        timeout: float | tuple[float, float],
+    ) -> Any:
+        try:
+            _, url, given, _, _ = self._api.param_serialize(
+                method,
+                quote(path, safe="/"),
+                query_params=list((query or {}).items()),
+                header_params={**headers, "Accept-Encoding": "gzip"},
+                auth_settings=["BearerToken"],
+            )
+            response = self._api.call_api(method, url, given, body, _request_timeout=timeout)
+        except _FAILURES as error:
+            raise KubeError(0, f"{method} {path}: {_short(error)}") from error
+        return response.response
+
+
+def connect() -> KubeClient:
+    """Connect as the pod that this is, or as the kubeconfig says.
+
+    Raises:
+        SettingsError: neither is there, or it cannot be read.
+    """
+    configuration = Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except config.ConfigException:
+        try:
+            config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+            raise SettingsError(f"no cluster: not in a pod, and no kubeconfig: {error}") from error
+    return KubeClient(configuration)
+
+
+def _events(response: Any, path: str) -> Iterator[Object]:
+    buffer = bytearray()
+    try:
+        for part in response.stream(64 << 10, decode_content=True):
+            *lines, rest = part.split(b"\n")
+            for line in lines:
+                yield _parse(bytes(buffer + line), path)
+                buffer.clear()
+            buffer += rest
+            if len(buffer) > MAX_EVENT_BYTES:
+                raise KubeError(0, f"watch {path}: an event of over {MAX_EVENT_BYTES >> 20} MiB")
+    except _FAILURES as error:
+        raise KubeError(0, f"watch {path}: {_short(error)}") from error
+
+
+def _parse(data: bytes, path: str) -> Object:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise KubeError(0, f"{path}: the answer is not JSON") from error
+    if not isinstance(found, dict):
+        raise KubeError(0, f"{path}: the answer is no object")
+    return found
+
+
+def _message(data: bytes) -> str:
+    try:
+        status = json.loads(data)
+        return str(status["message"])[:500]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return data[:200].decode(errors="replace").strip() or "no reason given"
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,87 @@
+"""An injector's parts in a cluster."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from injector.control.parts import Parts
+from injector.kube.authorities import SecretStore, WebhookBundle
+from injector.kube.client import KubeClient, Object
+from injector.kube.identity import TokenReviewAuthenticator
+from injector.kube.reflector import Reflector, Resource
+from injector.kube.source import ClusterWorld
+from injector.model.world import World
+
+
+class ClusterSettings(NamedTuple):
+    """Where in the cluster the injector keeps what it keeps."""
+
+    namespace: str
+    ca_secret: str
+    webhook_configuration: str
+    """Empty where no webhook is registered: pods are injected by policy, or by hand."""
+
+
+def cluster_parts(
+    client: KubeClient, settings: ClusterSettings, on_failure: Callable[[str], None]
+) -> Parts:
+    """Make the parts.
+
+    Args:
+        client: the cluster.
+        settings: where the CA is kept and published.
+        on_failure: told the kind of a resource that cannot be followed, each time.
+    """
+    world = World()
+    name = settings.webhook_configuration
+    listeners: list[Callable[[], None]] = []
+
+    def listen(listener: Callable[[], None]) -> None:
+        if not listeners:
+            _follow_secret(client, settings, listeners, on_failure)
+        listeners.append(listener)
+
+    return Parts(
+        world=world,
+        source=ClusterWorld(client, world, on_failure=on_failure),
+        authenticator=TokenReviewAuthenticator(client),
+        store=SecretStore(client, settings.namespace, settings.ca_secret),
+        publisher=WebhookBundle(client, name) if name else None,
+        on_store_change=listen,
+    )
+
+
+def _follow_secret(
+    client: KubeClient,
+    settings: ClusterSettings,
+    listeners: Sequence[Callable[[], None]],
+    on_failure: Callable[[str], None],
+) -> None:
+    path = f"/api/v1/namespaces/{settings.namespace}/secrets"
+    resource = Resource("Secret", path, selector=f"metadata.name={settings.ca_secret}")
+    bell = _Bell(asyncio.get_running_loop(), listeners)
+    Reflector(client, resource, bell, on_failure=on_failure).start()
+
+
+class _Bell:
+    """Calls listeners, in the loop's thread, whenever a resource may have changed."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Callable[[], None]]
+    ) -> None:
+        self._loop = loop
+        self._listeners = listeners
+
+    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+        self._ring()
+
+    def put(self, resource: Resource, obj: Object) -> None:
+        self._ring()
+
+    def remove(self, resource: Resource, obj: Object) -> None:
+        self._ring()
+
+    def _ring(self) -> None:
+        if not self._loop.is_closed():
+            for listener in self._listeners:
+                self._loop.call_soon_threadsafe(listener)

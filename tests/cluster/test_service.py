@@ -1,0 +1,188 @@
+"""An injector on a real API server: pods admitted by its webhook, labels told by its stream."""
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from injector.kube.client import KubeClient
+from injector.kube.parts import ClusterSettings, cluster_parts
+from injector.model.settings import Platform
+from injector.service import Service, ServiceSettings
+from sidecar.client import Connection, render_request
+from tests.cluster.conftest import Namespace, make_namespace
+
+pytestmark = pytest.mark.anyio
+
+_PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+
+
+class Running(NamedTuple):
+    """An injector and where it keeps its CA."""
+
+    service: Service
+    own: Namespace
+
+    async def is_ready(self) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.service.ports[2])
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return b" 200 " in answer.split(b"\r\n", 1)[0]
+
+
+@contextlib.asynccontextmanager
+async def _injector(client: KubeClient, own: Namespace) -> AsyncIterator[Running]:
+    settings = ServiceSettings(
+        names=("127.0.0.1", f"livery-injector.{own.name}.svc"),
+        host="127.0.0.1",
+        admission_port=0,
+        control_port=0,
+        metrics_port=0,
+    )
+    where = ClusterSettings(own.name, "livery-ca", own.name)
+    parts = cluster_parts(client, where, lambda kind: None)
+    service = Service(settings, Platform(own_namespace=own.name), parts)
+    await asyncio.to_thread(service.open)
+    await asyncio.to_thread(_register, client, own.name, service.ports[0])
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    running = Running(service, own)
+    try:
+        await _until(running.is_ready)
+        yield running
+    finally:
+        stop.set()
+        async with asyncio.timeout(20):
+            await task
+        await asyncio.to_thread(client.request, "DELETE", f"{_PATH}/{own.name}")
+
+
+def _register(client: KubeClient, name: str, port: int) -> None:
+    webhook: dict[str, Any] = {
+        "name": "inject.livery.dev", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "failurePolicy": "Ignore", "reinvocationPolicy": "IfNeeded", "timeoutSeconds": 5,
+        "namespaceSelector": {"matchLabels": {"livery.dev/inject": "enabled", "of": name}},
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/mutate"},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                   "resources": ["pods"]}],
+    }  # fmt: skip
+    client.request("POST", _PATH, body={"metadata": {"name": name}, "webhooks": [webhook]})
+
+
+async def _until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if await found if asyncio.iscoroutine(found) else found:
+                return
+            await asyncio.sleep(0.02)
+
+
+def _labelled(namespace: Namespace, own: Namespace, **labels: str) -> None:
+    namespace.label(**{"livery.dev/inject": "enabled", "of": own.name, **labels})
+
+
+async def test_a_pod_is_injected_by_the_api_server_and_told_of_labels(
+    client: KubeClient, namespace: Namespace
+) -> None:
+    own = Namespace(client, namespace.name)
+    shop = await asyncio.to_thread(_make_shop, client)
+    async with _injector(client, own) as running:
+        await asyncio.to_thread(_labelled, shop, own, team="frontend")
+        service = running.service
+        await _until(lambda: "team" in _labels(service, shop.name))
+        # The API server learns of a webhook and of a namespace's label a moment later.
+        pod = await _create_until_injected(shop)
+        proxy = pod["spec"]["initContainers"][0]
+        variables = {item["name"]: item.get("value") for item in proxy["env"]}
+        assert variables["LIVERY_NAMESPACE_LABELS"] == f"of={own.name},team=frontend"
+        assert "BEGIN CERTIFICATE" in variables["LIVERY_CONTROL_CA"]
+        name = pod["metadata"]["name"]
+        token = await asyncio.to_thread(shop.token, "default", pod=name)
+        trust = ssl.create_default_context(cadata=variables["LIVERY_CONTROL_CA"])
+        async with _stream(service.ports[1], trust, token) as messages:
+            assert (await anext(messages))["labels"]["team"] == "frontend"
+            await asyncio.to_thread(shop.label, team="backend")
+            assert (await anext(messages))["labels"]["team"] == "backend"
+
+
+async def test_a_pod_never_learns_of_another_namespace(
+    client: KubeClient, namespace: Namespace
+) -> None:
+    own = Namespace(client, namespace.name)
+    shop, bank = [await asyncio.to_thread(_make_shop, client) for _ in range(2)]
+    await asyncio.to_thread(bank.label, team="payments")
+    await asyncio.to_thread(shop.pod, "web-0")
+    async with _injector(client, own) as running:
+        token = await asyncio.to_thread(shop.token, "default", pod="web-0")
+        ports, bundle = running.service.ports, running.service.admission.authorities
+        trust = ssl.create_default_context(cadata=bundle)
+        asks = (f"namespace={bank.name}", "role=node", "role=gateway", f"pod={bank.name}/web-0")
+        for asked in asks:
+            status, text = await _ask(ports[1], trust, token, f"/v1/policy?role=pod&{asked}")
+            assert "payments" not in text
+            assert status in (200, 400, 403)
+
+
+def _make_shop(client: KubeClient) -> Namespace:
+    shop = make_namespace(client, "shop")
+    shop.create("serviceaccounts", "default")
+    return shop
+
+
+def _labels(service: Service, name: str) -> dict[str, str]:
+    found = service.world.namespace(name)
+    return {} if found is None else dict(found.labels)
+
+
+async def _create_until_injected(shop: Namespace) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        for number in range(1000):
+            annotations = {"prometheus.io/scrape": "true"}
+            pod = await asyncio.to_thread(shop.pod, f"web-{number}", **annotations)
+            if pod["spec"].get("initContainers"):
+                return pod
+            await asyncio.sleep(0.1)
+    raise AssertionError("no pod was injected")
+
+
+@contextlib.asynccontextmanager
+async def _stream(
+    port: int, trust: ssl.SSLContext, token: str
+) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """Give the policies of a stream."""
+    connection = await Connection.open("127.0.0.1", port, tls=trust, server_name="127.0.0.1")
+    headers = {"Host": "x", "Authorization": f"Bearer {token}"}
+    assert await connection.send(render_request("GET", "/v1/policy?role=pod", headers)) == 200
+
+    async def policies() -> AsyncIterator[dict[str, Any]]:
+        buffer = b""
+        while part := await connection.read():
+            *lines, buffer = (buffer + part).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if message["type"] == "policy":
+                    yield message["policy"]
+
+    try:
+        yield policies()
+    finally:
+        connection.close()
+
+
+async def _ask(port: int, trust: ssl.SSLContext, token: str, target: str) -> tuple[int, str]:
+    connection = await Connection.open("127.0.0.1", port, tls=trust, server_name="127.0.0.1")
+    headers = {"Host": "x", "Authorization": f"Bearer {token}"}
+    status = await connection.send(render_request("GET", target, headers))
+    parts = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            while part := await connection.read():
+                parts.append(part)
+    connection.close()
+    return status, b"".join(parts).decode()

@@ -1,0 +1,149 @@
+"""The world kept as a real API server's objects are."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from injector.kube import reflector
+from injector.kube.client import KubeClient
+from injector.kube.source import ClusterWorld
+from injector.model.world import World
+from tests.cluster.conftest import Namespace, make_namespace
+from tests.real_parts.kubernetes import _start_etcd, start_api_server
+
+pytestmark = pytest.mark.anyio
+
+_CRD: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "metricaccesses.observability.ethos.io"},
+    "spec": {
+        "group": "observability.ethos.io",
+        "scope": "Namespaced",
+        "names": {"kind": "MetricAccess", "plural": "metricaccesses", "singular": "metricaccess"},
+        "versions": [
+            {
+                "name": "v1alpha1", "served": True, "storage": True,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": True,
+                }},
+            }
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflector, "LAST_BACKOFF_SECONDS", 0.3)
+
+
+@contextlib.asynccontextmanager
+async def _following(client: KubeClient) -> AsyncIterator[tuple[World, ClusterWorld]]:
+    world = World()
+    source = ClusterWorld(client, world)
+    source.open()
+
+    async def follow() -> None:
+        async for _ in source.changes():
+            pass
+
+    task = asyncio.create_task(follow())
+    await _until(lambda: not source.unready())
+    try:
+        yield world, source
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def _labels(world: World, name: str) -> dict[str, str]:
+    found = world.namespace(name)
+    return {} if found is None else dict(found.labels)
+
+
+async def test_what_is_there_comes_changes_and_goes(
+    client: KubeClient, namespace: Namespace
+) -> None:
+    namespace.label(team="frontend")
+    async with _following(client) as (world, _):
+        assert _labels(world, namespace.name)["team"] == "frontend"
+        await asyncio.to_thread(namespace.label, team="backend", tier="gold")
+        await _until(lambda: _labels(world, namespace.name).get("tier") == "gold")
+        assert _labels(world, namespace.name)["team"] == "backend"
+        other = await asyncio.to_thread(make_namespace, client, "new")
+        await _until(lambda: world.namespace(other.name) is not None)
+        limit = {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}
+        await asyncio.to_thread(namespace.create, "limitranges", "small", spec=limit)
+        await _until(lambda: world.in_namespace("LimitRange", namespace.name))
+        path = f"{namespace.path}/limitranges/small"
+        await asyncio.to_thread(client.request, "DELETE", path)
+        await _until(lambda: not world.in_namespace("LimitRange", namespace.name))
+
+
+async def test_a_resource_that_the_cluster_gets_later_is_followed_then(
+    client: KubeClient, namespace: Namespace
+) -> None:
+    async with _following(client) as (world, source):
+        assert source.problems() == []
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        await asyncio.to_thread(client.request, "POST", path, body=_CRD)
+        rules = f"/apis/observability.ethos.io/v1alpha1/namespaces/{namespace.name}/metricaccesses"
+        body = {
+            "apiVersion": "observability.ethos.io/v1alpha1", "kind": "MetricAccess",
+            "metadata": {"name": "rules"}, "spec": {"metrics": ["up"]},
+        }  # fmt: skip
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await asyncio.to_thread(client.request, "POST", rules, body=body)
+                    break
+                except Exception:  # the API server takes a moment to serve it
+                    await asyncio.sleep(0.2)
+        await _until(lambda: world.in_namespace("MetricAccess", namespace.name))
+        await asyncio.to_thread(client.request, "DELETE", f"{path}/{_CRD['metadata']['name']}")
+        await _until(lambda: not world.in_namespace("MetricAccess", namespace.name))
+
+
+async def test_many_objects_come_in_pages(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [make_namespace(client, "page") for _ in range(7)]
+    monkeypatch.setattr(reflector, "PAGE", 2)
+    async with _following(client) as (world, _):
+        assert all(world.namespace(item.name) for item in made)
+
+
+async def test_an_api_server_that_restarts_is_followed_on(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        etcd_url = _start_etcd(tmp_path, stack)
+        first = stack.enter_context(ExitStack())
+        server = start_api_server(tmp_path, etcd_url, first)
+        client = server.client()
+        kept, gone = make_namespace(client, "kept"), make_namespace(client, "gone")
+        port = int(server.url.rsplit(":", 1)[1])
+        async with _following(client) as (world, source):
+            await asyncio.to_thread(first.close)
+            await _until(lambda: len(source.problems()) == 3)
+            assert world.namespace(gone.name) is not None
+            start = (tmp_path, etcd_url, stack, port)
+            await asyncio.to_thread(start_api_server, *start)
+            await asyncio.to_thread(kept.label, team="new")
+            await asyncio.to_thread(client.request, "DELETE", gone.path)
+            finalize = {"metadata": {"name": gone.name}, "spec": {"finalizers": []}}
+            await asyncio.to_thread(client.request, "PUT", f"{gone.path}/finalize", body=finalize)
+            await _until(lambda: _labels(world, kept.name).get("team") == "new")
+            await _until(lambda: world.namespace(gone.name) is None)
+            await _until(lambda: source.problems() == [])
