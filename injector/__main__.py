@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from webhook_certs.errors import CertificateError
 
-from injector.errors import DemoError, ManifestError, ObjectError, SettingsError
+from injector.errors import DemoError, KubeError, ManifestError, ObjectError, SettingsError
 from sidecar import VERSION
 
 EXAMPLES = """examples:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except SettingsError as error:
         return _fail(error, 2)
-    except (DemoError, ManifestError, ObjectError, CertificateError, OSError) as error:
+    except (DemoError, KubeError, ManifestError, ObjectError, CertificateError, OSError) as error:
         return _fail(error, 1)
     return code
 

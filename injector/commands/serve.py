@@ -5,12 +5,13 @@ import asyncio
 import gc
 import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from injector.commands.inputs import read_platform
-from injector.control.parts import Parts
 from injector.files.parts import folder_parts
+from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
 from injector.web.metrics import InjectorMetrics
 from sidecar.logs import LEVELS, configure_logs
@@ -95,25 +96,27 @@ def run(given: argparse.Namespace) -> int:
         metrics_port=given.metrics_port,
         status_port=None if given.no_status_page else given.status_port,
     )
-    metrics = InjectorMetrics()
-    service = Service(settings, read_platform(given.platform), _parts(given, metrics), metrics)
+    service = _service(given, settings, read_platform(given.platform))
     service.open()
     _collect_rarely()
     asyncio.run(_run(service))
     return 0
 
 
-def _parts(given: argparse.Namespace, metrics: InjectorMetrics) -> Parts:
+def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Platform) -> Service:
     if not given.cluster:
-        return folder_parts(given.manifests, given.tokens, given.certs)
+        return Service(settings, platform, folder_parts(given.manifests, given.tokens, given.certs))
     # Imported only here: who runs on a folder does not pay the client's 24 MB.
     from injector.kube.client import connect
-    from injector.kube.parts import ClusterSettings, cluster_parts
+    from injector.kube.parts import ClusterSettings, cluster_parts, service_address
 
-    settings = ClusterSettings(given.namespace, given.ca_secret, given.webhook_configuration)
-    return cluster_parts(
-        connect(), settings, lambda kind: metrics.watch_failures.labels(kind).inc()
-    )
+    client, metrics = connect(), InjectorMetrics()
+    if platform.control is not None and not platform.control.address:
+        address = service_address(client, given.namespace, given.service)
+        platform = replace(platform, control=replace(platform.control, address=address))
+    where = ClusterSettings(given.namespace, given.ca_secret, given.webhook_configuration)
+    parts = cluster_parts(client, where, lambda kind: metrics.watch_failures.labels(kind).inc())
+    return Service(settings, platform, parts, metrics)
 
 
 def _collect_rarely() -> None:

@@ -51,6 +51,17 @@ def cluster_parts(
     )
 
 
+def service_address(client: KubeClient, namespace: str, name: str) -> str:
+    """Return the ClusterIP of a Service, so that pods with a DNS of their own find it.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    service = client.request("GET", f"/api/v1/namespaces/{namespace}/services/{name}")
+    address = str((service.get("spec") or {}).get("clusterIP", ""))
+    return "" if address == "None" else address
+
+
 def _follow_secret(
     client: KubeClient,
     settings: ClusterSettings,

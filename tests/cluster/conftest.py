@@ -1,19 +1,28 @@
 import itertools
+import subprocess
+import time
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
+from kubernetes.client import Configuration
 
+from injector.errors import KubeError
 from injector.kube.client import KubeClient
 from tests.real_parts.kubernetes import (
     ApiServer,
     etcd_program,
+    helm_program,
     kube_apiserver_program,
     running_api_server,
 )
 from tests.real_parts.presence import have
 
 _NUMBERS = itertools.count()
+CHART = Path(__file__).parents[2] / "charts" / "livery"
 
 
 @pytest.fixture
@@ -84,6 +93,72 @@ def namespace(client: KubeClient) -> Namespace:
     made = make_namespace(client, "test")
     made.create("serviceaccounts", "default")
     return made
+
+
+class Release(NamedTuple):
+    """The chart, installed by Helm; nobody runs its pods."""
+
+    name: str
+    own: Namespace
+    kubeconfig: Path
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm for this release's namespace; returns what it says."""
+        ran = subprocess.run(
+            [helm_program(), "--kubeconfig", self.kubeconfig, "-n", self.own.name, *arguments],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    def injector_client(self) -> KubeClient:
+        """Connect as the injector's service account: what the chart's RBAC lets it do."""
+        administrator = yaml.safe_load(self.kubeconfig.read_text())["clusters"][0]["cluster"]
+        account = f"{self.name}-injector"
+        token = self.own.token(account, audience="https://kubernetes.default.svc")
+        configuration = Configuration(
+            host=administrator["server"],
+            ssl_ca_cert=administrator["certificate-authority"],
+            api_key={"BearerToken": f"Bearer {token}"},
+        )
+        return KubeClient(configuration)
+
+
+CRD_PATH = (
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/metricaccesses.observability.ethos.io"
+)
+
+
+@pytest.fixture
+def release(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
+    """The chart, installed."""
+    with installed_chart(api_server, client) as made:
+        yield made
+
+
+@contextmanager
+def installed_chart(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
+    """Install the chart in a new namespace under a name of its own; gone afterwards."""
+    have(helm_program)
+    own = make_namespace(client, "livery")
+    installed = Release(f"livery-{next(_NUMBERS)}", own, api_server.kubeconfig)
+    installed.helm("install", installed.name, str(CHART))
+    yield installed
+    installed.helm("uninstall", installed.name)
+    with suppress(KubeError):
+        client.request("DELETE", CRD_PATH)
+    deadline = time.monotonic() + 30
+    while _is_there(client, CRD_PATH):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_there(client: KubeClient, path: str) -> bool:
+    try:
+        client.request("GET", path)
+    except KubeError as error:
+        return error.status != 404
+    return True
 
 
 def make_namespace(client: KubeClient, prefix: str) -> Namespace:

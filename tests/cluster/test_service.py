@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from injector.kube.client import KubeClient
 from injector.kube.parts import ClusterSettings, cluster_parts
-from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
+from injector.settings import parse_platform
 from sidecar.client import Connection, render_request
-from tests.cluster.conftest import Namespace, make_namespace
+from tests.cluster.conftest import Namespace, Release, make_namespace
 
 pytestmark = pytest.mark.anyio
 
@@ -36,19 +37,24 @@ class Running(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def _injector(client: KubeClient, own: Namespace) -> AsyncIterator[Running]:
+async def _injector(release: Release) -> AsyncIterator[Running]:
+    """Run an injector as the chart's pod would, with the chart's settings and its rights."""
+    own, name = release.own, release.name
     settings = ServiceSettings(
-        names=("127.0.0.1", f"livery-injector.{own.name}.svc"),
+        names=("127.0.0.1", f"{name}-injector.{own.name}.svc"),
         host="127.0.0.1",
         admission_port=0,
         control_port=0,
         metrics_port=0,
     )
-    where = ClusterSettings(own.name, "livery-ca", own.name)
+    where = ClusterSettings(own.name, f"{name}-ca", name)
+    path = f"{own.path}/configmaps/{name}-platform"
+    document = (await asyncio.to_thread(own.client.request, "GET", path))["data"]["platform.yaml"]
+    client = await asyncio.to_thread(release.injector_client)
     parts = cluster_parts(client, where, lambda kind: None)
-    service = Service(settings, Platform(own_namespace=own.name), parts)
+    service = Service(settings, parse_platform(yaml.safe_load(document)), parts)
     await asyncio.to_thread(service.open)
-    await asyncio.to_thread(_register, client, own.name, service.ports[0])
+    await asyncio.to_thread(_point, own.client, release, service.ports[0])
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     running = Running(service, own)
@@ -59,19 +65,18 @@ async def _injector(client: KubeClient, own: Namespace) -> AsyncIterator[Running
         stop.set()
         async with asyncio.timeout(20):
             await task
-        await asyncio.to_thread(client.request, "DELETE", f"{_PATH}/{own.name}")
 
 
-def _register(client: KubeClient, name: str, port: int) -> None:
-    webhook: dict[str, Any] = {
-        "name": "inject.livery.dev", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-        "failurePolicy": "Ignore", "reinvocationPolicy": "IfNeeded", "timeoutSeconds": 5,
-        "namespaceSelector": {"matchLabels": {"livery.dev/inject": "enabled", "of": name}},
-        "clientConfig": {"url": f"https://127.0.0.1:{port}/mutate"},
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
-                   "resources": ["pods"]}],
-    }  # fmt: skip
-    client.request("POST", _PATH, body={"metadata": {"name": name}, "webhooks": [webhook]})
+def _point(client: KubeClient, release: Release, port: int) -> None:
+    """Let the API server call the injector at an address: no Service leads to it here."""
+    path = f"{_PATH}/{release.name}"
+    configuration = client.request("GET", path)
+    for webhook in configuration["webhooks"]:
+        service = webhook["clientConfig"].pop("service")
+        webhook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{service['path']}"
+        # Releases of other tests register webhooks for the same namespaces.
+        webhook["namespaceSelector"].setdefault("matchLabels", {})["of"] = release.own.name
+    client.request("PUT", path, body=configuration)
 
 
 async def _until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
@@ -88,16 +93,20 @@ def _labelled(namespace: Namespace, own: Namespace, **labels: str) -> None:
 
 
 async def test_a_pod_is_injected_by_the_api_server_and_told_of_labels(
-    client: KubeClient, namespace: Namespace
+    client: KubeClient, release: Release
 ) -> None:
-    own = Namespace(client, namespace.name)
+    own = release.own
     shop = await asyncio.to_thread(_make_shop, client)
-    async with _injector(client, own) as running:
+    async with _injector(release) as running:
         await asyncio.to_thread(_labelled, shop, own, team="frontend")
         service = running.service
         await _until(lambda: "team" in _labels(service, shop.name))
         # The API server learns of a webhook and of a namespace's label a moment later.
         pod = await _create_until_injected(shop)
+        await asyncio.to_thread(shop.pod, "quiet")
+        await asyncio.to_thread(shop.pod, "opted-out", **{"livery.dev/inject": "false"})
+        reviewed = {item.name for item in service.journal.reviews}
+        assert reviewed.isdisjoint({"quiet", "opted-out"})  # they never left the API server
         proxy = pod["spec"]["initContainers"][0]
         variables = {item["name"]: item.get("value") for item in proxy["env"]}
         assert variables["LIVERY_NAMESPACE_LABELS"] == f"of={own.name},team=frontend"
@@ -112,13 +121,12 @@ async def test_a_pod_is_injected_by_the_api_server_and_told_of_labels(
 
 
 async def test_a_pod_never_learns_of_another_namespace(
-    client: KubeClient, namespace: Namespace
+    client: KubeClient, release: Release
 ) -> None:
-    own = Namespace(client, namespace.name)
     shop, bank = [await asyncio.to_thread(_make_shop, client) for _ in range(2)]
     await asyncio.to_thread(bank.label, team="payments")
     await asyncio.to_thread(shop.pod, "web-0")
-    async with _injector(client, own) as running:
+    async with _injector(release) as running:
         token = await asyncio.to_thread(shop.token, "default", pod="web-0")
         ports, bundle = running.service.ports, running.service.admission.authorities
         trust = ssl.create_default_context(cadata=bundle)

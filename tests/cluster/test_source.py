@@ -13,29 +13,10 @@ from injector.kube import reflector
 from injector.kube.client import KubeClient
 from injector.kube.source import ClusterWorld
 from injector.model.world import World
-from tests.cluster.conftest import Namespace, make_namespace
-from tests.real_parts.kubernetes import _start_etcd, start_api_server
+from tests.cluster.conftest import Namespace, installed_chart, make_namespace
+from tests.real_parts.kubernetes import ApiServer, start_api_server, start_etcd
 
 pytestmark = pytest.mark.anyio
-
-_CRD: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "metricaccesses.observability.ethos.io"},
-    "spec": {
-        "group": "observability.ethos.io",
-        "scope": "Namespaced",
-        "names": {"kind": "MetricAccess", "plural": "metricaccesses", "singular": "metricaccess"},
-        "versions": [
-            {
-                "name": "v1alpha1", "served": True, "storage": True,
-                "schema": {"openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": True,
-                }},
-            }
-        ],
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -94,26 +75,19 @@ async def test_what_is_there_comes_changes_and_goes(
 
 
 async def test_a_resource_that_the_cluster_gets_later_is_followed_then(
-    client: KubeClient, namespace: Namespace
+    api_server: ApiServer, client: KubeClient, namespace: Namespace
 ) -> None:
     async with _following(client) as (world, source):
         assert source.problems() == []
-        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        await asyncio.to_thread(client.request, "POST", path, body=_CRD)
-        rules = f"/apis/observability.ethos.io/v1alpha1/namespaces/{namespace.name}/metricaccesses"
-        body = {
-            "apiVersion": "observability.ethos.io/v1alpha1", "kind": "MetricAccess",
-            "metadata": {"name": "rules"}, "spec": {"metrics": ["up"]},
-        }  # fmt: skip
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await asyncio.to_thread(client.request, "POST", rules, body=body)
-                    break
-                except Exception:  # the API server takes a moment to serve it
-                    await asyncio.sleep(0.2)
-        await _until(lambda: world.in_namespace("MetricAccess", namespace.name))
-        await asyncio.to_thread(client.request, "DELETE", f"{path}/{_CRD['metadata']['name']}")
+        with installed_chart(api_server, client):
+            path = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
+            body = {
+                "apiVersion": "observability.ethos.io/v1alpha1", "kind": "MetricAccess",
+                "metadata": {"name": "rules"}, "spec": {"metrics": ["up"]},
+            }  # fmt: skip
+            rules = path.format(namespace.name)
+            await asyncio.to_thread(client.request, "POST", rules, body=body)
+            await _until(lambda: world.in_namespace("MetricAccess", namespace.name))
         await _until(lambda: not world.in_namespace("MetricAccess", namespace.name))
 
 
@@ -128,7 +102,7 @@ async def test_many_objects_come_in_pages(
 
 async def test_an_api_server_that_restarts_is_followed_on(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        etcd_url = _start_etcd(tmp_path, stack)
+        etcd_url = start_etcd(tmp_path, stack)
         first = stack.enter_context(ExitStack())
         server = start_api_server(tmp_path, etcd_url, first)
         client = server.client()

@@ -3,7 +3,7 @@
 import sys
 
 from tests.real_parts.go import RealPartMissing
-from tests.real_parts.kubernetes import etcd_program, kube_apiserver_program
+from tests.real_parts.kubernetes import etcd_program, helm_program, kube_apiserver_program
 from tests.real_parts.oracle import Oracle
 from tests.real_parts.prometheus import prometheus_program, promtool_program
 
@@ -22,7 +22,14 @@ def _oracle() -> None:
         pass
 
 
-_PARTS = (prometheus_program, promtool_program, etcd_program, kube_apiserver_program, _oracle)
+_PARTS = (
+    prometheus_program,
+    promtool_program,
+    etcd_program,
+    kube_apiserver_program,
+    helm_program,
+    _oracle,
+)
 
 
 if __name__ == "__main__":

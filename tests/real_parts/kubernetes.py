@@ -54,7 +54,14 @@ def etcd_program() -> Path:
 
 def helm_program() -> Path:
     """Returns the path of the helm program, built if need be."""
-    return build(_HERE / "helm_module", "helm.sh/helm/v3/cmd/helm", "helm")
+    stamp = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersion"
+    _, minor, _ = VERSION.split(".")
+    return build(
+        _HERE / "helm_module",
+        "helm.sh/helm/v3/cmd/helm",
+        "helm",
+        variables=f"{stamp}Major=1 {stamp}Minor={minor}",
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def running_api_server(directory: Path) -> Iterator[ApiServer]:
     """Runs an API server on loopback until the end, all its files in the directory."""
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        etcd_url = _start_etcd(directory, stack)
+        etcd_url = start_etcd(directory, stack)
         yield start_api_server(directory, etcd_url, stack)
 
 
@@ -119,7 +126,8 @@ def start_api_server(
     return running
 
 
-def _start_etcd(directory: Path, stack: ExitStack) -> str:
+def start_etcd(directory: Path, stack: ExitStack) -> str:
+    """Starts an etcd, which the stack ends; returns its URL."""
     client, peer = free_port(), free_port()
     url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     command = [

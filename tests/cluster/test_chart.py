@@ -1,0 +1,189 @@
+"""The chart on a real API server, by a real Helm."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from injector.errors import KubeError
+from injector.kube.client import KubeClient, Object
+from injector.model.metricaccess import Acceptance, parse_metric_access
+from injector.settings import parse_platform
+from tests.cluster.conftest import CHART, CRD_PATH, Namespace, Release
+from tests.real_parts.kubernetes import helm_program
+from tests.real_parts.presence import have
+
+EVERYTHING = {
+    "monitoring.dashboard.enabled": "true", "networkPolicy.enabled": "true",
+    "injector.autoscaling.enabled": "true", "image.pullSecrets": "{registry}",
+    "injector.priorityClassName": "high", "injector.podLabels.a": "b",
+    "injector.podAnnotations.a": "b", "injector.nodeSelector.a": "b",
+    "sidecar.image.digest": f"sha256:{'a' * 64}", "labels.protected": "{team}",
+}  # fmt: skip
+OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
+RULES = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
+STRICT = {"dryRun": "All", "fieldValidation": "Strict"}
+
+
+def _render(*arguments: str, **values: str) -> list[Object]:
+    pairs = [f"--set={name}={value}" for name, value in values.items()]
+    ran = _helm("template", "livery", str(CHART), *pairs, *arguments)
+    assert ran.returncode == 0, ran.stderr
+    return [item for item in yaml.safe_load_all(ran.stdout) if item]
+
+
+def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(have(helm_program)), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _path(client: KubeClient, obj: Object, namespace: str) -> str:
+    """Where an object of a kind is created, as discovery says."""
+    version = obj["apiVersion"]
+    group = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    resources = client.request("GET", group)["resources"]
+    found = next(
+        item for item in resources if item["kind"] == obj["kind"] and "/" not in item["name"]
+    )
+    inside = f"/namespaces/{namespace}" if found["namespaced"] else ""
+    return f"{group}{inside}/{found['name']}"
+
+
+def test_helm_finds_nothing_to_say_of_the_chart() -> None:
+    ran = _helm("lint", "--strict", str(CHART))
+
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, {"injection.mode": "none"}])
+def test_the_api_server_takes_every_object_strictly(
+    client: KubeClient, namespace: Namespace, values: dict[str, str]
+) -> None:
+    for obj in _render("--namespace", namespace.name, **values):
+        obj["metadata"].pop("namespace", None)
+        path = _path(client, obj, namespace.name)
+        client.request("POST", path, query=STRICT, body=obj)
+
+
+def test_what_operators_read_is_rendered_where_it_is_asked_for() -> None:
+    values = {f"monitoring.{name}.enabled": "true" for name in OPERATOR}
+    kinds = {item["kind"]: item for item in _render(**values)}
+    alerts = yaml.safe_load((CHART / "monitoring" / "alerts.yaml").read_text())
+
+    assert kinds["PrometheusRule"]["spec"] == alerts
+    assert kinds["PodMonitor"]["spec"]["selector"]["matchExpressions"][0]["key"] == (
+        "livery.dev/proxy"
+    )
+    assert {"ServiceMonitor", "PodMonitor"} <= set(kinds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["nonsense=1", "injector.replicas=0", "injection.mode=maybe", "labels.protected=team",
+     "sidecar.image.digest=abc", "image.registry=a/"],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_by_name(value: str) -> None:
+    ran = _helm("template", "livery", str(CHART), "--set", value)
+
+    assert ran.returncode != 0
+    assert value.partition("=")[0].rpartition(".")[2] in ran.stderr
+
+
+def test_the_settings_are_what_the_values_say() -> None:
+    maps = {item["metadata"]["name"]: item for item in _render(**EVERYTHING)
+            if item["kind"] == "ConfigMap"}  # fmt: skip
+    platform = parse_platform(yaml.safe_load(maps["livery-platform"]["data"]["platform.yaml"]))
+
+    assert platform.labels.protected == {"team"}
+    assert platform.image == f"localhost/livery-sidecar@sha256:{'a' * 64}"
+    assert platform.image_pull_secrets == ("registry",)
+    assert platform.control is not None
+    assert platform.control.url == "https://livery-injector.default.svc:8444"
+
+
+def test_every_pod_of_the_chart_runs_in_a_restricted_namespace(
+    client: KubeClient, namespace: Namespace
+) -> None:
+    namespace.label(**{"pod-security.kubernetes.io/enforce": "restricted"})
+    pods = 0
+    for obj in _render("--namespace", namespace.name):
+        template = obj if obj["kind"] == "Pod" else obj.get("spec", {}).get("template")
+        if template is None:
+            continue
+        pod = {"metadata": {"name": "pod"}, "spec": template["spec"]}
+        client.request("POST", f"{namespace.path}/pods", query=STRICT, body=pod)
+        pods += 1
+    assert pods == 3
+
+
+@pytest.fixture
+def crd(release: Release) -> str:
+    """The path of MetricAccess objects in the release's namespace."""
+    return RULES.format(release.own.name)
+
+
+def _objects() -> list[Object]:
+    text = (Path(__file__).parent / "seed_objects.yaml").read_text()
+    return list(yaml.safe_load_all(text))
+
+
+@pytest.mark.parametrize("obj", _objects(), ids=lambda obj: str(obj["metadata"]["name"]))
+def test_objects_of_the_first_implementation_are_taken_unchanged(
+    client: KubeClient, crd: str, obj: Object
+) -> None:
+    written = client.request("POST", crd, query={"fieldValidation": "Strict"}, body=obj)
+
+    assert written["spec"] == obj["spec"]
+    access = parse_metric_access(written)
+    assert (access.acceptance, access.remote_write_error) == (Acceptance.ACCEPTED, "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({}, "spec.metrics: Required"),
+        ({"metrics": []}, "spec.metrics"),
+        ({"metrics": ["x" * 5000]}, "spec.metrics[0]: Too long"),
+        ({"metrics": ["up"], "remoteWrite": {"enabled": True}}, "needs a target"),
+        ({"metrics": ["up"], "remoteWrite": {"interval": "often"}}, "spec.remoteWrite.interval"),
+        ({"metrics": ["up"], "remoteWrite": {"target": {"type": "kafka"}}}, "Unsupported value"),
+        ({"metrics": ["up"], "remoteWrite": {"enabled": True, "target": {"type": "remote_write"}}},
+         "needs its block"),
+        ({"metrics": ["up"], "remoteWrite": {"metricRelabelings": [{"action": "explode"}]}},
+         "metricRelabelings[0].action"),
+        ({"metrics": ["up"], "metric": 1}, 'unknown field "spec.metric"'),
+    ],
+)  # fmt: skip
+def test_what_a_schema_can_say_is_said_by_the_api_server(
+    client: KubeClient, crd: str, spec: dict[str, Any], says: str
+) -> None:
+    obj = {
+        "apiVersion": "observability.ethos.io/v1alpha1", "kind": "MetricAccess",
+        "metadata": {"name": "wrong"}, "spec": spec,
+    }  # fmt: skip
+    with pytest.raises(KubeError) as caught:
+        client.request("POST", crd, query={"fieldValidation": "Strict"}, body=obj)
+
+    assert caught.value.status in (400, 422)
+    assert says in str(caught.value)
+
+
+def test_an_upgrade_keeps_what_the_injector_wrote_and_the_end_leaves_the_objects_only(
+    client: KubeClient, release: Release
+) -> None:
+    secret = f"{release.own.path}/secrets/{release.name}-ca"
+    webhooks = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{release.name}"
+    merge = "application/merge-patch+json"
+    client.request("PATCH", secret, body={"data": {"authorities.json": "e30="}}, content_type=merge)
+    release.helm("upgrade", release.name, str(CHART), "--set", "injector.replicas=3")
+    assert client.request("GET", secret)["data"] == {"authorities.json": "e30="}
+
+    release.helm("uninstall", release.name)
+    for path in (secret, webhooks):
+        with pytest.raises(KubeError) as caught:
+            client.request("GET", path)
+        assert caught.value.status == 404
+    assert client.request("GET", CRD_PATH)
+    release.helm("install", release.name, str(CHART), "--set", "crds.enabled=false")
