@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from webhook_certs.authority import fingerprint
@@ -79,6 +79,7 @@ class Service:
         self._certificate_facts: CertificateFacts | None = None
         self._certificates = Certificates(parts, settings.names, self._announce)
         self._source = parts.source
+        self._write_status = parts.write_status
         self._settings = settings
         self._servers: list[AppServer] = []
         self._answers = False
@@ -131,6 +132,8 @@ class Service:
                 group.create_task(self._certificates.run()),
                 group.create_task(self._look_at_itself()),
             ]
+            if self._write_status is not None:
+                tasks.append(group.create_task(_run(self._write_status)))
             servers = [group.create_task(server.run_until(stop)) for server in self._servers]
             await stop.wait()
             self.hub.close_all()
@@ -179,6 +182,10 @@ class Service:
     def _unready(self) -> str:
         own = "" if self._answers else "the webhook does not answer itself yet"
         return own or self._source.unready() or self._certificates.unready()
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 def _read_played_rules(text: str) -> tuple[Rule, ...]:

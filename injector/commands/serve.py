@@ -64,6 +64,11 @@ def add_parsers(commands: Any) -> None:
         "--ca-secret", default="livery-ca", help="the Secret that keeps the CA (%(default)s)"
     )
     cluster.add_argument(
+        "--lease",
+        default="livery-status",
+        help="by which one replica writes the status of objects (%(default)s); empty: none does",
+    )
+    cluster.add_argument(
         "--webhook-configuration",
         default="livery",
         help="where the CA is published (%(default)s); empty where no webhook is registered",
@@ -114,8 +119,11 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
     if platform.control is not None and not platform.control.address:
         address = service_address(client, given.namespace, given.service)
         platform = replace(platform, control=replace(platform.control, address=address))
-    where = ClusterSettings(given.namespace, given.ca_secret, given.webhook_configuration)
-    parts = cluster_parts(client, where, lambda kind: metrics.watch_failures.labels(kind).inc())
+    where = ClusterSettings(
+        given.namespace, given.ca_secret, given.lease, given.webhook_configuration
+    )
+    count = metrics.watch_failures.labels
+    parts = cluster_parts(client, where, platform, lambda kind: count(kind).inc())
     return Service(settings, platform, parts, metrics)
 
 

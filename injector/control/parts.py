@@ -1,6 +1,6 @@
 """What an injector is put together from, on a cluster or on a folder that plays one."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,5 +58,7 @@ class Parts:
     store: Store
     publisher: Publisher | None = None
     """None where nobody has to be told: there is no API server."""
+    write_status: Callable[[], Awaitable[None]] | None = None
+    """Keeps the objects' status until cancelled; None where they have none."""
     on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
     """Takes what to call when another replica changed the store."""

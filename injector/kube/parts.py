@@ -1,6 +1,7 @@
 """An injector's parts in a cluster."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -8,8 +9,11 @@ from injector.control.parts import Parts
 from injector.kube.authorities import SecretStore, WebhookBundle
 from injector.kube.client import KubeClient, Object
 from injector.kube.identity import TokenReviewAuthenticator
+from injector.kube.lease import Lease
+from injector.kube.object_status import StatusWriter
 from injector.kube.reflector import Reflector, Resource
 from injector.kube.source import ClusterWorld
+from injector.model.settings import Platform
 from injector.model.world import World
 
 
@@ -18,18 +22,24 @@ class ClusterSettings(NamedTuple):
 
     namespace: str
     ca_secret: str
+    lease: str
+    """By which one replica writes the status of objects; empty where none does."""
     webhook_configuration: str
     """Empty where no webhook is registered: pods are injected by policy, or by hand."""
 
 
 def cluster_parts(
-    client: KubeClient, settings: ClusterSettings, on_failure: Callable[[str], None]
+    client: KubeClient,
+    settings: ClusterSettings,
+    platform: Platform,
+    on_failure: Callable[[str], None],
 ) -> Parts:
     """Make the parts.
 
     Args:
         client: the cluster.
         settings: where the CA is kept and published.
+        platform: the platform's settings, by which objects are judged.
         on_failure: told the kind of a resource that cannot be followed, each time.
     """
     world = World()
@@ -41,9 +51,15 @@ def cluster_parts(
             _follow_secret(client, settings, listeners, on_failure)
         listeners.append(listener)
 
+    source = ClusterWorld(client, world, on_failure=on_failure)
+    writer = None
+    if settings.lease:
+        lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
+        writer = StatusWriter(client, world, source.statuses, platform=platform, lease=lease)
     return Parts(
         world=world,
-        source=ClusterWorld(client, world, on_failure=on_failure),
+        source=source,
+        write_status=None if writer is None else writer.run,
         authenticator=TokenReviewAuthenticator(client),
         store=SecretStore(client, settings.namespace, settings.ca_secret),
         publisher=WebhookBundle(client, name) if name else None,

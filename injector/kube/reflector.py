@@ -192,4 +192,4 @@ def _trim(obj: Object) -> Object:
         kept["annotations"] = {
             key: value for key, value in annotations.items() if key != _LARGE_ANNOTATION
         }
-    return {"metadata": kept, **{key: obj[key] for key in ("spec", "data") if key in obj}}
+    return {"metadata": kept, **{key: obj[key] for key in ("spec", "status") if key in obj}}

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from injector.errors import ObjectError
 from injector.kube.client import KubeClient, Object
@@ -34,6 +35,8 @@ class ClusterWorld:
         self._world = world
         self._keys: dict[str, set[Key]] = {}
         """Of each kind that was listed, what is known of it."""
+        self.statuses: dict[Key, Mapping[str, Any]] = {}
+        """The status of each object, as the API server has it."""
         self._kinds = [resource.kind for resource in resources]
         self._reflectors = [
             Reflector(client, resource, self, on_failure=on_failure) for resource in resources
@@ -102,16 +105,21 @@ class ClusterWorld:
     def _replace(self, kind: str, objects: Sequence[Object]) -> None:
         gone = self._keys.get(kind, set()) - {key_of(kind, obj) for obj in objects}
         for key in gone:
+            self.statuses.pop(key, None)
             self._world.remove(key)
         self._keys[kind] = set()
         for obj in objects:
             self._put(kind, obj)
 
     def _put(self, kind: str, obj: Object) -> None:
-        self._keys.setdefault(kind, set()).add(key_of(kind, obj))
-        self._world.put(kind, obj)
+        key = key_of(kind, obj)
+        self._keys.setdefault(kind, set()).add(key)
+        # Kept apart: what we write there must not look like a change of what its author wrote.
+        self.statuses[key] = obj.get("status") or {}
+        self._world.put(kind, {name: value for name, value in obj.items() if name != "status"})
 
     def _remove(self, kind: str, obj: Object) -> None:
         key = key_of(kind, obj)
         self._keys.setdefault(kind, set()).discard(key)
+        self.statuses.pop(key, None)
         self._world.remove(key)

@@ -12,6 +12,7 @@ import yaml
 
 from injector.kube.client import KubeClient
 from injector.kube.parts import ClusterSettings, cluster_parts
+from injector.model.metricaccess import API_VERSION
 from injector.service import Service, ServiceSettings
 from injector.settings import parse_platform
 from sidecar.client import Connection, render_request
@@ -47,12 +48,13 @@ async def _injector(release: Release) -> AsyncIterator[Running]:
         control_port=0,
         metrics_port=0,
     )
-    where = ClusterSettings(own.name, f"{name}-ca", name)
+    where = ClusterSettings(own.name, f"{name}-ca", f"{name}-status", name)
     path = f"{own.path}/configmaps/{name}-platform"
     document = (await asyncio.to_thread(own.client.request, "GET", path))["data"]["platform.yaml"]
     client = await asyncio.to_thread(release.injector_client)
-    parts = cluster_parts(client, where, lambda kind: None)
-    service = Service(settings, parse_platform(yaml.safe_load(document)), parts)
+    platform = parse_platform(yaml.safe_load(document))
+    parts = cluster_parts(client, where, platform, lambda kind: None)
+    service = Service(settings, platform, parts)
     await asyncio.to_thread(service.open)
     await asyncio.to_thread(_point, own.client, release, service.ports[0])
     stop = asyncio.Event()
@@ -135,6 +137,45 @@ async def test_a_pod_never_learns_of_another_namespace(
             status, text = await _ask(ports[1], trust, token, f"/v1/policy?role=pod&{asked}")
             assert "payments" not in text
             assert status in (200, 400, 403)
+
+
+async def test_the_status_of_an_object_says_what_is_in_force(
+    client: KubeClient, release: Release
+) -> None:
+    shop = await asyncio.to_thread(_make_shop, client)
+    path = f"/apis/{API_VERSION}/namespaces/{shop.name}/metricaccesses"
+    spec = {"metrics": ["up", "("], "metricIsolation": False}
+    body = {"apiVersion": API_VERSION, "kind": "MetricAccess", "metadata": {"name": "rules"}}
+    await asyncio.to_thread(client.request, "POST", path, body={**body, "spec": spec})
+
+    async def conditions() -> dict[str, Any]:
+        found = await asyncio.to_thread(client.request, "GET", f"{path}/rules")
+        items = (found.get("status") or {}).get("conditions") or []
+        return {item["type"]: item for item in items}
+
+    async with _injector(release):
+        await _until(conditions)
+        accepted = (await conditions())["Accepted"]
+        assert (accepted["status"], accepted["reason"]) == ("True", "SomePatternsInvalid")
+        assert "pattern '('" in accepted["message"]
+        assert "not granted by the platform" in accepted["message"]
+        change = {"spec": {"metrics": ["up"], "metricIsolation": True}}
+        patch = "application/merge-patch+json"
+        await asyncio.to_thread(
+            client.request, "PATCH", f"{path}/rules", body=change, content_type=patch
+        )
+
+        async def is_told() -> bool:
+            now = (await conditions())["Accepted"]
+            return bool(now["observedGeneration"] == 2 and now["reason"] == "Accepted")
+
+        await _until(is_told)
+        after = (await conditions())["Accepted"]
+        assert after["lastTransitionTime"] == accepted["lastTransitionTime"]  # it stayed true
+        assert (await conditions())["Ready"]["status"] == "True"
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/{release.own.name}/leases"
+    held = await asyncio.to_thread(client.request, "GET", f"{lease}/{release.name}-status")
+    assert held["spec"]["holderIdentity"] == ""  # given up at the end
 
 
 def _make_shop(client: KubeClient) -> Namespace:
