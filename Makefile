@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n auto
+CONTAINER ?= docker
+IMG_REGISTRY ?= localhost
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench pictures clean
+.PHONY: help demo test e2e images push installer check fix bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +27,21 @@ demo: $(VENV)/.ready ## inject, label and re-expose on this machine; stays until
 test: $(VENV)/.ready ## run all tests (real parts are built once, outside the repository)
 	$(BIN)/python -m tests.real_parts
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+e2e: $(VENV)/.ready ## install into the cluster of KUBECONFIG; E2E_BUILD_IMAGE builds images for it
+	@test -n "$(E2E_BUILD_IMAGE)" || { echo 'E2E_BUILD_IMAGE="COMMAND" is needed: called as COMMAND TAG CONTEXT -f DOCKERFILE, it builds an image and loads it into the cluster'; exit 1; }
+	$(BIN)/python -m pytest tests/e2e -p no:xdist -v -s
+
+images: ## build both images with $(CONTAINER)
+	$(CONTAINER) build --tag $(IMG_REGISTRY)/livery-injector:$(VERSION) -f Dockerfile.injector .
+	$(CONTAINER) build --tag $(IMG_REGISTRY)/livery-sidecar:$(VERSION) -f Dockerfile.sidecar .
+
+push: ## push both images to IMG_REGISTRY
+	$(CONTAINER) push $(IMG_REGISTRY)/livery-injector:$(VERSION)
+	$(CONTAINER) push $(IMG_REGISTRY)/livery-sidecar:$(VERSION)
+
+installer: $(VENV)/.ready ## render the chart as install.yaml, for people without Helm
+	helm template livery charts/livery --namespace livery-system --no-hooks > install.yaml
 
 check: $(VENV)/.ready ## style, types, import contracts, the wheel's contents
 	$(BIN)/ruff check .

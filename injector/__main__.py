@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +29,9 @@ _COMMANDS = ("demo", "inject", "explain", "relabel", "certs", "serve")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `livery`; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["serve"]:
+        # As a container's first process it would be deaf to it until it serves.
+        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     parser = build_parser(given)
     parsed = parser.parse_args(given)
     try:

@@ -1,17 +1,19 @@
 """`livery-proxy`: the proxy, and checks of what it reads."""
 
-import asyncio
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from os import environ as process_environ
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Role(Protocol):
     """One of the proxy's roles."""
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: "asyncio.Event") -> None:
         """Serve until told to stop."""
 
 
@@ -28,7 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(given[1:])
     if _EXPLAINING.intersection(given) or not any(item.startswith("--role") for item in given):
         return _explain(given)
-    return _serve_pod(given, process_environ)
+    # As a container's first process it would be deaf to SIGTERM until it serves: a Job that ends
+    # while its proxy still imports would wait for the grace period.
+    signal.signal(signal.SIGTERM, _leave)
+    return _serve_pod(given, os.environ)
+
+
+def _leave(number: int, frame: object) -> None:
+    os._exit(0)
 
 
 def _explain(given: Sequence[str]) -> int:
@@ -43,6 +52,8 @@ def _explain(given: Sequence[str]) -> int:
 
 
 def _serve_pod(given: Sequence[str], environ: Mapping[str, str]) -> int:
+    import asyncio
+
     from sidecar.logs import configure_logs
     from sidecar.process import keep_freed_memory
     from sidecar.roles.pod import PodRole
@@ -56,6 +67,8 @@ def _serve_pod(given: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 async def _run(role: "Role") -> None:
+    import asyncio
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,9 @@ from hypothesis import settings
 from tests.real_parts.oracle import Oracle
 from tests.real_parts.presence import have
 
+# Needs a cluster and what builds images for it: `make e2e`.
+collect_ignore = [] if os.environ.get("E2E_BUILD_IMAGE") else ["e2e"]
+
 settings.register_profile("default", deadline=None, print_blob=True, max_examples=100)
 settings.register_profile("long", deadline=None, print_blob=True, max_examples=20_000)
 # The same examples on every run: what CI says is about the change, not about luck.

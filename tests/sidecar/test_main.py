@@ -33,6 +33,24 @@ def _get(port: int, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
+def test_a_proxy_that_is_told_to_end_while_it_starts_ends() -> None:
+    # It tells itself, at the first import that takes time.
+    code = """
+import builtins, os, signal
+from sidecar.__main__ import main
+load = builtins.__import__
+def watched(name, *given):
+    if name == "asyncio":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return load(name, *given)
+builtins.__import__ = watched
+main(["--role", "pod"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=20)
+
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--role", "pod", "--help"]])
 def test_help_shows_examples(arguments: list[str]) -> None:
     done = _run(*arguments)

@@ -1,0 +1,88 @@
+"""The cluster that KUBECONFIG names, with images built from the Dockerfiles: `make e2e`."""
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real_parts.kubernetes import helm_program
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "livery-system"
+TAG = "e2e"
+
+
+class Cluster:
+    """What a user does in a cluster, by kubectl and helm."""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl; returns what it says."""
+        return self._run(["kubectl", *arguments], stdin)
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm; returns what it says."""
+        return self._run([str(helm_program()), "-n", NAMESPACE, *arguments], None)
+
+    def get(self, *arguments: str) -> Any:
+        """Return what `kubectl get -o json` finds."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def pods(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """Return the pods that are not being deleted."""
+        found = self.get("pods", "-n", namespace, "-l", selector)["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def scrape(self, namespace: str, pod: str, port: int = 16090) -> str:
+        """Ask a pod's proxy from inside of the pod."""
+        url = f"http://127.0.0.1:{port}/metrics"
+        code = f"import urllib.request as u; print(u.urlopen('{url}').read().decode())"
+        return self.kubectl("exec", "-n", namespace, pod, "--", "python", "-c", code)
+
+    def _run(self, command: list[str], stdin: str | None) -> str:
+        ran = subprocess.run(
+            command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=300, check=False
+        )
+        if ran.returncode != 0:
+            raise AssertionError(f"{shlex.join(command)}: {ran.stderr.strip()}")
+        return ran.stdout
+
+
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """Wait for a condition; returns what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found = condition()
+            if found:
+                return found
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster with Livery installed from this tree; gone afterwards."""
+    build = shlex.split(os.environ["E2E_BUILD_IMAGE"])
+    for name in ("injector", "sidecar"):
+        command = [*build, f"localhost/livery-{name}:{TAG}", ".", "-f", f"Dockerfile.{name}"]
+        subprocess.run(command, cwd=ROOT, check=True)
+    made = Cluster()
+    tags = f"injector.image.tag={TAG},sidecar.image.tag={TAG},labels.protected={{team}}"
+    started = time.monotonic()
+    made.helm(
+        "install", "livery", "charts/livery", "--create-namespace", "--set", tags,
+        "--wait", "--timeout", "3m",
+    )  # fmt: skip
+    print(f"installed after {time.monotonic() - started:.1f} s")
+    yield made
+    made.helm("uninstall", "livery", "--wait")
+    made.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
