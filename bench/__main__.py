@@ -16,6 +16,7 @@ CLAIMS = (
     "label_edit",
     "streams",
     "page",
+    "cluster",
 )
 
 

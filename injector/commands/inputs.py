@@ -149,14 +149,21 @@ def read_platform(path: Path | None) -> Platform:
     Raises:
         SettingsError: it cannot be used.
     """
-    if path is None:
-        return Platform()
+    return Platform() if path is None else parse_platform_text(read_text(path), str(path))
+
+
+def parse_platform_text(text: str, source: str) -> Platform:
+    """Read platform settings in YAML; `source` names them in errors.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
     try:
-        documents = [document for document, _ in read_documents(read_text(path), str(path))]
+        documents = [document for document, _ in read_documents(text, source)]
     except ManifestError as error:
         raise SettingsError(str(error)) from error
     if len(documents) > 1:
-        raise SettingsError(f"{path}: {len(documents)} documents; settings are one")
+        raise SettingsError(f"{source}: {len(documents)} documents; settings are one")
     return parse_platform(documents[0] if documents else None)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from injector.commands.inputs import read_platform
 from injector.files.parts import folder_parts
-from injector.model.settings import Platform
+from injector.model.settings import ControlAddress, Platform
 from injector.service import Service, ServiceSettings
 from injector.web.metrics import InjectorMetrics
 from sidecar.logs import LEVELS, configure_logs
@@ -116,9 +116,14 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
     from injector.kube.parts import ClusterSettings, cluster_parts, service_address
 
     client, metrics = connect(), InjectorMetrics()
-    if platform.control is not None and not platform.control.address:
-        address = service_address(client, given.namespace, given.service)
-        platform = replace(platform, control=replace(platform.control, address=address))
+    if platform.control is not None:
+        control = platform.control
+        if control.url == ControlAddress().url:
+            control = replace(control, url=f"https://{given.service}.{given.namespace}.svc:8444")
+        if not control.address:
+            address = service_address(client, given.namespace, given.service)
+            control = replace(control, address=address)
+        platform = replace(platform, control=control)
     where = ClusterSettings(
         given.namespace, given.ca_secret, given.lease, given.webhook_configuration
     )

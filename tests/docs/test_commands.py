@@ -13,6 +13,8 @@ from tests.docs.test_links import PAGES, ROOT
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`((?:livery|livery-proxy) [^`]+)`")
+# What asks a cluster; tests/cluster and tests/e2e run it.
+_ASKS = re.compile(r"livery doctor")
 _STAYS = re.compile(r"livery serve|livery-proxy --role|livery demo$")
 # What needs a cluster's client; all before it is run.
 _CLUSTER = re.compile(r"\s*\\?\|\s*kubectl .*")
@@ -56,7 +58,12 @@ _ALL = _commands()
 
 
 @pytest.mark.parametrize(
-    "command", [item for item in _ALL if not _STAYS.search(item) and not item.startswith("make ")]
+    "command",
+    [
+        item
+        for item in _ALL
+        if not (_STAYS.search(item) or _ASKS.match(item) or item.startswith("make "))
+    ],
 )
 def test_a_command_does_what_it_is_for(folder: Path, command: str) -> None:
     ran = _run(folder, command.removeprefix(".venv/bin/"))

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,10 @@ class Cluster:
     def helm(self, *arguments: str) -> str:
         """Run helm; returns what it says."""
         return self._run([str(helm_program()), "-n", NAMESPACE, *arguments], None)
+
+    def livery(self, *arguments: str) -> str:
+        """Run livery; returns what it says."""
+        return self._run([sys.executable, "-m", "injector", *arguments], None)
 
     def get(self, *arguments: str) -> Any:
         """Return what `kubectl get -o json` finds."""

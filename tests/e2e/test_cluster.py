@@ -101,6 +101,13 @@ def test_logs_and_exec_mean_the_applications_container(shop: Cluster, web: str) 
     assert shop.kubectl("logs", "-n", SHOP, web).strip() == "8080"
 
 
+def test_the_doctor_finds_all_well(shop: Cluster, web: str) -> None:
+    said = shop.livery("doctor")
+    assert "2 of 2 injectors are ready" in said
+    assert f"{SHOP}: 1 pods have a proxy" in said
+    assert "All is well." in said
+
+
 def test_a_job_with_a_proxy_completes(shop: Cluster) -> None:
     shop.kubectl("apply", "-f", "-", stdin=_job("once"))
     # Less than the grace period: the proxy ends when it is told to.

@@ -1,0 +1,179 @@
+"""An injector on a real API server: memory with 5,000 namespaces, admission, a label's way."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.rig import application, fetch, free_port, process, usage, wait_until
+from bench.table import Row, percentile
+from injector.kube.client import KubeClient
+from tests.cluster.conftest import Namespace, installed_chart
+from tests.real_parts.kubernetes import ApiServer, running_api_server
+
+NAMESPACES = 5_000
+PODS = 300
+EDITS = 100
+_WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+_MB = 1e6
+
+
+class _Stage(NamedTuple):
+    client: KubeClient
+    pid: int
+    control_port: int
+    metrics_port: int
+
+
+def measure() -> list[Row]:
+    with tempfile.TemporaryDirectory() as text, running_api_server(Path(text)) as server:
+        plain = _create_pods(_shop(server.client(), "plain"))
+        with _injector(server) as stage:
+            idle = usage(stage.pid).resident_bytes / _MB
+            shop = _shop(stage.client, "shop")
+            wait_until(lambda: _is_injected(shop))
+            added = percentile(_create_pods(shop), 0.5) - percentile(plain, 0.5)
+            delays = _edit(stage, shop)
+            _fill(stage)
+            full = usage(stage.pid).resident_bytes / _MB
+    spread = f"median {percentile(delays, 0.5):.0f} ms; {EDITS} edits by PATCH"
+    return [
+        Row("injector in a cluster, idle", idle, "MB RSS", 80, "–"),
+        Row("injector, 5,000 namespaces more", full, "MB RSS", 150, "labels and annotations each"),
+        Row("a pod's creation, longer by the webhook, p50", added, "ms", 5,
+            f"{percentile(plain, 0.5):.1f} ms without, dry-run, the API server and TLS included"),
+        Row("a label edit through the API server, p99", percentile(delays, 0.99), "ms", 300,
+            spread),
+    ]  # fmt: skip
+
+
+@contextmanager
+def _injector(server: ApiServer) -> Iterator[_Stage]:
+    client = server.client()
+    ports = {name: free_port() for name in ("admission", "control", "metrics", "status")}
+    with ExitStack() as stack:
+        release = stack.enter_context(installed_chart(server, client))
+        name = release.name
+        arguments = {
+            "namespace": release.own.name,
+            "service": f"{name}-injector",
+            "ca-secret": f"{name}-ca",
+            "lease": f"{name}-status",
+            "webhook-configuration": name,
+            "host": "127.0.0.1",
+            "log-level": "error",
+            **{f"{kind}-port": port for kind, port in ports.items()},
+        }
+        given = [f"--{key}={value}" for key, value in arguments.items()]
+        environment = {**os.environ, "KUBECONFIG": str(server.kubeconfig)}
+        started = stack.enter_context(
+            process("-m", "injector", "serve", "--cluster", *given, env=environment)
+        )
+        path = f"{_WEBHOOKS}/{name}"
+        configuration = client.request("GET", path)
+        for webhook in configuration["webhooks"]:
+            where = webhook["clientConfig"].pop("service")["path"]
+            webhook["clientConfig"]["url"] = f"https://127.0.0.1:{ports['admission']}{where}"
+        client.request("PUT", path, body=configuration)
+        wait_until(lambda: _is_ready(ports["metrics"]), 60)
+        yield _Stage(client, started.pid, ports["control"], ports["metrics"])
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return bool(fetch(f"http://127.0.0.1:{port}/readyz"))
+    except OSError:
+        return False
+
+
+def _shop(client: KubeClient, name: str) -> Namespace:
+    labels = {"livery.dev/inject": "enabled", "team": "frontend"}
+    client.request(
+        "POST", "/api/v1/namespaces", body={"metadata": {"name": name, "labels": labels}}
+    )
+    made = Namespace(client, name)
+    made.create("serviceaccounts", "default")
+    return made
+
+
+def _is_injected(shop: Namespace) -> bool:
+    return bool(_try(shop).get("initContainers"))
+
+
+def _try(shop: Namespace) -> dict[str, Any]:
+    body = {
+        "metadata": {"name": "web", "annotations": {"prometheus.io/scrape": "true"}},
+        "spec": {
+            "containers": [{"name": "web", "image": "web:1"}],
+            "serviceAccountName": "default",
+        },
+    }
+    query = {"dryRun": "All"}
+    made = shop.client.request("POST", f"{shop.path}/pods", query=query, body=body)
+    return dict(made["spec"])
+
+
+def _create_pods(shop: Namespace) -> list[float]:
+    """Create pods one after another, dry-run; returns milliseconds."""
+    times = []
+    for _ in range(PODS):
+        started = time.perf_counter()
+        _try(shop)
+        times.append((time.perf_counter() - started) * 1000)
+    return times
+
+
+def _edit(stage: _Stage, shop: Namespace) -> list[float]:
+    """Edit the label again and again; returns milliseconds until a scrape carries each."""
+    shop.pod("web-0", **{"prometheus.io/scrape": "true"})
+    pod = stage.client.request("GET", f"{shop.path}/pods/web-0")
+    variables = {
+        item["name"]: item.get("value", "") for item in pod["spec"]["initContainers"][0]["env"]
+    }
+    delays = []
+    with tempfile.TemporaryDirectory() as folder, application(20) as url:
+        token = Path(folder) / "token"
+        token.write_text(shop.token("default", pod="web-0"))
+        name = variables["LIVERY_CONTROL_URL"].removeprefix("https://").rpartition(":")[0]
+        environment = {
+            **{key: value for key, value in variables.items() if value},
+            "LIVERY_CONTROL_URL": f"https://{name}:{stage.control_port}",
+            "LIVERY_CONTROL_ADDRESS": "127.0.0.1",
+            "LIVERY_TOKEN_FILE": str(token),
+            "LIVERY_POD_NAMESPACE": shop.name,
+        }
+        port, admin = free_port(), free_port()
+        arguments = ["--role", "pod", "--target", url, "--port", str(port)]
+        arguments += ["--admin-port", str(admin), "--log-level", "error"]
+        with process("-m", "sidecar", *arguments, env=environment):
+            wait_until(lambda: "connected 1" in _metrics(admin))
+            for number in range(EDITS):
+                started = time.perf_counter()
+                shop.label(team=f"team-{number}")
+                while f'team="team-{number}"' not in _metrics(port):
+                    time.sleep(0.002)
+                delays.append((time.perf_counter() - started) * 1000)
+    return delays
+
+
+def _metrics(port: int) -> str:
+    try:
+        return fetch(f"http://127.0.0.1:{port}/metrics")
+    except OSError:
+        return ""
+
+
+def _fill(stage: _Stage) -> None:
+    def create(number: int) -> None:
+        labels = {f"label-{n}": f"value-{number}-{n}" for n in range(6)}
+        annotations = {"note": "x" * 200}
+        metadata = {"name": f"ns-{number}", "labels": labels, "annotations": annotations}
+        stage.client.request("POST", "/api/v1/namespaces", body={"metadata": metadata})
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(create, range(NAMESPACES)))
+    time.sleep(3)  # until the last has arrived
