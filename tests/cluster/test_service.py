@@ -5,11 +5,14 @@ import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from webhook_certs.rotation import Rotation
 
+from injector.kube.authorities import SecretStore, WebhookBundle
 from injector.kube.client import KubeClient
 from injector.kube.parts import ClusterSettings, cluster_parts
 from injector.model.metricaccess import API_VERSION
@@ -74,7 +77,9 @@ def _point(client: KubeClient, release: Release, port: int) -> None:
     path = f"{_PATH}/{release.name}"
     configuration = client.request("GET", path)
     for webhook in configuration["webhooks"]:
-        service = webhook["clientConfig"].pop("service")
+        service = webhook["clientConfig"].pop("service", None)
+        if service is None:
+            return  # another replica is asked already
         webhook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{service['path']}"
         # Releases of other tests register webhooks for the same namespaces.
         webhook["namespaceSelector"].setdefault("matchLabels", {})["of"] = release.own.name
@@ -176,6 +181,37 @@ async def test_the_status_of_an_object_says_what_is_in_force(
     lease = f"/apis/coordination.k8s.io/v1/namespaces/{release.own.name}/leases"
     held = await asyncio.to_thread(client.request, "GET", f"{lease}/{release.name}-status")
     assert held["spec"]["holderIdentity"] == ""  # given up at the end
+
+
+async def test_a_new_authority_takes_over_with_no_pod_left_out(
+    client: KubeClient, release: Release
+) -> None:
+    own = release.own
+    shop = await asyncio.to_thread(_make_shop, client)
+    store = SecretStore(client, own.name, f"{release.name}-ca")
+    async with _injector(release) as first, _injector(release) as second:
+        await asyncio.to_thread(_labelled, shop, own)
+        await _until(lambda: "of" in _labels(second.service, shop.name))
+        await _create_until_injected(shop)
+        before = second.service.admission.authorities
+        assert first.service.admission.authorities == before
+        renewed = asyncio.create_task(
+            asyncio.to_thread(Rotation(store, ["x"]).renew_authority, datetime.now(UTC))
+        )
+        # Pods go on being made, and every one gets its proxy.
+        for number in range(150):
+            annotations = {"prometheus.io/scrape": "true"}
+            pod = await asyncio.to_thread(shop.pod, f"during-{number}", **annotations)
+            assert pod["spec"].get("initContainers"), f"pod {number} has no proxy"
+        await renewed
+        await _until(lambda: first.service.admission.authorities != before)
+        await _until(lambda: second.service.admission.authorities != before)
+        after = first.service.admission.authorities
+        assert second.service.admission.authorities == after
+        assert before in after
+        assert await asyncio.to_thread(WebhookBundle(client, release.name).is_published, after)
+        pod = await asyncio.to_thread(shop.pod, "afterwards", **{"prometheus.io/scrape": "true"})
+        assert pod["spec"]["initContainers"][0]["name"] == "livery-proxy"
 
 
 def _make_shop(client: KubeClient) -> Namespace:
