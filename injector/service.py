@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +29,9 @@ from sidecar.model.relabel import Rule
 
 _LOOPBACK = "127.0.0.1"
 _LOOK_SECONDS = 1.0
+_RESTART_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,7 @@ class Service:
         self._certificate_facts: CertificateFacts | None = None
         self._certificates = Certificates(parts, settings.names, self._announce)
         self._source = parts.source
-        self._write_status = parts.write_status
+        self._chores = parts.chores
         self._settings = settings
         self._servers: list[AppServer] = []
         self._answers = False
@@ -132,8 +136,7 @@ class Service:
                 group.create_task(self._certificates.run()),
                 group.create_task(self._look_at_itself()),
             ]
-            if self._write_status is not None:
-                tasks.append(group.create_task(_run(self._write_status)))
+            tasks += [group.create_task(_keep_up(chore)) for chore in self._chores]
             servers = [group.create_task(server.run_until(stop)) for server in self._servers]
             await stop.wait()
             self.hub.close_all()
@@ -184,8 +187,14 @@ class Service:
         return own or self._source.unready() or self._certificates.unready()
 
 
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
+async def _keep_up(chore: Callable[[], Awaitable[None]]) -> None:
+    """Start a chore again that failed in a way nobody foresaw: admission must not end for it."""
+    while True:
+        try:
+            await chore()
+        except Exception:
+            logger.exception("a chore failed; starting it again")
+        await asyncio.sleep(_RESTART_SECONDS)
 
 
 def _read_played_rules(text: str) -> tuple[Rule, ...]:

@@ -113,7 +113,7 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
         return Service(settings, platform, folder_parts(given.manifests, given.tokens, given.certs))
     # Imported only here: who runs on a folder does not pay the client's 24 MB.
     from injector.kube.client import connect
-    from injector.kube.parts import ClusterSettings, cluster_parts, service_address
+    from injector.kube.parts import ClusterSettings, Observers, cluster_parts, service_address
 
     client, metrics = connect(), InjectorMetrics()
     if platform.control is not None:
@@ -127,8 +127,9 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
     where = ClusterSettings(
         given.namespace, given.ca_secret, given.lease, given.webhook_configuration
     )
-    count = metrics.watch_failures.labels
-    parts = cluster_parts(client, where, platform, lambda kind: count(kind).inc())
+    failures = metrics.watch_failures.labels
+    observers = Observers(lambda kind: failures(kind).inc(), metrics.show_missing)
+    parts = cluster_parts(client, where, platform, observers)
     return Service(settings, platform, parts, metrics)
 
 

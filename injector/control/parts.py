@@ -58,7 +58,7 @@ class Parts:
     store: Store
     publisher: Publisher | None = None
     """None where nobody has to be told: there is no API server."""
-    write_status: Callable[[], Awaitable[None]] | None = None
-    """Keeps the objects' status until cancelled; None where they have none."""
+    chores: Sequence[Callable[[], Awaitable[None]]] = ()
+    """What else runs until cancelled: objects' status, pods without a proxy."""
     on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
     """Takes what to call when another replica changed the store."""

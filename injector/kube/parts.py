@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from injector.control.parts import Parts
 from injector.kube.authorities import SecretStore, WebhookBundle
 from injector.kube.client import KubeClient, Object
+from injector.kube.drift import Drift
 from injector.kube.identity import TokenReviewAuthenticator
 from injector.kube.lease import Lease
 from injector.kube.object_status import StatusWriter
@@ -28,11 +29,20 @@ class ClusterSettings(NamedTuple):
     """Empty where no webhook is registered: pods are injected by policy, or by hand."""
 
 
+class Observers(NamedTuple):
+    """Who counts what happens."""
+
+    on_failure: Callable[[str], None]
+    """Takes the kind of a resource that cannot be followed, each time."""
+    show_missing: Callable[[Mapping[str, int]], None]
+    """Takes how many pods lack a proxy, by namespace."""
+
+
 def cluster_parts(
     client: KubeClient,
     settings: ClusterSettings,
     platform: Platform,
-    on_failure: Callable[[str], None],
+    observers: Observers,
 ) -> Parts:
     """Make the parts.
 
@@ -40,7 +50,7 @@ def cluster_parts(
         client: the cluster.
         settings: where the CA is kept and published.
         platform: the platform's settings, by which objects are judged.
-        on_failure: told the kind of a resource that cannot be followed, each time.
+        observers: told of what is to be counted.
     """
     world = World()
     name = settings.webhook_configuration
@@ -48,18 +58,20 @@ def cluster_parts(
 
     def listen(listener: Callable[[], None]) -> None:
         if not listeners:
-            _follow_secret(client, settings, listeners, on_failure)
+            _follow_secret(client, settings, listeners, observers.on_failure)
         listeners.append(listener)
 
-    source = ClusterWorld(client, world, on_failure=on_failure)
-    writer = None
+    source = ClusterWorld(client, world, on_failure=observers.on_failure)
+    drift = Drift(client, world, platform, observers.show_missing)
+    chores: list[Callable[[], Awaitable[None]]] = [lambda: drift.run(observers.on_failure)]
     if settings.lease:
         lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
         writer = StatusWriter(client, world, source.statuses, platform=platform, lease=lease)
+        chores.append(writer.run)
     return Parts(
         world=world,
         source=source,
-        write_status=None if writer is None else writer.run,
+        chores=chores,
         authenticator=TokenReviewAuthenticator(client),
         store=SecretStore(client, settings.namespace, settings.ca_secret),
         publisher=WebhookBundle(client, name) if name else None,

@@ -27,6 +27,24 @@ _JSON = "application/json"
 _METADATA = "application/json;as={0};g=meta.k8s.io;v=v1"
 
 
+_KEPT_METADATA = ("name", "namespace", "uid", "generation", "labels", "annotations")
+_LARGE_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def trim(obj: Object) -> Object:
+    """Leave out what nobody asks for: half of a Namespace is who set which field."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        return obj
+    kept = {name: metadata[name] for name in _KEPT_METADATA if metadata.get(name)}
+    annotations = kept.get("annotations")
+    if isinstance(annotations, dict) and _LARGE_ANNOTATION in annotations:
+        kept["annotations"] = {
+            key: value for key, value in annotations.items() if key != _LARGE_ANNOTATION
+        }
+    return {"metadata": kept, **{key: obj[key] for key in ("spec", "status") if key in obj}}
+
+
 class Resource(NamedTuple):
     """What is followed."""
 
@@ -38,6 +56,8 @@ class Resource(NamedTuple):
     is_metadata_only: bool = False
     is_optional: bool = False
     """Whether the cluster may not have it (yet): a resource of a CRD."""
+    keep: Callable[[Object], Object | None] = trim
+    """Makes of an object what is kept; None where it is as if it were not there."""
 
 
 class Sink(Protocol):
@@ -126,7 +146,8 @@ class Reflector:
             page = self._client.request(
                 "GET", self._resource.path, query=query, accept=self._accept("List")
             )
-            objects += [_trim(item) for item in page.get("items") or ()]
+            kept = map(self._resource.keep, page.get("items") or ())
+            objects += [item for item in kept if item is not None]
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 break
@@ -161,10 +182,12 @@ class Reflector:
             raise KubeError(0, f"watch {self._resource.path}: an event without an object")
         if kind == "ERROR":
             raise KubeError(int(obj.get("code") or 0), str(obj.get("message", "an error"))[:500])
-        if kind in ("ADDED", "MODIFIED"):
-            self._sink.put(self._resource, _trim(obj))
-        elif kind == "DELETED":
-            self._sink.remove(self._resource, _trim(obj))
+        if kind in ("ADDED", "MODIFIED", "DELETED"):
+            kept = self._resource.keep(obj)
+            if kept is None or kind == "DELETED":
+                self._sink.remove(self._resource, obj)
+            else:
+                self._sink.put(self._resource, kept)
         # Of a bookmark only the version counts.
         self._version = str((obj.get("metadata") or {}).get("resourceVersion") or self._version)
 
@@ -175,21 +198,3 @@ class Reflector:
         if not self._resource.is_metadata_only:
             return _JSON
         return _METADATA.format(f"PartialObjectMetadata{suffix}")
-
-
-_KEPT_METADATA = ("name", "namespace", "uid", "generation", "labels", "annotations")
-_LARGE_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-def _trim(obj: Object) -> Object:
-    """Leave out what nobody asks for: half of a Namespace is who set which field."""
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict):
-        return obj
-    kept = {name: metadata[name] for name in _KEPT_METADATA if metadata.get(name)}
-    annotations = kept.get("annotations")
-    if isinstance(annotations, dict) and _LARGE_ANNOTATION in annotations:
-        kept["annotations"] = {
-            key: value for key, value in annotations.items() if key != _LARGE_ANNOTATION
-        }
-    return {"metadata": kept, **{key: obj[key] for key in ("spec", "status") if key in obj}}

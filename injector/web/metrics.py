@@ -1,5 +1,7 @@
 """The injector's own metrics. Labels are codes; nothing that a tenant writes becomes one."""
 
+from collections.abc import Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -69,9 +71,21 @@ class InjectorMetrics:
             "Resources, or manifest files, that cannot be read; their last good state is in force.",
             registry=self.registry,
         )
+        self.missing = Gauge(
+            "livery_pods_missing_proxy",
+            "Pods that asked for a proxy and run without one, by labelled namespace.",
+            ["namespace"],
+            registry=self.registry,
+        )
         self.watch_failures = Counter(
             "livery_watch_failures_total",
             "Times that a resource of the API server could not be followed, by kind.",
             ["kind"],
             registry=self.registry,
         )
+
+    def show_missing(self, counts: Mapping[str, int]) -> None:
+        """Set how many pods lack a proxy, for exactly these namespaces."""
+        self.missing.clear()
+        for namespace, count in counts.items():
+            self.missing.labels(namespace).set(count)

@@ -12,12 +12,14 @@ import pytest
 import yaml
 from webhook_certs.rotation import Rotation
 
+from injector.kube import drift
 from injector.kube.authorities import SecretStore, WebhookBundle
 from injector.kube.client import KubeClient
-from injector.kube.parts import ClusterSettings, cluster_parts
+from injector.kube.parts import ClusterSettings, Observers, cluster_parts
 from injector.model.metricaccess import API_VERSION
 from injector.service import Service, ServiceSettings
 from injector.settings import parse_platform
+from injector.web.metrics import InjectorMetrics
 from sidecar.client import Connection, render_request
 from tests.cluster.conftest import Namespace, Release, make_namespace
 
@@ -56,8 +58,12 @@ async def _injector(release: Release) -> AsyncIterator[Running]:
     document = (await asyncio.to_thread(own.client.request, "GET", path))["data"]["platform.yaml"]
     client = await asyncio.to_thread(release.injector_client)
     platform = parse_platform(yaml.safe_load(document))
-    parts = cluster_parts(client, where, platform, lambda kind: None)
-    service = Service(settings, platform, parts)
+    metrics = InjectorMetrics()
+    observers = Observers(
+        lambda kind: metrics.watch_failures.labels(kind).inc(), metrics.show_missing
+    )
+    parts = cluster_parts(client, where, platform, observers)
+    service = Service(settings, platform, parts, metrics)
     await asyncio.to_thread(service.open)
     await asyncio.to_thread(_point, own.client, release, service.ports[0])
     stop = asyncio.Event()
@@ -142,6 +148,42 @@ async def test_a_pod_never_learns_of_another_namespace(
             status, text = await _ask(ports[1], trust, token, f"/v1/policy?role=pod&{asked}")
             assert "payments" not in text
             assert status in (200, 400, 403)
+
+
+async def test_pods_that_asked_and_run_without_a_proxy_are_counted(
+    client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(drift, "AGAIN_SECONDS", 0.2)
+    shop = await asyncio.to_thread(_make_shop, client)
+    asks = {"prometheus.io/scrape": "true"}
+    await asyncio.to_thread(shop.pod, "old", **asks)
+    await asyncio.to_thread(shop.pod, "quiet")
+    await asyncio.to_thread(shop.pod, "refuses", **asks, **{"livery.dev/inject": "false"})
+
+    async with _injector(release) as running:
+
+        def missing() -> float | None:
+            samples = next(iter(running.service.metrics.missing.collect())).samples
+            return next(
+                (item.value for item in samples if item.labels["namespace"] == shop.name), None
+            )
+
+        assert missing() is None  # nobody asked for proxies there
+        await asyncio.to_thread(_labelled, shop, release.own)
+        await _until(lambda: missing() == 1)
+        await _create_until_injected(shop)
+        path = f"{shop.path}/pods/old"
+        await asyncio.to_thread(client.request, "DELETE", path, query={"gracePeriodSeconds": "0"})
+        # Those that were made before the webhook was known lack one as well.
+        pods = await asyncio.to_thread(client.request, "GET", f"{shop.path}/pods")
+        lacking = sum(
+            item["metadata"].get("annotations", {}).get("prometheus.io/scrape") == "true"
+            and not item["spec"].get("initContainers")
+            and item["metadata"]["name"] not in ("refuses", "old")
+            for item in pods["items"]
+        )
+        await _until(lambda: missing() == lacking)
 
 
 async def test_the_status_of_an_object_says_what_is_in_force(
