@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 CHECK_SECONDS = 30.0
 """How often what is published is looked at again: others apply that object, too."""
+PUBLISH_RETRY_SECONDS = 1.0
 PUBLISH_SECONDS = 60.0
 """How long a leaf waits for its CA to be seen. Then it is served all the same: a new CA is vouched
 for by the one before, so who knows that one only verifies it."""
@@ -74,6 +75,7 @@ class Certificates:
             except (CertificateError, OSError) as error:
                 logger.error("no new certificate; trying again", extra={"reason": str(error)})
                 await asyncio.sleep(RETRY_SECONDS)
+                self._changed.set()
                 continue
             if material.bundle_pem == self.material.bundle_pem and left > 1.0:
                 continue  # what changed was not the CA, and the leaf is young
@@ -91,7 +93,6 @@ class Certificates:
         logger.info("certificate renewed", extra={"until": material.leaf.not_after.isoformat()})
 
     async def _publish(self, publisher: Publisher) -> None:
-        pause = 1.0
         while True:
             bundle = self.material.bundle_pem
             self._wanted.clear()
@@ -101,11 +102,13 @@ class Certificates:
             except InjectorError as error:
                 logger.warning("the CA cannot be published", extra={"reason": str(error)})
                 is_seen = False
-            self._published = bundle if is_seen else ""
             if is_seen:
+                # Once seen it stays so for readiness: a replica that went out of service for one
+                # failed look would take the webhook with it.
+                self._published = bundle
+            if is_seen and bundle == self.material.bundle_pem:
                 self._seen.set()
-            pause = CHECK_SECONDS if is_seen else min(pause * 2, CHECK_SECONDS)
-            await _wait(self._wanted, pause)
+            await _wait(self._wanted, CHECK_SECONDS if is_seen else PUBLISH_RETRY_SECONDS)
 
 
 async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:

@@ -47,6 +47,8 @@ class ServiceSettings:
     metrics_port: int = 9090
     status_port: int | None = None
     """On the loopback only; None for no status page."""
+    drain_seconds: float = 0.0
+    """How long it answers on after it was told to stop: who sends to a Service learns it late."""
 
 
 class Service:
@@ -68,7 +70,12 @@ class Service:
         self._access_log = AccessLog(self.world, platform)
         self.admission = AdmissionContext(self.world, platform, self.metrics, self.journal)
         self.control = ControlContext(
-            self.hub, parts.authenticator, platform, self.metrics, self.journal
+            self.hub,
+            parts.authenticator,
+            platform,
+            self.metrics,
+            self.journal,
+            has_read=parts.source.has_read,
         )
         self.sources = Sources(
             world=self.world,
@@ -86,6 +93,7 @@ class Service:
         self._chores = parts.chores
         self._settings = settings
         self._servers: list[AppServer] = []
+        self._is_stopping = False
         self._answers = False
         """Whether a TLS call to its own address, by the Service's name, worked."""
 
@@ -137,8 +145,12 @@ class Service:
                 group.create_task(self._look_at_itself()),
             ]
             tasks += [group.create_task(_keep_up(chore)) for chore in self._chores]
-            servers = [group.create_task(server.run_until(stop)) for server in self._servers]
+            closing = asyncio.Event()
+            servers = [group.create_task(server.run_until(closing)) for server in self._servers]
             await stop.wait()
+            self._is_stopping = True
+            await asyncio.sleep(self._settings.drain_seconds)
+            closing.set()
             self.hub.close_all()
             self.journal.close()
             await asyncio.wait(servers)
@@ -183,6 +195,8 @@ class Service:
         expiry.labels("authority").set(material.authority_not_after.timestamp())
 
     def _unready(self) -> str:
+        if self._is_stopping:
+            return "it was told to stop"
         own = "" if self._answers else "the webhook does not answer itself yet"
         return own or self._source.unready() or self._certificates.unready()
 

@@ -25,6 +25,8 @@ EXAMPLES = """examples:
       serve the cluster that this pod runs in, or that KUBECONFIG names
 """
 DEFAULT_NAMES = ("localhost", "127.0.0.1")
+DRAIN_SECONDS = 5.0
+"""The API server and proxies learn in that time that a replica leaves its Service."""
 
 
 def add_parsers(commands: Any) -> None:
@@ -100,6 +102,7 @@ def run(given: argparse.Namespace) -> int:
         control_port=given.control_port,
         metrics_port=given.metrics_port,
         status_port=None if given.no_status_page else given.status_port,
+        drain_seconds=DRAIN_SECONDS if given.cluster else 0.0,
     )
     service = _service(given, settings, read_platform(given.platform))
     service.open()

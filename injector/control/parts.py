@@ -26,6 +26,9 @@ class Source(Protocol):
     def problems(self) -> Sequence[str]:
         """Say what cannot be used now, a sentence each."""
 
+    def has_read(self) -> bool:
+        """Tell whether the whole was read once: before, nobody can be told of it."""
+
     def unready(self) -> str:
         """Say why the world is not to be relied on; empty where it is."""
 

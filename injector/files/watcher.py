@@ -47,6 +47,10 @@ class FolderWorld:
             for error in self.errors.values()
         ]
 
+    def has_read(self) -> bool:
+        """Tell that the folder was read: `open` did so."""
+        return True
+
     def unready(self) -> str:
         """Say whether the folder went away."""
         return (

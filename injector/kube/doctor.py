@@ -117,10 +117,21 @@ def _certificates(client: KubeClient, installation: Installation) -> Iterator[Fi
     except KubeError as error:
         if error.status != 404:
             raise
-        yield Finding(True, "no webhook is registered: pods are injected by hand")
+        if _registers_webhook(client, installation):
+            remedy = f"helm upgrade {installation.name} charts/livery -n {installation.namespace}"
+            yield Finding(False, "the webhook's configuration is gone", remedy)
+        else:
+            yield Finding(True, "no webhook is registered: pods are injected by hand")
         return
     remedy = "" if is_published else "the injector writes it within 30 s; see its log"
     yield Finding(is_published, "the webhook's configuration has the CA", remedy)
+
+
+def _registers_webhook(client: KubeClient, installation: Installation) -> bool:
+    path = f"/apis/apps/v1/namespaces/{installation.namespace}/deployments"
+    deployment = client.request("GET", f"{path}/{installation.name}-injector")
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return f"--webhook-configuration={installation.name}" in (containers[0].get("args") or ())
 
 
 def _namespaces(client: KubeClient, installation: Installation) -> Iterator[Finding]:
@@ -145,6 +156,10 @@ def _namespace(
 ) -> Iterator[Finding]:
     world = World()
     world.put("Namespace", namespace)
+    for limits in (
+        client.request("GET", f"/api/v1/namespaces/{name}/limitranges").get("items") or ()
+    ):
+        world.put("LimitRange", limits)
     missing: Counter[str] = Counter()
     outdated: Counter[str] = Counter()
     proxies = 0

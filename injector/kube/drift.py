@@ -112,18 +112,23 @@ class Drift:
         candidates, enabled = dict(self._candidates), self._enabled()
         now = time.monotonic()
         found = {
-            name: item
-            for name, item in self._found.items()
-            if candidates.get(name) == item.uid and now - item.at < AGAIN_SECONDS
+            name: item for name, item in self._found.items() if candidates.get(name) == item.uid
         }
-        waiting = [name for name in candidates if name not in found and name[0] in enabled]
-        for name in waiting[:MAX_LOOKS]:
+        # Those never looked at first, then those looked at longest ago.
+        seen = {name: item.at for name, item in found.items()}
+        due = [
+            name
+            for name in candidates
+            if name[0] in enabled and now - seen.get(name, float("-inf")) >= AGAIN_SECONDS
+        ]
+        for name in sorted(due, key=lambda name: seen.get(name, 0.0))[:MAX_LOOKS]:
             try:
                 found[name] = _Found(candidates[name], now, self._is_missing(*name))
             except KubeError as error:
                 if error.status != 404:
                     logger.info("a pod cannot be looked at", extra={"reason": str(error)})
-                    break
+                if error.status == 0 or error.status >= 429:
+                    break  # the API server is away, or asks for patience
         self._found = found
 
     def _is_missing(self, namespace: str, name: str) -> bool:

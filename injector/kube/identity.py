@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from injector.control.identity import Caller
@@ -24,6 +25,7 @@ RECHECK_SECONDS = 300.0
 MAX_REVIEWS = 16
 """At once: a storm of reconnects is put through to the API server at its pace."""
 MAX_REMEMBERED = 50_000
+MAX_REFUSED = 1_000
 MAX_TOKEN_CHARACTERS = 16 << 10
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
@@ -33,7 +35,9 @@ _ACCOUNT = "system:serviceaccount:"
 class _Judged(NamedTuple):
     at: float
     caller: Caller | None
-    error: IdentityError | None
+    status: int = 0
+    """Why there is no caller, as an HTTP status and a clause."""
+    reason: str = ""
 
 
 class TokenReviewAuthenticator:
@@ -41,9 +45,11 @@ class TokenReviewAuthenticator:
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
-        self._judged: OrderedDict[bytes, _Judged] = OrderedDict()
+        self._callers: OrderedDict[bytes, _Judged] = OrderedDict()
+        self._refused: OrderedDict[bytes, _Judged] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[_Judged]] = {}
-        self._gate = asyncio.Semaphore(MAX_REVIEWS)
+        # Its own threads: an API server that hangs holds up nothing but reviews.
+        self._threads = ThreadPoolExecutor(MAX_REVIEWS, "token-review")
 
     async def authenticate(self, token: str) -> Caller:
         """Return the token's pod.
@@ -51,44 +57,64 @@ class TokenReviewAuthenticator:
         Raises:
             IdentityError: 401 not valid for us, 403 of no pod, 503 the API server did not say.
         """
-        return await self._find(token, CACHE_SECONDS)
-
-    async def still_counts(self, token: str, caller: Caller) -> bool:
-        """Tell whether an open stream's token is still the caller's."""
-        if caller.expires_at is not None and time.time() >= caller.expires_at:
-            return False
-        try:
-            return await self._find(token, RECHECK_SECONDS) == caller
-        except IdentityError as error:
-            # Streams live on while the API server is away: their proxies have what they would get.
-            return error.status == 503
-
-    async def _find(self, token: str, max_age_seconds: float) -> Caller:
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise IdentityError(401, "the token is too long")
-        key = hashlib.sha256(token.encode(errors="replace")).digest()
-        judged = self._judged.get(key)
-        if judged is None or not _is_fresh(judged, max_age_seconds):
-            task = self._asked.get(key)
-            if task is None:
-                # Of its own, so that who goes away does not take the answer from the others.
-                task = self._asked[key] = asyncio.create_task(self._ask(key, token))
-            judged = await asyncio.shield(task)
+        key = _key(token)
+        judged = self._find(key, CACHE_SECONDS)
+        if judged is None:
+            judged = await asyncio.shield(self._ask(key, token))
         if judged.caller is None:
-            raise judged.error or IdentityError(401, "the token is not known")
+            # Anew each time: one that is kept would keep the frames of all who met it.
+            raise IdentityError(judged.status, judged.reason)
         return judged.caller
 
-    async def _ask(self, key: bytes, token: str) -> _Judged:
+    async def still_counts(self, token: str, caller: Caller) -> bool:
+        """Tell whether an open stream's token is still the caller's, as far as is known.
+
+        Asked again in the background: a stream waits for no API server.
+        """
+        if caller.expires_at is not None and time.time() >= caller.expires_at:
+            return False
+        key = _key(token)
+        refused = self._refused.get(key)
+        if refused is not None and refused.status != 503:
+            return False
+        judged = self._callers.get(key)
+        if judged is None or time.monotonic() - judged.at >= RECHECK_SECONDS:
+            self._ask(key, token)
+        return judged is None or judged.caller == caller
+
+    def _find(self, key: bytes, max_age_seconds: float) -> _Judged | None:
+        now = time.monotonic()
+        refused = self._refused.get(key)
+        if refused is not None and now - refused.at < REFUSED_SECONDS:
+            return refused
+        judged = self._callers.get(key)
+        if judged is None or judged.caller is None or now - judged.at >= max_age_seconds:
+            return None
+        end = judged.caller.expires_at
+        return judged if end is None or time.time() < end else None
+
+    def _ask(self, key: bytes, token: str) -> "asyncio.Task[_Judged]":
+        # A task of its own, so that who goes away does not take the answer from the others.
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = asyncio.create_task(self._judge(key, token))
+        return task
+
+    async def _judge(self, key: bytes, token: str) -> _Judged:
         try:
-            async with self._gate:
-                judged = await asyncio.to_thread(self._review, token)
+            loop = asyncio.get_running_loop()
+            judged = await loop.run_in_executor(self._threads, self._review, token)
         finally:
             del self._asked[key]
-        if judged.error is None or judged.error.status != 503:
-            self._judged[key] = judged
-            self._judged.move_to_end(key)
-            while len(self._judged) > MAX_REMEMBERED:
-                self._judged.popitem(last=False)
+        if judged.caller is not None:
+            _remember(self._callers, key, judged, MAX_REMEMBERED)
+            self._refused.pop(key, None)
+        else:
+            if judged.status != 503:
+                self._callers.pop(key, None)
+            _remember(self._refused, key, judged, MAX_REFUSED)
         return judged
 
     def _review(self, token: str) -> _Judged:
@@ -105,18 +131,21 @@ class TokenReviewAuthenticator:
         except KubeError as error:
             # What is no token at all is refused as a request.
             status = 401 if error.status in (400, 422) else 503
-            reason = IdentityError(status, f"the token cannot be judged: {error}")
-            return _Judged(time.monotonic(), None, reason)
+            return _Judged(time.monotonic(), None, status, f"the token cannot be judged: {error}")
         except IdentityError as error:
-            return _Judged(time.monotonic(), None, error)
-        return _Judged(time.monotonic(), caller, None)
+            return _Judged(time.monotonic(), None, error.status, str(error))
+        return _Judged(time.monotonic(), caller)
 
 
-def _is_fresh(judged: _Judged, max_age_seconds: float) -> bool:
-    limit = max_age_seconds if judged.caller is not None else REFUSED_SECONDS
-    if judged.caller is not None and judged.caller.expires_at is not None:
-        limit = min(limit, judged.caller.expires_at - time.time())
-    return time.monotonic() - judged.at < limit
+def _key(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="replace")).digest()
+
+
+def _remember(kept: "OrderedDict[bytes, _Judged]", key: bytes, judged: _Judged, limit: int) -> None:
+    kept[key] = judged
+    kept.move_to_end(key)
+    while len(kept) > limit:
+        kept.popitem(last=False)
 
 
 def _read(status: dict[str, Any], expires_at: float | None) -> Caller:

@@ -53,10 +53,12 @@ class Lease:
     def release(self) -> None:
         """Give it up at the end, so that another need not wait."""
         if self.is_held:
-            lease = self._client.request("GET", self._path)
-            lease["spec"] = {**(lease.get("spec") or {}), "holderIdentity": ""}
-            self._client.request("PUT", self._path, body=lease)
             self.is_held = False
+            lease = self._client.request("GET", self._path)
+            spec = lease.get("spec") or {}
+            if spec.get("holderIdentity") == self._holder:
+                lease["spec"] = {**spec, "holderIdentity": ""}
+                self._client.request("PUT", self._path, body=lease)
 
     def _is_over(self, renewed: str) -> bool:
         if self._seen[0] != renewed:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ class StatusWriter:
         present: the status that each has now.
         platform: the platform's settings, which grant.
         lease: held by the replica that writes.
+        is_listed: whether the world is whole.
     """
 
     def __init__(
@@ -40,39 +42,43 @@ class StatusWriter:
         *,
         platform: Platform,
         lease: Lease,
+        is_listed: Callable[[], bool],
     ) -> None:
         self._client = client
         self._world = world
         self._platform = platform
         self._lease = lease
+        self._is_listed = is_listed
+        self._renewed_at = float("-inf")
         self._changed: set[str] = set()
         self._present = present
         world.listeners.append(self._changed.add)
 
     async def run(self) -> None:
         """Write until cancelled."""
-        renewed = float("-inf")
-        loop = asyncio.get_running_loop()
         try:
             while True:
-                if loop.time() - renewed >= RENEW_SECONDS:
-                    was_held = self._lease.is_held
-                    await self._renew()
-                    renewed = loop.time()
-                    if self._lease.is_held and not was_held:
-                        self._changed.update(self._world.namespaces_with("MetricAccess"))
-                if self._lease.is_held and self._changed:
+                if await self._holds() and self._changed:
                     await self._write(self._changed.pop())
                 else:
                     await asyncio.sleep(LOOK_SECONDS)
         finally:
             await asyncio.to_thread(self._release)
 
-    async def _renew(self) -> None:
-        try:
-            await asyncio.to_thread(self._lease.renew)
-        except KubeError as error:
-            logger.warning("the lease cannot be renewed", extra={"reason": str(error)})
+    async def _holds(self) -> bool:
+        """Tell whether this replica writes; the lease is renewed where that is due."""
+        if not self._is_listed():
+            return False  # a grant that is not known yet would be told as refused
+        if time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+            was_held = self._lease.is_held
+            try:
+                await asyncio.to_thread(self._lease.renew)
+            except KubeError as error:
+                logger.warning("the lease cannot be renewed", extra={"reason": str(error)})
+            self._renewed_at = time.monotonic()
+            if self._lease.is_held and not was_held:
+                self._changed.update(self._world.namespaces_with("MetricAccess"))
+        return self._lease.is_held
 
     def _release(self) -> None:
         try:
@@ -87,6 +93,9 @@ class StatusWriter:
             status = build_status(judged, before, now)
             if status == before:
                 continue
+            if not await self._holds():
+                self._changed.add(namespace)
+                return
             try:
                 await asyncio.to_thread(self._apply, namespace, judged.name, status)
             except KubeError as error:
@@ -96,7 +105,6 @@ class StatusWriter:
                 extra = {"namespace": namespace, "object": judged.name, "reason": str(error)}
                 logger.warning("a status cannot be written; trying again", extra=extra)
                 await asyncio.sleep(LOOK_SECONDS)
-                return
 
     def _apply(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
         path = f"/apis/{API_VERSION}/namespaces/{namespace}/metricaccesses/{name}/status"

@@ -66,7 +66,14 @@ def cluster_parts(
     chores: list[Callable[[], Awaitable[None]]] = [lambda: drift.run(observers.on_failure)]
     if settings.lease:
         lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
-        writer = StatusWriter(client, world, source.statuses, platform=platform, lease=lease)
+        writer = StatusWriter(
+            client,
+            world,
+            source.statuses,
+            platform=platform,
+            lease=lease,
+            is_listed=source.has_read,
+        )
         chores.append(writer.run)
     return Parts(
         world=world,

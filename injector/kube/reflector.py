@@ -23,6 +23,7 @@ SILENCE_SECONDS = 15.0
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 30.0
 _EXPIRED = 410
+_TRY_AGAIN = frozenset([429, 503])
 _JSON = "application/json"
 _METADATA = "application/json;as={0};g=meta.k8s.io;v=v1"
 
@@ -118,9 +119,10 @@ class Reflector:
                 logger.exception("a reflector failed; it starts over")
                 self._version = ""
                 self._fail(KubeError(0, repr(error)))
-            if self.error == "" and time.monotonic() - started > 1.0:
-                backoff = FIRST_BACKOFF_SECONDS
-                continue
+            if time.monotonic() - started > 1.0:
+                backoff = FIRST_BACKOFF_SECONDS  # it worked for a while
+                if not self.error:
+                    continue
             # A server that ends every watch at once is not asked a thousand times a second.
             self._stop.wait(random.uniform(backoff / 2, backoff))
             backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
@@ -181,7 +183,10 @@ class Reflector:
         if not isinstance(obj, dict):
             raise KubeError(0, f"watch {self._resource.path}: an event without an object")
         if kind == "ERROR":
-            raise KubeError(int(obj.get("code") or 0), str(obj.get("message", "an error"))[:500])
+            code = int(obj.get("code") or 0)
+            if code not in _TRY_AGAIN:
+                self._version = ""  # what this version leads to may be an error for ever
+            raise KubeError(code, str(obj.get("message", "an error"))[:500])
         if kind in ("ADDED", "MODIFIED", "DELETED"):
             kept = self._resource.keep(obj)
             if kept is None or kind == "DELETED":

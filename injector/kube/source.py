@@ -66,6 +66,10 @@ class ClusterWorld:
         """Say which resources cannot be followed now."""
         return [reflector.error for reflector in self._reflectors if reflector.error]
 
+    def has_read(self) -> bool:
+        """Tell whether every resource was listed once."""
+        return all(kind in self._keys for kind in self._kinds)
+
     def unready(self) -> str:
         """Say what has not been listed yet."""
         missing = [kind for kind in self._kinds if kind not in self._keys]

@@ -7,7 +7,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +46,8 @@ class ControlContext:
     metrics: InjectorMetrics
     journal: Journal = field(default_factory=Journal)
     reports: Reports = field(default_factory=Reports)
+    has_read: Callable[[], bool] = lambda: True
+    """Whether the world is whole: a policy without its labels would replace a good one."""
 
 
 def build_control_app(context: ControlContext) -> Starlette:
@@ -91,6 +93,8 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
     role = request.query_params.get("role", "")
     if role not in _ROLES:
         raise RequestError(400, f"role {role[:40]!r} is not served here ({', '.join(_ROLES)})")
+    if not context.has_read():
+        raise RequestError(503, "the cluster has not been read yet")
     scope = scope_of(caller, context.platform)
     version = request.query_params.get("version", "")[:64]
     lifetime = STREAM_SECONDS * random.uniform(0.8, 1.2)

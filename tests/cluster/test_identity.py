@@ -117,3 +117,22 @@ def test_an_api_server_that_is_away_ends_no_stream(
     with pytest.raises(IdentityError) as caught:
         asyncio.run(away.authenticate(token))
     assert caught.value.status == 503
+
+
+def test_refusals_are_bounded_and_keep_nothing_alive(client: KubeClient) -> None:
+    async def body() -> None:
+        authenticator = TokenReviewAuthenticator(client)
+        errors = []
+        for _ in range(3):
+            with pytest.raises(IdentityError) as caught:
+                await authenticator.authenticate("nonsense")
+            errors.append(caught.value)
+        assert len({id(error) for error in errors}) == 3
+        for number in range(30):
+            with pytest.raises(IdentityError):
+                await authenticator.authenticate(f"nonsense-{number}")
+        assert len(authenticator._refused) <= 10
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(identity, "MAX_REFUSED", 10)
+        asyncio.run(body())

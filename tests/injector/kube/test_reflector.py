@@ -99,6 +99,19 @@ def test_a_version_that_is_too_old_is_listed_anew(how: str) -> None:
         assert reflector.error == ""
 
 
+def test_an_error_that_a_version_leads_to_for_ever_is_left_by_listing() -> None:
+    lists = itertools.count(1)
+
+    def handle(path: str, query: dict[str, str]) -> Answer | Iterator[bytes]:
+        if "watch" not in query:
+            return listed(str(next(lists)), "a")
+        return iter([failed(504)]) if query["resourceVersion"] == "1" else _quiet()
+
+    with _reflecting(handle) as (seen, reflector):
+        _until(lambda: len(seen.told) == 2)
+        _until(lambda: not reflector.error)
+
+
 def test_pages_are_put_together_and_an_expired_one_starts_over() -> None:
     answers = iter([
         listed("1", "a", following="x"), (410, b"{}"),
