@@ -128,7 +128,9 @@ def test_a_metric_access_object_says_its_status(shop: Cluster) -> None:
 
 def test_without_an_injector_pods_start_and_proxies_go_on(shop: Cluster, web: str) -> None:
     shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=0")
-    until(lambda: not shop.pods(NAMESPACE, "app.kubernetes.io/component=injector"))
+    selector = "app.kubernetes.io/component=injector"
+    # Those that end still answer for a while: nobody may be left.
+    until(lambda: not shop.get("pods", "-n", NAMESPACE, "-l", selector)["items"])
     try:
         shop.kubectl("apply", "-f", "-", stdin=_deployment("lonely"))
         shop.kubectl("-n", SHOP, "rollout", "status", "deployment/lonely", "--timeout=90s")
