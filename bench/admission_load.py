@@ -10,11 +10,12 @@ from pathlib import Path
 from webhook_certs.authority import create_authority, issue_leaf
 
 from bench.reviews import pod_review
-from bench.rig import NAME, free_port, process, wait_until
+from bench.rig import NAME, process, wait_until
 from bench.served import client_tls, prepare, served
 from bench.table import Row, percentile
 from sidecar.client import Connection, render_request
 from sidecar.errors import UpstreamError
+from tests.real_parts.ports import free_port
 
 RATE = 200
 SECONDS = 15

@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.rig import application, fetch, free_port, process, usage, wait_until
+from bench.rig import application, fetch, process, usage, wait_until
 from bench.table import Row, percentile
 from injector.kube.client import KubeClient
 from tests.cluster.conftest import Namespace, installed_chart
 from tests.real_parts.kubernetes import ApiServer, running_api_server
+from tests.real_parts.ports import free_port
 
 NAMESPACES = 5_000
 CLUSTER_PODS = 20_000
@@ -27,7 +28,6 @@ class _Stage(NamedTuple):
     client: KubeClient
     pid: int
     control_port: int
-    metrics_port: int
 
 
 def measure() -> list[Row]:
@@ -82,7 +82,7 @@ def _injector(server: ApiServer) -> Iterator[_Stage]:
             webhook["clientConfig"]["url"] = f"https://127.0.0.1:{ports['admission']}{where}"
         client.request("PUT", path, body=configuration)
         wait_until(lambda: _is_ready(ports["metrics"]), 60)
-        yield _Stage(client, started.pid, ports["control"], ports["metrics"])
+        yield _Stage(client, started.pid, ports["control"])
 
 
 def _is_ready(port: int) -> bool:

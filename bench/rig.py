@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from injector.files.parts import folder_parts
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
 from sidecar.client import Connection, render_request
+from tests.real_parts.ports import free_port
 
 NAME = "livery-injector.livery-system.svc"
 PROMETHEUS_HEADERS = {
@@ -56,12 +56,6 @@ class Usage(NamedTuple):
 
     resident_bytes: int
     cpu_seconds: float
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -135,24 +129,22 @@ def injector() -> Iterator[tuple[Service, Path]]:
 
 
 @contextlib.contextmanager
-def proxy(url: str, service: Service | None = None, folder: Path | None = None) -> Iterator["Pod"]:
-    """Run a proxy as injected: labels by the policy stream, if there is an injector."""
+def proxy(url: str, service: Service, folder: Path) -> Iterator["Pod"]:
+    """Run a proxy as injected: labels by the policy stream."""
     port, admin = free_port(), free_port()
-    env = {}
-    if service is not None and folder is not None:
-        env = {
-            "LIVERY_CONTROL_URL": f"https://{NAME}:{service.ports[1]}",
-            "LIVERY_CONTROL_ADDRESS": "127.0.0.1",
-            "LIVERY_CONTROL_CA": service.admission.authorities,
-            "LIVERY_TOKEN_FILE": str(folder / "tokens" / "shop" / "web-0"),
-            "LIVERY_NAMESPACE_LABELS": "team=frontend",
-            "LIVERY_POD_NAMESPACE": "shop",
-        }
+    env = {
+        "LIVERY_CONTROL_URL": f"https://{NAME}:{service.ports[1]}",
+        "LIVERY_CONTROL_ADDRESS": "127.0.0.1",
+        "LIVERY_CONTROL_CA": service.admission.authorities,
+        "LIVERY_TOKEN_FILE": str(folder / "tokens" / "shop" / "web-0"),
+        "LIVERY_NAMESPACE_LABELS": "team=frontend",
+        "LIVERY_POD_NAMESPACE": "shop",
+    }
     arguments = ["-m", "sidecar", "--role", "pod", "--target", url]
     arguments += ["--port", str(port), "--admin-port", str(admin), "--log-level", "error"]
     with process(*arguments, env=env) as started:
         pod = Pod(port, admin, started.pid)
-        wait_until(lambda: pod.is_ready(connected=service is not None))
+        wait_until(lambda: pod.is_ready())
         yield pod
 
 
@@ -202,12 +194,12 @@ class Pod(NamedTuple):
     admin_port: int
     pid: int
 
-    def is_ready(self, *, connected: bool) -> bool:
+    def is_ready(self) -> bool:
         try:
             text = fetch(f"http://127.0.0.1:{self.admin_port}/metrics")
         except OSError:
             return False
-        return not connected or "livery_proxy_control_connected 1" in text
+        return "livery_proxy_control_connected 1" in text
 
     def usage(self) -> Usage:
         return usage(self.pid)
@@ -235,21 +227,18 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def scrape(port: int, times: int, interval_seconds: float = 0.0) -> int:
-    """Scrape as Prometheus does, over one connection; returns the last answer's size."""
-    return asyncio.run(_scrape(port, times, interval_seconds))
+def scrape(port: int, times: int, interval_seconds: float = 0.0) -> None:
+    """Scrape as Prometheus does, over one connection."""
+    asyncio.run(_scrape(port, times, interval_seconds))
 
 
-async def _scrape(port: int, times: int, interval_seconds: float) -> int:
+async def _scrape(port: int, times: int, interval_seconds: float) -> None:
     connection = await Connection.open("127.0.0.1", port)
     request = render_request("GET", "/metrics", PROMETHEUS_HEADERS)
-    size = 0
     for _ in range(times):
         if await connection.send(request) != 200:
             raise RuntimeError(f"answered {connection.status}")
-        size = 0
-        while part := await connection.read():
-            size += len(part)
+        while await connection.read():
+            pass
         await asyncio.sleep(interval_seconds)
     connection.close()
-    return size

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from webhook_certs.stores import FolderStore
 
-from bench.rig import NAME, Usage, fetch, free_port, process, usage, wait_until
+from bench.rig import NAME, Usage, fetch, process, usage, wait_until
+from tests.real_parts.ports import free_port
 
 
 class Injector(NamedTuple):

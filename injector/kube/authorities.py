@@ -10,7 +10,7 @@ from webhook_certs.errors import CertificateError, ConflictError
 from webhook_certs.stores import FILE_NAME, Generation, Kept, decode_generations, encode_generations
 
 from injector.errors import KubeError
-from injector.kube.client import APPLY, KubeClient, Object
+from injector.kube.client import APPLY, MERGE, KubeClient, Object
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +66,7 @@ class SecretStore:
                 # A merge keeps what the chart wrote there, labels and annotations.
                 change: Object = {"metadata": {"resourceVersion": version}, "data": data}
                 path = f"{self._path}/{self._name}"
-                written = self._client.request(
-                    "PATCH", path, body=change, content_type="application/merge-patch+json"
-                )
+                written = self._client.request("PATCH", path, body=change, content_type=MERGE)
             else:
                 written = self._client.request("POST", self._path, body=secret)
         except KubeError as error:

@@ -40,7 +40,6 @@ class KubeClient:
         body: Object | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
-        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
     ) -> Object:
         """Ask once; returns the answer's object.
 
@@ -49,7 +48,7 @@ class KubeClient:
         """
         headers = {"Accept": accept, "Content-Type": content_type}
         response = self._send(
-            method, path, query, headers=headers, body=body, timeout=timeout_seconds
+            method, path, query, headers=headers, body=body, timeout=REQUEST_TIMEOUT_SECONDS
         )
         try:
             data = response.read(MAX_ANSWER_BYTES + 1, decode_content=True)

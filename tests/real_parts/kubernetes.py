@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from webhook_certs.authority import create_authority, issue_leaf
 from injector.errors import KubeError
 from injector.kube.client import KubeClient
 from tests.real_parts.go import build
+from tests.real_parts.ports import free_port
 
 VERSION = "1.36.3"
 _HERE = Path(__file__).parent
@@ -188,11 +188,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # Asked kindly, an API server waits for its watches; nothing of it is kept.
     process.kill()
     process.wait()
-
-
-def free_port() -> int:
-    """Returns a port of the loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.real_parts.go import build
+from tests.real_parts.ports import free_port
 
 MODULE = Path(__file__).parent / "prometheus_module"
 COMMANDS = "github.com/prometheus/prometheus/cmd/"
@@ -71,7 +71,7 @@ def running_prometheus(config_text: str, directory: Path) -> Iterator[Prometheus
     config = directory / "prometheus.yml"
     config.write_text(config_text, encoding="utf-8")
     log = directory / "prometheus.log"
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     command = [
         str(program),
         f"--config.file={config}",
@@ -110,10 +110,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
