@@ -49,11 +49,26 @@ def _contracts() -> str:
 
 
 def _metrics(metrics: Iterable[Metric]) -> str:
-    rows = (
-        (f"`{item.name}`", item.kind, ", ".join(f"`{name}`" for name in item.labels), item.help)
-        for item in metrics
-    )
-    return table(("name", "type", "labels", "what it says"), rows)
+    rows = ((f"`{item.name}`", item.kind, item.help, f"`{_example(item)}`") for item in metrics)
+    return table(("name", "type", "what it says", "for example"), rows)
+
+
+_LABEL_VALUES = {
+    "webhook": "inject", "reason": "injected", "dry_run": "false", "code": "200", "status": "401",
+    "certificate": "leaf", "namespace": "shop", "kind": "Namespace", "version": "0.1.0",
+    "target": "http://:8080/metrics", "container": "web",
+}  # fmt: skip
+
+
+def _example(metric: Metric) -> str:
+    name = f"{metric.name}_bucket" if metric.kind == "histogram" else metric.name
+    values = {label: _LABEL_VALUES[label] for label in metric.labels}
+    if metric.name == "livery_admission_warnings_total":
+        values["code"] = "bad-annotation"
+    if metric.kind == "histogram":
+        values["le"] = "0.01"
+    pairs = ",".join(f'{label}="{value}"' for label, value in values.items())
+    return f"{name}{{{pairs}}}" if pairs else name
 
 
 def _reasons() -> str:
@@ -69,21 +84,32 @@ def _warnings() -> str:
     return table(("code", "what it means", "as a user sees it", "example"), rows)
 
 
+_ELSEWHERE: dict[str, str] = {
+    Reason.NOT_A_POD: "somebody's own webhook sends Deployments to `/mutate`",
+    Reason.NOT_A_CREATE: "somebody's own webhook sends a pod's UPDATE to `/mutate`",
+    Reason.INTERNAL_ERROR: "a fault of Livery's: the log has its traceback",
+    Reason.NOT_A_PROXY: "a DaemonSet labelled `livery.dev/role: other`, sent to `/prepare`",
+}
+"""What no golden case shows."""
+
+
 def _case(field: str, value: str) -> str:
     """Link the first golden case that ends so."""
     for name in sorted(CASES):
         expected = json.loads((GOLDEN / name / "expected.json").read_text())[field]
         if value in (expected if isinstance(expected, list) else [expected]):
             return f"[{name}](../tests/golden/{name}/input.yaml)"
-    return "–"
+    return _ELSEWHERE[value]
 
 
 def _warning(code: str) -> str:
     for name in sorted(CASES):
         case = read_case(name)
-        if case.obj.get("kind") != "Pod":
+        kind = case.obj.get("kind")
+        if kind not in ("Pod", "Job"):
             continue
-        for warning in decide(case.obj, case.namespace, case.world, case.platform).warnings:
+        pod = case.obj if kind == "Pod" else case.obj["spec"]["template"]
+        for warning in decide(pod, case.namespace, case.world, case.platform).warnings:
             if warning.code == code:
                 return f"`{warning}`"
     return "–"
