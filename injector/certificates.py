@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from webhook_certs.errors import CertificateError
-from webhook_certs.rotation import Material, Rotation
+from webhook_certs.rotation import Material
 from webhook_certs.tls import create_server_context, use_leaf
 
 from injector.control.parts import Parts, Publisher
@@ -31,7 +31,7 @@ class Certificates:
         self, parts: Parts, names: Sequence[str], announce: Callable[[Material], None]
     ) -> None:
         self._parts = parts
-        self._rotation = Rotation(parts.store, names)
+        self._issuer = parts.issuer(names)
         self._announce = announce
         self._published = ""
         """The bundle that the API server was seen to have."""
@@ -47,7 +47,7 @@ class Certificates:
         Raises:
             CertificateError: no certificate can be made or kept.
         """
-        self.material = self._rotation.issue(datetime.now(UTC))
+        self.material = self._issuer.issue(datetime.now(UTC))
         self.tls = create_server_context(self.material.leaf)
         self._announce(self.material)
 
@@ -71,25 +71,27 @@ class Certificates:
             await _wait(self._changed, max(1.0, left))
             self._changed.clear()
             try:
-                material = await asyncio.to_thread(self._rotation.issue, datetime.now(UTC))
+                material = await asyncio.to_thread(self._issuer.issue, datetime.now(UTC))
             except (CertificateError, OSError) as error:
                 logger.error("no new certificate; trying again", extra={"reason": str(error)})
                 await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()
                 continue
-            if material.bundle_pem == self.material.bundle_pem and left > 1.0:
-                continue  # what changed was not the CA, and the leaf is young
+            if material.leaf == self.material.leaf:
+                self.material = material  # to be looked at again, perhaps, at another time
+                continue
             await self._take(material)
 
     async def _take(self, material: Material) -> None:
         before = self.material
         self.material = material
+        # Before it is used: who listens now would not know a CA that none before vouches for.
+        self._announce(material)
         if self._parts.publisher is not None and material.bundle_pem != before.bundle_pem:
             self._seen.clear()
             self._wanted.set()
             await _wait(self._seen, PUBLISH_SECONDS)
         use_leaf(self.tls, material.leaf)
-        self._announce(material)
         logger.info("certificate renewed", extra={"until": material.leaf.not_after.isoformat()})
 
     async def _publish(self, publisher: Publisher) -> None:

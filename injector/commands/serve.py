@@ -66,6 +66,13 @@ def add_parsers(commands: Any) -> None:
         "--ca-secret", default="livery-ca", help="the Secret that keeps the CA (%(default)s)"
     )
     cluster.add_argument(
+        "--certificate-secret",
+        default="",
+        metavar="NAME",
+        help="a kubernetes.io/tls Secret with tls.crt, tls.key and ca.crt that somebody else "
+        "renews, cert-manager say; in place of an own CA",
+    )
+    cluster.add_argument(
         "--lease",
         default="livery-status",
         help="by which one replica writes the status of objects (%(default)s); empty: none does",
@@ -74,6 +81,12 @@ def add_parsers(commands: Any) -> None:
         "--webhook-configuration",
         default="livery",
         help="where the CA is published (%(default)s); empty where no webhook is registered",
+    )
+    cluster.add_argument(
+        "--policy-secret",
+        default="",
+        metavar="NAME",
+        help="the Secret by which a MutatingAdmissionPolicy is told the CA; none by default",
     )
     parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
     parser.add_argument("--name", action="append", default=[], help="a name of the certificate")
@@ -128,7 +141,12 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
             control = replace(control, address=address)
         platform = replace(platform, control=control)
     where = ClusterSettings(
-        given.namespace, given.ca_secret, given.lease, given.webhook_configuration
+        given.namespace,
+        given.certificate_secret or given.ca_secret,
+        given.lease,
+        given.webhook_configuration,
+        given.policy_secret,
+        is_provided=bool(given.certificate_secret),
     )
     failures = metrics.watch_failures.labels
     observers = Observers(lambda kind: failures(kind).inc(), metrics.show_missing)

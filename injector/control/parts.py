@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from webhook_certs.stores import Store
+from webhook_certs.rotation import Issuer
 
 from injector.control.identity import Authenticator
 from injector.model.world import World
@@ -58,10 +58,11 @@ class Parts:
     world: World
     source: Source
     authenticator: Authenticator
-    store: Store
+    issuer: Callable[[Sequence[str]], Issuer]
+    """Takes the names under which the injector is reached; gives who issues its certificate."""
     publisher: Publisher | None = None
     """None where nobody has to be told: there is no API server."""
     chores: Sequence[Callable[[], Awaitable[None]]] = ()
     """What else runs until cancelled: objects' status, pods without a proxy."""
     on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
-    """Takes what to call when another replica changed the store."""
+    """Takes what to call when another changed what certificates are issued from."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from webhook_certs.rotation import Rotation
 from webhook_certs.stores import FolderStore
 
 from injector.control.parts import Parts
@@ -23,5 +24,5 @@ def folder_parts(manifests: Path, tokens: Path, certificates: Path) -> Parts:
         world=world,
         source=FolderWorld(manifests, world),
         authenticator=FolderAuthenticator(tokens),
-        store=FolderStore(certificates),
+        issuer=lambda names: Rotation(FolderStore(certificates), names),
     )

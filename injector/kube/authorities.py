@@ -1,20 +1,25 @@
-"""The CA in the cluster: kept in a Secret, published in the webhook's configuration."""
+"""The CA in the cluster: kept in a Secret, published where the webhook or the policy reads it."""
 
 import base64
 import binascii
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from urllib.parse import quote
 
 from webhook_certs.errors import CertificateError, ConflictError
+from webhook_certs.provided import AUTHORITIES, CHAIN, KEY, read_provided
+from webhook_certs.rotation import Material
 from webhook_certs.stores import FILE_NAME, Generation, Kept, decode_generations, encode_generations
 
 from injector.errors import KubeError
 from injector.kube.client import APPLY, MERGE, KubeClient, Object
+from injector.model.names import CONTROL_ADDRESS, CONTROL_AUTHORITIES
 
 logger = logging.getLogger(__name__)
 
 MANAGER = "livery-injector"
+_FILES = (CHAIN, KEY, AUTHORITIES)
 _CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 
 
@@ -44,10 +49,7 @@ class SecretStore:
         encoded = (secret.get("data") or {}).get(FILE_NAME)
         if not encoded:
             return Kept((), version)
-        try:
-            text = base64.b64decode(encoded, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError, TypeError) as error:
-            raise CertificateError(f"{self._source}: {FILE_NAME} is not text: {error}") from error
+        text = _decode(encoded, f"{self._source}: {FILE_NAME}")
         return Kept(decode_generations(text, self._source), version)
 
     def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
@@ -74,6 +76,40 @@ class SecretStore:
                 raise ConflictError(f"{self._source} was changed by another replica") from error
             raise CertificateError(f"{self._source}: {error}") from error
         return Kept(generations, str(written["metadata"]["resourceVersion"]))
+
+
+class ProvidedSecret:
+    """A Secret of type kubernetes.io/tls whose certificate somebody else renews."""
+
+    def __init__(self, client: KubeClient, namespace: str, name: str, server_name: str) -> None:
+        self._client = client
+        self._path = f"/api/v1/namespaces/{namespace}/secrets/{quote(name)}"
+        self._source = f"Secret {namespace}/{name}"
+        self._server_name = server_name
+        self._last: Material | None = None
+
+    def issue(self, now: datetime) -> Material:
+        """Return the certificate that the Secret holds now.
+
+        A CA that was there before stays in the bundle: leaves that it signed are served until all
+        replicas have the new one.
+
+        Raises:
+            CertificateError: it cannot be read, or cannot be served.
+        """
+        try:
+            data = self._client.request("GET", self._path).get("data") or {}
+        except KubeError as error:
+            raise CertificateError(f"{self._source}: {error}") from error
+        files = {key: _decode(data.get(key), f"{self._source}: {key}") for key in _FILES}
+        material = read_provided(files, self._server_name, now, self._source)
+        last = self._last
+        if last is not None and material.bundle_pem not in last.bundle_pem:
+            material = material._replace(bundle_pem=material.bundle_pem + last.bundle_pem)
+        elif last is not None:
+            material = material._replace(bundle_pem=last.bundle_pem)
+        self._last = material
+        return material
 
 
 class WebhookBundle:
@@ -112,6 +148,53 @@ class WebhookBundle:
             KubeError: the API server did not say.
         """
         return _has(self._client.request("GET", self._path), bundle_pem)
+
+
+class PolicyFacts:
+    """What a policy tells proxies of the control service: annotations of a Secret."""
+
+    def __init__(self, client: KubeClient, namespace: str, name: str, address: str) -> None:
+        self._client = client
+        self._metadata = {"name": name, "namespace": namespace}
+        self._path = f"/api/v1/namespaces/{namespace}/secrets/{quote(name)}"
+        self._address = address
+
+    def publish(self, bundle_pem: str) -> None:
+        """Annotate the Secret, as the owner of these annotations alone.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        if self.is_published(bundle_pem):
+            return
+        applied: Object = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {**self._metadata, "annotations": self._facts(bundle_pem)},
+        }
+        query = {"fieldManager": MANAGER, "force": "true"}
+        self._client.request("PATCH", self._path, query=query, body=applied, content_type=APPLY)
+        logger.info("the policy's CA was published", extra={"secret": self._metadata["name"]})
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether the Secret says exactly this.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        metadata = self._client.request("GET", self._path)["metadata"]
+        return self._facts(bundle_pem).items() <= (metadata.get("annotations") or {}).items()
+
+    def _facts(self, bundle_pem: str) -> dict[str, str]:
+        return {CONTROL_AUTHORITIES: bundle_pem, CONTROL_ADDRESS: self._address}
+
+
+def _decode(encoded: object, source: str) -> str:
+    """Read a value of a Secret; an absent one is empty."""
+    try:
+        return base64.b64decode(encoded or "", validate=True).decode()  # type: ignore[arg-type]
+    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise CertificateError(f"{source} is not text: {error}") from error
 
 
 def _webhooks(configuration: Object) -> Sequence[Object]:

@@ -5,8 +5,10 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from injector.control.parts import Parts
-from injector.kube.authorities import SecretStore, WebhookBundle
+from webhook_certs.rotation import Issuer, Rotation
+
+from injector.control.parts import Parts, Publisher
+from injector.kube.authorities import PolicyFacts, ProvidedSecret, SecretStore, WebhookBundle
 from injector.kube.client import KubeClient, Object
 from injector.kube.drift import Drift
 from injector.kube.identity import TokenReviewAuthenticator
@@ -23,10 +25,15 @@ class ClusterSettings(NamedTuple):
 
     namespace: str
     ca_secret: str
+    """Where the own CA is kept, or the certificate that is provided."""
     lease: str
     """By which one replica writes the status of objects; empty where none does."""
     webhook_configuration: str
     """Empty where no webhook is registered: pods are injected by policy, or by hand."""
+    policy_secret: str = ""
+    """By which the policy is told of the control service; empty where there is none."""
+    is_provided: bool = False
+    """Whether somebody else issues the certificate."""
 
 
 class Observers(NamedTuple):
@@ -53,7 +60,6 @@ def cluster_parts(
         observers: told of what is to be counted.
     """
     world = World()
-    name = settings.webhook_configuration
     listeners: list[Callable[[], None]] = []
 
     def listen(listener: Callable[[], None]) -> None:
@@ -80,10 +86,27 @@ def cluster_parts(
         source=source,
         chores=chores,
         authenticator=TokenReviewAuthenticator(client),
-        store=SecretStore(client, settings.namespace, settings.ca_secret),
-        publisher=WebhookBundle(client, name) if name else None,
+        issuer=lambda names: _issuer(client, settings, names),
+        publisher=_publisher(client, settings, platform),
         on_store_change=listen,
     )
+
+
+def _issuer(client: KubeClient, settings: ClusterSettings, names: Sequence[str]) -> Issuer:
+    if settings.is_provided:
+        return ProvidedSecret(client, settings.namespace, settings.ca_secret, names[0])
+    return Rotation(SecretStore(client, settings.namespace, settings.ca_secret), names)
+
+
+def _publisher(
+    client: KubeClient, settings: ClusterSettings, platform: Platform
+) -> Publisher | None:
+    if settings.webhook_configuration:
+        return WebhookBundle(client, settings.webhook_configuration)
+    if settings.policy_secret:
+        address = platform.control.address if platform.control else ""
+        return PolicyFacts(client, settings.namespace, settings.policy_secret, address)
+    return None
 
 
 def service_address(client: KubeClient, namespace: str, name: str) -> str:

@@ -4,7 +4,6 @@
 result nothing changes: the container decides, never an annotation.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from injector.model.templates import (
     MAX_BOOTSTRAP_BYTES,
     NON_ROOT_USER,
     PodProxy,
+    compact_json,
     render_bootstrap,
     render_container,
     render_token_volume,
@@ -382,9 +382,5 @@ class _Patcher:
             original["nulls"] = self._builder.replaced_nulls
         if names.PROXY_LABEL in labels:
             original["labels"] = {names.PROXY_LABEL: labels[names.PROXY_LABEL]}
-        self._builder.put_key(parent, names.STATUS, _compact(status))
-        self._builder.put_key(parent, names.ORIGINAL, _compact(original))
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+        self._builder.put_key(parent, names.STATUS, compact_json(status))
+        self._builder.put_key(parent, names.ORIGINAL, compact_json(original))

@@ -142,7 +142,12 @@ def template_hash(platform: Platform) -> str:
         "labelRules": label_rules(platform),
         "targetLabel": platform.target_label,
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(compact_json(facts).encode()).hexdigest()[:12]
+
+
+def compact_json(value: object) -> str:
+    """Write a value as the chart's policy does, too: sorted, without blanks, nothing escaped."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
@@ -166,10 +171,7 @@ def _environment(proxy: PodProxy, platform: Platform, authorities: str) -> list[
         field_variable("LIVERY_POD_IP", "status.podIP"),
         _variable("LIVERY_JOB", proxy.job),
         _variable("LIVERY_NAMESPACE_LABELS", render_bootstrap(proxy.namespace_labels)),
-        _variable(
-            "LIVERY_LABEL_RULES",
-            json.dumps(label_rules(platform), sort_keys=True, separators=(",", ":")),
-        ),
+        _variable("LIVERY_LABEL_RULES", compact_json(label_rules(platform))),
     ]
     token_file = f"{SERVICE_ACCOUNT_DIRECTORY}/token"
     return variables + control_variables(platform, authorities, token_file)

@@ -1,7 +1,7 @@
 import itertools
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,10 +89,8 @@ class Namespace:
 
 @pytest.fixture
 def namespace(client: KubeClient) -> Namespace:
-    """A new namespace, with the default account that a controller would make."""
-    made = make_namespace(client, "test")
-    made.create("serviceaccounts", "default")
-    return made
+    """A new namespace."""
+    return make_namespace(client, "test")
 
 
 class Release(NamedTuple):
@@ -137,19 +135,26 @@ def release(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
 
 
 @contextmanager
-def installed_chart(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
+def installed_chart(
+    api_server: ApiServer, client: KubeClient, *arguments: str
+) -> Iterator[Release]:
     """Install the chart in a new namespace under a name of its own; gone afterwards."""
     have(helm_program)
     own = make_namespace(client, "livery")
     installed = Release(f"livery-{next(_NUMBERS)}", own, api_server.kubeconfig)
-    installed.helm("install", installed.name, str(CHART))
+    installed.helm("install", installed.name, str(CHART), *arguments)
     yield installed
     installed.helm("uninstall", installed.name)
     with suppress(KubeError):
         client.request("DELETE", CRD_PATH)
-    deadline = time.monotonic() + 30
-    while _is_there(client, CRD_PATH):
-        assert time.monotonic() < deadline
+    until(lambda: not _is_there(client, CRD_PATH))
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait in a plain test until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.05)
 
 
@@ -161,8 +166,13 @@ def _is_there(client: KubeClient, path: str) -> bool:
     return True
 
 
-def make_namespace(client: KubeClient, prefix: str) -> Namespace:
-    """Create a namespace whose name nobody has."""
-    body = {"metadata": {"generateName": f"{prefix}-{next(_NUMBERS)}-"}}
+def make_namespace(
+    client: KubeClient, prefix: str, labels: Mapping[str, str] | None = None
+) -> Namespace:
+    """Create a namespace whose name nobody has, with the account that a controller would make."""
+    metadata = {"generateName": f"{prefix}-{next(_NUMBERS)}-", "labels": dict(labels or {})}
+    body = {"metadata": metadata}
     name = client.request("POST", "/api/v1/namespaces", body=body)["metadata"]["name"]
-    return Namespace(client, str(name))
+    made = Namespace(client, str(name))
+    made.create("serviceaccounts", "default")
+    return made

@@ -57,7 +57,12 @@ def test_helm_finds_nothing_to_say_of_the_chart() -> None:
     assert ran.returncode == 0, ran.stdout
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING, {"injection.mode": "none"}])
+@pytest.mark.parametrize(
+    "values",
+    [{}, EVERYTHING, {"injection.mode": "none"}, {"injection.mode": "policy"},
+     {"injection.mode": "policy", "control.enabled": "false"},
+     {"certificates.mode": "provided", "certificates.secretName": "tls"}],
+)  # fmt: skip
 def test_the_api_server_takes_every_object_strictly(
     client: KubeClient, namespace: Namespace, values: dict[str, str]
 ) -> None:
@@ -91,6 +96,27 @@ def test_a_wrong_value_is_refused_by_name(value: str) -> None:
     assert value.partition("=")[0].rpartition(".")[2] in ran.stderr
 
 
+def test_a_provided_certificate_needs_a_secret_and_an_old_cluster_no_policy() -> None:
+    ran = _helm("template", "livery", str(CHART), "--set", "certificates.mode=provided")
+    old = _helm(
+        "template", "livery", str(CHART), "--kube-version=1.35.0", "--set=injection.mode=policy"
+    )
+
+    assert "secretName" in ran.stderr
+    assert "injection.mode policy needs Kubernetes 1.36" in old.stderr
+
+
+def test_a_policy_without_a_control_service_needs_no_pod_of_ours() -> None:
+    kinds = {
+        item["kind"] for item in _render(**{"injection.mode": "policy", "control.enabled": "false"})
+    }
+
+    assert kinds == {
+        "CustomResourceDefinition", "DaemonSet", "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+    }  # fmt: skip
+
+
 def test_the_settings_are_what_the_values_say() -> None:
     maps = {item["metadata"]["name"]: item for item in _render(**EVERYTHING)
             if item["kind"] == "ConfigMap"}  # fmt: skip
@@ -107,6 +133,7 @@ def test_every_pod_of_the_chart_runs_in_a_restricted_namespace(
     client: KubeClient, namespace: Namespace
 ) -> None:
     namespace.label(**{"pod-security.kubernetes.io/enforce": "restricted"})
+    namespace.create("serviceaccounts", "livery-injector")
     pods = 0
     for obj in _render("--namespace", namespace.name):
         template = obj if obj["kind"] == "Pod" else obj.get("spec", {}).get("template")

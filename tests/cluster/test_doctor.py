@@ -46,7 +46,6 @@ def test_pods_without_a_proxy_are_named_with_what_restarts_them(
     client: KubeClient, release: Release
 ) -> None:
     shop = make_namespace(client, "shop")
-    shop.create("serviceaccounts", "default")
     asks = {"prometheus.io/scrape": "true"}
     _owned_pod(shop, "web-5d4-abc", "ReplicaSet", "web-5d4", asks)
     _owned_pod(shop, "db-0", "StatefulSet", "db", asks)

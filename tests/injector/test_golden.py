@@ -162,7 +162,7 @@ def make_pod(workload: Json) -> Json:
         pod["metadata"].setdefault("labels", {})["pod-template-hash"] = "5d4f8"
     elif kind == "CronJob":
         kind, name = "Job", f"{name}-28391040"
-    owner = {"kind": kind, "name": name, "controller": True, "uid": "u"}
+    owner = {"apiVersion": "any/v1", "kind": kind, "name": name, "controller": True, "uid": "u"}
     pod["metadata"] |= {"generateName": f"{name}-", "ownerReferences": [owner]}
     return {"apiVersion": "v1", "kind": "Pod", **pod}
 

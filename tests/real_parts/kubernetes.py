@@ -110,8 +110,6 @@ def start_api_server(
         "--service-account-issuer=https://kubernetes.default.svc",
         "--api-audiences=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.0.0.0/24",
-        # The controller that gives each namespace its default account does not run here.
-        "--disable-admission-plugins=ServiceAccount",
         "--endpoint-reconciler-type=none",
         "--allow-privileged=true",
     ]

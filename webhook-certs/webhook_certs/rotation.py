@@ -8,7 +8,7 @@ first: `Material.bundle_pem` names every CA that counts.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from webhook_certs.authority import (
     CA_LIFETIME,
@@ -43,6 +43,17 @@ class Material(NamedTuple):
     renew_at: datetime
 
 
+class Issuer(Protocol):
+    """Who says what to serve."""
+
+    def issue(self, now: datetime) -> Material:
+        """Return what to serve now; the same leaf as before where it is still good.
+
+        Raises:
+            CertificateError: there is none.
+        """
+
+
 class Rotation:
     """Keeps a store's CAs fresh and signs leaves with the newest."""
 
@@ -52,15 +63,22 @@ class Rotation:
         self._store = store
         self._names = tuple(names)
         self._lifetimes = lifetimes or Lifetimes()
+        self._last: Material | None = None
 
     def issue(self, now: datetime) -> Material:
-        """Return a fresh leaf, making or renewing the CA first where that is due.
+        """Return a leaf, making or renewing the CA first where that is due.
+
+        It is a new one when half the life of the last is over, or the CAs changed.
 
         Raises:
             CertificateError: the store cannot be read or written.
         """
         kept = self._ensure(now)
         newest = kept.generations[-1]
+        bundle = "".join(item.authority.certificate_pem for item in reversed(kept.generations))
+        last = self._last
+        if last is not None and last.bundle_pem == bundle and now < last.renew_at:
+            return last
         leaf = issue_leaf(
             newest.authority,
             self._names,
@@ -73,9 +91,10 @@ class Rotation:
             ),
         )
         renew_at = leaf.not_before + (leaf.not_after - leaf.not_before) / 2
-        bundle = "".join(item.authority.certificate_pem for item in reversed(kept.generations))
         end = load_certificate(newest.authority.certificate_pem).not_valid_after_utc
-        return Material(leaf, bundle, end, max(renew_at, now + self._lifetimes.leaf / 4))
+        renew_at = max(renew_at, now + self._lifetimes.leaf / 4)
+        self._last = Material(leaf, bundle, end, renew_at)
+        return self._last
 
     def renew_authority(self, now: datetime) -> None:
         """Make a new CA at once, whatever the present one's age.

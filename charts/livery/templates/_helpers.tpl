@@ -40,6 +40,66 @@ runAsNonRoot: true
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{- /* Whether there is an injector at all: a policy without a control service needs none. */ -}}
+{{- define "livery.runs" -}}
+{{- if or .Values.control.enabled (ne .Values.injection.mode "policy") }}true{{ end -}}
+{{- end }}
+
+{{- define "livery.controlUrl" -}}
+https://{{ include "livery.injector" . }}.{{ .Release.Namespace }}.svc:8444
+{{- end }}
+
+{{- /* The namespaces that are never injected. */ -}}
+{{- define "livery.neverInjected" -}}
+[kube-system, kube-public, kube-node-lease, {{ .Release.Namespace }}]
+{{- end }}
+
+{{- /* CEL: what does not ask for a proxy never leaves the API server. */ -}}
+{{- define "livery.asksForAProxy" -}}
+has(object.metadata.annotations)
+&& !('kubernetes.io/config.mirror' in object.metadata.annotations)
+&& ('livery.dev/inject' in object.metadata.annotations
+? object.metadata.annotations['livery.dev/inject'] != 'false'
+: object.metadata.annotations.exists(k,
+k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape$')
+&& object.metadata.annotations[k] == 'true'))
+{{- end }}
+
+{{- /* The naming part of the label rules, as the proxy reads it. */ -}}
+{{- define "livery.labelRules" -}}
+{{- with .Values.labels -}}
+{{- dict "prefix" .prefix "protected" (sortAlpha .protected) "rename" .rename | toRawJson -}}
+{{- end -}}
+{{- end }}
+
+{{- /* What tells an outdated proxy: the injector computes the same. */ -}}
+{{- define "livery.templateHash" -}}
+{{- $control := ternary (include "livery.controlUrl" .) nil .Values.control.enabled -}}
+{{- dict
+  "control" $control
+  "image" (include "livery.image" (dict "root" . "image" .Values.sidecar.image))
+  "labelRules" (include "livery.labelRules" . | fromJson)
+  "pullPolicy" .Values.image.pullPolicy
+  "targetLabel" .Values.exposition.targetLabel
+  "version" .Chart.AppVersion | toRawJson | sha256sum | trunc 12 -}}
+{{- end }}
+
+{{- /* A regular expression of patterns in which * stands for anything; of none, what never matches. */ -}}
+{{- define "livery.keyPattern" -}}
+{{- $parts := list -}}
+{{- range . }}{{ $parts = append $parts (regexQuoteMeta . | replace "\\*" ".*") }}{{ end -}}
+{{- if $parts }}^({{ join "|" $parts }})${{ else }}[^\s\S]{{ end -}}
+{{- end }}
+
+{{- /* CEL: a string as in JSON, without its quotes. */ -}}
+{{- define "livery.celEscape" -}}
+.replace('\\', '\\\\').replace('"', '\\"')
+{{- range $code := untilStep 1 32 1 -}}
+{{- $short := dict "8" "b" "9" "t" "10" "n" "12" "f" "13" "r" | dig (toString $code) "" -}}
+.replace('{{ printf "\\u%04x" $code }}', '{{ if $short }}\\{{ $short }}{{ else }}{{ printf "\\\\u%04x" $code }}{{ end }}')
+{{- end -}}
+{{- end }}
+
 {{- /* What a MetricAccess object says of each kind of target. */ -}}
 {{- define "livery.targetBlocks" -}}
 prometheus:

@@ -1,0 +1,110 @@
+"""The chart's other modes: a policy in place of the webhook, a certificate that is provided."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from webhook_certs.authority import create_authority
+
+from injector.kube.client import MERGE, KubeClient
+from sidecar.errors import UpstreamError
+from tests.cluster.conftest import Release, installed_chart, make_namespace
+from tests.cluster.injector import (
+    create_until_injected,
+    label_for_injection,
+    make_shop,
+    open_stream,
+    running_injector,
+    until,
+)
+from tests.real_parts.kubernetes import ApiServer
+from tests.webhook_certs.test_provided import provided
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def by_policy(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
+    with installed_chart(api_server, client, "--set", "injection.mode=policy") as made:
+        yield made
+
+
+async def test_a_pod_injected_by_policy_is_told_of_labels_as_any_other(
+    client: KubeClient, by_policy: Release
+) -> None:
+    asks = {"livery.dev/inject": "enabled", "team": "frontend"}
+    shop = await asyncio.to_thread(make_namespace, client, "shop", asks)
+    where = {"webhook_configuration": "", "policy_secret": f"{by_policy.name}-policy"}
+    async with running_injector(by_policy, **where) as running:
+        # Without it a pod would be told of no CA; the API server learns of it a moment later.
+        await asyncio.sleep(1)
+        pod = await create_until_injected(shop)
+        proxy = pod["spec"]["initContainers"][0]
+        variables = {item["name"]: item.get("value") for item in proxy["env"]}
+        name = f"{by_policy.name}-injector.{by_policy.own.name}.svc"
+        assert variables["LIVERY_CONTROL_URL"] == f"https://{name}:8444"
+        assert variables["LIVERY_NAMESPACE_LABELS"] == "team=frontend"
+        trust = ssl.create_default_context(cadata=variables["LIVERY_CONTROL_CA"])
+        token = await asyncio.to_thread(shop.token, "default", pod=pod["metadata"]["name"])
+        async with open_stream(running.service.ports[1], trust, token) as messages:
+            assert (await anext(messages))["labels"]["team"] == "frontend"
+            await asyncio.to_thread(shop.label, team="backend")
+            assert (await anext(messages))["labels"]["team"] == "backend"
+
+
+async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(
+    client: KubeClient, api_server: ApiServer
+) -> None:
+    values = ("certificates.mode=provided", "certificates.secretName=theirs")
+    sets = [part for value in values for part in ("--set", value)]
+    with installed_chart(api_server, client, *sets) as release:
+        own = release.own
+        name = f"{release.name}-injector.{own.name}.svc"
+        first, second = create_authority("one", _now()), create_authority("two", _now())
+        files = provided(name, "127.0.0.1", authority=first, now=_now())
+        own.create("secrets", "theirs", type="kubernetes.io/tls", data=_encode(files))
+        shop = make_shop(client)
+        async with running_injector(release, ca_secret="theirs", is_provided=True) as running:
+            label_for_injection(shop, own)
+            pod = await create_until_injected(shop)
+            assert files["ca.crt"] in str(_variables(pod)["LIVERY_CONTROL_CA"])
+            token = await asyncio.to_thread(shop.token, "default", pod=pod["metadata"]["name"])
+            port = running.service.ports[1]
+            changed = {"data": _encode(provided(name, "127.0.0.1", authority=second, now=_now()))}
+            path = f"{own.path}/secrets/theirs"
+            client.request("PATCH", path, body=changed, content_type=MERGE)
+            trust = ssl.create_default_context(cadata=second.certificate_pem)
+
+            async def is_served() -> bool:
+                try:
+                    async with open_stream(port, trust, token) as messages:
+                        return bool((await anext(messages))["namespace"] == shop.name)
+                except UpstreamError:
+                    return False
+
+            await until(is_served)
+            # Who starts meanwhile trusts both: another replica may serve the old one yet.
+            bundle = running.service.admission.authorities
+            assert first.certificate_pem in bundle
+            assert second.certificate_pem in bundle
+            changed = {"data": _encode({"tls.key": "nonsense"})}
+            client.request("PATCH", path, body=changed, content_type=MERGE)
+            await asyncio.sleep(0.5)
+            assert await is_served()  # what cannot be used ends nothing
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _encode(files: dict[str, str]) -> dict[str, str]:
+    return {key: base64.b64encode(text.encode()).decode() for key, text in files.items()}
+
+
+def _variables(pod: dict[str, object]) -> dict[str, str | None]:
+    spec = pod["spec"]
+    assert isinstance(spec, dict)
+    return {item["name"]: item.get("value") for item in spec["initContainers"][0]["env"]}

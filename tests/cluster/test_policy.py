@@ -1,0 +1,197 @@
+"""The chart's MutatingAdmissionPolicy on a real API server: equal to the webhook, case for case."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from injector.errors import KubeError
+from injector.kube.authorities import PolicyFacts
+from injector.kube.client import Object
+from injector.model import names
+from injector.model.injection import decide, patch
+from injector.model.outcomes import Reason
+from injector.model.quantities import parse_quantity
+from injector.model.settings import Platform
+from injector.model.world import World
+from injector.settings import parse_platform
+from tests.cluster.conftest import (
+    CHART,
+    Namespace,
+    Release,
+    installed_chart,
+    make_namespace,
+    until,
+)
+from tests.injector.test_golden import CASES, GOLDEN, WORKLOADS, make_pod, read_case
+from tests.injector.webhook import AUTHORITIES, apply
+from tests.real_parts.kubernetes import ApiServer
+
+DRY_RUN = {"dryRun": "All"}
+PODS = [name for name in CASES if name in WORKLOADS or read_case(name).obj.get("kind") == "Pod"]
+PLATFORMS = sorted(name for name in PODS if (GOLDEN / name / "platform.yaml").exists())
+REFUSED = {
+    "generate-name-without-an-owner",  # probe.-abcde is no name
+    "malformed-annotation-is-left-to-the-api-server",
+    "pod-without-containers-is-left-to-the-api-server",
+}
+"""What the API server takes from nobody."""
+POLICY = ("--set", "injection.mode=policy")
+ADDRESS = "10.0.0.7"
+_RANDOM = re.compile("kube-api-access-[a-z0-9]+")
+
+
+class Rig:
+    """A release in policy mode, and the two ways to make one pod."""
+
+    def __init__(self, release: Release, platform: Platform) -> None:
+        self.release = release
+        self.client = release.own.client
+        self.platform = platform
+        self._plain = make_namespace(self.client, "plain")
+        self._plain.create("serviceaccounts", "web")
+
+    def by_policy(self, pod: Object, namespace: str) -> Object:
+        """What the API server makes of a pod in a namespace that asks for injection."""
+        return self._dry(pod, namespace)
+
+    def by_webhook(self, pod: Object, namespace: str) -> tuple[Object, Reason]:
+        """What it would make of it with the webhook's patch."""
+        seen = _as_reviewed(self._dry(pod, self._plain.name), pod)
+        world = World()
+        world.put("Namespace", self.client.request("GET", f"/api/v1/namespaces/{namespace}"))
+        decision = decide(seen, namespace, world, self.platform)
+        patched = apply(seen, patch(seen, decision, self.platform, AUTHORITIES))
+        return self._dry(patched, self._plain.name), decision.reason
+
+    def _dry(self, pod: Object, namespace: str) -> Object:
+        metadata = {key: value for key, value in pod["metadata"].items() if key != "namespace"}
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        return self.client.request("POST", path, query=DRY_RUN, body={**pod, "metadata": metadata})
+
+
+def _as_reviewed(made: Object, pod: Object) -> Object:
+    """Take off what comes after admission: a review shows a pod that has no name yet."""
+    after = {"uid", "creationTimestamp", "namespace", "managedFields", "resourceVersion",
+             "generation"}  # fmt: skip
+    if "generateName" in pod["metadata"] and "name" not in pod["metadata"]:
+        after.add("name")
+    metadata = {key: value for key, value in made["metadata"].items() if key not in after}
+    return {key: value for key, value in made.items() if key != "status"} | {"metadata": metadata}
+
+
+def _comparable(pod: Object, asked: Object) -> Object:
+    shown: Object = json.loads(_RANDOM.sub("kube-api-access", json.dumps(_as_reviewed(pod, asked))))
+    for container in [*shown["spec"]["containers"], *shown["spec"].get("initContainers", ())]:
+        for amounts in container.get("resources", {}).values():
+            amounts.update({name: parse_quantity(text) for name, text in amounts.items()})
+    return shown
+
+
+@pytest.fixture(scope="module")
+def rig(api_server: ApiServer) -> Iterator[Rig]:
+    """One release in policy mode for the whole file."""
+    client = api_server.client()
+    with installed_chart(api_server, client, *POLICY) as release:
+        rig = Rig(release, _platform(release))
+        ready = make_namespace(client, "ready", {"livery.dev/inject": "enabled"})
+        pod = read_case("annotated-pod-is-injected").obj
+        # The policy, and what the injector publishes, are taken up a moment later.
+        until(lambda: "MIIB" in json.dumps(rig.by_policy(pod, ready.name)))
+        yield rig
+
+
+def _platform(release: Release) -> Platform:
+    """Read what the injector would be told, and play the injector that publishes its CA."""
+    own, name = release.own, release.name
+    try:
+        path = f"{own.path}/configmaps/{name}-platform"
+        document = own.client.request("GET", path)["data"]["platform.yaml"]
+    except KubeError:
+        document = release.helm("get", "values", name, "--all", "--output", "yaml")
+        values = yaml.safe_load(document)
+        document = yaml.safe_dump(
+            {"image": {"reference": "localhost/livery-sidecar:0.1.0"}, "ownNamespace": own.name,
+             "control": {"enabled": values["control"]["enabled"]}}
+        )  # fmt: skip
+    platform = parse_platform(yaml.safe_load(document))
+    if platform.control is None:
+        return platform
+    PolicyFacts(own.client, own.name, f"{name}-policy", ADDRESS).publish(AUTHORITIES)
+    return replace(platform, control=replace(platform.control, address=ADDRESS))
+
+
+def _compare(rig: Rig, name: str) -> None:
+    """Hold both results equal; LimitRanges are left out, no policy can see them."""
+    pod, namespace = _stage(rig, name)
+    expected, reason = rig.by_webhook(pod, namespace)
+    found = rig.by_policy(pod, namespace)
+    assert _comparable(found, pod) == _comparable(expected, pod)
+    has_proxy = names.PROXY_CONTAINER in str(found["spec"])
+    assert has_proxy == (reason in (Reason.INJECTED, Reason.ALREADY_INJECTED))
+
+
+def _stage(rig: Rig, name: str) -> tuple[Object, str]:
+    """Return a case's pod, and a namespace like the case's that asks for injection."""
+    case = read_case(name)
+    pod: Any = case.obj if case.obj.get("kind") == "Pod" else make_pod(case.obj)
+    asks = {"livery.dev/inject": "enabled"}
+    if case.namespace == "livery-system":
+        rig.release.own.label(**asks)
+        return pod, rig.release.own.name
+    if case.namespace in names.SYSTEM_NAMESPACES:
+        system = Namespace(rig.client, case.namespace)
+        system.label(**asks)
+        with suppress(KubeError):
+            system.create("serviceaccounts", "default")
+        return pod, system.name
+    known = case.world.namespace(case.namespace)
+    labels = {} if known is None else dict(known.labels)
+    labels.pop("kubernetes.io/metadata.name", None)
+    made = make_namespace(rig.client, "case", {**labels, **asks})
+    made.create("serviceaccounts", "web")
+    return pod, made.name
+
+
+@pytest.mark.parametrize("name", sorted(set(PODS) - set(PLATFORMS) - REFUSED))
+def test_a_pod_gets_of_the_policy_what_the_webhook_gives(rig: Rig, name: str) -> None:
+    _compare(rig, name)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_the_api_server_refuses_it_refuses_with_the_policy(rig: Rig, name: str) -> None:
+    pod, namespace = _stage(rig, name)
+
+    with pytest.raises(KubeError, match=r"invalid|cannot be handled"):
+        rig.by_policy(pod, namespace)
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_the_chart_s_settings_reach_the_policy(rig: Rig, name: str, tmp_path: Path) -> None:
+    document = yaml.safe_load((GOLDEN / name / "platform.yaml").read_text())
+    # An image's parts are values of their own in the chart.
+    image = {"pullSecrets": document.pop("image", {}).get("pullSecrets", [])}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({**document, "image": image}))
+    release = rig.release
+    release.helm("upgrade", release.name, str(CHART), *POLICY, "--values", str(values))
+    rig.platform = _platform(release)
+
+    until(lambda: _is_equal(rig, name))
+
+    release.helm("upgrade", release.name, str(CHART), *POLICY)
+    rig.platform = _platform(release)
+    until(lambda: _is_equal(rig, "annotated-pod-is-injected"))
+
+
+def _is_equal(rig: Rig, name: str) -> bool:
+    with suppress(AssertionError):
+        _compare(rig, name)
+        return True
+    return False

@@ -1,0 +1,84 @@
+"""A certificate that somebody else issues and renews, cert-manager say: checked, then served."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtensionOID
+
+from webhook_certs.authority import Leaf
+from webhook_certs.errors import CertificateError
+from webhook_certs.rotation import Material
+
+CHAIN, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
+"""Keys of a Secret of type kubernetes.io/tls, and the one that cert-manager adds."""
+_LOOK_AGAIN = timedelta(hours=1)
+_MAX_PEM_BYTES = 256 << 10
+
+
+def read_provided(files: Mapping[str, str], name: str, now: datetime, source: str) -> Material:
+    """Check what was provided.
+
+    Args:
+        files: PEM texts by `tls.crt`, `tls.key`, `ca.crt`.
+        name: the DNS name under which clients will ask.
+        now: the present.
+        source: where the files are from, for errors.
+
+    Raises:
+        CertificateError: one is missing or unreadable, the key is another certificate's, the name
+            is not in it, or it does not count now.
+    """
+    for key in (CHAIN, KEY, AUTHORITIES):
+        if not files.get(key):
+            raise CertificateError(f"{source}: {key} is missing")
+        if len(files[key]) > _MAX_PEM_BYTES:
+            raise CertificateError(f"{source}: {key} is over {_MAX_PEM_BYTES >> 10} KiB")
+    leaf, *_ = _certificates(files, CHAIN, source)
+    authorities = _certificates(files, AUTHORITIES, source)
+    _check_key(leaf, files[KEY], source)
+    names = _names(leaf)
+    if not any(_covers(pattern, name) for pattern in names):
+        listed = ", ".join(names) or "none"
+        raise CertificateError(f"{source}: the certificate is not for {name} (it names {listed})")
+    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if not begin <= now < end:
+        raise CertificateError(f"{source}: the certificate counts from {begin} to {end}, not now")
+    served = Leaf(files[CHAIN], files[KEY], begin, end)
+    ends = min(item.not_valid_after_utc for item in authorities)
+    return Material(served, files[AUTHORITIES], ends, now + _LOOK_AGAIN)
+
+
+def _certificates(files: Mapping[str, str], key: str, source: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(files[key].encode())
+    except ValueError as error:
+        raise CertificateError(f"{source}: {key} is no PEM certificate: {error}") from error
+
+
+def _check_key(leaf: x509.Certificate, pem: str, source: str) -> None:
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(f"{source}: {KEY} is no PEM key without password") from error
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+        raise CertificateError(f"{source}: {KEY} is not the key of {CHAIN}")
+
+
+def _covers(pattern: str, name: str) -> bool:
+    """Tell whether a name of a certificate, `*` for its first label perhaps, is a server's."""
+    pattern, name = pattern.lower(), name.lower()
+    return pattern == name or (pattern[:2] == "*." and pattern[2:] == name.partition(".")[2])
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    try:
+        extension = leaf.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    sans = extension.value
+    if not isinstance(sans, x509.SubjectAlternativeName):
+        return []
+    return sans.get_values_for_type(x509.DNSName)
