@@ -74,6 +74,7 @@ class Service:
             parts.authenticator,
             platform,
             self.metrics,
+            parts.reviewer,
             self.journal,
             has_read=parts.source.has_read,
         )

@@ -1,5 +1,6 @@
 """The platform's settings file: the chart's values that concern pods and policies."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,9 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "exposition": frozenset(["metricRelabelings", "targetLabel"]),
     "access": frozenset(["crossNamespace", "grantsFromAnnotations", "seedCompatible"]),
     "control": frozenset(["url", "address", "enabled", "grants"]),
-    "control.grants": frozenset(["exporters"]),
+    "control.grants": frozenset(["exporters", "nodes", "gateways"]),
 }
+_ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
@@ -65,8 +67,19 @@ def _parse(value: object) -> Platform:
         },
         grants_from_annotations=_flag(access, "access", "grantsFromAnnotations"),
         seed_compatible=_flag(access, "access", "seedCompatible"),
-        exporters=parse_string_list(grants.get("exporters"), "control.grants.exporters"),
+        exporters=_accounts(grants, "exporters"),
+        nodes=_accounts(grants, "nodes"),
+        gateways=_accounts(grants, "gateways"),
     )
+
+
+def _accounts(grants: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    path = f"control.grants.{kind}"
+    accounts = parse_string_list(grants.get(kind), path)
+    for account in accounts:
+        if _ACCOUNT.fullmatch(account) is None:
+            raise RuleError(path, f"{account[:80]!r} is not NAMESPACE/SERVICEACCOUNT")
+    return accounts
 
 
 def _labels(block: Mapping[str, Any]) -> LabelRules:

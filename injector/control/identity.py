@@ -14,6 +14,39 @@ class Caller(NamedTuple):
     """Unix time after which the token counts no more; None where it does not say."""
 
 
+class Access(NamedTuple):
+    """What somebody wants to do, as Kubernetes' authorization asks: a path, or a resource."""
+
+    verb: str
+    path: str = ""
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class Review(NamedTuple):
+    """What the API server says of a third party's token."""
+
+    username: str
+    """Empty where it knows no user of that token."""
+    groups: tuple[str, ...]
+    is_allowed: bool
+    """Whether that user may do what was asked, if anything was."""
+
+
+class Reviewer(Protocol):
+    """Judges tokens of third parties: who asks a node proxy or a gateway."""
+
+    async def review(self, token: str, access: Access | None) -> Review:
+        """Return whose token it is, and whether that user may do something.
+
+        Raises:
+            IdentityError: 503, it cannot be judged now.
+        """
+
+
 class Authenticator(Protocol):
     """Turns a token into a caller: a folder of tokens, or the API server's TokenReview."""
 

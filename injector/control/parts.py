@@ -6,7 +6,7 @@ from typing import Protocol
 
 from webhook_certs.rotation import Issuer
 
-from injector.control.identity import Authenticator
+from injector.control.identity import Authenticator, Reviewer
 from injector.model.world import World
 
 
@@ -58,6 +58,8 @@ class Parts:
     world: World
     source: Source
     authenticator: Authenticator
+    reviewer: Reviewer | None = None
+    """None where there is no API server to ask about third parties."""
     issuer: Callable[[Sequence[str]], Issuer]
     """Takes the names under which the injector is reached; gives who issues its certificate."""
     publisher: Publisher | None = None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from injector.errors import InjectorError, KubeError
 from injector.kube.client import KubeClient, Object
+from injector.kube.notices import Notices
 from injector.kube.reflector import Reflector, Resource
 from injector.model import names
 from injector.model.injection import decide
@@ -62,19 +63,30 @@ class Drift:
         client: KubeClient,
         world: World,
         platform: Platform,
+        *,
         show: Callable[[Mapping[str, int]], None],
+        on_deleted: Callable[[str], None] = lambda uid: None,
     ) -> None:
         self._client = client
         self._world = world
         self._platform = platform
         self._show = show
+        self._on_deleted = on_deleted
+        """Takes the uid of every pod that was deleted."""
+        self._notices = Notices(client)
         self._candidates: dict[Name, str] = {}
         """Their uid."""
         self._found: dict[Name, _Found] = {}
 
     async def run(self, on_failure: Callable[[str], None]) -> None:
         """Follow pods and count until cancelled."""
-        reflector = Reflector(self._client, PODS, self, on_failure=on_failure)
+        reflector = Reflector(
+            self._client,
+            PODS,
+            self,
+            on_failure=on_failure,
+            on_deleted=lambda pod: self._on_deleted(str(metadata_of(pod).get("uid", ""))),
+        )
         reflector.start()
         try:
             while True:
@@ -123,7 +135,10 @@ class Drift:
         ]
         for name in sorted(due, key=lambda name: seen.get(name, 0.0))[:MAX_LOOKS]:
             try:
-                found[name] = _Found(candidates[name], now, self._is_missing(*name))
+                reason = self._ask(*name)
+                found[name] = _Found(candidates[name], now, reason is Reason.INJECTED)
+                if name not in seen:
+                    self._notices.write(*name, candidates[name], reason)
             except KubeError as error:
                 if error.status != 404:
                     logger.info("a pod cannot be looked at", extra={"reason": str(error)})
@@ -131,11 +146,12 @@ class Drift:
                     break  # the API server is away, or asks for patience
         self._found = found
 
-    def _is_missing(self, namespace: str, name: str) -> bool:
+    def _ask(self, namespace: str, name: str) -> Reason:
+        """Say what the webhook would have decided about a pod that runs."""
         pod = self._client.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-            return False
-        return decide(pod, namespace, self._world, self._platform).reason is Reason.INJECTED
+            return Reason.NOT_ANNOTATED  # what is over misses nothing
+        return decide(pod, namespace, self._world, self._platform).reason
 
     def _enabled(self) -> set[str]:
         return {

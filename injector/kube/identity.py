@@ -26,6 +26,8 @@ MAX_REVIEWS = 16
 """At once: a storm of reconnects is put through to the API server at its pace."""
 MAX_REMEMBERED = 50_000
 MAX_REFUSED = 1_000
+MAX_GONE = 10_000
+"""Pods whose deletion is remembered; the API server knows their tokens for ten seconds more."""
 MAX_TOKEN_CHARACTERS = 16 << 10
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
@@ -48,6 +50,8 @@ class TokenReviewAuthenticator:
         self._callers: OrderedDict[bytes, _Judged] = OrderedDict()
         self._refused: OrderedDict[bytes, _Judged] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[_Judged]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        """Uids of pods that were deleted."""
         # Its own threads: an API server that hangs holds up nothing but reviews.
         self._threads = ThreadPoolExecutor(MAX_REVIEWS, "token-review")
 
@@ -63,6 +67,8 @@ class TokenReviewAuthenticator:
         judged = self._find(key, CACHE_SECONDS)
         if judged is None:
             judged = await asyncio.shield(self._ask(key, token))
+        if judged.caller is not None and judged.caller.uid in self._gone:
+            raise IdentityError(401, "the token's pod was deleted")
         if judged.caller is None:
             # Anew each time: one that is kept would keep the frames of all who met it.
             raise IdentityError(judged.status, judged.reason)
@@ -75,6 +81,8 @@ class TokenReviewAuthenticator:
         """
         if caller.expires_at is not None and time.time() >= caller.expires_at:
             return False
+        if caller.uid in self._gone:
+            return False
         key = _key(token)
         refused = self._refused.get(key)
         if refused is not None and refused.status != 503:
@@ -83,6 +91,15 @@ class TokenReviewAuthenticator:
         if judged is None or time.monotonic() - judged.at >= RECHECK_SECONDS:
             self._ask(key, token)
         return judged is None or judged.caller == caller
+
+    def forget(self, uid: str) -> None:
+        """Let a deleted pod in no more; its stream says nothing more, and ends with its next ping.
+
+        May be called in any thread.
+        """
+        self._gone[uid] = None
+        while len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
 
     def _find(self, key: bytes, max_age_seconds: float) -> _Judged | None:
         now = time.monotonic()

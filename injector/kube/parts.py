@@ -8,6 +8,7 @@ from typing import NamedTuple
 from webhook_certs.rotation import Issuer, Rotation
 
 from injector.control.parts import Parts, Publisher
+from injector.kube.access import AccessReviewer
 from injector.kube.authorities import PolicyFacts, ProvidedSecret, SecretStore, WebhookBundle
 from injector.kube.client import KubeClient, Object
 from injector.kube.drift import Drift
@@ -68,7 +69,10 @@ def cluster_parts(
         listeners.append(listener)
 
     source = ClusterWorld(client, world, on_failure=observers.on_failure)
-    drift = Drift(client, world, platform, observers.show_missing)
+    authenticator = TokenReviewAuthenticator(client)
+    drift = Drift(
+        client, world, platform, show=observers.show_missing, on_deleted=authenticator.forget
+    )
     chores: list[Callable[[], Awaitable[None]]] = [lambda: drift.run(observers.on_failure)]
     if settings.lease:
         lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
@@ -85,7 +89,8 @@ def cluster_parts(
         world=world,
         source=source,
         chores=chores,
-        authenticator=TokenReviewAuthenticator(client),
+        authenticator=authenticator,
+        reviewer=AccessReviewer(client),
         issuer=lambda names: _issuer(client, settings, names),
         publisher=_publisher(client, settings, platform),
         on_store_change=listen,

@@ -84,11 +84,14 @@ class Reflector:
         sink: Sink,
         *,
         on_failure: Callable[[str], None] = lambda kind: None,
+        on_deleted: Callable[[Object], None] = lambda obj: None,
     ) -> None:
         self._client = client
         self._resource = resource
         self._sink = sink
         self._on_failure = on_failure
+        self._on_deleted = on_deleted
+        """Takes every object that was deleted while it was watched, kept or not."""
         self._version = ""
         """Of the last thing that is known; empty where all must be listed."""
         self._stop = threading.Event()
@@ -187,6 +190,8 @@ class Reflector:
             if code not in _TRY_AGAIN:
                 self._version = ""  # what this version leads to may be an error for ever
             raise KubeError(code, str(obj.get("message", "an error"))[:500])
+        if kind == "DELETED":
+            self._on_deleted(obj)
         if kind in ("ADDED", "MODIFIED", "DELETED"):
             kept = self._resource.keep(obj)
             if kept is None or kind == "DELETED":

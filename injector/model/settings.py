@@ -46,3 +46,7 @@ class Platform:
     """`access.seedCompatible`: every rule may read every namespace."""
     exporters: tuple[str, ...] = ()
     """`control.grants.exporters`: service accounts (`namespace/name`) told all labels."""
+    nodes: tuple[str, ...] = ()
+    """`control.grants.nodes`: service accounts of node proxies."""
+    gateways: tuple[str, ...] = ()
+    """`control.grants.gateways`: service accounts of gateways."""

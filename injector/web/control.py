@@ -1,4 +1,4 @@
-"""The control service: `GET /v1/policy` streams a proxy its policy, `POST /v1/report` hears of it.
+"""The control service: proxies are told their policy, tell of themselves, ask whose a token is.
 
 What a proxy may know follows from its token alone. To the unauthenticated nothing is told.
 """
@@ -14,11 +14,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from injector.control.hub import PolicyHub, Stream
-from injector.control.identity import Authenticator, Caller
+from injector.control.identity import Authenticator, Caller, Reviewer
 from injector.control.journal import Journal
 from injector.control.reports import Reports
 from injector.errors import IdentityError, RequestError
@@ -26,11 +26,13 @@ from injector.model.policies import Scope
 from injector.model.settings import Platform
 from injector.web.bodies import read_body
 from injector.web.metrics import InjectorMetrics
+from injector.web.questions import read_question
 from injector.web.streams import PolicyStream
 
 logger = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES = 64 << 10
+MAX_QUESTION_BYTES = 32 << 10
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
 _ROLES = ("pod",)
@@ -44,6 +46,7 @@ class ControlContext:
     authenticator: Authenticator
     platform: Platform
     metrics: InjectorMetrics
+    reviewer: Reviewer | None = None
     journal: Journal = field(default_factory=Journal)
     reports: Reports = field(default_factory=Reports)
     has_read: Callable[[], bool] = lambda: True
@@ -59,8 +62,12 @@ def build_control_app(context: ControlContext) -> Starlette:
     async def report(request: Request) -> Response:
         return await _guarded(request, context, _take_report)
 
+    async def authenticate(request: Request) -> Response:
+        return await _guarded(request, context, _judge_token)
+
     return Starlette(
         routes=[
+            Route("/v1/authenticate", authenticate, methods=["POST"]),
             Route("/v1/policy", policy, methods=["GET"]),
             Route("/v1/report", report, methods=["POST"]),
         ]
@@ -138,3 +145,20 @@ async def _take_report(request: Request, context: ControlContext, caller: Caller
     context.journal.ring()
     context.metrics.reports.inc()
     return Response(status_code=204)
+
+
+async def _judge_token(request: Request, context: ControlContext, caller: Caller) -> Response:
+    platform = context.platform
+    if caller.service_account not in (*platform.nodes, *platform.gateways):
+        raise IdentityError(
+            403, f"{caller.service_account} is not granted this (control.grants.nodes, gateways)"
+        )
+    if context.reviewer is None:
+        raise RequestError(503, "there is no API server to ask here")
+    token, access = read_question(await read_body(request, MAX_QUESTION_BYTES))
+    review = await context.reviewer.review(token, access)
+    answer: dict[str, Any] = {"authenticated": bool(review.username)}
+    if review.username:
+        answer["user"] = {"username": review.username, "groups": list(review.groups)}
+        answer["allowed"] = review.is_allowed
+    return JSONResponse(answer)

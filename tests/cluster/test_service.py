@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from webhook_certs.rotation import Rotation
 
+from injector.control import hub
 from injector.kube import drift
 from injector.kube.authorities import SecretStore, WebhookBundle
 from injector.kube.client import KubeClient
@@ -106,6 +107,61 @@ async def test_pods_that_asked_and_run_without_a_proxy_are_counted(
             for item in pods["items"]
         )
         await until(lambda: missing() == lacking)
+
+
+async def test_a_deleted_pod_s_stream_says_no_more_and_its_token_is_refused(
+    client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "PING_SECONDS", 0.1)
+    shop = await asyncio.to_thread(make_shop, client)
+    await asyncio.to_thread(shop.pod, "web-0")
+    async with running_injector(release) as running:
+        port = running.service.ports[1]
+        trust = ssl.create_default_context(cadata=running.service.admission.authorities)
+        token = await asyncio.to_thread(shop.token, "default", pod="web-0")
+        async with open_stream(port, trust, token) as messages:
+            assert (await anext(messages))["namespace"] == shop.name
+            path = f"{shop.path}/pods/web-0"
+            await asyncio.to_thread(
+                client.request, "DELETE", path, query={"gracePeriodSeconds": "0"}
+            )
+            async with asyncio.timeout(5):  # the API server itself knows the token for ten more
+                assert [item async for item in messages] == []
+        status, text = await ask(port, trust, token, "/v1/policy?role=pod")
+        assert (status, "deleted" in text) == (401, True)
+
+
+async def test_a_pod_that_asked_and_has_no_proxy_is_told_why_once(
+    client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(drift, "AGAIN_SECONDS", 0.2)
+    shop = await asyncio.to_thread(make_shop, client)
+    asks = {"prometheus.io/scrape": "true"}
+    await asyncio.to_thread(shop.pod, "old", **asks)
+    await asyncio.to_thread(shop.pod, "lost", **asks, **{"prometheus.io/port": "nowhere"})
+    await asyncio.to_thread(shop.pod, "refuses", **asks, **{"livery.dev/inject": "false"})
+    await asyncio.to_thread(shop.label, **{"livery.dev/inject": "enabled", "of": "nobody"})
+
+    async with running_injector(release) as first, running_injector(release) as second:
+
+        async def messages() -> list[tuple[str, str]]:
+            path = f"{shop.path}/events"
+            found = await asyncio.to_thread(client.request, "GET", path)
+            return sorted(
+                (item["involvedObject"]["name"], item["message"]) for item in found["items"]
+            )
+
+        async def are_told() -> bool:
+            return len(await messages()) >= 2
+
+        await until(are_told)
+        await asyncio.sleep(1)  # both looked several times
+        (lost, why), (old, how) = await messages()
+        assert (lost, old) == ("lost", "old")
+        assert "nothing that its annotations name can be scraped" in why
+        assert "restart it" in how
+        assert first.service is not second.service
 
 
 async def test_the_status_of_an_object_says_what_is_in_force(

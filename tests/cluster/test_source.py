@@ -14,6 +14,7 @@ from injector.kube.client import KubeClient
 from injector.kube.source import ClusterWorld
 from injector.model.world import World
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace
+from tests.cluster.proxy import CutConnections
 from tests.real_parts.kubernetes import ApiServer, start_api_server, start_etcd
 
 pytestmark = pytest.mark.anyio
@@ -121,3 +122,31 @@ async def test_an_api_server_that_restarts_is_followed_on(tmp_path: Path) -> Non
             await _until(lambda: _labels(world, kept.name).get("team") == "new")
             await _until(lambda: world.namespace(gone.name) is None)
             await _until(lambda: source.problems() == [])
+
+
+async def test_connections_that_are_cut_lose_nothing(
+    api_server: ApiServer, namespace: Namespace
+) -> None:
+    with CutConnections(api_server) as between:
+        async with _following(between.client()) as (world, source):
+            between.cut()
+            await asyncio.to_thread(namespace.label, team="new")
+            await _until(lambda: len(source.problems()) == 3)
+            asked = between.connections
+            await asyncio.sleep(1)
+            # Three reflectors, each with a pause that grows to a third of a second here.
+            assert between.connections - asked < 40
+            between.mend()
+            await _until(lambda: _labels(world, namespace.name).get("team") == "new")
+            await _until(lambda: source.problems() == [])
+
+
+async def test_a_slow_network_delays_and_loses_nothing(
+    api_server: ApiServer, namespace: Namespace
+) -> None:
+    with CutConnections(api_server) as between:
+        between.seconds_each_part = 0.01
+        async with _following(between.client()) as (world, _):
+            for number in range(5):
+                await asyncio.to_thread(namespace.label, team=f"team-{number}")
+            await _until(lambda: _labels(world, namespace.name).get("team") == "team-4")

@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from injector.control import hub
-from injector.errors import SettingsError
+from injector.errors import RequestError, SettingsError
 from injector.files.parts import folder_parts
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
 from injector.web import servers, streams
+from injector.web.questions import read_question
 from sidecar.control import ControlClient, ControlSettings
 from sidecar.model.policy import Policy
 
@@ -216,6 +217,42 @@ def test_a_bad_report_is_refused(tmp_path: Path, content: bytes, status: int) ->
             path = "/v1/report"
             response = await injector.request("POST", path, content=content, headers=AUTHORIZED)
             assert response.status_code == status
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("", "not JSON"),
+        ("[" * 20_000, "not JSON"),
+        ("[]", "not an object"),
+        ('{"token": "a", "more": 1}', "not an object"),
+        ('{"token": ""}', "token: a string"),
+        ('{"token": ["a"]}', "token: a string"),
+        ('{"token": "a", "access": "get"}', "access: an object"),
+        ('{"token": "a", "access": {"verb": 1}}', "access: an object"),
+        ('{"token": "a", "access": {"verb": "get", "who": "me"}}', "access.who: not a field"),
+        ('{"token": "a", "access": {"path": "/metrics"}}', "a verb is needed"),
+        ('{"token": "a", "access": {"verb": "get"}}', "either a path or a resource"),
+        (
+            '{"token": "a", "access": {"verb": "get", "path": "/", "resource": "nodes"}}',
+            "either a path or a resource",
+        ),
+    ],
+)
+def test_a_question_that_is_none_is_refused_with_the_reason(question: str, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason) as caught:
+        read_question(question.encode())
+    assert caught.value.status == 400
+
+
+def test_a_folder_has_nobody_to_ask_about_tokens(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, Platform(nodes=("shop/default",))) as injector:
+            path, question = "/v1/authenticate", '{"token": "x"}'
+            response = await injector.request("POST", path, content=question, headers=AUTHORIZED)
+            assert response.status_code == 503
 
     asyncio.run(body())
 
