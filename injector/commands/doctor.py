@@ -20,7 +20,8 @@ def add_parsers(commands: Any) -> None:
         "doctor",
         help="say what is wrong with an installation, and the command that mends it",
         description="Look at the API server, the CRD, the injector, its CA and webhook, and at the "
-        "pods of every labelled namespace. Only reads, with your own rights.",
+        "pods, quotas, NetworkPolicies and monitors of every labelled namespace. Uses your own "
+        "rights and changes nothing: a pod is asked for as a dry run.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,7 +33,8 @@ def add_parsers(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Look, and say."""
     from injector.kube.client import connect
-    from injector.kube.doctor import Installation, examine
+    from injector.kube.doctor.examine import examine
+    from injector.kube.doctor.findings import Installation
 
     installation = Installation(given.namespace, given.release, parse_platform_text)
     problems = 0

@@ -149,6 +149,16 @@ class WebhookBundle:
         """
         return _has(self._client.request("GET", self._path), bundle_pem)
 
+    def has_authorities(self, bundle_pem: str) -> bool:
+        """Tell whether every webhook there has these CAs, beside others perhaps.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        webhooks = _webhooks(self._client.request("GET", self._path))
+        configs = [item.get("clientConfig") or {} for item in webhooks]
+        return all(bundle_pem in _decode(item.get("caBundle"), self._path) for item in configs)
+
 
 class PolicyFacts:
     """What a policy tells proxies of the control service: annotations of a Secret."""
@@ -184,6 +194,15 @@ class PolicyFacts:
         """
         metadata = self._client.request("GET", self._path)["metadata"]
         return self._facts(bundle_pem).items() <= (metadata.get("annotations") or {}).items()
+
+    def has_authorities(self, bundle_pem: str) -> bool:
+        """Tell whether the Secret names these CAs, beside others perhaps.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        metadata = self._client.request("GET", self._path)["metadata"]
+        return bundle_pem in str((metadata.get("annotations") or {}).get(CONTROL_AUTHORITIES, ""))
 
     def _facts(self, bundle_pem: str) -> dict[str, str]:
         return {CONTROL_AUTHORITIES: bundle_pem, CONTROL_ADDRESS: self._address}

@@ -1,15 +1,27 @@
 """`livery doctor` on a real API server."""
 
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
+import pytest
 from kubernetes.client import Configuration
 from webhook_certs.rotation import Rotation
 
 from injector.commands.inputs import parse_platform_text
+from injector.errors import KubeError
 from injector.kube.authorities import SecretStore, WebhookBundle
-from injector.kube.client import KubeClient
-from injector.kube.doctor import Finding, Installation, examine
-from tests.cluster.conftest import Namespace, Release, make_namespace
+from injector.kube.client import MERGE, KubeClient
+from injector.kube.doctor import namespaces
+from injector.kube.doctor.examine import examine
+from injector.kube.doctor.findings import Finding, Installation, find
+from tests.cluster.conftest import Namespace, Release, installed_chart, make_namespace, until
+from tests.real_parts.kubernetes import ApiServer
+
+MONITORS = "monitoring.coreos.com/v1"
 
 
 def _examine(client: KubeClient, release: Release) -> dict[str, Finding]:
@@ -70,6 +82,154 @@ def test_an_api_server_that_does_not_answer_is_one_finding() -> None:
     (finding,) = examine(away, Installation("livery-system", "livery", parse_platform_text))
 
     assert not finding.is_well
+
+
+def test_a_new_pod_is_tried_and_what_stands_in_its_way_is_named(
+    api_server: ApiServer, client: KubeClient
+) -> None:
+    asks = {"livery.dev/inject": "enabled"}
+    with installed_chart(api_server, client, "--set", "injection.mode=policy") as release:
+        good, tight = [make_namespace(client, "shop", asks) for _ in range(2)]
+        hard = {"limits.cpu": "10m"}
+        quota = tight.create("resourcequotas", "small", spec={"hard": hard})
+        path = f"{tight.path}/resourcequotas/small/status"
+        client.request(
+            "PUT", path, body={**quota, "status": {"hard": hard, "used": {"limits.cpu": "5m"}}}
+        )
+        until(lambda: f"{good.name}: a new pod gets its proxy" in _examine(client, release))
+        found = _examine(client, release)
+        problems = _problems(found)
+        (refused,) = [text for text in problems if f"{tight.name}: a new pod is refused" in text]
+        assert "exceeded quota: small" in refused
+        (full,) = [text for text in problems if f"{tight.name}: quota small" in text]
+        assert "has 5m of 10m limits.cpu in use; a proxy takes 500m" in full
+        assert "livery.dev/cpu-limit" in found[full].remedy
+        assert "the admission policy's Secret has the CA" in problems  # nobody publishes here
+        for namespace in (good, tight):
+            namespace.label(**{"livery.dev/inject": None})
+
+
+def test_policies_and_monitors_in_the_proxies_way_are_named(
+    api_server: ApiServer, client: KubeClient
+) -> None:
+    shop = make_namespace(client, "shop")
+    with installed_chart(api_server, client, "--set", "injection.mode=policy") as release:
+        shop.label(**{"livery.dev/inject": "enabled"})
+        until(lambda: _injected(shop))
+        _create(shop, "networking.k8s.io/v1", "networkpolicies", "deny", {"podSelector": {}})
+        egress = {
+            "podSelector": {},
+            "policyTypes": ["Egress"],
+            "egress": [{"ports": [{"port": 53}]}],
+        }
+        _create(shop, "networking.k8s.io/v1", "networkpolicies", "dns", egress)
+        with _monitors(client):
+            selector = {"matchLabels": {"app": "web"}}
+            port = {"port": 80, "targetPort": 8080, "name": "http"}
+            service = {"selector": {"app": "web"}, "ports": [port]}
+            shop.create("services", "web", metadata={"labels": {"app": "web"}}, spec=service)
+            past = {"selector": selector, "endpoints": [{"port": "http"}]}
+            _create(shop, MONITORS, "servicemonitors", "past", past)
+            pods = {"selector": selector, "podMetricsEndpoints": [{"port": "http"}]}
+            _create(shop, MONITORS, "podmonitors", "past", pods)
+            good = {"selector": selector, "podMetricsEndpoints": [{"port": "livery"}]}
+            _create(shop, MONITORS, "podmonitors", "good", good)
+            problems = _problems(_examine(client, release))
+        name = shop.name
+        text = " ".join(problems)
+        assert f"{name}: NetworkPolicies admit nobody to the proxy's port of web-" in text
+        assert re.search(f"{name}: NetworkPolicies keep web-[a-z0-9]+ from the control", text)
+        assert f"ServiceMonitor {name}/past scrapes injected pods past their proxies" in problems
+        assert f"PodMonitor {name}/past scrapes injected pods past their proxies" in problems
+        assert not any("good" in problem for problem in problems)
+        shop.label(**{"livery.dev/inject": None})
+
+
+def test_rights_that_are_missing_are_named(api_server: ApiServer, client: KubeClient) -> None:
+    shop = make_namespace(client, "shop")
+    grants = ("control.grants.nodes", "control.grants.exporters")
+    sets = [part for key in grants for part in ("--set", f"{key}={{{shop.name}/node}}")]
+    with installed_chart(api_server, client, *sets) as release:
+        problems = _problems(_examine(client, release))
+        assert f"{shop.name}/node is granted something and is not there" in problems
+        assert f"{shop.name}/node may not get nodes/metrics" in problems
+        path = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{release.name}-injector"
+        client.request("PATCH", path, body={"rules": []}, content_type=MERGE)
+        until(lambda: "the injector may not watch pods" in _problems(_examine(client, release)))
+        problems = _problems(_examine(client, release))
+        assert "the injector may not create subjectaccessreviews" in problems
+
+
+def test_pods_that_trust_only_a_ca_that_ends_soon_are_named(
+    client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_namespace(client, "shop")
+    store = SecretStore(client, release.own.name, f"{release.name}-ca")
+    rotation = Rotation(store, ["livery"])
+    old = rotation.issue(datetime.now(UTC)).bundle_pem
+    environment = [{"name": "LIVERY_CONTROL_CA", "value": old}]
+    proxy = {"name": "livery-proxy", "image": "p:1", "env": environment}
+    containers = [{"name": "web", "image": "w:1"}, proxy]
+    annotations = {"livery.dev/status": "{}", "prometheus.io/scrape": "true"}
+    shop.create(
+        "pods", "web", metadata={"annotations": annotations}, spec={"containers": containers}
+    )
+    shop.label(**{"livery.dev/inject": "enabled"})
+    rotation.renew_authority(datetime.now(UTC))
+    sentence = (
+        f"{shop.name}: 1 pods of pod/web trust a CA of the injector that ends soon, and no other"
+    )
+
+    assert sentence not in _problems(_examine(client, release))
+    monkeypatch.setattr(namespaces, "SHORT_LIFE", timedelta(days=4000))
+    assert sentence in _problems(_examine(client, release))
+    shop.label(**{"livery.dev/inject": None})
+
+
+def _injected(shop: Namespace) -> bool:
+    labels = {"app": "web"}
+    containers = [{"name": "web", "image": "registry.example/web:1"}]
+    metadata = {
+        "generateName": "web-",
+        "labels": labels,
+        "annotations": {"prometheus.io/scrape": "true"},
+    }
+    body = {"metadata": metadata, "spec": {"containers": containers}}
+    made = shop.client.request("POST", f"{shop.path}/pods", body=body)
+    return "livery.dev/status" in made["metadata"]["annotations"]
+
+
+def _create(shop: Namespace, group: str, kind: str, name: str, spec: dict[str, Any]) -> None:
+    singular = {"networkpolicies": "NetworkPolicy", "podmonitors": "PodMonitor",
+                "servicemonitors": "ServiceMonitor"}[kind]  # fmt: skip
+    body = {"apiVersion": group, "kind": singular, "metadata": {"name": name}, "spec": spec}
+    shop.client.request("POST", f"/apis/{group}/namespaces/{shop.name}/{kind}", body=body)
+
+
+def _is_served(client: KubeClient, path: str) -> bool:
+    with suppress(KubeError):  # "storage is (re)initializing", for a moment
+        return find(client, path) is not None
+    return False
+
+
+@contextmanager
+def _monitors(client: KubeClient) -> Iterator[None]:
+    """Give the cluster the kinds of Prometheus operators, as far as they matter here."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    names = []
+    for kind in ("PodMonitor", "ServiceMonitor"):
+        plural = f"{kind.lower()}s"
+        names.append(f"{plural}.monitoring.coreos.com")
+        version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+        spec = {"group": "monitoring.coreos.com", "scope": "Namespaced", "versions": [version],
+                "names": {"kind": kind, "plural": plural, "listKind": f"{kind}List"}}  # fmt: skip
+        client.request("POST", path, body={"metadata": {"name": names[-1]}, "spec": spec})
+    for kind in ("podmonitors", "servicemonitors"):
+        until(partial(_is_served, client, f"/apis/{MONITORS}/{kind}"))
+    yield
+    for name in names:
+        client.request("DELETE", f"{path}/{name}")
 
 
 def _owned_pod(

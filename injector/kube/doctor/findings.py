@@ -1,0 +1,87 @@
+"""What a look ends in, and what it is about."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from injector.errors import KubeError
+from injector.kube.client import KubeClient, Object
+from injector.model.settings import Platform
+
+_PAGE = 500
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    is_well: bool
+    sentence: str
+    remedy: str = ""
+    """A command, or what to look at."""
+
+
+class Installation(NamedTuple):
+    """Which installation is meant."""
+
+    namespace: str
+    name: str
+    """The Helm release's."""
+    read_platform: Callable[[str, str], Platform]
+    """Reads settings in YAML, and their name for errors; raises SettingsError."""
+
+    @property
+    def injector(self) -> str:
+        """Name of its Deployment, its Service and its service account."""
+        return f"{self.name}-injector"
+
+    @property
+    def upgrade(self) -> str:
+        """The command that puts the chart's objects back."""
+        return f"helm upgrade {self.name} charts/livery -n {self.namespace}"
+
+    @property
+    def log(self) -> str:
+        """The command that shows what the injector says."""
+        return f"kubectl -n {self.namespace} logs deployment/{self.injector}"
+
+
+def find(client: KubeClient, path: str) -> Object | None:
+    """Return an object, None where there is none, or no such kind.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    try:
+        return client.request("GET", path)
+    except KubeError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def find_all(client: KubeClient, path: str, most: int, **query: str) -> list[Object]:
+    """Return the objects of a collection, in pages; none where there is no such kind.
+
+    Args:
+        client: the cluster.
+        path: of the collection.
+        most: about how many at most.
+        query: selectors.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    found: list[Object] = []
+    asked = {"limit": str(_PAGE), **query}
+    while len(found) < most:
+        try:
+            page = client.request("GET", path, query=asked)
+        except KubeError as error:
+            if error.status == 404:
+                break
+            raise
+        found += page.get("items") or []
+        following = (page.get("metadata") or {}).get("continue")
+        if not following:
+            break
+        asked["continue"] = str(following)
+    return found

@@ -1,0 +1,81 @@
+"""RBAC: the injector's own, and of the service accounts that the platform grants something."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from injector.kube.client import KubeClient
+from injector.kube.doctor.findings import Finding, Installation, find
+from injector.model.settings import Platform
+
+
+class _Right(NamedTuple):
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+
+
+_INJECTOR: Sequence[_Right] = (
+    _Right("watch", "", "namespaces"),
+    _Right("watch", "", "limitranges"),
+    _Right("watch", "", "pods"),
+    _Right("watch", "observability.ethos.io", "metricaccesses"),
+    _Right("create", "authentication.k8s.io", "tokenreviews"),
+)
+_NODE = _Right("get", "", "nodes", "metrics")
+_REVIEWS = _Right("create", "authorization.k8s.io", "subjectaccessreviews")
+
+
+def look_at_grants(client: KubeClient, installation: Installation) -> Iterator[Finding]:
+    """Whether everybody may what it must."""
+    platform = read_platform(client, installation)
+    if platform is None:
+        return
+    own = f"{installation.namespace}/{installation.injector}"
+    asks = bool(platform.nodes or platform.gateways)
+    wanted = [*_INJECTOR, *([_REVIEWS] if asks else [])]
+    lacking = [right for right in wanted if not _may(client, own, right)]
+    for right in lacking:
+        sentence = f"the injector may not {_words(right)}"
+        yield Finding(False, sentence, installation.upgrade)
+    if not lacking:
+        yield Finding(True, "the injector may do what it must")
+    for account in (*platform.exporters, *platform.nodes, *platform.gateways):
+        namespace, _, name = account.partition("/")
+        if find(client, f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}") is None:
+            remedy = f"kubectl -n {namespace} create serviceaccount {name}    # or end its grant"
+            yield Finding(False, f"{account} is granted something and is not there", remedy)
+    for account in platform.nodes:
+        if not _may(client, account, _NODE):
+            remedy = "a ClusterRole with get on nodes/metrics, bound to it"
+            yield Finding(False, f"{account} may not {_words(_NODE)}", remedy)
+
+
+def read_platform(client: KubeClient, installation: Installation) -> Platform | None:
+    """Return the settings of an installation; None where it has none: no injector runs.
+
+    Raises:
+        SettingsError: they cannot be read.
+    """
+    path = f"/api/v1/namespaces/{installation.namespace}/configmaps/{installation.name}-platform"
+    found = find(client, path)
+    if found is None:
+        return None
+    return installation.read_platform(str((found.get("data") or {}).get("platform.yaml", "")), path)
+
+
+def _may(client: KubeClient, account: str, right: _Right) -> bool:
+    user = f"system:serviceaccount:{account.replace('/', ':')}"
+    attributes = {name: text for name, text in right._asdict().items() if text}
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": attributes},
+    }
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    return (client.request("POST", path, body=body).get("status") or {}).get("allowed") is True
+
+
+def _words(right: _Right) -> str:
+    part = f"/{right.subresource}" if right.subresource else ""
+    return f"{right.verb} {right.resource}{part}"

@@ -1,0 +1,153 @@
+"""The injector itself: its CRD, its pods, its certificate, and how the API server asks it."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from webhook_certs.authority import load_certificate
+from webhook_certs.provided import AUTHORITIES
+
+from injector.errors import KubeError
+from injector.kube.authorities import PolicyFacts, ProvidedSecret, SecretStore, WebhookBundle
+from injector.kube.client import KubeClient, Object
+from injector.kube.doctor.findings import Finding, Installation, find
+from injector.model.metricaccess import API_VERSION
+
+OLDEST_MINOR = 29
+SHORT_LIFE = timedelta(days=90)
+SHORT_LEAF = timedelta(days=3)
+"""Of a certificate that somebody else renews."""
+_POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
+
+
+def look_at_server(client: KubeClient, installation: Installation) -> Iterator[Finding]:
+    """The API server."""
+    version = client.request("GET", "/version")
+    text = str(version.get("gitVersion", ""))
+    digits = "".join(char for char in str(version.get("minor", "")) if char.isdigit())
+    is_new = int(digits or 0) >= OLDEST_MINOR
+    remedy = "" if is_new else f"Kubernetes 1.{OLDEST_MINOR} or newer is needed"
+    yield Finding(is_new, f"the API server answers: {text}", remedy)
+
+
+def look_at_definition(client: KubeClient, installation: Installation) -> Iterator[Finding]:
+    """The CRD."""
+    if find(client, f"/apis/{API_VERSION}") is None:
+        remedy = f"{installation.upgrade} --set crds.enabled=true"
+        yield Finding(False, "the cluster does not know MetricAccess objects", remedy)
+        return
+    yield Finding(True, "the cluster knows MetricAccess objects")
+
+
+def look_at_injector(client: KubeClient, installation: Installation) -> Iterator[Finding]:
+    """The injector's pods."""
+    deployment = _deployment(client, installation)
+    if deployment is None:
+        if _has_policy(client, installation):
+            yield Finding(True, "no injector is needed: pods are injected by policy")
+            return
+        namespace, name = installation.namespace, installation.name
+        remedy = f"helm install {name} charts/livery -n {namespace} --create-namespace"
+        yield Finding(False, f"there is no Deployment {namespace}/{installation.injector}", remedy)
+        return
+    wanted = int((deployment.get("spec") or {}).get("replicas") or 0)
+    ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
+    remedy = "" if ready else installation.log
+    yield Finding(ready > 0, f"{ready} of {wanted} injectors are ready", remedy)
+
+
+def look_at_certificates(client: KubeClient, installation: Installation) -> Iterator[Finding]:
+    """What the injector serves, and how long it counts."""
+    arguments = read_arguments(_deployment(client, installation))
+    if arguments is None:
+        return
+    now = datetime.now(UTC)
+    if "certificate-secret" in arguments:
+        name, server = arguments["certificate-secret"], _server_name(installation)
+        material = ProvidedSecret(client, installation.namespace, name, server).issue(now)
+        left = material.leaf.not_after - now
+        remedy = "" if left > SHORT_LEAF else f"who renews the Secret {name}?"
+        yield Finding(left > SHORT_LEAF, f"the provided certificate ends in {left.days} d", remedy)
+        return
+    kept = SecretStore(client, installation.namespace, arguments["ca-secret"]).load()
+    if not kept.generations:
+        yield Finding(False, "the injector has made no CA yet", installation.log)
+        return
+    newest = load_certificate(kept.generations[-1].authority.certificate_pem)
+    left = newest.not_valid_after_utc - now
+    yield Finding(left > SHORT_LIFE, f"the CA ends in {left.days} days")
+
+
+def look_at_registration(client: KubeClient, installation: Installation) -> Iterator[Finding]:
+    """What sends pods to the injector, or injects them."""
+    arguments = read_arguments(_deployment(client, installation))
+    if arguments is None:
+        return
+    bundle = _bundle(client, installation, arguments)
+    if "policy-secret" in arguments:
+        if not _has_policy(client, installation):
+            yield Finding(False, "the admission policy is gone", installation.upgrade)
+            return
+        facts = PolicyFacts(client, installation.namespace, arguments["policy-secret"], "")
+        # Its address differs from installation to installation; what matters is the CA.
+        is_published = bool(bundle) and facts.has_authorities(bundle)
+        yield _published(is_published, "the admission policy's Secret has the CA")
+        return
+    if not arguments.get("webhook-configuration"):
+        yield Finding(True, "no webhook is registered: pods are injected by hand")
+        return
+    try:
+        webhook = WebhookBundle(client, arguments["webhook-configuration"])
+        is_published = webhook.has_authorities(bundle)
+    except KubeError as error:
+        if error.status != 404:
+            raise
+        yield Finding(False, "the webhook's configuration is gone", installation.upgrade)
+        return
+    if bundle:
+        yield _published(is_published, "the webhook's configuration has the CA")
+
+
+def read_authorities(client: KubeClient, installation: Installation) -> list[str]:
+    """Return the CAs of the control service, PEM, oldest first; none where there is no such."""
+    arguments = read_arguments(_deployment(client, installation))
+    if arguments is None or "ca-secret" not in arguments:
+        return []
+    kept = SecretStore(client, installation.namespace, arguments["ca-secret"]).load()
+    return [item.authority.certificate_pem for item in kept.generations]
+
+
+def read_arguments(deployment: Object | None) -> dict[str, str] | None:
+    """Return the injector's arguments by name; None where there is no injector."""
+    if deployment is None:
+        return None
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    given: Sequence[str] = containers[0].get("args") or ()
+    pairs = (text.removeprefix("--").partition("=") for text in given if text.startswith("--"))
+    return {name: value for name, _, value in pairs}
+
+
+def _deployment(client: KubeClient, installation: Installation) -> Object | None:
+    path = f"/apis/apps/v1/namespaces/{installation.namespace}/deployments"
+    return find(client, f"{path}/{installation.injector}")
+
+
+def _has_policy(client: KubeClient, installation: Installation) -> bool:
+    return find(client, f"{_POLICIES}/{installation.name}") is not None
+
+
+def _server_name(installation: Installation) -> str:
+    return f"{installation.injector}.{installation.namespace}.svc"
+
+
+def _bundle(client: KubeClient, installation: Installation, arguments: dict[str, str]) -> str:
+    if "certificate-secret" in arguments:
+        path = f"/api/v1/namespaces/{installation.namespace}/secrets"
+        secret = find(client, f"{path}/{arguments['certificate-secret']}") or {}
+        return base64.b64decode((secret.get("data") or {}).get(AUTHORITIES, "")).decode()
+    return "".join(reversed(read_authorities(client, installation)))
+
+
+def _published(is_published: bool, sentence: str) -> Finding:
+    remedy = "" if is_published else "the injector writes it within 30 s; see its log"
+    return Finding(is_published, sentence, remedy)

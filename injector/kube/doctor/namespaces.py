@@ -1,0 +1,150 @@
+"""The pods of every namespace that asks for proxies, and what is in the proxies' way."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from webhook_certs.authority import load_certificate
+
+from injector.kube.client import KubeClient, Object
+from injector.kube.doctor.findings import Finding, Installation, find_all
+from injector.kube.doctor.grants import read_platform
+from injector.kube.doctor.installation import SHORT_LIFE, read_authorities
+from injector.kube.doctor.surroundings import look_at_network, look_at_quotas, try_a_pod
+from injector.model import names
+from injector.model.injection import decide, workload_name
+from injector.model.objects import annotations_of, get_list, get_mapping, name_of
+from injector.model.outcomes import Reason
+from injector.model.settings import Platform
+from injector.model.templates import template_hash
+from injector.model.world import World
+
+MAX_PODS = 20_000
+"""Of one namespace; more are not looked at, and said to be."""
+_PULL_FAILURES = frozenset(["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
+
+
+class _Present(NamedTuple):
+    """What an up-to-date proxy has."""
+
+    platform: Platform
+    template: str
+    retiring: Sequence[str]
+    """CAs that end soon, PEM."""
+    newest: str
+
+
+def look_at_namespaces(client: KubeClient, installation: Installation) -> Iterator[Finding]:
+    """Every labelled namespace."""
+    platform = read_platform(client, installation) or Platform(own_namespace=installation.namespace)
+    present = _present(client, installation, platform)
+    query = {"labelSelector": f"{names.INJECT}=enabled"}
+    found = client.request("GET", "/api/v1/namespaces", query=query).get("items") or []
+    if not found:
+        remedy = f"kubectl label namespace NAME {names.INJECT}=enabled"
+        yield Finding(True, "no namespace asks for proxies", remedy)
+    for namespace in found:
+        yield from _look_at(client, installation, namespace, present)
+
+
+def _present(client: KubeClient, installation: Installation, platform: Platform) -> _Present:
+    authorities = read_authorities(client, installation)
+    soon = datetime.now(UTC) + SHORT_LIFE
+    retiring = [pem for pem in authorities[:-1] if load_certificate(pem).not_valid_after_utc < soon]
+    newest = authorities[-1] if authorities else ""
+    return _Present(platform, template_hash(platform), retiring, newest)
+
+
+def _look_at(
+    client: KubeClient, installation: Installation, namespace: Object, present: _Present
+) -> Iterator[Finding]:
+    name = name_of(namespace)
+    selector = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+    pods = find_all(client, f"/api/v1/namespaces/{name}/pods", MAX_PODS, **selector)
+    yield from _look_at_pods(client, namespace, pods, present)
+    yield from try_a_pod(client, installation, name)
+    yield from look_at_quotas(client, name)
+    injected = [pod for pod in pods if names.STATUS in annotations_of(pod)]
+    yield from look_at_network(client, installation, name, injected)
+
+
+def _look_at_pods(
+    client: KubeClient, namespace: Object, pods: Sequence[Object], present: _Present
+) -> Iterator[Finding]:
+    name = name_of(namespace)
+    world = World()
+    world.put("Namespace", namespace)
+    for limits in find_all(client, f"/api/v1/namespaces/{name}/limitranges", MAX_PODS):
+        world.put("LimitRange", limits)
+    injected = [pod for pod in pods if names.STATUS in annotations_of(pod)]
+    for pod in injected:
+        waiting = _waiting_for_image(pod)
+        if waiting:
+            remedy = f"kubectl -n {name} describe pod {name_of(pod)}"
+            sentence = f"{name}/{name_of(pod)} waits for the image: {waiting}"
+            yield Finding(False, sentence, remedy)
+    yield Finding(True, f"{name}: {len(injected)} pods have a proxy")
+
+    def is_missing(pod: Object) -> bool:
+        return decide(pod, name, world, present.platform).reason is Reason.INJECTED
+
+    def is_outdated(pod: Object) -> bool:
+        return f'"{present.template}"' not in annotations_of(pod)[names.STATUS]
+
+    def trusts_only_the_old(pod: Object) -> bool:
+        trusted = _trusted(pod)
+        return present.newest not in trusted and any(pem in trusted for pem in present.retiring)
+
+    yield from _count(name, pods, is_missing, "have none")
+    sentence = "have a proxy of an earlier installation"
+    yield from _count(name, injected, is_outdated, sentence)
+    sentence = "trust a CA of the injector that ends soon, and no other"
+    yield from _count(name, injected, trusts_only_the_old, sentence)
+
+
+def _count(
+    name: str, pods: Sequence[Object], is_meant: Callable[[Object], bool], sentence: str
+) -> Iterator[Finding]:
+    """Say how many pods of each owner are meant, with what makes them anew."""
+    counts = Counter(owner_of(pod) for pod in pods if is_meant(pod))
+    for owner, count in sorted(counts.items()):
+        yield Finding(False, f"{name}: {count} pods of {owner} {sentence}", _restart(name, owner))
+
+
+def owner_of(pod: Object) -> str:
+    """Name what to restart, as kubectl does: `deployment/web`."""
+    for owner in (pod.get("metadata") or {}).get("ownerReferences") or ():
+        kind = str(owner.get("kind", "")).lower()
+        return f"{'deployment' if kind == 'replicaset' else kind}/{workload_name(pod)}"
+    return f"pod/{name_of(pod)}"
+
+
+def _restart(namespace: str, owner: str) -> str:
+    if owner.startswith(("deployment/", "statefulset/", "daemonset/")):
+        return f"kubectl -n {namespace} rollout restart {owner}"
+    return f"kubectl -n {namespace} delete {owner}    # and create it anew"
+
+
+def _trusted(pod: Object) -> str:
+    spec = get_mapping(pod, "spec")
+    for container in (*get_list(spec, "initContainers"), *get_list(spec, "containers")):
+        if container.get("name") == names.PROXY_CONTAINER:
+            for variable in get_list(container, "env"):
+                if variable.get("name") == "LIVERY_CONTROL_CA":
+                    return str(variable.get("value", ""))
+    return ""
+
+
+def _waiting_for_image(pod: Object) -> str:
+    status: dict[str, Any] = pod.get("status") or {}
+    statuses = [
+        *status.get("initContainerStatuses", ()),
+        *status.get("containerStatuses", ()),
+    ]
+    for container in statuses:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        is_ours = container.get("name") == names.PROXY_CONTAINER
+        if is_ours and waiting.get("reason") in _PULL_FAILURES:
+            return str(waiting["reason"])
+    return ""

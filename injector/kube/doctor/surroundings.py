@@ -1,0 +1,129 @@
+"""What stands around proxies: the way to the webhook, quotas, NetworkPolicies."""
+
+from collections.abc import Iterator, Sequence
+
+from injector.errors import KubeError
+from injector.kube.client import KubeClient, Object
+from injector.kube.doctor.findings import Finding, Installation, find, find_all
+from injector.model import names
+from injector.model.injection import DEFAULT_PORT, workload_name
+from injector.model.network_policies import Peer, Port, admits_connection, admits_scrapes
+from injector.model.objects import get_list, get_mapping, get_names, labels_of, name_of
+from injector.model.quantities import parse_quantity
+from injector.model.settings import DEFAULT_RESOURCES
+from injector.model.templates import security_context
+
+CONTROL = Port(8444, "control")
+_MOST = 1_000
+_TRIAL = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "livery-doctor", "annotations": {"livery.dev/inject": "true"}},
+    "spec": {
+        "automountServiceAccountToken": False,
+        "containers": [
+            {
+                "name": "none",
+                "image": "none.invalid/none",
+                "securityContext": security_context(None),
+                # Something, so that a quota does not refuse it for saying nothing.
+                "resources": {
+                    "requests": {"cpu": "1m", "memory": "1Mi"},
+                    "limits": {"cpu": "1m", "memory": "1Mi"},
+                },
+            }
+        ],
+    },
+}
+
+
+def try_a_pod(client: KubeClient, installation: Installation, namespace: str) -> Iterator[Finding]:
+    """Ask the API server for an annotated pod, dry-run: the whole way through the Service."""
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    try:
+        made = client.request("POST", path, query={"dryRun": "All"}, body=_TRIAL)
+    except KubeError as error:
+        if error.status != 403:
+            raise
+        remedy = f"kubectl -n {namespace} describe quota"
+        is_quota = "quota" in str(error)
+        sentence = f"{namespace}: a new pod is refused: {error}"
+        yield Finding(False, sentence, remedy if is_quota else "")
+        return
+    if names.PROXY_CONTAINER in get_names(get_mapping(made, "spec"), "initContainers"):
+        yield Finding(True, f"{namespace}: a new pod gets its proxy")
+        return
+    sentence = f"{namespace}: the API server lets a new pod go without a proxy"
+    yield Finding(False, sentence, installation.log)
+
+
+def look_at_quotas(client: KubeClient, namespace: str) -> Iterator[Finding]:
+    """ResourceQuotas that leave no room for one more proxy."""
+    for quota in find_all(client, f"/api/v1/namespaces/{namespace}/resourcequotas", _MOST):
+        status = get_mapping(quota, "status")
+        hard, used = get_mapping(status, "hard", "status"), get_mapping(status, "used", "status")
+        for resource, needed in _needs().items():
+            most, taken = parse_quantity(hard.get(resource)), parse_quantity(used.get(resource))
+            wanted = parse_quantity(needed)
+            if None in (most, taken, wanted) or taken + wanted <= most:  # type: ignore[operator]
+                continue
+            sentence = (
+                f"{namespace}: quota {name_of(quota)} has {used[resource]} of {hard[resource]} "
+                f"{resource} in use; a proxy takes {needed}"
+            )
+            remedy = f"raise it, or annotate pods: {_annotation(resource)}"
+            yield Finding(False, sentence, remedy)
+
+
+def _needs() -> dict[str, str]:
+    requests, limits = DEFAULT_RESOURCES["requests"], DEFAULT_RESOURCES["limits"]
+    return {
+        **{f"requests.{name}": amount for name, amount in requests.items()},
+        **{f"limits.{name}": amount for name, amount in limits.items()},
+        **requests,
+    }
+
+
+def _annotation(resource: str) -> str:
+    kind, _, name = resource.rpartition(".")
+    return names.RESOURCES[kind or "requests", name]
+
+
+def look_at_network(
+    client: KubeClient, installation: Installation, namespace: str, injected: Sequence[Object]
+) -> Iterator[Finding]:
+    """NetworkPolicies that shut a proxy off from Prometheus, or from the control service."""
+    path = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
+    policies = find_all(client, path, _MOST) if injected else []
+    if not policies:
+        return
+    own = find(client, f"/api/v1/namespaces/{installation.namespace}") or {}
+    labels = {
+        "app.kubernetes.io/name": "livery",
+        "app.kubernetes.io/instance": installation.name,
+        "app.kubernetes.io/component": "injector",
+    }
+    control = Peer(labels_of(own), labels, installation.namespace == namespace)
+    shut: set[str] = set()
+    cut_off: set[str] = set()
+    for pod in injected:
+        if not admits_scrapes(policies, pod, _data_port(pod)):
+            shut.add(workload_name(pod))
+        if not admits_connection(policies, pod, CONTROL, control):
+            cut_off.add(workload_name(pod))
+    for workload in sorted(shut):
+        sentence = f"{namespace}: NetworkPolicies admit nobody to the proxy's port of {workload}"
+        yield Finding(False, sentence, "admit Prometheus to the port named livery")
+    for workload in sorted(cut_off):
+        sentence = f"{namespace}: NetworkPolicies keep {workload} from the control service"
+        remedy = f"admit egress to namespace {installation.namespace}, TCP port {CONTROL.number}"
+        yield Finding(False, sentence, remedy)
+
+
+def _data_port(pod: Object) -> Port:
+    spec = get_mapping(pod, "spec")
+    for container in (*get_list(spec, "initContainers"), *get_list(spec, "containers")):
+        for port in get_list(container, "ports"):
+            if port.get("name") == "livery" and isinstance(port.get("containerPort"), int):
+                return Port(port["containerPort"], "livery")
+    return Port(DEFAULT_PORT, "livery")
