@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n auto
 CONTAINER ?= docker
 IMG_REGISTRY ?= localhost
+PLATFORMS ?= linux/amd64,linux/arm64
+FIND_HELM = $$(command -v helm || $(BIN)/python -m tests.real_parts --path helm)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e images push installer check fix bench pictures clean
+.PHONY: help demo test e2e images push installer dist release check fix bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +43,16 @@ push: ## push both images to IMG_REGISTRY
 	$(CONTAINER) push $(IMG_REGISTRY)/livery-sidecar:$(VERSION)
 
 installer: $(VENV)/.ready ## render the chart as install.yaml, for people without Helm
-	helm template livery charts/livery --namespace livery-system --no-hooks > install.yaml
+	$(FIND_HELM) template livery charts/livery --namespace livery-system --no-hooks > install.yaml
+
+dist: $(VENV)/.ready ## make wheel, chart, install.yaml and SBOMs for IMG_REGISTRY, in dist/
+	scripts/dist.sh $(BIN)/python $(VERSION) $(IMG_REGISTRY) $(FIND_HELM)
+
+release: dist ## make dist, and push both images for $(PLATFORMS) to IMG_REGISTRY
+	@test "$(IMG_REGISTRY)" != localhost || { echo 'IMG_REGISTRY=… is needed: where images are pushed'; exit 1; }
+	for image in injector sidecar; do \
+	  $(CONTAINER) buildx build --platform $(PLATFORMS) --provenance=true --sbom=true --push \
+	    --tag $(IMG_REGISTRY)/livery-$$image:$(VERSION) -f Dockerfile.$$image . || exit 1; done
 
 check: $(VENV)/.ready ## style, types, import contracts, the wheel's contents
 	$(BIN)/ruff check .

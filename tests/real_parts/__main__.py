@@ -9,6 +9,9 @@ from tests.real_parts.prometheus import prometheus_program, promtool_program
 
 
 def main() -> int:
+    if sys.argv[1:] == ["--path", "helm"]:  # for the Makefile, where no helm is on PATH
+        print(helm_program())
+        return 0
     for part in _PARTS:
         try:
             part()
