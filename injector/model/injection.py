@@ -301,7 +301,7 @@ def workload_name(pod: Object) -> str:
             return name.removesuffix(f"-{template_hash_label}")
         if kind == "Job":
             # A CronJob names its Jobs by the minute they were due.
-            return re.sub(r"-[0-9]{8,}$", "", name)
+            return re.sub(r"-[0-9]{8,}\Z", "", name)
         return name
     return name_of(pod) or get_text(metadata, "generateName", "metadata").rstrip("-._")
 

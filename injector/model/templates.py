@@ -138,6 +138,7 @@ def template_hash(platform: Platform) -> str:
         "version": VERSION,
         "image": platform.image,
         "pullPolicy": platform.image_pull_policy,
+        "pullSecrets": list(platform.image_pull_secrets),
         "control": None if platform.control is None else platform.control.url,
         "labelRules": label_rules(platform),
         "targetLabel": platform.target_label,

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from injector.errors import KubeError
 from injector.kube.authorities import PolicyFacts
@@ -19,6 +21,7 @@ from injector.model.injection import decide, patch
 from injector.model.outcomes import Reason
 from injector.model.quantities import parse_quantity
 from injector.model.settings import Platform
+from injector.model.templates import template_hash
 from injector.model.world import World
 from injector.settings import parse_platform
 from tests.cluster.conftest import (
@@ -114,12 +117,13 @@ def _platform(release: Release) -> Platform:
         path = f"{own.path}/configmaps/{name}-platform"
         document = own.client.request("GET", path)["data"]["platform.yaml"]
     except KubeError:
-        document = release.helm("get", "values", name, "--all", "--output", "yaml")
-        values = yaml.safe_load(document)
-        document = yaml.safe_dump(
-            {"image": {"reference": "localhost/livery-sidecar:0.1.0"}, "ownNamespace": own.name,
-             "control": {"enabled": values["control"]["enabled"]}}
-        )  # fmt: skip
+        # Without a control service nothing reads settings, so none are written.
+        given = yaml.safe_load(release.helm("get", "values", name, "--all", "--output", "yaml"))
+        image = {"reference": "localhost/livery-sidecar:0.1.0", **given["image"]}
+        wanted = {key: image[key] for key in ("reference", "pullPolicy", "pullSecrets")}
+        blocks = {key: given[key] for key in ("labels", "exposition", "access", "control")}
+        settings = {**blocks, "image": wanted, "ownNamespace": own.name}
+        document = yaml.safe_dump(settings)
     platform = parse_platform(yaml.safe_load(document))
     if platform.control is None:
         return platform
@@ -181,17 +185,76 @@ def test_the_chart_s_settings_reach_the_policy(rig: Rig, name: str, tmp_path: Pa
     values.write_text(yaml.safe_dump({**document, "image": image}))
     release = rig.release
     release.helm("upgrade", release.name, str(CHART), *POLICY, "--values", str(values))
-    rig.platform = _platform(release)
+    _await_settings(rig)
 
-    until(lambda: _is_equal(rig, name))
+    _compare(rig, name)
+    _compare(rig, "three-targets-one-https-with-a-query")
 
     release.helm("upgrade", release.name, str(CHART), *POLICY)
-    rig.platform = _platform(release)
-    until(lambda: _is_equal(rig, "annotated-pod-is-injected"))
+    _await_settings(rig)
+    _compare(rig, "annotated-pod-is-injected")
 
 
-def _is_equal(rig: Rig, name: str) -> bool:
-    with suppress(AssertionError):
-        _compare(rig, name)
-        return True
-    return False
+def _await_settings(rig: Rig) -> None:
+    """Wait until the API server has taken the policy up that the chart now has."""
+    rig.platform = _platform(rig.release)
+    pod, namespace = _stage(rig, "annotated-pod-is-injected")
+    until(lambda: template_hash(rig.platform) in json.dumps(rig.by_policy(pod, namespace)))
+
+
+_TEXT = st.text(max_size=12) | st.sampled_from(
+    ["", "true", "false", "8080", "0", "web", "http", "https", "HTTPS", "/metrics", "/a b",
+     "a=http://:1/x,b=https://:http", "http://:80, ,http://:81\x1f,http://:80/%2c", "http\u017f://:1",
+     "web=http://:81,web=http://:80,web-80=http://:80", "native", "container", "metricaccess",
+     "16090", "16091", "65535", "64Mi", "0.5", "1e3", "64MiB", "namespace", "team/web", "$(A)$"]
+)  # fmt: skip
+_KEYS = st.sampled_from(
+    [*(f"prometheus.io/{name}" for name in ("scrape", "port", "path", "scheme")),
+     "prometheus.io.scrape", "prometheus-io/port", "prometheus_io_path",
+     names.INJECT, names.TARGETS, names.PORT, names.SIDECAR, names.FILTER, names.JOB,
+     names.NAMESPACE_LABEL, names.STATUS, names.ORIGINAL, *names.RESOURCES.values()]
+)  # fmt: skip
+_PORTS = st.lists(
+    st.fixed_dictionaries({"containerPort": st.sampled_from([80, 81, 8080, 16090, 16091])},
+                          optional={"name": st.sampled_from(["http", "web"])}),
+    max_size=2, unique_by=lambda port: port.get("name", port["containerPort"]),
+)  # fmt: skip
+_AMOUNTS = st.dictionaries(
+    st.sampled_from(["limits", "requests"]),
+    st.dictionaries(st.sampled_from(["cpu", "memory"]), st.sampled_from(["1", "100Mi", "0"])),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    annotations=st.dictionaries(_KEYS, _TEXT, max_size=8),
+    ports=_PORTS,
+    amounts=_AMOUNTS,
+    is_native=st.booleans(),
+    on_host=st.booleans(),
+)
+def test_any_pod_gets_of_the_policy_what_the_webhook_gives(
+    rig: Rig,
+    annotations: dict[str, str],
+    ports: list[Object],
+    amounts: Object,
+    is_native: bool,
+    on_host: bool,
+) -> None:
+    _, namespace = _stage(rig, "annotated-pod-is-injected")
+    beside = {"name": "web-80", "image": "b:1", "ports": ports}
+    spec: Object = {"containers": [{"name": "web", "image": "a:1", "resources": amounts}, beside]}
+    if is_native:
+        spec["initContainers"] = [{**beside, "name": "istio-proxy", "restartPolicy": "Always"}]
+    if on_host:
+        spec["hostNetwork"] = True
+    asks = {"prometheus.io/scrape": "true", **annotations}
+    pod = {"metadata": {"name": "web", "annotations": asks}, "spec": spec}
+    try:
+        expected, _ = rig.by_webhook(pod, namespace)
+    except KubeError:
+        return  # the API server takes it from nobody
+
+    assert _comparable(rig.by_policy(pod, namespace), pod) == _comparable(expected, pod)

@@ -3,7 +3,7 @@
 
 {{- define "livery.labels" -}}
 app.kubernetes.io/name: livery
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
@@ -11,7 +11,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{- define "livery.selector" -}}
 app.kubernetes.io/name: livery
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: injector
 {{- end }}
 
@@ -27,7 +27,7 @@ app.kubernetes.io/component: injector
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -51,7 +51,7 @@ https://{{ include "livery.injector" . }}.{{ .Release.Namespace }}.svc:8444
 
 {{- /* The namespaces that are never injected. */ -}}
 {{- define "livery.neverInjected" -}}
-[kube-system, kube-public, kube-node-lease, {{ .Release.Namespace }}]
+[kube-system, kube-public, kube-node-lease, {{ .Release.Namespace | quote }}]
 {{- end }}
 
 {{- /* CEL: what does not ask for a proxy never leaves the API server. */ -}}
@@ -68,7 +68,7 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape$')
 {{- /* The naming part of the label rules, as the proxy reads it. */ -}}
 {{- define "livery.labelRules" -}}
 {{- with .Values.labels -}}
-{{- dict "prefix" .prefix "protected" (sortAlpha .protected) "rename" .rename | toRawJson -}}
+{{- dict "prefix" .prefix "protected" (sortAlpha (uniq .protected)) "rename" .rename | toRawJson -}}
 {{- end -}}
 {{- end }}
 
@@ -80,6 +80,7 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape$')
   "image" (include "livery.image" (dict "root" . "image" .Values.sidecar.image))
   "labelRules" (include "livery.labelRules" . | fromJson)
   "pullPolicy" .Values.image.pullPolicy
+  "pullSecrets" .Values.image.pullSecrets
   "targetLabel" .Values.exposition.targetLabel
   "version" .Chart.AppVersion | toRawJson | sha256sum | trunc 12 -}}
 {{- end }}
@@ -94,7 +95,7 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape$')
 {{- /* CEL: a string as in JSON, without its quotes. */ -}}
 {{- define "livery.celEscape" -}}
 .replace('\\', '\\\\').replace('"', '\\"')
-{{- range $code := untilStep 1 32 1 -}}
+{{- range $code := untilStep 0 32 1 -}}
 {{- $short := dict "8" "b" "9" "t" "10" "n" "12" "f" "13" "r" | dig (toString $code) "" -}}
 .replace('{{ printf "\\u%04x" $code }}', '{{ if $short }}\\{{ $short }}{{ else }}{{ printf "\\\\u%04x" $code }}{{ end }}')
 {{- end -}}
