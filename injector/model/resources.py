@@ -41,16 +41,16 @@ def allot_resources(
         limit_ranges: the raw LimitRanges of its namespace.
     """
     spec = get_mapping(pod, "spec")
+    items = [item for limit_range in limit_ranges for item in _items(limit_range)]
     if spec.get("resources"):
         # With pod-level resources the pod's sum is fixed; what the proxy took would be taken from
         # the application's share by a number nobody chose.
-        return Allotment(None, ())
+        return Allotment(None, (), is_possible=_leaves_room(spec, items))
     warnings: list[AdmissionWarning] = []
     requests, limits = _wanted(annotations, warnings)
     is_guaranteed = _is_guaranteed(spec)
     if is_guaranteed:
         requests = dict(limits)
-    items = [item for limit_range in limit_ranges for item in _items(limit_range)]
     clamped = _clamp(requests, limits, items, is_guaranteed=is_guaranteed)
     if clamped is None or not _fits_pod(spec, *clamped, items):
         return Allotment(None, tuple(warnings), is_possible=False)
@@ -130,6 +130,8 @@ class _Item(NamedTuple):
     minimum: Amounts
     maximum: Amounts
     ratio: Amounts
+    default: Amounts
+    """What the API server requests for a container that says nothing."""
 
 
 def _items(limit_range: Object) -> Iterator[_Item]:
@@ -140,6 +142,10 @@ def _items(limit_range: Object) -> Iterator[_Item]:
             _amounts(get_mapping(item, "min")),
             _amounts(get_mapping(item, "max")),
             _amounts(get_mapping(item, "maxLimitRequestRatio")),
+            {
+                **_amounts(get_mapping(item, "default")),
+                **_amounts(get_mapping(item, "defaultRequest")),
+            },
         )
 
 
@@ -183,6 +189,19 @@ def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[
             total = _peak(spec, "requests", name) + requests[name]
             if _peak(spec, "limits", name) + limits[name] > total * ratio:
                 return False
+    return True
+
+
+def _leaves_room(spec: Object, items: Sequence[_Item]) -> bool:
+    """Tell whether what the API server will request for the proxy fits pod-level resources."""
+    whole = get_mapping(spec, "resources", "spec")
+    for name in ("cpu", "memory"):
+        defaults = [item.default[name] for item in items if name in item.default]
+        # Where only limits are said they are the requests, too.
+        most = next(filter(None, (_amount({"resources": whole}, kind, name)
+                                  for kind in ("requests", "limits"))), None)  # fmt: skip
+        if defaults and most and _peak(spec, "requests", name) + max(defaults) > most:
+            return False
     return True
 
 

@@ -136,18 +136,20 @@ def release(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
 
 @contextmanager
 def installed_chart(
-    api_server: ApiServer, client: KubeClient, *arguments: str
+    api_server: ApiServer, client: KubeClient, *arguments: str, chart: Path = CHART
 ) -> Iterator[Release]:
     """Install the chart in a new namespace under a name of its own; gone afterwards."""
     have(helm_program)
     own = make_namespace(client, "livery")
     installed = Release(f"livery-{next(_NUMBERS)}", own, api_server.kubeconfig)
-    installed.helm("install", installed.name, str(CHART), *arguments)
-    yield installed
-    installed.helm("uninstall", installed.name)
-    with suppress(KubeError):
-        client.request("DELETE", CRD_PATH)
-    until(lambda: not _is_there(client, CRD_PATH))
+    installed.helm("install", installed.name, str(chart), *arguments)
+    try:
+        yield installed
+    finally:
+        installed.helm("uninstall", installed.name)
+        with suppress(KubeError):
+            client.request("DELETE", CRD_PATH)
+        until(lambda: not _is_there(client, CRD_PATH))
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:

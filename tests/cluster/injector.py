@@ -92,6 +92,19 @@ def _point(client: KubeClient, release: Release, port: int) -> None:
     client.request("PUT", path, body=configuration)
 
 
+def point_back(client: KubeClient, release: Release) -> None:
+    """Put the webhook's address back to what the chart says."""
+    path = f"{_PATH}/{release.name}"
+    configuration = client.request("GET", path)
+    for webhook in configuration["webhooks"]:
+        url = webhook["clientConfig"].pop("url")
+        webhook["clientConfig"]["service"] = {
+            "name": f"{release.name}-injector", "namespace": release.own.name, "port": 443,
+            "path": f"/{url.rpartition('/')[2]}",
+        }  # fmt: skip
+    client.request("PUT", path, body=configuration)
+
+
 async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while True:

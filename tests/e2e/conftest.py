@@ -30,6 +30,10 @@ class Cluster:
         """Run helm; returns what it says."""
         return self._run([str(helm_program()), "-n", NAMESPACE, *arguments], None)
 
+    def helm_with(self, values: str, *arguments: str) -> str:
+        """Run helm with values on its standard input."""
+        return self._run([str(helm_program()), "-n", NAMESPACE, *arguments], values)
+
     def livery(self, *arguments: str) -> str:
         """Run livery; returns what it says."""
         return self._run([sys.executable, "-m", "injector", *arguments], None)

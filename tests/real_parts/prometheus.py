@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.real_parts.go import build
+from tests.real_parts.go import RealPartMissing, build
 from tests.real_parts.ports import free_port
 
 MODULE = Path(__file__).parent / "prometheus_module"
 COMMANDS = "github.com/prometheus/prometheus/cmd/"
-# Without the cloud providers' service discovery; static, file and HTTP discovery stay.
-TAGS = "remove_all_sd"
+# Without the cloud providers' service discovery; Kubernetes, static, file and HTTP discovery stay.
+TAGS = "remove_all_sd,enable_kubernetes_sd"
 READY_SECONDS = 30.0
 END_SECONDS = 10.0
 
@@ -63,10 +63,20 @@ def promtool_program() -> Path:
     return build(MODULE, COMMANDS + "promtool", "promtool", tags=TAGS)
 
 
+def debian_prometheus_program() -> Path:
+    """Returns the path of Debian's Prometheus, 2.42, which many still run."""
+    path = Path("/usr/bin/prometheus")
+    if not path.exists():
+        raise RealPartMissing("Prometheus 2.42", "apt-get install prometheus")
+    return path
+
+
 @contextmanager
-def running_prometheus(config_text: str, directory: Path) -> Iterator[Prometheus]:
+def running_prometheus(
+    config_text: str, directory: Path, program: Path | None = None
+) -> Iterator[Prometheus]:
     """Runs Prometheus with a configuration, its files all in the directory, until the end."""
-    program = prometheus_program()
+    program = program or prometheus_program()
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "prometheus.yml"
     config.write_text(config_text, encoding="utf-8")
