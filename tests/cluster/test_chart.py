@@ -21,6 +21,7 @@ EVERYTHING = {
     "injector.priorityClassName": "high", "injector.podLabels.a": "b",
     "injector.podAnnotations.a": "b", "injector.nodeSelector.a": "b",
     "sidecar.image.digest": f"sha256:{'a' * 64}", "labels.protected": "{team}",
+    "enforce.enabled": "true",
 }  # fmt: skip
 OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
 RULES = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
