@@ -27,14 +27,14 @@ from sidecar.model.formats import Format
 _DIGITS = rb"[0-9]{1,200}+"
 _FRACTION = rb"(?:\.[0-9]{0,100}+)?+(?:[eE][+-]?+[0-9]{1,2}+)?+"
 _LARGE = rb"(?:\.[0-9]{1,40}+)?+[eE][+-]?+[12][0-9][0-9]"
-_NUMBER = rb"(?:[+-]?+(?:[0-9]%b|%b%b|Inf)|NaN)" % (_LARGE, _DIGITS, _FRACTION)
+NUMBER = rb"(?:[+-]?+(?:[0-9]%b|%b%b|Inf)|NaN)" % (_LARGE, _DIGITS, _FRACTION)
 # ASCII only, so that a divided body needs no further check of its tails.
 _EXEMPLAR = rb'\{(?:[a-zA-Z_][a-zA-Z0-9_]*+="[ !#-\[\]-~]*+"(?:,|(?=\})))*+\}'
 _SECONDS = rb"-?+[0-9]{1,18}+(?:\.[0-9]{1,18}+)?+"
 _END = {
     Format.TEXT: rb"(?: [0-9]{1,18}+)?+\n",
     Format.OPENMETRICS: rb"(?: %b)?+(?: # %b %b(?: %b)?+)?+\n"
-    % (_SECONDS, _EXEMPLAR, _NUMBER, _SECONDS),
+    % (_SECONDS, _EXEMPLAR, NUMBER, _SECONDS),
 }
 
 
