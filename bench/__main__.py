@@ -13,6 +13,7 @@ CLAIMS = (
     "pod_memory",
     "admission",
     "admission_load",
+    "node",
     "label_edit",
     "streams",
     "page",

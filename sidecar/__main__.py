@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -28,24 +29,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from sidecar.commands.check import main as check
 
         return check(given[1:])
+    is_node = _is_node(given)
     if _EXPLAINING.intersection(given) or not any(item.startswith("--role") for item in given):
-        return _explain(given)
+        return _explain(given, is_node=is_node)
     # As a container's first process it would be deaf to SIGTERM until it serves: a Job that ends
     # while its proxy still imports would wait for the grace period.
     signal.signal(signal.SIGTERM, _leave)
-    return _serve_pod(given, os.environ)
+    return _serve_node(given, os.environ) if is_node else _serve_pod(given, os.environ)
+
+
+def _is_node(given: Sequence[str]) -> bool:
+    return "--role=node" in given or ("--role", "node") in pairwise(given)
 
 
 def _leave(number: int, frame: object) -> None:
     os._exit(0)
 
 
-def _explain(given: Sequence[str]) -> int:
+def _explain(given: Sequence[str], *, is_node: bool) -> int:
     from sidecar.errors import SettingsError
-    from sidecar.settings import build_parser
+
+    if is_node:
+        from sidecar.node_settings import build_node_parser as build
+    else:
+        from sidecar.settings import build_parser as build
 
     try:
-        build_parser().parse_args(given)  # exits by itself for help and version
+        build().parse_args(given)  # exits by itself for help and version
     except SettingsError as error:
         print(f"livery-proxy: {error}; see livery-proxy --help", file=sys.stderr)
     return 2
@@ -63,6 +73,25 @@ def _serve_pod(given: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = parse_pod_settings(given, environ)
     configure_logs(settings.log_level)
     asyncio.run(_run(PodRole(settings)))
+    return 0
+
+
+def _serve_node(given: Sequence[str], environ: Mapping[str, str]) -> int:
+    import asyncio
+
+    from sidecar.errors import SettingsError
+    from sidecar.logs import configure_logs
+    from sidecar.node_settings import parse_node_settings
+    from sidecar.roles.node import NodeRole
+
+    try:
+        settings = parse_node_settings(given, environ)
+        configure_logs(settings.log_level)
+        role = NodeRole(settings)
+    except SettingsError as error:
+        print(f"livery-proxy: {error}; see livery-proxy --role node --help", file=sys.stderr)
+        return 2
+    asyncio.run(_run(role))
     return 0
 
 

@@ -155,12 +155,13 @@ def render_scrape(shared: Shared, wanted: Negotiated, headers: Mapping[str, str]
         return Response(scrape.status, scrape.body + b"\n")
     kind = content_type(wanted._replace(fmt=scrape.fmt))
     vary = ("Vary", "Accept, Accept-Encoding")
-    if len(scrape.body) < _GZIP_MIN_BYTES or not _takes_gzip(headers.get("accept-encoding", "")):
+    if len(scrape.body) < _GZIP_MIN_BYTES or not takes_gzip(headers.get("accept-encoding", "")):
         return Response(200, scrape.body, kind, (vary,))
     return Response(200, shared.gzipped, kind, (vary, ("Content-Encoding", "gzip")))
 
 
-def _takes_gzip(header: str) -> bool:
+def takes_gzip(header: str) -> bool:
+    """Tell whether an Accept-Encoding header admits gzip."""
     for entry in header.lower().split(",")[:32]:
         coding, _, parameters = entry.partition(";")
         if coding.strip() == "gzip":

@@ -100,6 +100,23 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return part
 
+    async def read_available(self) -> bytes:
+        """Return all of the body that has arrived; empty at its end.
+
+        Raises:
+            UpstreamError: the connection broke before the end.
+        """
+        part = await self.read()
+        if not self._parts:
+            return part
+        parts = [part, *self._parts]
+        self._parts.clear()
+        self._buffered = 0
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+        return b"".join(parts)
+
     def close(self) -> None:
         """Drop the connection at once."""
         if self._transport is not None:

@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, cast
 
 import httptools
+
+from sidecar.errors import LimitError, LiveryError
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,8 @@ HEADER_TIMEOUT_SECONDS = 10.0
 IDLE_TIMEOUT_SECONDS = 330.0
 """A little more than the five minutes for which Prometheus keeps an idle connection."""
 WRITE_TIMEOUT_SECONDS = 10.0
+MAX_GATHERED_BYTES = 64 << 20
+"""Of an answer in parts for a client that can only take it whole."""
 _WRITE_BYTES = 256 << 10
 
 
@@ -41,6 +45,9 @@ class Response(NamedTuple):
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
+    parts: AsyncGenerator[bytes, None] | None = None
+    """The body while it comes, in place of `body`. An error ends the connection without the last
+    part, so that nobody takes what came for the whole."""
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -272,6 +279,11 @@ class _Connection(asyncio.Protocol):
             logger.exception("a request failed", extra={"path": request.path})
             response = plain(500, "internal error; see the log")
         keep_alive = keep_alive and not self._has_more and not self._server.is_draining
+        if response.parts is not None:
+            response = await self._write_parts(response, request, keep_alive=keep_alive)
+            if response.parts is not None:
+                self._end_answer(keep_alive=keep_alive)
+                return
         head = _render_head(response, keep_alive=keep_alive)
         body = b"" if request.method == "HEAD" else response.body
         self._server.unsent_bytes += len(body)
@@ -279,7 +291,50 @@ class _Connection(asyncio.Protocol):
             await self._write(head, body)
         finally:
             self._server.unsent_bytes -= len(body)
-        if not keep_alive:
+        self._end_answer(keep_alive=keep_alive)
+
+    async def _write_parts(
+        self, response: Response, request: Request, *, keep_alive: bool
+    ) -> Response:
+        """Write an answer as it comes; for a client that cannot take it so, gather it first."""
+        parts = response.parts
+        if parts is None:
+            raise RuntimeError("an answer without parts")
+        async with contextlib.aclosing(parts):
+            try:
+                if request.method == "HEAD":
+                    return response._replace(parts=None)
+                if self._parser.get_http_version() == "1.0":
+                    return response._replace(body=await _gather(parts), parts=None)
+                self._transport.write(_render_head(response, keep_alive=keep_alive))
+                async for part in parts:
+                    await self._take(b"%x\r\n%b\r\n" % (len(part), part))
+                await self._take(b"0\r\n\r\n")
+            except asyncio.CancelledError:
+                raise
+            except LiveryError as error:
+                if request.method == "HEAD" or self._parser.get_http_version() == "1.0":
+                    return plain(502, str(error))
+                self._transport.abort()
+            except Exception:
+                logger.exception("an answer failed midway", extra={"path": request.path})
+                self._transport.abort()
+        return response
+
+    async def _take(self, data: bytes) -> None:
+        """Write once the client has taken what was written before."""
+        self._set_timer(WRITE_TIMEOUT_SECONDS)
+        self._server.unsent_bytes += len(data)
+        try:
+            if not self._transport.is_closing():
+                self._transport.write(data)
+            await self._writable.wait()
+        finally:
+            self._server.unsent_bytes -= len(data)
+            self._set_timer(None)
+
+    def _end_answer(self, *, keep_alive: bool) -> None:
+        if not keep_alive or self._transport.is_closing():
             self._transport.close()
             return
         self._task = None
@@ -305,11 +360,22 @@ class _Connection(asyncio.Protocol):
         await self._writable.wait()
 
 
+async def _gather(parts: AsyncGenerator[bytes, None]) -> bytes:
+    body = bytearray()
+    async for part in parts:
+        body += part
+        if len(body) > MAX_GATHERED_BYTES:
+            raise LimitError(f"over {MAX_GATHERED_BYTES >> 20} MiB for a client of HTTP/1.0")
+    return bytes(body)
+
+
 def _render_head(response: Response, *, keep_alive: bool) -> bytes:
     lines = [
         f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
         f"Content-Type: {response.content_type}",
-        f"Content-Length: {len(response.body)}",
+        f"Content-Length: {len(response.body)}"
+        if response.parts is None
+        else "Transfer-Encoding: chunked",
         *(f"{name}: {value}" for name, value in response.headers),
         *([] if keep_alive else ["Connection: close"]),
         "\r\n",

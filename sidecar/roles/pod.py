@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from sidecar import VERSION
 from sidecar.answers import BusyError, SharedScrapes, render_scrape, scrape_timeout
 from sidecar.control import ControlClient
-from sidecar.errors import LiveryError, PolicyError
+from sidecar.errors import LiveryError
+from sidecar.listening import Ports, keep_up
 from sidecar.model.formats import negotiate
 from sidecar.model.policy import Policy, parse_policy
 from sidecar.model.rewriting import Marking
-from sidecar.policy_file import read_policy_file
+from sidecar.policy_file import PolicyFile
 from sidecar.process import cpu_seconds, resident_bytes
 from sidecar.scraping import Scrape, Scraper
 from sidecar.server import Request, Response, Server, plain
@@ -41,9 +40,6 @@ METRICS = (
 """What the admin port tells of this proxy."""
 
 DRAIN_SECONDS = 15.0
-PORT_RETRY_SECONDS = 2.0
-FILE_POLL_SECONDS = 1.0
-RESTART_SECONDS = 5.0
 MAX_UNSENT_BYTES = 24 << 20
 """Answers that slow clients have not taken yet; beyond, scrapes are refused."""
 
@@ -66,9 +62,9 @@ class PodRole:
         self._control: ControlClient | None = None
         self._started_at = time.monotonic()
         self._policy_at = self._started_at
-        self._file_policy_is_good = False
+        self._file: PolicyFile | None = None
         self._policy_fault = ""
-        self._listen_faults: dict[str, str] = {}
+        self.ports = Ports()
         self._results: dict[str, tuple[bool, str, int]] = {}
         self._samples = 0
         self.data = Server(self.handle_data)
@@ -76,25 +72,34 @@ class PodRole:
             self._scraper, lambda: self.data.unsent_bytes > MAX_UNSENT_BYTES
         )
         self.admin = Server(self.handle_admin)
-        self.data_port = self.admin_port = 0
+
+    @property
+    def data_port(self) -> int:
+        """The data port; 0 while it is not open."""
+        return self.ports.bound.get("metrics", 0)
+
+    @property
+    def admin_port(self) -> int:
+        """The admin port; 0 while it is not open."""
+        return self.ports.bound.get("admin", 0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then finish what is in flight."""
         for fault in self._faults:
             logger.error("a setting is wrong; scrapes are refused", extra={"reason": fault})
         self._start_policy()
+        listen = self.ports.listen
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._listen(self.admin, self._settings.admin_port)),
-                group.create_task(self._listen(self.data, self._settings.port)),
+                group.create_task(listen(self.admin, self._settings.admin_port, "admin")),
+                group.create_task(listen(self.data, self._settings.port, "metrics")),
             ]
             if self._control is not None:
                 control = self._control
-                tasks.append(group.create_task(_keep_up(control.run)))
-                tasks.append(group.create_task(_keep_up(lambda: control.run_reports(self.report))))
-            if self._settings.policy_file is not None:
-                path = self._settings.policy_file
-                tasks.append(group.create_task(_keep_up(lambda: self._watch(path))))
+                tasks.append(group.create_task(keep_up(control.run)))
+                tasks.append(group.create_task(keep_up(lambda: control.run_reports(self.report))))
+            if self._file is not None:
+                tasks.append(group.create_task(keep_up(self._file.follow)))
             await stop.wait()
             logger.info("stopping; scrapes in flight are finished")
             await self.data.drain(DRAIN_SECONDS)
@@ -122,7 +127,7 @@ class PodRole:
         if request.path == "/healthz":
             return plain(200, "ok")
         if request.path == "/readyz":
-            reason = self._unready() or next(iter(self._listen_faults.values()), "")
+            reason = self._unready() or next(iter(self.ports.faults.values()), "")
             return plain(503, reason) if reason else plain(200, "ok")
         if request.path == "/metrics":
             self._observe()
@@ -137,7 +142,7 @@ class PodRole:
             "proxyVersion": VERSION,
             "policyVersion": self._control.version if self._control else "",
             "policyError": self._control.policy_error[:200] if self._control else "",
-            "faults": [fault[:200] for fault in (*self._faults, *self._listen_faults.values())][:8],
+            "faults": [fault[:200] for fault in (*self._faults, *self.ports.faults.values())][:8],
             "targets": [
                 {"url": url[:200], "up": up, "error": error[:200], "samples": samples}
                 for url, (up, error, samples) in self._results.items()
@@ -189,7 +194,7 @@ class PodRole:
         now, put = time.monotonic(), self._telemetry.set
         put("livery_proxy_remembered_bytes", self._scraper.remembered_bytes)
         put("livery_proxy_policy_age_seconds", round(now - self._policy_at, 3))
-        put("livery_proxy_faults", len(self._faults) + len(self._listen_faults))
+        put("livery_proxy_faults", len(self._faults) + len(self.ports.faults))
         put("process_resident_memory_bytes", resident_bytes())
         put("process_cpu_seconds_total", round(cpu_seconds(), 3))
         if self._control is not None:
@@ -199,37 +204,13 @@ class PodRole:
             put("livery_proxy_control_failures_total", self._control.failures)
             put("livery_proxy_policies_rejected_total", self._control.rejected)
 
-    async def _listen(self, server: Server, port: int) -> None:
-        while True:
-            try:
-                bound = await server.start("", port)
-            except OSError as error:
-                # The application may give the port up yet; leaving would harm its pod.
-                self._listen_faults[self._name_of(server)] = (
-                    f"cannot listen on port {port}: {error}"
-                )
-                logger.error(
-                    "a port is busy; trying on", extra={"port": port, "reason": str(error)}
-                )
-                await asyncio.sleep(PORT_RETRY_SECONDS)
-                continue
-            self._listen_faults.pop(self._name_of(server), None)
-            if server is self.data:
-                self.data_port = bound
-            else:
-                self.admin_port = bound
-            logger.info("listening", extra={"port": bound, "for": self._name_of(server)})
-            return
-
-    def _name_of(self, server: Server) -> str:
-        return "metrics" if server is self.data else "admin"
-
     # Policy
 
     def _start_policy(self) -> None:
         settings = self._settings
         if settings.policy_file is not None:
-            self._read_policy_file(settings.policy_file)
+            self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
+            self._file.read()
             return
         if settings.bootstrap is not None:
             try:
@@ -253,44 +234,10 @@ class PodRole:
         self._policy_at = time.monotonic()
         self._scraper.use(policy)
 
-    def _read_policy_file(self, path: Path) -> None:
-        try:
-            self._apply(read_policy_file(path))
-        except PolicyError as error:
-            logger.error("the policy file cannot be used", extra={"reason": str(error)})
-            self._telemetry.add("livery_proxy_policies_rejected_total")
-            if self._file_policy_is_good:
-                return  # the last good one stays
-            self._policy_fault = str(error)
-        else:
-            self._file_policy_is_good = True
-
-    async def _watch(self, path: Path) -> None:
-        seen = _stamp(path)
-        while True:
-            await asyncio.sleep(FILE_POLL_SECONDS)
-            now = _stamp(path)
-            if now != seen:
-                seen = now
-                self._read_policy_file(path)
-
-
-async def _keep_up(run: Callable[[], Awaitable[None]]) -> None:
-    """Start a task again that failed in a way nobody foresaw: the proxy must not end for it."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            logger.exception("a task failed; starting it again")
-        await asyncio.sleep(RESTART_SECONDS)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0)
-    return stat.st_mtime_ns, stat.st_size
+    def _reject(self, reason: str, *, is_first: bool) -> None:
+        self._telemetry.add("livery_proxy_policies_rejected_total")
+        if is_first:
+            self._policy_fault = reason
 
 
 def _start_metrics() -> Telemetry:

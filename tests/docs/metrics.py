@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from injector.web.metrics import InjectorMetrics
 from sidecar.model.series import OWN_PREFIX
+from sidecar.roles.node import METRICS as NODE_METRICS
 from sidecar.roles.pod import METRICS
 from sidecar.scraping import TARGET_METRICS
 
@@ -44,6 +45,13 @@ def proxy_metrics() -> Iterator[Metric]:
         yield Metric(family.name, family.kind, family.labels, family.help, "proxy")
 
 
+def node_metrics() -> Iterator[Metric]:
+    """Yield what a node proxy's admin port has of its own."""
+    own = (family for family in NODE_METRICS if not family.name.startswith("process_"))
+    for family in own:
+        yield Metric(family.name, family.kind, family.labels, family.help, "node proxy")
+
+
 def target_metrics() -> Iterator[Metric]:
     """Yield what stands beside the workload's own series."""
     for suffix, text in TARGET_METRICS.items():
@@ -52,4 +60,4 @@ def target_metrics() -> Iterator[Metric]:
 
 def all_metrics() -> list[Metric]:
     """Return all of them."""
-    return [*injector_metrics(), *proxy_metrics(), *target_metrics()]
+    return [*injector_metrics(), *proxy_metrics(), *node_metrics(), *target_metrics()]

@@ -18,9 +18,10 @@ from pathlib import Path
 from injector.__main__ import build_parser as build_livery_parser
 from injector.model.injection import decide
 from injector.model.outcomes import Reason, WarningCode
+from sidecar.node_settings import build_node_parser
 from sidecar.settings import build_parser as build_proxy_parser
 from tests.docs.errors import render_examples, render_trees
-from tests.docs.metrics import Metric, injector_metrics, proxy_metrics, target_metrics
+from tests.docs.metrics import Metric, injector_metrics, node_metrics, proxy_metrics, target_metrics
 from tests.injector.test_golden import CASES, GOLDEN, read_case
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -56,7 +57,7 @@ def _metrics(metrics: Iterable[Metric]) -> str:
 _LABEL_VALUES = {
     "webhook": "inject", "reason": "injected", "dry_run": "false", "code": "200", "status": "401",
     "certificate": "leaf", "namespace": "shop", "kind": "Namespace", "version": "0.1.0",
-    "target": "http://:8080/metrics", "container": "web",
+    "target": "http://:8080/metrics", "container": "web", "endpoint": "/metrics/cadvisor",
 }  # fmt: skip
 
 
@@ -161,11 +162,13 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 REGIONS: dict[str, Callable[[], str]] = {
     "metrics of the injector": lambda: _metrics(injector_metrics()),
     "metrics of a proxy": lambda: _metrics(proxy_metrics()),
+    "metrics of a node proxy": lambda: _metrics(node_metrics()),
     "metrics of targets": lambda: _metrics(target_metrics()),
     "reasons": _reasons,
     "warnings": _warnings,
     "platform": _platform,
     "options of the proxy": lambda: _options(build_proxy_parser()),
+    "options of the node proxy": lambda: _options(build_node_parser()),
     "commands": lambda: "\n".join(_commands(build_livery_parser([]), "livery")),
     "examples of errors": render_examples,
     "errors": render_trees,

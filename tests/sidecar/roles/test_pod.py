@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import listening, policy_file
 from sidecar.roles import pod
 from sidecar.roles.pod import PodRole
 from sidecar.settings import parse_pod_settings
@@ -21,6 +22,13 @@ _EXEMPLARS = (
     b"# TYPE b unknown\nb 1 1.5\n# EOF\n"
 )
 _ASKS_OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5"
+
+
+def _reread(role: PodRole, path: Path) -> None:
+    """Have the role read its policy file now."""
+    assert role._file is not None
+    assert path.exists()
+    role._file.read()
 
 
 def _write(path: Path, text: str) -> Path:
@@ -105,7 +113,7 @@ async def test_a_filter_waits_for_rules_and_then_lets_through_what_they_name(
     ):
         assert (await get(role.data_port)).status == 503
         path.write_text('access: [{name: x, patterns: [c], namespaces: "*"}]')
-        role._read_policy_file(path)
+        _reread(role, path)
         reply = await get(role.data_port)
 
     assert (reply.status, reply.body) == (200, b"c 2\n")
@@ -114,7 +122,7 @@ async def test_a_filter_waits_for_rules_and_then_lets_through_what_they_name(
 async def test_an_edited_policy_file_comes_into_force_and_a_broken_one_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod, "FILE_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(policy_file, "POLL_SECONDS", 0.01)
     path = _write(tmp_path / "policy.yaml", _labelled("blue"))
     async with (
         App(http(b"a 1\n")) as app,
@@ -138,7 +146,7 @@ def _metrics(role: PodRole) -> str:
 async def test_a_bad_policy_file_is_the_reason_until_it_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod, "FILE_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(policy_file, "POLL_SECONDS", 0.01)
     path = tmp_path / "policy.yaml"
     async with (
         App(http(b"a 1\n")) as app,
@@ -434,7 +442,7 @@ async def test_the_admin_port_tells_of_scrapes_and_targets() -> None:
 
 
 async def test_a_busy_port_is_reported_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod, "PORT_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(listening, "PORT_RETRY_SECONDS", 0.01)
     async with App(http(b"a 1\n")) as app:
         with socket.create_server(("", 0)) as taken:
             port = taken.getsockname()[1]
@@ -442,7 +450,7 @@ async def test_a_busy_port_is_reported_and_tried_again(monkeypatch: pytest.Monke
             role = PodRole(parse_pod_settings([*given, "--target", app.target], {}))
             stop = asyncio.Event()
             task = asyncio.create_task(role.run(stop))
-            await until(lambda: bool(role.admin_port and role._listen_faults))
+            await until(lambda: bool(role.admin_port and role.ports.faults))
             ready = await get(role.admin_port, "/readyz")
         await until(lambda: bool(role.data_port))
 
@@ -468,7 +476,7 @@ async def test_a_policy_that_changes_during_a_scrape_harms_nothing(tmp_path: Pat
     ):
         scrape = asyncio.create_task(get(role.data_port))
         await until(lambda: bool(app.requests))
-        role._read_policy_file(_write(path, _labelled("green")))
+        _reread(role, _write(path, _labelled("green")))
         gate.set()
 
         assert (await scrape).body == b'a{team="green"} 1\n'

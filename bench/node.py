@@ -1,0 +1,196 @@
+"""The node role beside nginx: a kubelet's text over TLS, labelled, against passed through."""
+
+import contextlib
+import http.client
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from webhook_certs.authority import create_authority, issue_leaf
+
+from bench.kubelet_text import cadvisor_text, namespace_of
+from bench.rig import process, wait_until
+from bench.table import Row, percentile
+from tests.real_parts.ports import free_port
+
+PODS = 110
+LARGE = 500
+SCRAPES = 25
+_PATH = "/metrics/cadvisor"
+_NGINX = """\
+daemon off; pid {folder}/{name}.pid; error_log {folder}/{name}.log error; worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; default_type text/plain; keepalive_requests 100000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  {server}
+}}
+"""
+_KUBELET = """server {{ listen 127.0.0.1:{port} ssl; root {folder}/www;
+  ssl_certificate {folder}/leaf.pem; ssl_certificate_key {folder}/leaf.pem; }}"""
+_PASSING = """upstream kubelet {{ server 127.0.0.1:{kubelet}; keepalive 4; }}
+  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass https://kubelet;
+    proxy_http_version 1.1; proxy_set_header Connection "";
+    {gzip} }} }}"""
+_GZIP = "gzip on; gzip_comp_level 1; gzip_types text/plain; gzip_proxied any;"
+
+
+class _Times(NamedTuple):
+    """Milliseconds until the first byte, and until the last."""
+
+    first: list[float]
+    whole: list[float]
+
+
+def measure() -> list[Row]:
+    with tempfile.TemporaryDirectory() as text, _stage(Path(text)) as stage:
+        idle = _resident(stage.pid, "VmRSS")
+        plain = _compare(stage, "identity", PODS)
+        zipped = _compare(stage, "gzip", PODS)
+        peak = _resident(stage.pid, "VmHWM")
+        large = _times(stage, LARGE, 8)
+        line = percentile(plain[0].whole, 0.5) / cadvisor_text(PODS).count(b"\n")
+        large_line = percentile(large.whole, 0.5) / cadvisor_text(LARGE).count(b"\n")
+    return [
+        *_rows(plain, "identity"),
+        *_rows(zipped, "gzip"),
+        Row("node proxy, first byte behind nginx's, p50",
+            percentile(plain[0].first, 0.5) - percentile(plain[1].first, 0.5), "ms", 5,
+            f"{percentile(plain[1].first, 0.5):.1f} ms through nginx"),
+        Row("node proxy, idle", idle, "MB RSS", 36, "–"),
+        Row("node proxy, 110 pods, peak", peak, "MB RSS", 64, "identity and gzip"),
+        Row("500 pods a line, against 110 pods a line", large_line / line, "times", 1.2,
+            f"{percentile(large.whole, 0.5):.0f} ms"),
+    ]  # fmt: skip
+
+
+def _rows(pair: tuple[_Times, _Times], what: str) -> list[Row]:
+    ours, theirs = (percentile(times.whole, 0.5) for times in pair)
+    note = f"{ours:.1f} ms against {theirs:.1f} ms of nginx passing the same through"
+    return [Row(f"a node's text, 110 pods, labelled, {what}", ours / theirs, "times", 1.1, note)]
+
+
+class _Stage(NamedTuple):
+    folder: Path
+    node: int
+    nginx: dict[str, int]
+    """The port that passes the text through, by encoding."""
+    pid: int
+
+
+@contextlib.contextmanager
+def _stage(folder: Path) -> Iterator[_Stage]:
+    folder.chmod(0o755)  # nginx' workers are nobody
+    (folder / "www" / "metrics").mkdir(parents=True)
+    now = datetime.now(UTC)
+    authority = create_authority("kubelet", now)
+    leaf = issue_leaf(authority, ["127.0.0.1"], now)
+    (folder / "leaf.pem").write_text(leaf.chain_pem + leaf.key_pem)
+    (folder / "ca.pem").write_text(authority.certificate_pem)
+    teams = (f"    tenant-{n}: {{team: team-{n}, tier: gold}}\n" for n in range(20))
+    (folder / "policy.yaml").write_text("namespaces:\n" + "".join(teams))
+    assert namespace_of(0) == "tenant-0"
+    kubelet, node, admin = free_port(), free_port(), free_port()
+    passing = {"identity": free_port(), "gzip": free_port()}
+    servers = {
+        "kubelet": _KUBELET.format(port=kubelet, folder=folder),
+        "identity": _PASSING.format(port=passing["identity"], kubelet=kubelet, gzip=""),
+        "gzip": _PASSING.format(port=passing["gzip"], kubelet=kubelet, gzip=_GZIP),
+    }
+    arguments = {
+        "role": "node", "kubelet-url": f"https://127.0.0.1:{kubelet}", "kubelet-token-file": "",
+        "kubelet-ca-file": folder / "ca.pem", "policy": folder / "policy.yaml",
+        "port": node, "admin-port": admin, "log-level": "error",
+    }  # fmt: skip
+    given = [f"--{name}={value}" for name, value in arguments.items()]
+    with contextlib.ExitStack() as stack:
+        for name, server in servers.items():
+            stack.enter_context(_nginx(folder, name, server))
+        started = stack.enter_context(process("-m", "sidecar", *given))
+        stage = _Stage(folder, node, passing, started.pid)
+        _write(stage, 2, 0)
+        wait_until(lambda: _is_up(node))
+        yield stage
+
+
+@contextlib.contextmanager
+def _nginx(folder: Path, name: str, server: str) -> Iterator[None]:
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    config = folder / f"{name}.conf"
+    config.write_text(_NGINX.format(folder=folder, name=name, server=server))
+    started = subprocess.Popen([program, "-c", str(config), "-p", str(folder)])
+    try:
+        yield
+    finally:
+        started.send_signal(signal.SIGTERM)
+        started.wait(10)
+
+
+def _compare(stage: _Stage, encoding: str, pods: int) -> tuple[_Times, _Times]:
+    """Ask both in turns, so that a slow moment of the machine is both's."""
+    ours, theirs = _Times([], []), _Times([], [])
+    for number in range(SCRAPES + 3):
+        _write(stage, pods, number)
+        for port, times in ((stage.node, ours), (stage.nginx[encoding], theirs)):
+            first, whole = _ask(port, encoding)
+            if number >= 3:  # what is new goes once through the rules
+                times.first.append(first)
+                times.whole.append(whole)
+    return ours, theirs
+
+
+def _times(stage: _Stage, pods: int, scrapes: int) -> _Times:
+    times = _Times([], [])
+    for number in range(scrapes + 2):
+        _write(stage, pods, number)
+        first, whole = _ask(stage.node, "identity")
+        if number >= 2:
+            times.first.append(first)
+            times.whole.append(whole)
+    return times
+
+
+def _write(stage: _Stage, pods: int, scrape: int) -> None:
+    path = stage.folder / "www" / "metrics" / "cadvisor"
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(cadvisor_text(pods, scrape))
+    fresh.replace(path)
+
+
+_open: dict[int, http.client.HTTPConnection] = {}
+
+
+def _ask(port: int, encoding: str) -> tuple[float, float]:
+    """Ask over a kept connection; returns milliseconds to the first byte and to the last."""
+    connection = _open.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=60))
+    started = time.perf_counter()
+    connection.request("GET", _PATH, headers={"Accept-Encoding": encoding})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise RuntimeError(f"answered {answer.status}: {answer.read(200)!r}")
+    answer.read(1)
+    first = time.perf_counter()
+    while answer.read(1 << 18):
+        pass
+    ended = time.perf_counter()
+    return (first - started) * 1000, (ended - started) * 1000
+
+
+def _is_up(port: int) -> bool:
+    with contextlib.suppress(OSError, RuntimeError, http.client.HTTPException):
+        _open.pop(port, None)
+        return bool(_ask(port, "identity"))
+    return False
+
+
+def _resident(pid: int, field: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    line = next(item for item in lines if item.startswith(field))
+    return int(line.split()[1]) * 1024 / 1e6

@@ -1,0 +1,222 @@
+"""The kubelet: asked over TLS with a token, its answers taken while they come.
+
+Source: https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/
+"""
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from sidecar import VERSION
+from sidecar.client import Connection, render_request
+from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
+
+MAX_TOKEN_BYTES = 64 << 10
+MAX_IDLE_CONNECTIONS = 4
+MAX_REASON_BYTES = 300
+_INFLATED_BYTES = 1 << 18
+_GZIP = 31
+"""zlib's window bits for a gzip header."""
+_HINTS = {
+    401: "the kubelet does not know the token",
+    403: "the service account may not get nodes/metrics; see the chart's ClusterRole",
+}
+
+
+class KubeletSettings(NamedTuple):
+    """Where the kubelet is, and by what it is known."""
+
+    url: str
+    """`https://host:port`, with the path before the kubelet's own, if any."""
+    token_file: Path | None = None
+    authorities_file: Path | None = None
+    """PEM of the CAs that sign it; None for the system's."""
+    is_verified: bool = True
+
+
+class Answer(NamedTuple):
+    """A kubelet's answer whose body is still to be read."""
+
+    content_type: str
+    parts: AsyncGenerator[bytes, None]
+
+
+class KubeletClient:
+    """Asks one kubelet, over connections that are kept.
+
+    Raises:
+        SettingsError: the URL is none, or the CAs cannot be read.
+    """
+
+    def __init__(self, settings: KubeletSettings) -> None:
+        self._settings = settings
+        parts = urlsplit(settings.url)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment:
+            raise SettingsError(f"--kubelet-url: {settings.url[:200]!r} is not https://host:port")
+        self._host = host
+        self._port = port or (443 if parts.scheme == "https" else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._is_secure = parts.scheme == "https"
+        self._stamp = 0
+        self._tls: ssl.SSLContext | None = None
+        self._idle: list[Connection] = []
+        if self._is_secure:
+            self._trust()
+
+    async def get(self, path: str, *, accept: str, timeout_seconds: float) -> Answer:
+        """Ask; returns when the answer begins.
+
+        Args:
+            path: the kubelet's own, with its query.
+            accept: the Accept header.
+            timeout_seconds: until the answer begins.
+
+        Raises:
+            UpstreamTimeoutError: it did not begin in time.
+            UpstreamError: no connection, not HTTP, or a status other than 200; says what to do.
+        """
+        request = self._render(path, accept, timeout_seconds)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                connection = await self._send(request)
+                if connection.status != 200:
+                    raise UpstreamError(await _refusal(connection))
+        except TimeoutError:
+            reason = f"the kubelet did not answer within {timeout_seconds:.3g} s"
+            raise UpstreamTimeoutError(reason) from None
+        encoding = connection.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            connection.close()
+            raise UpstreamError(f"the kubelet's content encoding {encoding[:40]!r} is not known")
+        kind = connection.headers.get("content-type", "")
+        return Answer(kind, self._read(connection, is_gzip=encoding == "gzip"))
+
+    def close(self) -> None:
+        """Drop the connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _render(self, path: str, accept: str, timeout_seconds: float) -> bytes:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        headers = {
+            "Host": f"{host}:{self._port}",
+            "User-Agent": f"livery-proxy/{VERSION}",
+            "Accept": accept,
+            # Within one node compressing costs the kubelet more than it saves anyone.
+            "Accept-Encoding": "identity",
+            "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_seconds:.3f}",
+        }
+        if self._settings.token_file is not None:
+            headers["Authorization"] = f"Bearer {_read_token(self._settings.token_file)}"
+        return render_request("GET", self._prefix + path, headers)
+
+    async def _send(self, request: bytes) -> Connection:
+        while self._idle:
+            kept = self._idle.pop()
+            try:
+                await kept.send(request)
+                return kept
+            except UpstreamError:
+                kept.close()
+                # Closed while it was idle: not a failed scrape.
+                if kept.has_answered:
+                    raise
+            except BaseException:
+                kept.close()
+                raise
+        connection = await self._connect()
+        try:
+            await connection.send(request)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _connect(self) -> Connection:
+        if self._is_secure:
+            self._trust()
+        tls = self._tls if self._is_secure else None
+        return await Connection.open(self._host, self._port, tls=tls, server_name=self._host)
+
+    async def _read(self, connection: Connection, *, is_gzip: bool) -> AsyncGenerator[bytes, None]:
+        decoder = zlib.decompressobj(_GZIP) if is_gzip else None
+        try:
+            while part := await connection.read_available():
+                if decoder is None:
+                    yield part
+                    continue
+                while part:
+                    plain, part = _inflate(decoder, part)
+                    yield plain
+            if decoder is not None and not decoder.eof:
+                raise UpstreamError("the kubelet's gzip body broke off")
+        finally:
+            if connection.is_reusable and len(self._idle) < MAX_IDLE_CONNECTIONS:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _trust(self) -> None:
+        """Read the CAs, again where their file changed: a cluster's CA is renewed, too."""
+        path = self._settings.authorities_file
+        if not self._settings.is_verified:
+            self._tls = self._tls or _unverified()
+            return
+        try:
+            stamp = path.stat().st_mtime_ns if path is not None else 0
+            if self._tls is None or stamp != self._stamp:
+                self._tls = ssl.create_default_context(cafile=str(path) if path else None)
+                self._stamp = stamp
+        except (OSError, ssl.SSLError) as error:
+            if self._tls is None:
+                raise SettingsError(f"--kubelet-ca-file: {path}: {error}") from error
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _read_token(path: Path) -> str:
+    # Read anew each time: the kubelet renews it while the proxy runs.
+    try:
+        with path.open("rb") as file:
+            token = file.read(MAX_TOKEN_BYTES).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UpstreamError(f"cannot read the kubelet's token {path}: {error}") from error
+    if not token or not token.isprintable() or " " in token:
+        raise UpstreamError(f"{path} holds no token")
+    return token
+
+
+def _inflate(decoder: "zlib._Decompress", data: bytes) -> tuple[bytes, bytes]:
+    try:
+        # A little at a time: a bomb meets the bounds before it has gone off.
+        plain = decoder.decompress(data, _INFLATED_BYTES)
+    except zlib.error as error:
+        raise UpstreamError(f"the kubelet's gzip body is damaged: {error}") from error
+    if decoder.unused_data:
+        raise UpstreamError("there is data behind the kubelet's gzip body")
+    return plain, decoder.unconsumed_tail
+
+
+async def _refusal(connection: Connection) -> str:
+    """Say why not, with the beginning of what the kubelet says; the rest is not read."""
+    status = connection.status
+    said = b"" if status in _HINTS else await connection.read()
+    connection.close()
+    line = " ".join(said[:MAX_REASON_BYTES].decode("utf-8", "replace").split())
+    hint = _HINTS.get(status) or line
+    if 300 <= status < 400:
+        hint = "redirects are not followed"
+    return f"the kubelet answered {status}" + (f": {hint}" if hint else "")

@@ -1,0 +1,341 @@
+"""The node role between a kubelet over real TLS, with tokens, and a scraper."""
+
+import asyncio
+import contextlib
+import gzip
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from webhook_certs.authority import create_authority, issue_leaf
+from webhook_certs.tls import create_server_context
+
+from sidecar import server
+from sidecar.errors import SettingsError
+from sidecar.node_settings import parse_node_settings
+from sidecar.roles import node
+from sidecar.roles.node import ENDPOINTS, NodeRole
+from tests.sidecar.apps import Answer, App, get, http, until
+from tests.sidecar.model.test_streaming import CADVISOR, LABELLED
+
+pytestmark = pytest.mark.anyio
+
+POLICY = {"namespaces": {"shop": {"team": "frontend"}, "bank": {"team": "payments"}}}
+AUTHORITY = create_authority("kubelet", datetime.now(UTC) - timedelta(days=1))
+
+
+def _tls(*names: str, lasts: timedelta = timedelta(hours=1), **changes: Any) -> ssl.SSLContext:
+    at = changes.get("at") or datetime.now(UTC)
+    authority = changes.get("authority") or AUTHORITY
+    return create_server_context(issue_leaf(authority, names or ["127.0.0.1"], at, lifetime=lasts))
+
+
+class Kubelet(NamedTuple):
+    """A kubelet and the proxy before it."""
+
+    app: App
+    role: NodeRole
+    policy: Path
+
+    async def get(self, path: str = "/metrics/cadvisor", **headers: str) -> httpx.Response:
+        given = {"Accept-Encoding": "identity", **headers}
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{self.role.ports.bound['metrics']}{path}"
+            return await client.get(url, headers=given, timeout=20)
+
+    async def admin(self, path: str = "/metrics") -> str:
+        return (await get(self.role.ports.bound["admin"], path)).text
+
+
+@contextlib.asynccontextmanager
+async def _node(
+    folder: Path, answer: Answer, *arguments: str, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Kubelet]:
+    (folder / "token").write_text("secret-token")
+    (folder / "ca.crt").write_text(AUTHORITY.certificate_pem)
+    policy = folder / "policy.yaml"
+    policy.write_text(json.dumps(POLICY))
+    async with App(answer, tls=tls or _tls()) as app:
+        given = {
+            "--kubelet-url": f"https://127.0.0.1:{app.port}",
+            "--kubelet-token-file": str(folder / "token"),
+            "--kubelet-ca-file": str(folder / "ca.crt"),
+            "--policy": str(policy), "--port": "0", "--admin-port": "0",
+        }  # fmt: skip
+        flat = [part for pair in given.items() for part in pair]
+        settings = parse_node_settings(["--role", "node", *flat, *arguments], {})
+        role = NodeRole(settings)
+        stop = asyncio.Event()
+        task = asyncio.create_task(role.run(stop))
+        try:
+            await until(lambda: task.done() or len(role.ports.bound) == 2)
+            yield Kubelet(app, role, policy)
+        finally:
+            stop.set()
+            async with asyncio.timeout(4):
+                await task
+
+
+def _chunked(*parts: bytes, whole: bool = True, pause: float = 0.0) -> Answer:
+    """Answer in parts, as the kubelet does; perhaps without the end."""
+
+    async def act(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n")
+        writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+        for part in parts:
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+            await writer.drain()
+            await asyncio.sleep(pause)
+        if whole:
+            writer.write(b"0\r\n\r\n")
+        else:
+            writer.close()
+
+    return act
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_every_endpoint_of_the_kubelet_is_labelled(tmp_path: Path, endpoint: str) -> None:
+    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+        response = await kubelet.get(endpoint)
+
+        assert (response.status_code, response.content) == (200, LABELLED)
+        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+        (head,) = kubelet.app.requests
+        assert head.startswith(f"GET {endpoint} HTTP/1.1\r\n")
+        assert "Authorization: Bearer secret-token\r\n" in head
+
+
+async def test_the_answer_begins_before_the_kubelet_has_finished(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        first, second = CADVISOR[:300], CADVISOR[300:]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n" % len(CADVISOR) + first)
+        await gate.wait()
+        writer.write(second)
+
+    async with _node(tmp_path, answer) as kubelet, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{kubelet.role.ports.bound['metrics']}/metrics/cadvisor"
+        async with client.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as response:
+            parts = response.aiter_bytes()
+            begun = await anext(parts)
+            assert begun.startswith(b"# HELP container_last_seen")
+            gate.set()
+            rest = b"".join([part async for part in parts])
+        assert begun + rest == LABELLED
+
+
+async def test_gzip_is_what_the_scraper_asked_for(tmp_path: Path) -> None:
+    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+        response = await kubelet.get(**{"Accept-Encoding": "gzip"})
+
+        assert response.headers["content-encoding"] == "gzip"
+        assert response.content == LABELLED
+
+
+async def test_a_kubelet_that_compresses_is_understood_and_a_bomb_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zipped = http(gzip.compress(CADVISOR), headers={"Content-Encoding": "gzip"})
+    async with _node(tmp_path, zipped) as kubelet:
+        assert (await kubelet.get()).content == LABELLED
+        bomb = gzip.compress(b"a" * (200 << 20))
+        kubelet.app.answer = http(bomb, headers={"Content-Encoding": "gzip"})
+        assert (await kubelet.get()).status_code == 502
+
+
+async def test_labels_follow_the_policy_and_go_with_their_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.policy_file.POLL_SECONDS", 0.01)
+    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+        await kubelet.get()
+        kubelet.policy.write_text(json.dumps({"namespaces": {"bank": {"team": "new"}}}))
+
+        async def is_new() -> bool:
+            return b'team="new"' in (await kubelet.get()).content
+
+        async with asyncio.timeout(4):
+            while not await is_new():
+                await asyncio.sleep(0.01)
+        text = (await kubelet.get()).text
+        assert "frontend" not in text
+        assert 'id="/"} 1.7e+09' in text
+
+
+async def test_timestamps_are_passed_on_where_they_are_wanted(tmp_path: Path) -> None:
+    async with _node(tmp_path, http(CADVISOR), "--honor-timestamps") as kubelet:
+        assert "machine_memory_bytes 25 1700000000000\n" in (await kubelet.get()).text
+
+
+async def test_what_breaks_off_midway_is_never_a_whole_answer(tmp_path: Path) -> None:
+    async with _node(tmp_path, _chunked(CADVISOR[:300], CADVISOR[300:], whole=False)) as kubelet:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await kubelet.get()
+        kubelet.app.answer = _chunked(CADVISOR, b"a line that is none\nb 1\n", pause=0.02)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await kubelet.get()
+        metrics = await kubelet.admin()
+        broken = 'livery_node_broken_scrapes_total{endpoint="/metrics/cadvisor"} 2\n'
+        assert broken in metrics
+        kubelet.app.answer = http(CADVISOR)
+        assert (await kubelet.get()).content == LABELLED
+
+
+async def test_a_client_of_http_1_0_gets_the_whole_or_an_error(tmp_path: Path) -> None:
+    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+        port = kubelet.role.ports.bound["metrics"]
+
+        async def ask() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metrics/cadvisor HTTP/1.0\r\nHost: x\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+        whole = await ask()
+        assert f"Content-Length: {len(LABELLED)}\r\n".encode() in whole
+        assert whole.endswith(LABELLED)
+        kubelet.app.answer = _chunked(CADVISOR[:300], whole=False)
+        assert (await ask()).startswith(b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        (http(b"", status="401 Unauthorized"), 502, "does not know the token"),
+        (http(b"", status="403 Forbidden"), 502, "may not get nodes/metrics"),
+        (http(b"x" * (1 << 20), status="500 Oh"), 502, "the kubelet answered 500: xxx"),
+        (http(b"", status="302 Found"), 502, "redirects are not followed"),
+        (http(b"<html>", kind="text/html"), 502, "'text/html', which is no text exposition"),
+        (http(b"a 1\n", headers={"Content-Encoding": "br"}), 502, "encoding 'br' is not known"),
+        (http(b"nonsense", headers={"Content-Encoding": "gzip"}), 502, "gzip body is damaged"),
+        (http(b"no metrics at all\n"), 502, "no metrics at all"),
+        (b"nonsense\r\n\r\n", 502, "not HTTP/1.1"),
+    ],
+)
+async def test_what_the_kubelet_may_say_instead_is_an_error_with_its_reason(
+    tmp_path: Path, answer: bytes, status: int, reason: str
+) -> None:
+    async with _node(tmp_path, answer) as kubelet:
+        response = await kubelet.get()
+
+        assert response.status_code == status
+        assert reason in response.text
+        assert len(response.text) < 1000
+
+
+@pytest.mark.parametrize(
+    ("tls", "reason"),
+    [
+        (lambda: _tls("other.example"), "CERTIFICATE_VERIFY_FAILED"),
+        (lambda: _tls(at=datetime.now(UTC) - timedelta(hours=3)), "CERTIFICATE_VERIFY_FAILED"),
+        (lambda: _tls(authority=create_authority("x", datetime.now(UTC))), "VERIFY_FAILED"),
+    ],
+    ids=["other-name", "expired", "other-authority"],
+)
+async def test_a_kubelet_that_is_not_verified_gets_no_token(
+    tmp_path: Path, tls: Any, reason: str
+) -> None:
+    context = tls()
+    async with _node(tmp_path, http(CADVISOR), tls=context) as kubelet:
+        response = await kubelet.get()
+        assert (response.status_code, reason in response.text) == (502, True)
+        assert kubelet.app.requests == []
+
+    skip = "--kubelet-insecure-skip-tls-verify"
+    async with _node(tmp_path, http(CADVISOR), skip, tls=context) as kubelet:
+        assert (await kubelet.get()).status_code == 200
+        assert "livery_node_kubelet_tls_verified 0\n" in await kubelet.admin()
+
+
+async def test_a_slow_kubelet_ends_with_the_scrape_s_time(tmp_path: Path) -> None:
+    async def silent(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    late = {"X-Prometheus-Scrape-Timeout-Seconds": "0.2"}
+    async with _node(tmp_path, silent) as kubelet:
+        assert (await kubelet.get(**late)).status_code == 504
+        kubelet.app.answer = _chunked(*[b"a%d 1\n" % i for i in range(100)], pause=0.05)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await kubelet.get(**late)
+
+
+async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
+    settings = parse_node_settings(["--role", "node", "--kubelet-ca-file", ""], {})
+    response = await NodeRole(settings).handle_data(
+        server.Request("GET", "/metrics/cadvisor", "", {})
+    )
+
+    assert (response.status, b"neither a control service" in response.body) == (503, True)
+    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+        kubelet.policy.write_text('{"labels": {"team": "x"}}')
+        kubelet.role._file.read()  # type: ignore[union-attr] # it has one
+        assert "not granted their labels" in (await kubelet.get()).text
+        assert (await get(kubelet.role.ports.bound["admin"], "/readyz")).status == 503
+
+
+async def test_more_than_a_few_scrapes_at_once_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "MAX_SCRAPES", 2)
+    gate = asyncio.Event()
+
+    async def wait(writer: asyncio.StreamWriter) -> None:
+        writer.write(http(CADVISOR)[:-400])
+        await gate.wait()
+        writer.write(http(CADVISOR)[-400:])
+
+    async with _node(tmp_path, wait) as kubelet:
+        scrapes = [asyncio.create_task(kubelet.get()) for _ in range(2)]
+        await until(lambda: kubelet.role._running.get("/metrics/cadvisor") == 2)
+        refused = await kubelet.get()
+        gate.set()
+        whole = await asyncio.gather(*scrapes)
+
+    assert refused.status_code == 503
+    assert [response.content for response in whole] == [LABELLED] * 2
+
+
+@pytest.mark.parametrize(
+    ("environ", "arguments", "url"),
+    [
+        ({}, [], "https://localhost:10250"),
+        ({"NODE_NAME": "worker-1"}, [], "https://worker-1:10250"),
+        ({"NODE_NAME": "worker-1", "NODE_IP": "10.0.0.7"}, [], "https://10.0.0.7:10250"),
+        ({"NODE_IP": "fd00::7"}, [], "https://[fd00::7]:10250"),
+        ({}, ["--kubelet-url", "https://a:1/x"], "https://a:1/x"),
+        ({"NODE_NAME": "w"}, ["--via-apiserver"],
+         "https://kubernetes.default.svc/api/v1/nodes/w/proxy"),
+        ({}, ["--via-apiserver=https://api:6443/", "--node-name", "w"],
+         "https://api:6443/api/v1/nodes/w/proxy"),
+    ],
+)  # fmt: skip
+def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str], url: str) -> None:
+    assert parse_node_settings(["--role", "node", *arguments], environ).kubelet.url == url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--port", "x"], "'x' is not a port"),
+        (["--port", "8081"], "two ports are needed"),
+        (["--kubelet-url", "https://a", "--via-apiserver"], "one of them"),
+        (["--via-apiserver"], "needs a node's name"),
+        (["--via-apiserver", "--node-name", "../x"], "needs a node's name"),
+        (["--kubelet-url", "ftp://a", "--kubelet-ca-file", ""], "is not https://host:port"),
+        (["--kubelet-url", "https://a:b"], "is not https://host:port"),
+        (["--kubelet-ca-file", "/nowhere/ca.crt"], "--kubelet-ca-file: /nowhere/ca.crt"),
+        (["--unknown"], "unrecognized arguments: --unknown"),
+    ],
+)
+def test_what_is_wrong_with_the_command_line_is_named(arguments: list[str], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        NodeRole(parse_node_settings(["--role", "node", *arguments], {}))
