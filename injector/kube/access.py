@@ -19,6 +19,8 @@ REFUSED_SECONDS = 5.0
 """How long a refusal counts: a grant that was just made is seen soon."""
 MAX_REVIEWS = 8
 """At once; others wait for their turn."""
+MAX_WAITING = 256
+"""Questions; beyond, the API server is too slow for more."""
 MAX_REMEMBERED = 10_000
 
 _Key = tuple[bytes, Access | None]
@@ -51,18 +53,23 @@ class AccessReviewer:
             return kept.review
         task = self._asked.get(key)
         if task is None:
+            if len(self._asked) >= MAX_WAITING:
+                raise IdentityError(503, f"{MAX_WAITING} tokens are waiting to be judged")
             task = self._asked[key] = asyncio.create_task(self._ask(key, token))
+            # Who asked may be gone: then nobody else takes the error.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Shielded, so that who goes away does not take the answer from the others.
         return await asyncio.shield(task)
 
     async def _ask(self, key: _Key, token: str) -> Review:
+        started = time.monotonic()
         try:
             loop = asyncio.get_running_loop()
             review = await loop.run_in_executor(self._threads, self._judge, token, key[1])
         finally:
             del self._asked[key]
         seconds = CACHE_SECONDS if review.is_allowed else REFUSED_SECONDS
-        self._kept[key] = _Kept(time.monotonic() + seconds, review)
+        self._kept[key] = _Kept(started + seconds, review)
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_REMEMBERED:
             self._kept.popitem(last=False)

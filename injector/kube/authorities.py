@@ -86,7 +86,8 @@ class ProvidedSecret:
         self._path = f"/api/v1/namespaces/{namespace}/secrets/{quote(name)}"
         self._source = f"Secret {namespace}/{name}"
         self._server_name = server_name
-        self._last: Material | None = None
+        self._present = self._before = ""
+        """The CAs that the Secret names, and those that it named before."""
 
     def issue(self, now: datetime) -> Material:
         """Return the certificate that the Secret holds now.
@@ -103,13 +104,11 @@ class ProvidedSecret:
             raise CertificateError(f"{self._source}: {error}") from error
         files = {key: _decode(data.get(key), f"{self._source}: {key}") for key in _FILES}
         material = read_provided(files, self._server_name, now, self._source)
-        last = self._last
-        if last is not None and material.bundle_pem not in last.bundle_pem:
-            material = material._replace(bundle_pem=material.bundle_pem + last.bundle_pem)
-        elif last is not None:
-            material = material._replace(bundle_pem=last.bundle_pem)
-        self._last = material
-        return material
+        if material.bundle_pem != self._present:
+            self._before, self._present = self._present, material.bundle_pem
+        # The one before counts for a while: another replica may serve what it signed.
+        others = self._before if self._before not in material.bundle_pem else ""
+        return material._replace(bundle_pem=material.bundle_pem + others)
 
 
 class WebhookBundle:
@@ -206,6 +205,36 @@ class PolicyFacts:
 
     def _facts(self, bundle_pem: str) -> dict[str, str]:
         return {CONTROL_AUTHORITIES: bundle_pem, CONTROL_ADDRESS: self._address}
+
+
+class BesideOthers:
+    """Publishes for replicas that need not know the same CAs.
+
+    Where somebody else provides the certificate each replica adds the CA that was there before, as
+    far as it saw it: what one publishes must not take the other's away, for ever in turns.
+    """
+
+    def __init__(self, publisher: WebhookBundle | PolicyFacts) -> None:
+        self._publisher = publisher
+        self._has_written = False
+
+    def publish(self, bundle_pem: str) -> None:
+        """Write exactly the bundle the first time, later only what is missing.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        if not self._has_written or not self._publisher.has_authorities(bundle_pem):
+            self._publisher.publish(bundle_pem)
+            self._has_written = True
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether the bundle is there, beside others perhaps.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        return self._publisher.has_authorities(bundle_pem)
 
 
 def _decode(encoded: object, source: str) -> str:

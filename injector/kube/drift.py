@@ -66,6 +66,7 @@ class Drift:
         *,
         show: Callable[[Mapping[str, int]], None],
         on_deleted: Callable[[str], None] = lambda uid: None,
+        tells: bool = True,
     ) -> None:
         self._client = client
         self._world = world
@@ -73,7 +74,8 @@ class Drift:
         self._show = show
         self._on_deleted = on_deleted
         """Takes the uid of every pod that was deleted."""
-        self._notices = Notices(client)
+        # Where nothing injects, no restart helps.
+        self._notices = Notices(client) if tells else None
         self._candidates: dict[Name, str] = {}
         """Their uid."""
         self._found: dict[Name, _Found] = {}
@@ -137,7 +139,7 @@ class Drift:
             try:
                 reason = self._ask(*name)
                 found[name] = _Found(candidates[name], now, reason is Reason.INJECTED)
-                if name not in seen:
+                if name not in seen and self._notices is not None:
                     self._notices.write(*name, candidates[name], reason)
             except KubeError as error:
                 if error.status != 404:

@@ -9,7 +9,13 @@ from webhook_certs.rotation import Issuer, Rotation
 
 from injector.control.parts import Parts, Publisher
 from injector.kube.access import AccessReviewer
-from injector.kube.authorities import PolicyFacts, ProvidedSecret, SecretStore, WebhookBundle
+from injector.kube.authorities import (
+    BesideOthers,
+    PolicyFacts,
+    ProvidedSecret,
+    SecretStore,
+    WebhookBundle,
+)
 from injector.kube.client import KubeClient, Object
 from injector.kube.drift import Drift
 from injector.kube.identity import TokenReviewAuthenticator
@@ -71,7 +77,12 @@ def cluster_parts(
     source = ClusterWorld(client, world, on_failure=observers.on_failure)
     authenticator = TokenReviewAuthenticator(client)
     drift = Drift(
-        client, world, platform, show=observers.show_missing, on_deleted=authenticator.forget
+        client,
+        world,
+        platform,
+        show=observers.show_missing,
+        on_deleted=authenticator.forget,
+        tells=bool(settings.webhook_configuration or settings.policy_secret),
     )
     chores: list[Callable[[], Awaitable[None]]] = [lambda: drift.run(observers.on_failure)]
     if settings.lease:
@@ -106,12 +117,15 @@ def _issuer(client: KubeClient, settings: ClusterSettings, names: Sequence[str])
 def _publisher(
     client: KubeClient, settings: ClusterSettings, platform: Platform
 ) -> Publisher | None:
+    publisher: WebhookBundle | PolicyFacts
     if settings.webhook_configuration:
-        return WebhookBundle(client, settings.webhook_configuration)
-    if settings.policy_secret:
+        publisher = WebhookBundle(client, settings.webhook_configuration)
+    elif settings.policy_secret:
         address = platform.control.address if platform.control else ""
-        return PolicyFacts(client, settings.namespace, settings.policy_secret, address)
-    return None
+        publisher = PolicyFacts(client, settings.namespace, settings.policy_secret, address)
+    else:
+        return None
+    return BesideOthers(publisher) if settings.is_provided else publisher
 
 
 def service_address(client: KubeClient, namespace: str, name: str) -> str:

@@ -182,6 +182,10 @@ def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[
     for item in items:
         if item.kind != "Pod":
             continue
+        for name, least in item.minimum.items():
+            # Without any limit none is asked for: ours would be the first, and too small.
+            if _peak(spec, "limits", name) + limits[name] < least:
+                return False
         for name, most in item.maximum.items():
             if _peak(spec, "limits", name) + limits[name] > most:
                 return False
@@ -200,7 +204,8 @@ def _leaves_room(spec: Object, items: Sequence[_Item]) -> bool:
         # Where only limits are said they are the requests, too.
         most = next(filter(None, (_amount({"resources": whole}, kind, name)
                                   for kind in ("requests", "limits"))), None)  # fmt: skip
-        if defaults and most and _peak(spec, "requests", name) + max(defaults) > most:
+        # What the pod does not name the API server fixes at the sum before the proxy came.
+        if defaults and (not most or _peak(spec, "requests", name) + max(defaults) > most):
             return False
     return True
 

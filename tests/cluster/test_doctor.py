@@ -138,7 +138,8 @@ def test_policies_and_monitors_in_the_proxies_way_are_named(
             _create(shop, MONITORS, "servicemonitors", "past", past)
             pods = {"selector": selector, "podMetricsEndpoints": [{"port": "http"}]}
             _create(shop, MONITORS, "podmonitors", "past", pods)
-            good = {"selector": selector, "podMetricsEndpoints": [{"port": "livery"}]}
+            ours = [{"port": "livery"}, {"portNumber": 16090}, {"port": "none"}]
+            good = {"selector": selector, "podMetricsEndpoints": ours}
             _create(shop, MONITORS, "podmonitors", "good", good)
             problems = _problems(_examine(client, release))
         name = shop.name
@@ -194,11 +195,12 @@ def test_pods_that_trust_only_a_ca_that_ends_soon_are_named(
 
 def _injected(shop: Namespace) -> bool:
     labels = {"app": "web"}
-    containers = [{"name": "web", "image": "registry.example/web:1"}]
+    ports = [{"name": "http", "containerPort": 8080}]
+    containers = [{"name": "web", "image": "registry.example/web:1", "ports": ports}]
     metadata = {
         "generateName": "web-",
         "labels": labels,
-        "annotations": {"prometheus.io/scrape": "true"},
+        "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
     }
     body = {"metadata": metadata, "spec": {"containers": containers}}
     made = shop.client.request("POST", f"{shop.path}/pods", body=body)

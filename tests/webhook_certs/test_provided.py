@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from webhook_certs.authority import Authority, create_authority, issue_leaf
 from webhook_certs.errors import CertificateError
 from webhook_certs.provided import read_provided
@@ -48,6 +51,10 @@ def test_a_wildcard_counts_for_one_label() -> None:
         ({"tls.key": provided()["tls.key"]}, "tls.key is not the key of tls.crt"),
         (provided("elsewhere"), "the certificate is not for livery-injector"),
         ({"ca.crt": "x" * (300 << 10)}, "ca.crt is over 256 KiB"),
+        (
+            {"ca.crt": create_authority("other", NOW).certificate_pem},
+            "tls.crt is not signed by ca.crt",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(change: dict[str, str], reason: str) -> None:
@@ -59,3 +66,32 @@ def test_what_does_not_fit_is_refused_with_the_reason(change: dict[str, str], re
 def test_a_certificate_counts_in_its_time_only(days: int) -> None:
     with pytest.raises(CertificateError, match="not now"):
         read_provided(provided(), NAME, NOW + timedelta(days=days), "here")
+
+
+def test_what_stands_around_the_cas_is_left_out() -> None:
+    files = provided()
+    other = create_authority("other", NOW).certificate_pem
+    odd = f"# Ubersicht \u00fc\n{files['ca.crt'].rstrip()}\n\n{other.rstrip()}"
+
+    material = read_provided({**files, "ca.crt": odd}, NAME, NOW, "here")
+
+    assert material.bundle_pem == files["ca.crt"] + other
+
+
+def test_a_key_too_weak_to_be_served_is_refused() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "weak")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    builder = builder.public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
+    sans = x509.SubjectAlternativeName([x509.DNSName(NAME)])
+    certificate = builder.add_extension(sans, critical=False).sign(key, hashes.SHA256())
+    pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+    with pytest.raises(CertificateError, match="cannot be used"):
+        read_provided({"tls.crt": pem, "tls.key": key_pem, "ca.crt": pem}, NAME, NOW, "here")

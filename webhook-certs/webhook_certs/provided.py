@@ -6,10 +6,19 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    PolicyBuilder,
+    ServerVerifier,
+    Store,
+    VerificationError,
+)
 
 from webhook_certs.authority import Leaf
 from webhook_certs.errors import CertificateError
 from webhook_certs.rotation import Material
+from webhook_certs.tls import check_leaf
 
 CHAIN, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
 """Keys of a Secret of type kubernetes.io/tls, and the one that cert-manager adds."""
@@ -35,7 +44,7 @@ def read_provided(files: Mapping[str, str], name: str, now: datetime, source: st
             raise CertificateError(f"{source}: {key} is missing")
         if len(files[key]) > _MAX_PEM_BYTES:
             raise CertificateError(f"{source}: {key} is over {_MAX_PEM_BYTES >> 10} KiB")
-    leaf, *_ = _certificates(files, CHAIN, source)
+    leaf, *intermediates = _certificates(files, CHAIN, source)
     authorities = _certificates(files, AUTHORITIES, source)
     _check_key(leaf, files[KEY], source)
     names = _names(leaf)
@@ -45,9 +54,18 @@ def read_provided(files: Mapping[str, str], name: str, now: datetime, source: st
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if not begin <= now < end:
         raise CertificateError(f"{source}: the certificate counts from {begin} to {end}, not now")
+    if leaf not in authorities:
+        verifier = _verifier(authorities, name, now)
+        try:
+            verifier.verify(leaf, intermediates)
+        except VerificationError as error:
+            reason = f"{CHAIN} is not signed by {AUTHORITIES}: {error}"
+            raise CertificateError(f"{source}: {reason}") from error
     served = Leaf(files[CHAIN], files[KEY], begin, end)
+    check_leaf(served)
     ends = min(item.not_valid_after_utc for item in authorities)
-    return Material(served, files[AUTHORITIES], ends, now + _LOOK_AGAIN)
+    # Written anew: comments, blanks and a missing last newline are others' business no more.
+    return Material(served, "".join(map(_pem, authorities)), ends, now + _LOOK_AGAIN)
 
 
 def _certificates(files: Mapping[str, str], key: str, source: str) -> list[x509.Certificate]:
@@ -55,6 +73,26 @@ def _certificates(files: Mapping[str, str], key: str, source: str) -> list[x509.
         return x509.load_pem_x509_certificates(files[key].encode())
     except ValueError as error:
         raise CertificateError(f"{source}: {key} is no PEM certificate: {error}") from error
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _verifier(authorities: list[x509.Certificate], name: str, now: datetime) -> ServerVerifier:
+    """Make what verifies as a client does that trusts the CAs.
+
+    Private CAs leave out extensions that public ones must have: names, time and signatures count.
+    """
+    ca_policy = ExtensionPolicy.permit_all().require_present(
+        x509.BasicConstraints, Criticality.AGNOSTIC, None
+    )
+    leaf_policy = ExtensionPolicy.permit_all().require_present(
+        x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
+    )
+    builder = PolicyBuilder().store(Store(authorities)).time(now)
+    builder = builder.extension_policies(ca_policy=ca_policy, ee_policy=leaf_policy)
+    return builder.build_server_verifier(x509.DNSName(name))
 
 
 def _check_key(leaf: x509.Certificate, pem: str, source: str) -> None:

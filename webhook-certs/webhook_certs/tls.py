@@ -31,10 +31,22 @@ def use_leaf(context: ssl.SSLContext, leaf: Leaf) -> None:
         CertificateError: key and certificate do not belong together; the old one stays.
     """
     # Tried on a context of its own first: a failed load would leave the live one without a key.
-    probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    check_leaf(leaf)
+    _load(context, leaf)
+
+
+def check_leaf(leaf: Leaf) -> None:
+    """See that a leaf can be served.
+
+    Raises:
+        CertificateError: OpenSSL refuses it: its key is another's, or too weak.
+    """
+    _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), leaf)
+
+
+def _load(context: ssl.SSLContext, leaf: Leaf) -> None:
     with _file(leaf.chain_pem + leaf.key_pem) as path:
         try:
-            probe.load_cert_chain(path)
             context.load_cert_chain(path)
         except (ssl.SSLError, OSError) as error:
             raise CertificateError(f"certificate and key cannot be used: {error}") from error

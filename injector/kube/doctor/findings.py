@@ -31,7 +31,7 @@ class Installation(NamedTuple):
     @property
     def injector(self) -> str:
         """Name of its Deployment, its Service and its service account."""
-        return f"{self.name}-injector"
+        return f"{self.name[:50].rstrip('-')}-injector"  # as the chart cuts it
 
     @property
     def upgrade(self) -> str:

@@ -20,6 +20,9 @@ _INJECTOR: Sequence[_Right] = (
     _Right("watch", "", "limitranges"),
     _Right("watch", "", "pods"),
     _Right("watch", "observability.ethos.io", "metricaccesses"),
+    _Right("get", "", "pods"),
+    _Right("create", "", "events"),
+    _Right("patch", "observability.ethos.io", "metricaccesses", "status"),
     _Right("create", "authentication.k8s.io", "tokenreviews"),
 )
 _NODE = _Right("get", "", "nodes", "metrics")
@@ -66,11 +69,14 @@ def read_platform(client: KubeClient, installation: Installation) -> Platform | 
 
 def _may(client: KubeClient, account: str, right: _Right) -> bool:
     user = f"system:serviceaccount:{account.replace('/', ':')}"
+    namespace = account.partition("/")[0]
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}",
+              "system:authenticated"]  # fmt: skip
     attributes = {name: text for name, text in right._asdict().items() if text}
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
-        "spec": {"user": user, "resourceAttributes": attributes},
+        "spec": {"user": user, "groups": groups, "resourceAttributes": attributes},
     }
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     return (client.request("POST", path, body=body).get("status") or {}).get("allowed") is True

@@ -69,7 +69,8 @@ def look_at_certificates(client: KubeClient, installation: Installation) -> Iter
         remedy = "" if left > SHORT_LEAF else f"who renews the Secret {name}?"
         yield Finding(left > SHORT_LEAF, f"the provided certificate ends in {left.days} d", remedy)
         return
-    kept = SecretStore(client, installation.namespace, arguments["ca-secret"]).load()
+    secret = arguments.get("ca-secret", "livery-ca")
+    kept = SecretStore(client, installation.namespace, secret).load()
     if not kept.generations:
         yield Finding(False, "the injector has made no CA yet", installation.log)
         return
@@ -108,12 +109,21 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
         yield _published(is_published, "the webhook's configuration has the CA")
 
 
+def injects(client: KubeClient, installation: Installation) -> bool:
+    """Tell whether the API server is asked to inject anything."""
+    arguments = read_arguments(_deployment(client, installation))
+    if arguments is None or "policy-secret" in arguments:
+        return _has_policy(client, installation)
+    return bool(arguments.get("webhook-configuration", "livery"))
+
+
 def read_authorities(client: KubeClient, installation: Installation) -> list[str]:
     """Return the CAs of the control service, PEM, oldest first; none where there is no such."""
     arguments = read_arguments(_deployment(client, installation))
-    if arguments is None or "ca-secret" not in arguments:
+    if arguments is None or "certificate-secret" in arguments:
         return []
-    kept = SecretStore(client, installation.namespace, arguments["ca-secret"]).load()
+    secret = arguments.get("ca-secret", "livery-ca")
+    kept = SecretStore(client, installation.namespace, secret).load()
     return [item.authority.certificate_pem for item in kept.generations]
 
 
@@ -144,7 +154,9 @@ def _bundle(client: KubeClient, installation: Installation, arguments: dict[str,
     if "certificate-secret" in arguments:
         path = f"/api/v1/namespaces/{installation.namespace}/secrets"
         secret = find(client, f"{path}/{arguments['certificate-secret']}") or {}
-        return base64.b64decode((secret.get("data") or {}).get(AUTHORITIES, "")).decode()
+        text = base64.b64decode((secret.get("data") or {}).get(AUTHORITIES, ""))
+        # A text that is none was a finding already.
+        return text.decode(errors="replace")
     return "".join(reversed(read_authorities(client, installation)))
 
 

@@ -1,12 +1,16 @@
 """ServiceMonitors and PodMonitors that scrape an application past its proxy."""
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 
-from injector.kube.client import KubeClient, Object
+from injector.kube.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find_all
 from injector.model import names
 from injector.model.label_selectors import selects, selects_namespace
 from injector.model.objects import (
+    Object,
+    annotations_of,
     get_list,
     get_mapping,
     get_strings,
@@ -17,21 +21,24 @@ from injector.model.objects import (
 
 _MOST = 5_000
 _MONITORS = "/apis/monitoring.coreos.com/v1"
-_OURS = frozenset(["livery", "livery-admin"])
 
 
 def look_at_monitors(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Monitors of injected pods: their series would come a second time, without labels."""
+    """Monitors of what a proxy scrapes: its series would come a second time, without labels."""
     selector = {"labelSelector": f"{names.PROXY_LABEL}=pod"}
     pods = find_all(client, "/api/v1/pods", _MOST, **selector)
     for monitor in find_all(client, f"{_MONITORS}/podmonitors", _MOST) if pods else ():
-        if _ports(monitor, "podMetricsEndpoints") and _selected(monitor, pods):
+        ports = [
+            str(endpoint.get("port") or endpoint.get("portNumber") or endpoint.get("targetPort"))
+            for endpoint in _endpoints(monitor, "podMetricsEndpoints")
+        ]
+        if any(_is_target(pod, port) for pod in _selected(monitor, pods) for port in ports):
             yield _finding("PodMonitor", monitor)
     monitors = find_all(client, f"{_MONITORS}/servicemonitors", _MOST) if pods else ()
     services = find_all(client, "/api/v1/services", _MOST) if monitors else []
     for monitor in monitors:
         chosen = _selected(monitor, services)
-        if _ports(monitor, "endpoints") and any(_leads_past(service, pods) for service in chosen):
+        if any(_leads_past(service, monitor, pods) for service in chosen):
             yield _finding("ServiceMonitor", monitor)
 
 
@@ -45,23 +52,45 @@ def _selected(monitor: Object, objects: Sequence[Object]) -> list[Object]:
     ]
 
 
-def _ports(monitor: Object, field: str) -> list[str]:
-    """Return the ports that a monitor names and that are not the proxy's."""
-    endpoints = get_list(get_mapping(monitor, "spec"), field, "spec")
-    ports = [str(item.get("port") or item.get("targetPort") or "") for item in endpoints]
-    return [port for port in ports if port not in _OURS]
+def _endpoints(monitor: Object, field: str) -> list[Object]:
+    return get_list(get_mapping(monitor, "spec"), field, "spec")
 
 
-def _leads_past(service: Object, pods: Sequence[Object]) -> bool:
-    """Tell whether a Service leads to injected pods, and to no port of the proxy."""
+def _leads_past(service: Object, monitor: Object, pods: Sequence[Object]) -> bool:
+    """Tell whether a monitor's ports of a Service are what a proxy scrapes in a pod behind it."""
     spec = get_mapping(service, "spec")
     wanted = get_strings(spec, "selector", "spec")
-    targets = {str(port.get("targetPort", "")) for port in get_list(spec, "ports", "spec")}
-    if not wanted or targets & _OURS:
-        return False
-    return any(
-        namespace_of(pod) == namespace_of(service) and wanted.items() <= labels_of(pod).items()
+    ports = set()
+    for endpoint in _endpoints(monitor, "endpoints"):
+        if endpoint.get("targetPort"):
+            ports.add(str(endpoint["targetPort"]))
+        for port in get_list(spec, "ports", "spec"):
+            if port.get("name") == endpoint.get("port") and endpoint.get("port"):
+                ports.add(str(port.get("targetPort") or port.get("port")))
+    behind = (
+        pod
         for pod in pods
+        if namespace_of(pod) == namespace_of(service) and wanted.items() <= labels_of(pod).items()
+    )
+    return bool(wanted) and any(_is_target(pod, port) for pod in behind for port in ports)
+
+
+def _is_target(pod: Object, port: str) -> bool:
+    """Tell whether a port, by number or name, is one that the pod's proxy scrapes."""
+    try:
+        targets = json.loads(annotations_of(pod).get(names.STATUS, "{}")).get("targets", ())
+        numbers = {found[1] for item in targets if (found := re.search(r"://:(\d+)", item))}
+    except (ValueError, TypeError, AttributeError):
+        return False
+    spec = get_mapping(pod, "spec")
+    declared = [
+        item
+        for container in (*get_list(spec, "containers"), *get_list(spec, "initContainers"))
+        if container.get("name") != names.PROXY_CONTAINER
+        for item in get_list(container, "ports")
+    ]
+    return port in numbers or any(
+        item.get("name") == port and str(item.get("containerPort")) in numbers for item in declared
     )
 
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from webhook_certs.authority import load_certificate
 
+from injector.errors import KubeError, ObjectError
 from injector.kube.client import KubeClient, Object
 from injector.kube.doctor.findings import Finding, Installation, find_all
 from injector.kube.doctor.grants import read_platform
-from injector.kube.doctor.installation import SHORT_LIFE, read_authorities
+from injector.kube.doctor.installation import SHORT_LIFE, injects, read_authorities
 from injector.kube.doctor.surroundings import look_at_network, look_at_quotas, try_a_pod
 from injector.model import names
 from injector.model.injection import decide, workload_name
@@ -37,23 +38,30 @@ class _Present(NamedTuple):
 
 def look_at_namespaces(client: KubeClient, installation: Installation) -> Iterator[Finding]:
     """Every labelled namespace."""
-    platform = read_platform(client, installation) or Platform(own_namespace=installation.namespace)
-    present = _present(client, installation, platform)
+    present = _present(client, installation, read_platform(client, installation))
     query = {"labelSelector": f"{names.INJECT}=enabled"}
     found = client.request("GET", "/api/v1/namespaces", query=query).get("items") or []
     if not found:
         remedy = f"kubectl label namespace NAME {names.INJECT}=enabled"
         yield Finding(True, "no namespace asks for proxies", remedy)
     for namespace in found:
-        yield from _look_at(client, installation, namespace, present)
+        try:
+            yield from _look_at(client, installation, namespace, present)
+        except (KubeError, ObjectError) as error:
+            if isinstance(error, KubeError) and error.status == 0:
+                raise
+            yield Finding(False, f"{name_of(namespace)}: cannot be looked at: {error}")
 
 
-def _present(client: KubeClient, installation: Installation, platform: Platform) -> _Present:
+def _present(client: KubeClient, installation: Installation, settings: Platform | None) -> _Present:
     authorities = read_authorities(client, installation)
     soon = datetime.now(UTC) + SHORT_LIFE
     retiring = [pem for pem in authorities[:-1] if load_certificate(pem).not_valid_after_utc < soon]
     newest = authorities[-1] if authorities else ""
-    return _Present(platform, template_hash(platform), retiring, newest)
+    platform = settings or Platform(own_namespace=installation.namespace)
+    # Without an injector nobody wrote settings down from which to tell what is outdated.
+    template = template_hash(settings) if settings is not None else ""
+    return _Present(platform, template, retiring, newest)
 
 
 def _look_at(
@@ -63,7 +71,8 @@ def _look_at(
     selector = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
     pods = find_all(client, f"/api/v1/namespaces/{name}/pods", MAX_PODS, **selector)
     yield from _look_at_pods(client, namespace, pods, present)
-    yield from try_a_pod(client, installation, name)
+    if injects(client, installation):
+        yield from try_a_pod(client, installation, name)
     yield from look_at_quotas(client, name)
     injected = [pod for pod in pods if names.STATUS in annotations_of(pod)]
     yield from look_at_network(client, installation, name, injected)
@@ -90,7 +99,8 @@ def _look_at_pods(
         return decide(pod, name, world, present.platform).reason is Reason.INJECTED
 
     def is_outdated(pod: Object) -> bool:
-        return f'"{present.template}"' not in annotations_of(pod)[names.STATUS]
+        status = annotations_of(pod)[names.STATUS]
+        return bool(present.template) and f'"{present.template}"' not in status
 
     def trusts_only_the_old(pod: Object) -> bool:
         trusted = _trusted(pod)

@@ -1,54 +1,38 @@
 """What stands around proxies: the way to the webhook, quotas, NetworkPolicies."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from injector.errors import KubeError
-from injector.kube.client import KubeClient, Object
+from injector.kube.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find, find_all
 from injector.model import names
 from injector.model.injection import DEFAULT_PORT, workload_name
 from injector.model.network_policies import Peer, Port, admits_connection, admits_scrapes
-from injector.model.objects import get_list, get_mapping, get_names, labels_of, name_of
+from injector.model.objects import Object, get_list, get_mapping, get_names, labels_of, name_of
 from injector.model.quantities import parse_quantity
 from injector.model.settings import DEFAULT_RESOURCES
 from injector.model.templates import security_context
 
 CONTROL = Port(8444, "control")
 _MOST = 1_000
-_TRIAL = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "livery-doctor", "annotations": {"livery.dev/inject": "true"}},
-    "spec": {
-        "automountServiceAccountToken": False,
-        "containers": [
-            {
-                "name": "none",
-                "image": "none.invalid/none",
-                "securityContext": security_context(None),
-                # Something, so that a quota does not refuse it for saying nothing.
-                "resources": {
-                    "requests": {"cpu": "1m", "memory": "1Mi"},
-                    "limits": {"cpu": "1m", "memory": "1Mi"},
-                },
-            }
-        ],
-    },
-}
+_SOME = {"cpu": "10m", "memory": "32Mi"}
 
 
 def try_a_pod(client: KubeClient, installation: Installation, namespace: str) -> Iterator[Finding]:
     """Ask the API server for an annotated pod, dry-run: the whole way through the Service."""
-    path = f"/api/v1/namespaces/{namespace}/pods"
+    if namespace in (*names.SYSTEM_NAMESPACES, installation.namespace):
+        return
+    if not _may_create_pods(client, namespace):
+        yield Finding(True, f"{namespace}: no pod was tried, for you may not create any")
+        return
     try:
-        made = client.request("POST", path, query={"dryRun": "All"}, body=_TRIAL)
+        made = _try(client, namespace, {})
     except KubeError as error:
-        if error.status != 403:
+        if error.status == 0 or error.status >= 500:
             raise
-        remedy = f"kubectl -n {namespace} describe quota"
-        is_quota = "quota" in str(error)
-        sentence = f"{namespace}: a new pod is refused: {error}"
-        yield Finding(False, sentence, remedy if is_quota else "")
+        remedy = f"kubectl -n {namespace} describe quota" if "quota" in str(error) else ""
+        yield Finding(False, f"{namespace}: a new pod is refused: {error}", remedy)
         return
     if names.PROXY_CONTAINER in get_names(get_mapping(made, "spec"), "initContainers"):
         yield Finding(True, f"{namespace}: a new pod gets its proxy")
@@ -57,10 +41,40 @@ def try_a_pod(client: KubeClient, installation: Installation, namespace: str) ->
     yield Finding(False, sentence, installation.log)
 
 
+def _try(client: KubeClient, namespace: str, resources: Object) -> Object:
+    container = {
+        "name": "none",
+        "image": "none.invalid/none",
+        "securityContext": security_context(None),
+        "resources": resources,
+    }
+    body: Object = {
+        "metadata": {"name": "livery-doctor", "annotations": {names.INJECT: "true"}},
+        "spec": {"automountServiceAccountToken": False, "containers": [container]},
+    }
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    try:
+        return client.request("POST", path, query={"dryRun": "All"}, body=dict(body))
+    except KubeError as error:
+        if resources or "must specify" not in str(error):
+            raise
+        # A quota wants every container to say what it takes.
+        return _try(client, namespace, {"requests": _SOME, "limits": _SOME})
+
+
+def _may_create_pods(client: KubeClient, namespace: str) -> bool:
+    attributes = {"verb": "create", "resource": "pods", "namespace": namespace}
+    body: dict[str, Any] = {"spec": {"resourceAttributes": attributes}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    return (client.request("POST", path, body=body).get("status") or {}).get("allowed") is True
+
+
 def look_at_quotas(client: KubeClient, namespace: str) -> Iterator[Finding]:
     """ResourceQuotas that leave no room for one more proxy."""
     for quota in find_all(client, f"/api/v1/namespaces/{namespace}/resourcequotas", _MOST):
-        status = get_mapping(quota, "status")
+        spec, status = get_mapping(quota, "spec"), get_mapping(quota, "status")
+        if spec.get("scopes") or spec.get("scopeSelector"):
+            continue  # it counts some pods only
         hard, used = get_mapping(status, "hard", "status"), get_mapping(status, "used", "status")
         for resource, needed in _needs().items():
             most, taken = parse_quantity(hard.get(resource)), parse_quantity(used.get(resource))
@@ -97,19 +111,15 @@ def look_at_network(
     policies = find_all(client, path, _MOST) if injected else []
     if not policies:
         return
-    own = find(client, f"/api/v1/namespaces/{installation.namespace}") or {}
-    labels = {
-        "app.kubernetes.io/name": "livery",
-        "app.kubernetes.io/instance": installation.name,
-        "app.kubernetes.io/component": "injector",
-    }
-    control = Peer(labels_of(own), labels, installation.namespace == namespace)
+    control = _control(client, installation, namespace)
     shut: set[str] = set()
     cut_off: set[str] = set()
     for pod in injected:
+        if get_mapping(pod, "spec").get("hostNetwork") is True:
+            continue  # no policy touches it
         if not admits_scrapes(policies, pod, _data_port(pod)):
             shut.add(workload_name(pod))
-        if not admits_connection(policies, pod, CONTROL, control):
+        if control is not None and not admits_connection(policies, pod, CONTROL, control):
             cut_off.add(workload_name(pod))
     for workload in sorted(shut):
         sentence = f"{namespace}: NetworkPolicies admit nobody to the proxy's port of {workload}"
@@ -118,6 +128,17 @@ def look_at_network(
         sentence = f"{namespace}: NetworkPolicies keep {workload} from the control service"
         remedy = f"admit egress to namespace {installation.namespace}, TCP port {CONTROL.number}"
         yield Finding(False, sentence, remedy)
+
+
+def _control(client: KubeClient, installation: Installation, namespace: str) -> Peer | None:
+    """Who the injector's pods are to a policy; None where there are none."""
+    path = f"/apis/apps/v1/namespaces/{installation.namespace}/deployments/{installation.injector}"
+    deployment = find(client, path)
+    own = find(client, f"/api/v1/namespaces/{installation.namespace}")
+    if deployment is None or own is None:
+        return None
+    template = get_mapping(get_mapping(deployment, "spec"), "template", "spec")
+    return Peer(labels_of(own), labels_of(template), installation.namespace == namespace)
 
 
 def _data_port(pod: Object) -> Port:

@@ -121,7 +121,6 @@ def test_limit_ranges_clamp_with_a_warning(
         _container(min={"storage": "1Gi"}),
         {"type": "PersistentVolumeClaim", "max": {"cpu": "1m"}},
         {"type": "Pod", "max": {"cpu": "500m", "memory": "128Mi"}},
-        {"type": "Pod", "min": {"cpu": "99"}},
         {},
     ],
     ids=str,
@@ -136,6 +135,11 @@ def test_limit_ranges_that_the_proxy_fits_change_nothing(item: Json) -> None:
         (_container(min={"cpu": "2"}, max={"cpu": "1"}), {}),
         (_container(maxLimitRequestRatio={"cpu": "0.5"}), {}),
         ({"type": "Pod", "max": {"cpu": "499m"}}, {}),
+        ({"type": "Pod", "min": {"memory": "256Mi"}}, {}),
+        (
+            _container(defaultRequest={"cpu": "50m"}),
+            {"resources": {"limits": {"memory": "1Gi"}}},
+        ),
         ({"type": "Pod", "max": {"memory": "1Gi"}}, {"containers": [{"resources": _FULL}]}),
         ({"type": "Pod", "maxLimitRequestRatio": {"cpu": "2"}}, {}),
         (
