@@ -12,7 +12,8 @@ from sidecar.model.labels import LabelRules
 from sidecar.model.relabel import parse_rules
 
 _FIELDS: Mapping[str, frozenset[str]] = {
-    "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control"]),
+    "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control", "node"]),
+    "node": frozenset(["metricRelabelings"]),
     "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
     "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
     "exposition": frozenset(["metricRelabelings", "targetLabel"]),
@@ -51,7 +52,9 @@ def _parse(value: object) -> Platform:
     if pull_policy not in _PULL_POLICIES:
         # The API server would refuse every pod that is injected.
         raise RuleError("image.pullPolicy", f"not one of {', '.join(_PULL_POLICIES)}")
+    node = _block(document.get("node"), "node")
     parse_rules(exposition.get("metricRelabelings"), "exposition.metricRelabelings")
+    parse_rules(node.get("metricRelabelings"), "node.metricRelabelings")
     return Platform(
         image=_text(image, "image", "reference", default.image),
         image_pull_policy=pull_policy,
@@ -60,6 +63,7 @@ def _parse(value: object) -> Platform:
         control=_control(control),
         labels=_labels(_block(document.get("labels"), "labels")),
         metric_relabelings=tuple(exposition.get("metricRelabelings") or ()),
+        node_relabelings=tuple(node.get("metricRelabelings") or ()),
         target_label=_text(exposition, "exposition", "targetLabel", default.target_label),
         cross_namespace={
             name: parse_string_list(listed, f"access.crossNamespace.{name}")

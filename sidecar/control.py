@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 from sidecar import VERSION
 from sidecar.client import Connection, render_request
 from sidecar.errors import LiveryError, PolicyError, SettingsError, UpstreamError
-from sidecar.model.policy import MAX_POLICY_BYTES, Policy, parse_policy
+from sidecar.model.policy import MAX_POLICY_BYTES, Policy, gather_parts, parse_policy
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class ControlSettings(NamedTuple):
     """PEM of the CA certificates that sign it."""
     token_file: Path
     role: str
+    authorities_file: Path | None = None
+    """Where they are kept up to date in place of `authorities`."""
 
 
 class ControlClient:
@@ -63,7 +65,8 @@ class ControlClient:
         self._apply = apply
         self._host, self._port = _split_url(settings.url)
         self._authorities = settings.authorities
-        self._tls = _trust(settings.authorities)
+        # From a file they are read when they are needed: it may not be there yet.
+        self._tls = _trust(settings.authorities) if settings.authorities_file is None else None
         self._report_due = asyncio.Event()
         self.version = version
         """Of the policy in force; empty before the first."""
@@ -77,6 +80,10 @@ class ControlClient:
         """Why the stream broke last."""
         self.policy_error = ""
         """Why the last policy could not be used; empty where it is in force."""
+        self._parts: dict[str, object] | None = None
+        """The policy by key, where it comes so; None before a connection said any."""
+        self._whole_parts: dict[str, object] = {}
+        """The same when it was whole last."""
 
     async def run(self) -> None:
         """Follow the stream until cancelled."""
@@ -119,6 +126,7 @@ class ControlClient:
         loop = asyncio.get_running_loop()
         deadline.reschedule(loop.time() + CONNECT_TIMEOUT_SECONDS)
         connection = await self._open()
+        self._parts = None
         try:
             query = urlencode({"role": self._settings.role, "version": self.version})
             status = await connection.send(self._request("GET", f"/v1/policy?{query}"))
@@ -144,9 +152,27 @@ class ControlClient:
         kind = message.get("type")
         if kind == "policy":
             self._take_policy(message)
+        elif kind in ("put", "delete", "synced"):
+            self._take_part(kind, message)
+        elif kind == "current":
+            self._parts = dict(self._whole_parts)
         elif kind == "authorities":
             self._take_authorities(message.get("pem"))
         # `current`, `ping` and what newer services add need nothing.
+
+    def _take_part(self, kind: str, message: dict[str, object]) -> None:
+        """Take a part of a policy that is told by key; it is in force once it is whole."""
+        if self._parts is None:
+            self._parts = {}  # a connection begins with the whole, or with `current`
+        key = str(message.get("key", ""))
+        if kind == "put":
+            self._parts[key] = message.get("value")
+        elif kind == "delete":
+            self._parts.pop(key, None)
+        else:
+            self._whole_parts = dict(self._parts)
+            document = gather_parts(self._parts)
+            self._take_policy({"policy": document, "version": message.get("version", "")})
 
     def _take_policy(self, message: dict[str, object]) -> None:
         try:
@@ -167,6 +193,8 @@ class ControlClient:
     def _take_authorities(self, pem: object) -> None:
         if not isinstance(pem, str) or pem == self._authorities:
             return
+        if self._settings.authorities_file is not None:
+            return  # the file follows
         try:
             self._tls = _trust(pem)
         except SettingsError as error:
@@ -185,8 +213,18 @@ class ControlClient:
             connection.close()
 
     async def _open(self) -> Connection:
+        if self._settings.authorities_file is not None:
+            self._read_authorities(self._settings.authorities_file)
         address = self._settings.address or self._host
         return await Connection.open(address, self._port, tls=self._tls, server_name=self._host)
+
+    def _read_authorities(self, path: Path) -> None:
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UpstreamError(f"the control service's CA cannot be read: {error}") from error
+        if self._tls is None or text != self._authorities:
+            self._tls, self._authorities = _trust(text), text
 
     def _request(self, method: str, target: str, body: bytes = b"") -> bytes:
         headers = {

@@ -161,6 +161,7 @@ def _control(environ: Mapping[str, str]) -> ControlSettings | None:
         authorities=environ.get("LIVERY_CONTROL_CA", ""),
         token_file=Path(environ.get("LIVERY_TOKEN_FILE", "")),
         role="node",
+        authorities_file=Path(file) if (file := environ.get("LIVERY_CONTROL_CA_FILE")) else None,
     )
 
 

@@ -88,6 +88,12 @@ def add_parsers(commands: Any) -> None:
         metavar="NAME",
         help="the Secret by which a MutatingAdmissionPolicy is told the CA; none by default",
     )
+    cluster.add_argument(
+        "--authorities-map",
+        default="",
+        metavar="NAME",
+        help="the ConfigMap by which node proxies are told the CA; none by default",
+    )
     parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
     parser.add_argument("--name", action="append", default=[], help="a name of the certificate")
     parser.add_argument("--host", default="", help="address to listen on; all by default")
@@ -146,6 +152,7 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
         given.lease,
         given.webhook_configuration,
         given.policy_secret,
+        given.authorities_map,
         is_provided=bool(given.certificate_secret),
     )
     failures = metrics.watch_failures.labels

@@ -4,11 +4,11 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from injector.model.policies import Scope, build_policy
+from injector.model.policies import Scope, build_parts, build_policy
 from injector.model.settings import Platform
 from injector.model.world import World
 from sidecar.model.policy import encode, policy_version
@@ -29,6 +29,8 @@ class _Told(NamedTuple):
 
     version: str
     message: bytes
+    parts: Mapping[str, bytes] = {}
+    """Where it goes out by key: what each key says."""
 
 
 class Stream:
@@ -144,8 +146,7 @@ class PolicyHub:
             before = self._told.get(scope)
             told = self._tell(scope)
             if before is None or told.version != before.version:
-                for stream in list(streams):
-                    stream.push(told.message, replaces=None if before is None else before.message)
+                _push(streams, before, told)
         for listener in self.listeners:
             listener()
 
@@ -203,8 +204,42 @@ class PolicyHub:
                 self._told.pop(stream.scope, None)
 
     def _tell(self, scope: Scope) -> _Told:
+        if scope.is_by_key:
+            told = self._told[scope] = _tell_by_key(build_parts(self._world, self._platform))
+            return told
         document = build_policy(self._world, scope, self._platform)
         version = policy_version(document)
         message = {"type": "policy", "version": version, "policy": document}
         told = self._told[scope] = _Told(version, encode(message) + b"\n")
         return told
+
+
+def _tell_by_key(parts: Mapping[str, object]) -> _Told:
+    """Write a snapshot: every key, then that it is whole."""
+    version = policy_version(parts)
+    lines = {
+        key: encode({"type": "put", "key": key, "value": value}) + b"\n"
+        for key, value in parts.items()
+    }
+    return _Told(version, b"".join(lines.values()) + _synced(version), lines)
+
+
+def _push(streams: Iterable[Stream], before: _Told | None, told: _Told) -> None:
+    """Tell proxies of a change: where they are told by key, of what changed only."""
+    if before is None or not told.parts:
+        for stream in list(streams):
+            stream.push(told.message, replaces=None if before is None else before.message)
+        return
+    changed = [line for key, line in told.parts.items() if before.parts.get(key) != line]
+    gone = [
+        encode({"type": "delete", "key": key}) + b"\n"
+        for key in before.parts
+        if key not in told.parts
+    ]
+    message = b"".join([*changed, *gone, _synced(told.version)])
+    for stream in list(streams):
+        stream.push(message)
+
+
+def _synced(version: str) -> bytes:
+    return encode({"type": "synced", "version": version}) + b"\n"

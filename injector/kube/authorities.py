@@ -12,6 +12,7 @@ from webhook_certs.provided import AUTHORITIES, CHAIN, KEY, read_provided
 from webhook_certs.rotation import Material
 from webhook_certs.stores import FILE_NAME, Generation, Kept, decode_generations, encode_generations
 
+from injector.control.parts import Publisher
 from injector.errors import KubeError
 from injector.kube.client import APPLY, MERGE, KubeClient, Object
 from injector.model.names import CONTROL_ADDRESS, CONTROL_AUTHORITIES
@@ -207,6 +208,74 @@ class PolicyFacts:
         return {CONTROL_AUTHORITIES: bundle_pem, CONTROL_ADDRESS: self._address}
 
 
+class AuthoritiesMap:
+    """A ConfigMap with the CAs, for proxies that are not injected: `ca.crt`."""
+
+    def __init__(self, client: KubeClient, namespace: str, name: str) -> None:
+        self._client = client
+        self._metadata = {"name": name, "namespace": namespace}
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{quote(name)}"
+
+    def publish(self, bundle_pem: str) -> None:
+        """Write the CAs, as the owner of that key alone.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        if self.is_published(bundle_pem):
+            return
+        applied: Object = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": self._metadata,
+            "data": {AUTHORITIES: bundle_pem},
+        }
+        query = {"fieldManager": MANAGER, "force": "true"}
+        self._client.request("PATCH", self._path, query=query, body=applied, content_type=APPLY)
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether it says exactly this.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        data = self._client.request("GET", self._path).get("data") or {}
+        return bool(data.get(AUTHORITIES) == bundle_pem)
+
+    def has_authorities(self, bundle_pem: str) -> bool:
+        """Tell whether it names these CAs, beside others perhaps.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        data = self._client.request("GET", self._path).get("data") or {}
+        return bundle_pem in str(data.get(AUTHORITIES, ""))
+
+
+class Everywhere:
+    """Publishes in several places; published is what is in all."""
+
+    def __init__(self, publishers: Sequence[Publisher]) -> None:
+        self._publishers = publishers
+
+    def publish(self, bundle_pem: str) -> None:
+        """Write the bundle in each.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        for publisher in self._publishers:
+            publisher.publish(bundle_pem)
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether each has it.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        return all(publisher.is_published(bundle_pem) for publisher in self._publishers)
+
+
 class BesideOthers:
     """Publishes for replicas that need not know the same CAs.
 
@@ -214,7 +283,7 @@ class BesideOthers:
     far as it saw it: what one publishes must not take the other's away, for ever in turns.
     """
 
-    def __init__(self, publisher: WebhookBundle | PolicyFacts) -> None:
+    def __init__(self, publisher: WebhookBundle | PolicyFacts | AuthoritiesMap) -> None:
         self._publisher = publisher
         self._has_written = False
 

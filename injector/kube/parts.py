@@ -10,7 +10,9 @@ from webhook_certs.rotation import Issuer, Rotation
 from injector.control.parts import Parts, Publisher
 from injector.kube.access import AccessReviewer
 from injector.kube.authorities import (
+    AuthoritiesMap,
     BesideOthers,
+    Everywhere,
     PolicyFacts,
     ProvidedSecret,
     SecretStore,
@@ -39,6 +41,8 @@ class ClusterSettings(NamedTuple):
     """Empty where no webhook is registered: pods are injected by policy, or by hand."""
     policy_secret: str = ""
     """By which the policy is told of the control service; empty where there is none."""
+    authorities_map: str = ""
+    """The ConfigMap by which node proxies are told the CAs; empty where there is none."""
     is_provided: bool = False
     """Whether somebody else issues the certificate."""
 
@@ -117,15 +121,17 @@ def _issuer(client: KubeClient, settings: ClusterSettings, names: Sequence[str])
 def _publisher(
     client: KubeClient, settings: ClusterSettings, platform: Platform
 ) -> Publisher | None:
-    publisher: WebhookBundle | PolicyFacts
+    places: list[WebhookBundle | PolicyFacts | AuthoritiesMap] = []
     if settings.webhook_configuration:
-        publisher = WebhookBundle(client, settings.webhook_configuration)
+        places.append(WebhookBundle(client, settings.webhook_configuration))
     elif settings.policy_secret:
         address = platform.control.address if platform.control else ""
-        publisher = PolicyFacts(client, settings.namespace, settings.policy_secret, address)
-    else:
+        places.append(PolicyFacts(client, settings.namespace, settings.policy_secret, address))
+    if settings.authorities_map:
+        places.append(AuthoritiesMap(client, settings.namespace, settings.authorities_map))
+    if not places:
         return None
-    return BesideOthers(publisher) if settings.is_provided else publisher
+    return Everywhere([BesideOthers(item) if settings.is_provided else item for item in places])
 
 
 def service_address(client: KubeClient, namespace: str, name: str) -> str:

@@ -11,10 +11,42 @@ from sidecar.model.policy import SCHEMA
 
 
 class Scope(NamedTuple):
-    """What a proxy may know: its namespace, and whether every namespace's labels."""
+    """What a proxy may know: its namespace, and whether every namespace's labels.
+
+    A node proxy is of no namespace, and is told by key: of 5,000 namespaces only what changed.
+    """
 
     namespace: str
     knows_all_labels: bool = False
+
+    @property
+    def is_by_key(self) -> bool:
+        """Whether its policy goes out in parts."""
+        return not self.namespace
+
+
+NODE_SCOPE = Scope("", knows_all_labels=True)
+PLATFORM_KEY = "platform"
+"""Key of what does not depend on a namespace."""
+
+
+def build_parts(world: World, platform: Platform) -> dict[str, Any]:
+    """Write the policy of node proxies by key: `platform`, and `namespace/NAME` for each.
+
+    Args:
+        world: what is known of the cluster.
+        platform: the platform's settings.
+    """
+    rules = {
+        "labelRules": label_rules(platform),
+        "metricRelabelings": list(platform.node_relabelings),
+    }
+    parts: dict[str, Any] = {PLATFORM_KEY: {"schema": SCHEMA, **rules}}
+    for item in world.namespaces():
+        labels = select_labels(item.labels, platform.labels)
+        if labels:
+            parts[f"namespace/{item.name}"] = labels
+    return parts
 
 
 def build_policy(world: World, scope: Scope, platform: Platform) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Platform:
     labels: LabelRules = field(default_factory=LabelRules)
     metric_relabelings: tuple[dict[str, Any], ...] = ()
     """`exposition.metricRelabelings`: applied to every exposed series."""
+    node_relabelings: tuple[dict[str, Any], ...] = ()
+    """`node.metricRelabelings`: applied to every series of a node."""
     target_label: str = "container"
     cross_namespace: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """`access.crossNamespace`: namespace to the namespaces that its rules may read, `*` for all."""

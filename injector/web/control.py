@@ -22,7 +22,7 @@ from injector.control.identity import Authenticator, Caller, Reviewer
 from injector.control.journal import Journal
 from injector.control.reports import Reports
 from injector.errors import IdentityError, RequestError
-from injector.model.policies import Scope
+from injector.model.policies import NODE_SCOPE, Scope
 from injector.model.settings import Platform
 from injector.web.bodies import read_body
 from injector.web.metrics import InjectorMetrics
@@ -35,7 +35,7 @@ MAX_REPORT_BYTES = 64 << 10
 MAX_QUESTION_BYTES = 32 << 10
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
-_ROLES = ("pod",)
+_ROLES = ("pod", "node")
 
 
 @dataclass
@@ -74,8 +74,18 @@ def build_control_app(context: ControlContext) -> Starlette:
     )
 
 
-def scope_of(caller: Caller, platform: Platform) -> Scope:
-    """What a caller in the pod role may know."""
+def scope_of(caller: Caller, platform: Platform, role: str = "pod") -> Scope:
+    """What a caller may know in a role.
+
+    Raises:
+        IdentityError: 403, the platform does not grant it the role.
+    """
+    if role == "node":
+        if caller.service_account not in platform.nodes:
+            raise IdentityError(
+                403, f"{caller.service_account} is not granted the node role (control.grants.nodes)"
+            )
+        return NODE_SCOPE
     return Scope(caller.namespace, knows_all_labels=caller.service_account in platform.exporters)
 
 
@@ -102,7 +112,7 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
         raise RequestError(400, f"role {role[:40]!r} is not served here ({', '.join(_ROLES)})")
     if not context.has_read():
         raise RequestError(503, "the cluster has not been read yet")
-    scope = scope_of(caller, context.platform)
+    scope = scope_of(caller, context.platform, role)
     version = request.query_params.get("version", "")[:64]
     lifetime = STREAM_SECONDS * random.uniform(0.8, 1.2)
     if caller.expires_at is not None:

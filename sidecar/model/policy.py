@@ -73,6 +73,20 @@ def parse_policy(value: object, *, reads_access: bool = True) -> Policy:
         raise PolicyError(str(error)) from error
 
 
+def gather_parts(parts: Mapping[str, object]) -> dict[str, object]:
+    """Make a policy document of what was told by key: `platform`, `namespace/NAME`.
+
+    Keys that a newer service adds say nothing here.
+    """
+    platform = parts.get("platform")
+    document = dict(platform) if isinstance(platform, dict) else {}
+    prefix = "namespace/"
+    document["namespaces"] = {
+        key.removeprefix(prefix): labels for key, labels in parts.items() if key.startswith(prefix)
+    }
+    return document
+
+
 def policy_version(document: Mapping[str, object]) -> str:
     """Name a policy by its content: equal documents have equal versions, on every replica."""
     return hashlib.sha256(encode(document)).hexdigest()[:16]

@@ -21,7 +21,7 @@ EVERYTHING = {
     "injector.priorityClassName": "high", "injector.podLabels.a": "b",
     "injector.podAnnotations.a": "b", "injector.nodeSelector.a": "b",
     "sidecar.image.digest": f"sha256:{'a' * 64}", "labels.protected": "{team}",
-    "enforce.enabled": "true",
+    "enforce.enabled": "true", "node.enabled": "true", "node.hostNetwork": "true",
 }  # fmt: skip
 OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
 RULES = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
@@ -136,14 +136,15 @@ def test_every_pod_of_the_chart_runs_in_a_restricted_namespace(
     namespace.label(**{"pod-security.kubernetes.io/enforce": "restricted"})
     namespace.create("serviceaccounts", "livery-injector")
     pods = 0
-    for obj in _render("--namespace", namespace.name):
+    namespace.create("serviceaccounts", "livery-node")
+    for obj in _render("--namespace", namespace.name, **{"node.enabled": "true"}):
         template = obj if obj["kind"] == "Pod" else obj.get("spec", {}).get("template")
         if template is None:
             continue
         pod = {"metadata": {"name": "pod"}, "spec": template["spec"]}
         client.request("POST", f"{namespace.path}/pods", query=STRICT, body=pod)
         pods += 1
-    assert pods == 3
+    assert pods == 4
 
 
 @pytest.fixture

@@ -73,8 +73,15 @@ async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(
             assert files["ca.crt"] in str(_variables(pod)["LIVERY_CONTROL_CA"])
             token = await asyncio.to_thread(shop.token, "default", pod=pod["metadata"]["name"])
             port = running.service.ports[1]
-            changed = {"data": _encode(provided(name, "127.0.0.1", authority=second, now=_now()))}
             path = f"{own.path}/secrets/theirs"
+            # The CA that is to come is told of before anything is signed by it.
+            both = files["ca.crt"] + second.certificate_pem
+            coming = {"data": _encode({"ca.crt": both})}
+            client.request("PATCH", path, body=coming, content_type=MERGE)
+            admission = running.service.admission
+            await until(lambda: second.certificate_pem in admission.authorities)
+            assert await running.is_ready()
+            changed = {"data": _encode(provided(name, "127.0.0.1", authority=second, now=_now()))}
             client.request("PATCH", path, body=changed, content_type=MERGE)
             trust = ssl.create_default_context(cadata=second.certificate_pem)
 

@@ -19,6 +19,7 @@ from injector.service import Service, ServiceSettings
 from injector.web import servers, streams
 from injector.web.questions import read_question
 from sidecar.control import ControlClient, ControlSettings
+from sidecar.model.labels import LabelRules
 from sidecar.model.policy import Policy
 
 NAME = "livery-injector.livery-system.svc"
@@ -38,6 +39,13 @@ spec: {source: bank, metricIsolation: true, metrics: [secret_metric]}
 """
 
 
+BANK = """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: bank, labels: {team: payments}}
+"""
+
+
 class Running:
     """A running injector and what its clients need."""
 
@@ -53,13 +61,13 @@ class Running:
     def label(self, team: str) -> None:
         (self.folder / "world" / "namespaces.yaml").write_text(NAMESPACES % team)
 
-    def client(self, token_file: str = "web-0") -> ControlClient:
+    def client(self, token_file: str = "web-0", role: str = "pod") -> ControlClient:
         settings = ControlSettings(
             url=self.url,
             address="127.0.0.1",
             authorities=self.service.admission.authorities,
             token_file=self.folder / "tokens" / "shop" / token_file,
-            role="pod",
+            role=role,
         )
         return ControlClient(settings, self.policies.append)
 
@@ -245,6 +253,62 @@ def test_a_question_that_is_none_is_refused_with_the_reason(question: str, reaso
     with pytest.raises(RequestError, match=reason) as caught:
         read_question(question.encode())
     assert caught.value.status == 400
+
+
+def test_a_node_proxy_is_told_of_every_namespace_and_then_of_changes_only(tmp_path: Path) -> None:
+    async def body() -> None:
+        platform = Platform(
+            nodes=("shop/default",),
+            node_relabelings=({"sourceLabels": ["a"], "regex": "b", "action": "drop"},),
+            labels=LabelRules(prefix="ns_"),
+        )
+        async with running(tmp_path, platform) as injector:
+            client = injector.client(role="node")
+            task = asyncio.create_task(client.run())
+            await injector.until(lambda: injector.policies)
+            first = injector.policies[-1].namespaces or {}
+            assert first["bank"] == {"ns_team": "payments", "ns_secret_project": "x"}
+            assert len(injector.policies[-1].relabelings) == 1
+            text = await first_lines(injector, "/v1/policy?role=node")
+            assert "secret_metric" not in text
+            injector.label("green")
+            await injector.until(lambda: len(injector.policies) == 2)
+            second = injector.policies[-1].namespaces or {}
+            assert (second["shop"], second["bank"]) == ({"ns_team": "green"}, first["bank"])
+            (injector.folder / "world" / "namespaces.yaml").write_text(BANK)
+            await injector.until(lambda: len(injector.policies) == 3)
+            assert set(injector.policies[-1].namespaces or {}) == {"bank"}
+            task.cancel()
+
+    asyncio.run(body())
+
+
+def test_a_node_proxy_comes_back_with_what_it_has(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, Platform(nodes=("shop/default",))) as injector:
+            client = injector.client(role="node")
+            task = asyncio.create_task(client.run())
+            await injector.until(lambda: injector.policies)
+            injector.service.hub.close_all()
+            await injector.until(lambda: client.is_connected is False)
+            await injector.until(lambda: client.is_connected)
+            injector.label("green")
+            await injector.until(lambda: len(injector.policies) == 2)
+            namespaces = injector.policies[-1].namespaces or {}
+            assert (namespaces["shop"], "bank" in namespaces) == ({"team": "green"}, True)
+            task.cancel()
+
+    asyncio.run(body())
+
+
+def test_who_is_not_granted_the_node_role_is_told_nothing(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            response = await injector.request("GET", "/v1/policy?role=node", headers=AUTHORIZED)
+            assert response.status_code == 403
+            assert "control.grants.nodes" in response.text
+
+    asyncio.run(body())
 
 
 def test_a_folder_has_nobody_to_ask_about_tokens(tmp_path: Path) -> None:
