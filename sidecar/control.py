@@ -32,6 +32,7 @@ REPORT_INTERVAL_SECONDS = 60.0
 REPORT_DELAY_SECONDS = 2.0
 """What changes together, such as a policy and the scrape behind it, is told together."""
 MAX_TOKEN_BYTES = 16 << 10
+MAX_ANSWER_BYTES = 64 << 10
 
 
 class ControlSettings(NamedTuple):
@@ -117,6 +118,34 @@ class ControlClient:
                 logger.debug("a report was not sent", extra={"reason": str(error)})
                 self.changed()
             await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+
+    async def ask(self, question: dict[str, object]) -> dict[str, object]:
+        """Ask whose a token is; returns what the control service says.
+
+        Raises:
+            UpstreamError: it cannot be reached, refuses, or answers what is no object.
+        """
+        connection = await self._open()
+        try:
+            body = json.dumps(question).encode()
+            status = await connection.send(self._request("POST", "/v1/authenticate", body))
+            if status != 200:
+                reason = await _text(connection)
+                raise UpstreamError(f"the control service answered {status}: {reason}")
+            answer = bytearray()
+            while part := await connection.read():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise UpstreamError("the control service's answer is too long")
+        finally:
+            connection.close()
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            raise UpstreamError("the control service sent what is not JSON") from error
+        if not isinstance(found, dict):
+            raise UpstreamError("the control service sent what is not an object")
+        return found
 
     def changed(self) -> None:
         """Note that there is something new to report."""

@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+from sidecar.errors import SettingsError
 from sidecar.server import Server
 
 logger = logging.getLogger(__name__)
 
 PORT_RETRY_SECONDS = 2.0
 RESTART_SECONDS = 5.0
+CERTIFICATE_POLL_SECONDS = 5.0
 
 
 class Ports:
@@ -21,11 +25,13 @@ class Ports:
         self.faults: dict[str, str] = {}
         """Why not, by what it is for."""
 
-    async def listen(self, server: Server, port: int, purpose: str) -> None:
+    async def listen(
+        self, server: Server, port: int, purpose: str, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Listen on all addresses; returns when that works."""
         while True:
             try:
-                bound = await server.start("", port)
+                bound = await server.start("", port, tls)
             except OSError as error:
                 # The application may give the port up yet; leaving would harm its pod.
                 self.faults[purpose] = f"cannot listen on port {port}: {error}"
@@ -37,6 +43,46 @@ class Ports:
             self.bound[purpose] = bound
             logger.info("listening", extra={"port": bound, "for": purpose})
             return
+
+
+class ServedCertificate:
+    """A certificate and key in files, followed while they are served.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._files = (certificate, key)
+        self._stamps = self._stat()
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            self.tls.load_cert_chain(*map(str, self._files))
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"--tls-cert-file {certificate}: {error}") from error
+
+    async def follow(self) -> None:
+        """Serve what the files hold whenever they change, until cancelled."""
+        while True:
+            await asyncio.sleep(CERTIFICATE_POLL_SECONDS)
+            stamps = self._stat()
+            if stamps == self._stamps:
+                continue
+            self._stamps = stamps
+            try:
+                # Tried first: a failed load would leave the live one without a key.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*map(str, self._files))
+                self.tls.load_cert_chain(*map(str, self._files))
+            except (OSError, ssl.SSLError) as error:
+                extra = {"reason": str(error)}
+                logger.error("the new certificate cannot be used; the last one stays", extra=extra)
+
+    def _stat(self) -> list[int]:
+        try:
+            return [path.stat().st_mtime_ns for path in self._files]
+        except OSError:
+            return []
 
 
 async def keep_up(run: Callable[[], Awaitable[None]]) -> None:

@@ -37,6 +37,10 @@ class NodeSettings:
     admin_port: int
     policy_file: Path | None
     control: ControlSettings | None
+    certificate: tuple[Path, Path] | None
+    """Files of the certificate and key with which the data port speaks TLS."""
+    accounts: frozenset[str] | None
+    """Who may scrape besides those who may get nodes/metrics; None where nobody is asked."""
     namespace_label: str
     """Label of a series that names the namespace whose labels it wears."""
     keeps_timestamps: bool
@@ -95,6 +99,22 @@ def build_node_parser() -> argparse.ArgumentParser:
     ports: dict[str, Any] = {"type": _port, "help": "(%(default)s)"}
     parser.add_argument("--port", default=DEFAULT_PORT, **ports)
     parser.add_argument("--admin-port", default=DEFAULT_ADMIN_PORT, **ports)
+    access = parser.add_argument_group("who may scrape")
+    access.add_argument(
+        "--auth",
+        choices=["none", "token"],
+        default="none",
+        help="token: whoever may get nodes/metrics; the control service judges (%(default)s)",
+    )
+    access.add_argument(
+        "--allow-account",
+        action="append",
+        default=[],
+        metavar="NAMESPACE/NAME",
+        help="a service account that may, too; may be given several times",
+    )
+    access.add_argument("--tls-cert-file", default="", metavar="FILE", help="serve TLS; followed")
+    access.add_argument("--tls-key-file", default="", metavar="FILE")
     parser.add_argument(
         "--namespace-label",
         default="namespace",
@@ -122,6 +142,12 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
         raise SettingsError(f"--port and --admin-port are both {given.port}; two ports are needed")
     if given.kubelet_url and given.via_apiserver:
         raise SettingsError("--kubelet-url and --via-apiserver: one of them")
+    if bool(given.tls_cert_file) != bool(given.tls_key_file):
+        raise SettingsError("--tls-cert-file and --tls-key-file: one without the other")
+    control = _control(environ)
+    if given.auth == "token" and control is None:
+        raise SettingsError("--auth token needs a control service (LIVERY_CONTROL_URL)")
+    certificate = (Path(given.tls_cert_file), Path(given.tls_key_file))
     return NodeSettings(
         kubelet=KubeletSettings(
             url=_kubelet_url(given, environ),
@@ -132,7 +158,9 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
         port=given.port,
         admin_port=given.admin_port,
         policy_file=Path(given.policy) if given.policy else None,
-        control=_control(environ),
+        control=control,
+        certificate=certificate if given.tls_cert_file else None,
+        accounts=frozenset(given.allow_account) if given.auth == "token" else None,
         namespace_label=given.namespace_label,
         keeps_timestamps=given.honor_timestamps,
         log_level=given.log_level,

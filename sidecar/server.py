@@ -7,7 +7,7 @@ below stands against a client that is slow, greedy or malicious.
 import asyncio
 import contextlib
 import logging
-import socket
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, cast
@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 import httptools
 
 from sidecar.errors import LimitError, LiveryError
+from sidecar.sockets import open_socket
 
 logger = logging.getLogger(__name__)
 
@@ -73,19 +74,20 @@ class Server:
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port, which is new where 0 was asked.
 
         Args:
             host: an address; empty for all, IPv6 and IPv4.
             port: the port.
+            tls: with a certificate, where the port speaks TLS.
 
         Raises:
             OSError: it is taken, or may not be had.
         """
         loop = asyncio.get_running_loop()
-        listener = _listen(host, port)
-        server = await loop.create_server(lambda: _Connection(self), sock=listener)
+        listener = open_socket(host, port)
+        server = await loop.create_server(lambda: _Connection(self), sock=listener, ssl=tls)
         self._sockets.append(server)
         return int(listener.getsockname()[1])
 
@@ -149,7 +151,8 @@ class _Connection(asyncio.Protocol):
             self._refuse(503, "too many connections")
             return
         # Written means taken by the kernel: no answer lives on behind an idle connection.
-        self._transport.set_write_buffer_limits(high=0)
+        # (TLS counts an empty buffer as full where nothing may wait: one byte may.)
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._set_timer(HEADER_TIMEOUT_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -381,19 +384,3 @@ def _render_head(response: Response, *, keep_alive: bool) -> bytes:
         "\r\n",
     ]
     return "\r\n".join(lines).encode("latin-1")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
-    if not host and not socket.has_dualstack_ipv6():
-        family = socket.AF_INET
-    listener = socket.create_server(
-        (host, port),
-        family=family,
-        backlog=128,
-        dualstack_ipv6=not host and family is socket.AF_INET6,
-    )
-    # Connections inherit it; asyncio sets it only where a socket names its protocol. Without, the
-    # end of a large answer waits for the client's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener

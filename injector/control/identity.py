@@ -34,6 +34,8 @@ class Review(NamedTuple):
     groups: tuple[str, ...]
     is_allowed: bool
     """Whether that user may do what was asked, if anything was."""
+    valid_seconds: float = 0.0
+    """How long the answer may be remembered."""
 
 
 class Reviewer(Protocol):

@@ -49,8 +49,8 @@ class AccessReviewer:
         """
         key = hashlib.sha256(token.encode(errors="replace")).digest(), access
         kept = self._kept.get(key)
-        if kept is not None and time.monotonic() < kept.until:
-            return kept.review
+        if kept is not None and (left := kept.until - time.monotonic()) > 0:
+            return kept.review._replace(valid_seconds=left)
         task = self._asked.get(key)
         if task is None:
             if len(self._asked) >= MAX_WAITING:
@@ -73,7 +73,7 @@ class AccessReviewer:
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_REMEMBERED:
             self._kept.popitem(last=False)
-        return review
+        return review._replace(valid_seconds=max(0.0, started + seconds - time.monotonic()))
 
     def _judge(self, token: str, access: Access | None) -> Review:
         try:

@@ -171,4 +171,5 @@ async def _judge_token(request: Request, context: ControlContext, caller: Caller
     if review.username:
         answer["user"] = {"username": review.username, "groups": list(review.groups)}
         answer["allowed"] = review.is_allowed
+        answer["validSeconds"] = round(review.valid_seconds, 3)
     return JSONResponse(answer)

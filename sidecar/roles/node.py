@@ -11,8 +11,9 @@ from sidecar import VERSION
 from sidecar.answers import scrape_timeout, takes_gzip
 from sidecar.control import ControlClient
 from sidecar.errors import LiveryError, UpstreamError, UpstreamTimeoutError
+from sidecar.gate import Gate
 from sidecar.kubelet import KubeletClient
-from sidecar.listening import Ports, keep_up
+from sidecar.listening import Ports, ServedCertificate, keep_up
 from sidecar.model.formats import (
     Escaping,
     Format,
@@ -91,12 +92,17 @@ class NodeRole:
         self._running: dict[str, int] = {}
         self._file: PolicyFile | None = None
         self._control: ControlClient | None = None
+        self._gate: Gate | None = None
+        if settings.control is not None:
+            self._control = ControlClient(settings.control, self._apply, reads_access=False)
+            if settings.accounts is not None:
+                self._gate = Gate(self._control.ask, settings.accounts)
         if settings.policy_file is not None:
             self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
-        elif settings.control is not None:
-            self._control = ControlClient(settings.control, self._apply, reads_access=False)
-        else:
+        elif self._control is None:
             self._fault = "there is neither a control service (LIVERY_CONTROL_URL) nor a --policy"
+        files = settings.certificate
+        self._certificate = None if files is None else ServedCertificate(*files)
         self.data = Server(self.handle_data)
         self.admin = Server(self.handle_admin)
         self.ports = Ports()
@@ -106,14 +112,17 @@ class NodeRole:
         settings, listen = self._settings, self.ports.listen
         if self._file is not None:
             self._file.read()
+        tls = None if self._certificate is None else self._certificate.tls
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(listen(self.admin, settings.admin_port, "admin")),
-                group.create_task(listen(self.data, settings.port, "metrics")),
+                group.create_task(listen(self.data, settings.port, "metrics", tls)),
             ]
+            if self._certificate is not None:
+                tasks.append(group.create_task(keep_up(self._certificate.follow)))
             if self._file is not None:
                 tasks.append(group.create_task(keep_up(self._file.follow)))
-            if self._control is not None:
+            if self._control is not None and self._file is None:
                 tasks.append(group.create_task(keep_up(self._control.run)))
             await stop.wait()
             logger.info("stopping; scrapes in flight are finished")
@@ -130,6 +139,12 @@ class NodeRole:
         if request.method != "GET":
             return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
         endpoint = request.path
+        refusal = await self._gate.refuse(request.headers) if self._gate is not None else None
+        if refusal is not None:
+            response = plain(refusal.status, refusal.sentence)
+            if refusal.status == 401:
+                response = response._replace(headers=(("WWW-Authenticate", "Bearer"),))
+            return self._count(endpoint, response)
         if self._running.get(endpoint, 0) >= MAX_SCRAPES:
             return self._count(endpoint, plain(503, "too many scrapes of this endpoint at once"))
         if self._fault:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from webhook_certs.authority import create_authority, issue_leaf
+from webhook_certs.authority import Authority, create_authority, issue_leaf
 from webhook_certs.tls import create_server_context
 
 from sidecar import server
@@ -282,6 +282,40 @@ async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
         assert (await get(kubelet.role.ports.bound["admin"], "/readyz")).status == 503
 
 
+async def test_the_data_port_speaks_tls_with_a_certificate_that_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.listening.CERTIFICATE_POLL_SECONDS", 0.02)
+
+    def write(authority: Authority) -> None:
+        leaf = issue_leaf(authority, ["127.0.0.1"], datetime.now(UTC))
+        (tmp_path / "tls.crt").write_text(leaf.chain_pem)
+        (tmp_path / "tls.key").write_text(leaf.key_pem)
+
+    first, second = [create_authority(name, datetime.now(UTC)) for name in ("one", "two")]
+    write(first)
+    files = ["--tls-cert-file", str(tmp_path / "tls.crt"), "--tls-key-file"]
+    async with _node(tmp_path, http(CADVISOR), *files, str(tmp_path / "tls.key")) as kubelet:
+        url = f"https://127.0.0.1:{kubelet.role.ports.bound['metrics']}/metrics/cadvisor"
+
+        async def get_by(authority: Authority) -> bytes:
+            trust = ssl.create_default_context(cadata=authority.certificate_pem)
+            async with httpx.AsyncClient(verify=trust) as client:
+                return (await client.get(url)).content
+
+        assert await get_by(first) == LABELLED
+        write(second)
+        async with asyncio.timeout(4):
+            while True:
+                with contextlib.suppress(httpx.ConnectError):
+                    assert await get_by(second) == LABELLED
+                    break
+                await asyncio.sleep(0.02)
+        (tmp_path / "tls.crt").write_text("nonsense")
+        await asyncio.sleep(0.1)
+        assert await get_by(second) == LABELLED
+
+
 async def test_more_than_a_few_scrapes_at_once_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +368,12 @@ def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str],
         (["--kubelet-url", "https://a:b"], "is not https://host:port"),
         (["--kubelet-ca-file", "/nowhere/ca.crt"], "--kubelet-ca-file: /nowhere/ca.crt"),
         (["--unknown"], "unrecognized arguments: --unknown"),
+        (["--auth", "token"], "needs a control service"),
+        (["--tls-cert-file", "x"], "one without the other"),
+        (
+            ["--tls-cert-file", "/no", "--tls-key-file", "/no", "--kubelet-ca-file", ""],
+            "--tls-cert-file /no",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_command_line_is_named(arguments: list[str], reason: str) -> None:

@@ -1,0 +1,82 @@
+"""Who may scrape a node: whoever may read its kubelet's metrics, or is named.
+
+The kubelet asks for a token; a proxy before it that asks nobody would open what it keeps.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from sidecar.errors import LiveryError
+
+MAX_TOKEN_CHARACTERS = 16 << 10
+MAX_REMEMBERED = 256
+REFUSED_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
+QUESTION = {"verb": "get", "resource": "nodes", "subresource": "metrics"}
+_ACCOUNT = "system:serviceaccount:"
+
+Ask = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
+"""Puts a question to the control service; returns its answer."""
+
+
+class Refusal(NamedTuple):
+    """Why somebody may not scrape, as an HTTP status and a sentence."""
+
+    status: int
+    sentence: str
+
+
+class Gate:
+    """Lets requests in by their bearer token.
+
+    Args:
+        ask: asks the control service whose a token is.
+        accounts: service accounts (`namespace/name`) that may scrape whatever their rights.
+    """
+
+    def __init__(self, ask: Ask, accounts: frozenset[str]) -> None:
+        self._ask = ask
+        self._accounts = accounts
+        self._kept: OrderedDict[bytes, tuple[float, Refusal | None]] = OrderedDict()
+
+    async def refuse(self, headers: Mapping[str, str]) -> Refusal | None:
+        """Return why a request is not let in; None where it is."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN_CHARACTERS:
+            return Refusal(401, "a bearer token is needed")
+        key = hashlib.sha256(token.encode(errors="replace")).digest()
+        kept = self._kept.get(key)
+        if kept is not None and time.monotonic() < kept[0]:
+            return kept[1]
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                answer = await self._ask({"token": token, "access": QUESTION})
+        except (LiveryError, TimeoutError, OSError) as error:
+            # Nobody is let in on a guess, nor kept out for long.
+            reason = str(error) or "no answer in time"
+            return Refusal(503, f"the token cannot be judged now: {reason}")
+        refusal, seconds = self._judge(answer)
+        self._kept[key] = (started + seconds, refusal)
+        self._kept.move_to_end(key)
+        while len(self._kept) > MAX_REMEMBERED:
+            self._kept.popitem(last=False)
+        return refusal
+
+    def _judge(self, answer: Mapping[str, object]) -> tuple[Refusal | None, float]:
+        user = answer.get("user")
+        if answer.get("authenticated") is not True or not isinstance(user, dict):
+            return Refusal(401, "the token is not known"), REFUSED_SECONDS
+        name = str(user.get("username", ""))
+        account = name.removeprefix(_ACCOUNT).replace(":", "/")
+        is_named = name.startswith(_ACCOUNT) and account in self._accounts
+        if not is_named and answer.get("allowed") is not True:
+            return Refusal(403, f"{name} may not get nodes/metrics"), REFUSED_SECONDS
+        valid = answer.get("validSeconds")
+        # The control service remembers, too: together not longer than it says.
+        return None, min(float(valid), 60.0) if isinstance(valid, int | float) else 0.0

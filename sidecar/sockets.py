@@ -1,0 +1,24 @@
+"""Listening sockets."""
+
+import socket
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Open a listening socket; an empty host is every address, IPv6 and IPv4.
+
+    Raises:
+        OSError: the port is taken, or may not be had.
+    """
+    family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
+    if not host and not socket.has_dualstack_ipv6():
+        family = socket.AF_INET
+    listener = socket.create_server(
+        (host, port),
+        family=family,
+        backlog=128,
+        dualstack_ipv6=not host and family is socket.AF_INET6,
+    )
+    # Connections inherit it; asyncio sets it only where a socket names its protocol. Without, the
+    # end of a large answer waits for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
