@@ -8,7 +8,7 @@ is never held. Text that the quick division does not fit is read exactly, a bloc
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sidecar.errors import ExpositionError, LateError, LimitError
@@ -63,6 +63,21 @@ class StreamMemory:
         self.has_bare = False
         self.bytes = 0
 
+    def adopt(self, rewrite: Rewrite, namespaces: Collection[str]) -> None:
+        """Go on under a policy that differs in some namespaces' labels only.
+
+        What names none of them is remembered. A namespace's name needs no escape, so that a series
+        that names it holds it between quotes.
+        """
+        self.rewrite = rewrite
+        quoted = [f'"{name}"'.encode() for name in namespaces]
+        self.known = {
+            head: text
+            for head, text in self.known.items()
+            if not any(name in head for name in quoted)
+        }
+        self.heads, self.texts = [], []
+
     def keep(self, heads: list[bytes], texts: list[bytes], comments: frozenset[bytes]) -> None:
         """Remember a whole scrape in place of the last one; nothing where it is too much."""
         size = sum(map(len, heads)) + sum(map(len, texts)) + _HEAD_BYTES * len(heads)
@@ -93,6 +108,7 @@ class Passage:
         self._memory = memory
         # As they were at the start: another passage may end meanwhile.
         self._old_heads, self._old_texts, self._known = memory.heads, memory.texts, memory.known
+        self._rewrite = memory.rewrite
         self._fresh: dict[bytes, bytes] = {}
         self._comments = memory.comments
         self._is_late = is_late
@@ -147,11 +163,13 @@ class Passage:
                 heads, values, texts, comments = self._read_exactly(self._carry)
                 self._note(heads, texts)
                 last = self._render(texts, values)
-            last += b"".join(b"\n" + self._memory.rewrite.comment(item).raw.rstrip(b"\n")
+            last += b"".join(b"\n" + self._rewrite.comment(item).raw.rstrip(b"\n")
                              for item in comments)  # fmt: skip
         if self._is_first:
             last = last[1:]
         end = b"" if self._is_first and not last else b"\n"
+        if self._memory.rewrite is not self._rewrite:
+            return last + end  # it goes on under another policy already
         if self._heads is not None:
             self._memory.keep(self._heads, self._texts, self._comments)
         elif self._at < len(self._old_heads):
@@ -232,7 +250,7 @@ class Passage:
         if self._is_late():
             raise LateError("the series could not be put through the rules in the scrape's time")
         memory = self._memory
-        comments = b"".join(memory.rewrite.comment(item).raw for item in head.comments)
+        comments = b"".join(self._rewrite.comment(item).raw for item in head.comments)
         if head.series is None:
             return b"\n" + comments
         if len(head.series.labels) > memory.limits.labels:
@@ -240,7 +258,7 @@ class Passage:
                 f"a series of {head.series.name[:80].decode()!r} has "
                 f"{len(head.series.labels)} labels; {memory.limits.labels} are allowed"
             )
-        line = memory.rewrite.series(head.series)
+        line = self._rewrite.series(head.series)
         if line is None:
             self._has_bare = True
             return _Bare(b"\n" + comments.rstrip(b"\n") if comments else b"")

@@ -65,6 +65,8 @@ METRICS = (
 """What the admin port tells of this proxy."""
 MAX_SCRAPES = 4
 """At once, of one endpoint; the next gets 503."""
+MAX_CHANGED = 20
+"""Namespaces; of more than that everything is rewritten anew, which is cheaper."""
 MAX_VARIANTS = 2
 """Kinds of clients that are remembered, for each endpoint."""
 DRAIN_SECONDS = 15.0
@@ -233,12 +235,14 @@ class NodeRole:
             others = [key for key in self._memories if key[0] == endpoint]
             if len(others) >= MAX_VARIANTS:
                 del self._memories[others[0]]
-            marking = Marking(namespace_label=self._settings.namespace_label)
             memory = self._memories[endpoint, escaping] = StreamMemory(
-                Rewriting(self._policy, marking, escaping),
-                keeps_timestamps=self._settings.keeps_timestamps,
+                self._rewriting(escaping), keeps_timestamps=self._settings.keeps_timestamps
             )
         return memory
+
+    def _rewriting(self, escaping: Escaping) -> Rewriting:
+        marking = Marking(namespace_label=self._settings.namespace_label)
+        return Rewriting(self._policy, marking, escaping)
 
     def _count(self, endpoint: str, response: Response) -> Response:
         code = str(response.status)
@@ -266,15 +270,29 @@ class NodeRole:
             self._reject(reason, is_first=True)
             return
         self._fault = ""
+        before = self._policy
         # What has no namespace is the node's own and wears nobody's labels.
         self._policy = replace(policy, labels={}, access=None)
         self._policy_at = time.monotonic()
-        self._memories.clear()
+        changed = _changed_namespaces(before, self._policy)
+        if changed is None or len(changed) > MAX_CHANGED:
+            self._memories.clear()
+            return
+        for (_, escaping), memory in self._memories.items():
+            memory.adopt(self._rewriting(escaping), changed)
 
     def _reject(self, reason: str, *, is_first: bool) -> None:
         self._telemetry.add("livery_node_policies_rejected_total")
         if is_first:
             self._fault = f"the policy cannot be used: {reason}"
+
+
+def _changed_namespaces(before: Policy, after: Policy) -> list[str] | None:
+    """Return the namespaces whose labels differ; None where more than labels does."""
+    if replace(before, namespaces=None) != replace(after, namespaces=None):
+        return None
+    old, new = before.namespaces or {}, after.namespaces or {}
+    return [name for name in {*old, *new} if old.get(name) != new.get(name)]
 
 
 def _check_kind(kind: str) -> None:

@@ -2,18 +2,19 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError, LateError, LimitError
-from sidecar.model.exposition import scan
+from sidecar.model.exposition import Comment, Series, scan
 from sidecar.model.formats import Escaping, Format
 from sidecar.model.policy import Policy
 from sidecar.model.relabel import parse_rules
 from sidecar.model.rewriting import Marking, Rewriting
-from sidecar.model.series import Limits, Rewrite
+from sidecar.model.series import Limits, Line, Rewrite
 from sidecar.model.streaming import MAX_CARRY_BYTES, Passage, StreamMemory
 from tests.sidecar.model.bodies import lines
 
@@ -156,6 +157,47 @@ def test_a_line_that_is_none_ends_the_passage_and_leaves_the_memory() -> None:
 def test_a_body_that_breaks_off_within_a_line_is_refused() -> None:
     with pytest.raises(ExpositionError):
         _pass(StreamMemory(_LABELLING), [b'a 1\nb{c="d'])
+
+
+def test_a_change_of_one_namespace_leaves_what_is_known_of_others() -> None:
+    counting = _Counting()
+    memory = StreamMemory(counting)
+    _pass(memory, [CADVISOR])
+    changed = replace(_POLICY, namespaces={**(_POLICY.namespaces or {}), "shop": {"team": "new"}})
+    after = _Counting(Rewriting(changed, Marking(namespace_label="namespace"), Escaping.ALLOW_UTF8))
+    memory.adopt(after, ["shop"])
+
+    assert _pass(memory, [CADVISOR]) == LABELLED.replace(b"frontend", b"new")
+    assert (counting.count, after.count) == (4, 1)
+    memory.adopt(_Counting(Rewriting(Policy(), Marking(), Escaping.ALLOW_UTF8)), ["shop", "bank"])
+    assert b"team" not in _pass(memory, [CADVISOR])
+
+
+def test_a_passage_under_an_older_policy_ends_under_it_and_leaves_nothing() -> None:
+    memory = StreamMemory(_LABELLING)
+    _pass(memory, [CADVISOR])
+    passage = Passage(memory)
+    begun = passage.feed(CADVISOR[:300])
+    bare = Rewriting(Policy(namespaces={}), Marking(namespace_label="namespace"), Escaping.DOTS)
+    memory.adopt(bare, ["shop", "bank"])
+
+    assert begun + passage.feed(CADVISOR[300:]) + passage.finish() == LABELLED
+    assert b"team" not in _pass(memory, [CADVISOR])
+
+
+class _Counting:
+    """Counts what it rewrites."""
+
+    def __init__(self, rewriting: Rewriting = _LABELLING) -> None:
+        self._rewriting = rewriting
+        self.count = 0
+
+    def series(self, series: Series) -> Line | None:
+        self.count += 1
+        return self._rewriting.series(series)
+
+    def comment(self, comment: Comment) -> Comment:
+        return self._rewriting.comment(comment)
 
 
 def test_two_passages_at_once_do_not_mix() -> None:
