@@ -5,7 +5,8 @@ import itertools
 import sys
 
 from bench.exposition import application_text
-from sidecar.server import Request, Response, Server
+from sidecar.messages import Request, Response
+from sidecar.server import Server
 
 
 async def main() -> None:

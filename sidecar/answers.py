@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
+from sidecar.messages import Response
 from sidecar.model.formats import Negotiated, content_type
 from sidecar.scraping import Scrape, Scraper
-from sidecar.server import Response
 
 MAX_WAITING = 4
 """Scrapes that may wait for an answer at once; the next gets 503."""

@@ -199,11 +199,13 @@ class ControlClient:
         elif kind == "delete":
             self._parts.pop(key, None)
         else:
-            self._whole_parts = dict(self._parts)
             document = gather_parts(self._parts)
-            self._take_policy({"policy": document, "version": message.get("version", "")})
+            whole = {"policy": document, "version": message.get("version", "")}
+            if self._take_policy(whole):
+                self._whole_parts = dict(self._parts)
 
-    def _take_policy(self, message: dict[str, object]) -> None:
+    def _take_policy(self, message: dict[str, object]) -> bool:
+        """Put a policy in force; False where it cannot be used."""
         try:
             policy = parse_policy(message.get("policy"), reads_access=self._reads_access)
         except PolicyError as error:
@@ -213,11 +215,12 @@ class ControlClient:
             logger.error(
                 "a policy cannot be used; the last one stays", extra={"reason": str(error)}
             )
-            return
+            return False
         self.version, self.policy_error = str(message.get("version", "")), ""
         self._apply(policy)
         logger.info("policy in force", extra={"version": self.version})
         self.changed()
+        return True
 
     def _take_authorities(self, pem: object) -> None:
         if not isinstance(pem, str) or pem == self._authorities:

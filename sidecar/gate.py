@@ -41,6 +41,7 @@ class Gate:
     def __init__(self, ask: Ask, accounts: frozenset[str]) -> None:
         self._ask = ask
         self._accounts = accounts
+        self._asked: dict[bytes, asyncio.Task[Refusal | None]] = {}
         self._kept: OrderedDict[bytes, tuple[float, Refusal | None]] = OrderedDict()
 
     async def refuse(self, headers: Mapping[str, str]) -> Refusal | None:
@@ -53,6 +54,13 @@ class Gate:
         kept = self._kept.get(key)
         if kept is not None and time.monotonic() < kept[0]:
             return kept[1]
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = asyncio.create_task(self._decide(key, token))
+        # Shielded, so that who goes away does not take the answer from the others.
+        return await asyncio.shield(task)
+
+    async def _decide(self, key: bytes, token: str) -> Refusal | None:
         started = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -61,6 +69,8 @@ class Gate:
             # Nobody is let in on a guess, nor kept out for long.
             reason = str(error) or "no answer in time"
             return Refusal(503, f"the token cannot be judged now: {reason}")
+        finally:
+            del self._asked[key]
         refusal, seconds = self._judge(answer)
         self._kept[key] = (started + seconds, refusal)
         self._kept.move_to_end(key)
@@ -79,4 +89,4 @@ class Gate:
             return Refusal(403, f"{name} may not get nodes/metrics"), REFUSED_SECONDS
         valid = answer.get("validSeconds")
         # The control service remembers, too: together not longer than it says.
-        return None, min(float(valid), 60.0) if isinstance(valid, int | float) else 0.0
+        return None, float(min(valid, 60)) if isinstance(valid, int | float) else 0.0

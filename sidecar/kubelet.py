@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from sidecar import VERSION
 from sidecar.client import Connection, render_request
 from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
+from sidecar.model.formats import Format, format_of_content_type
 
 MAX_TOKEN_BYTES = 64 << 10
 MAX_IDLE_CONNECTIONS = 4
@@ -38,11 +39,8 @@ class KubeletSettings(NamedTuple):
     is_verified: bool = True
 
 
-class Answer(NamedTuple):
-    """A kubelet's answer whose body is still to be read."""
-
-    content_type: str
-    parts: AsyncGenerator[bytes, None]
+Parts = AsyncGenerator[bytes, None]
+"""A body while it comes; to be closed once it was begun."""
 
 
 class KubeletClient:
@@ -71,8 +69,8 @@ class KubeletClient:
         if self._is_secure:
             self._trust()
 
-    async def get(self, path: str, *, accept: str, timeout_seconds: float) -> Answer:
-        """Ask; returns when the answer begins.
+    async def get(self, path: str, *, accept: str, timeout_seconds: float) -> Parts:
+        """Ask; returns the body's parts when the answer begins.
 
         Args:
             path: the kubelet's own, with its query.
@@ -97,7 +95,10 @@ class KubeletClient:
             connection.close()
             raise UpstreamError(f"the kubelet's content encoding {encoding[:40]!r} is not known")
         kind = connection.headers.get("content-type", "")
-        return Answer(kind, self._read(connection, is_gzip=encoding == "gzip"))
+        if format_of_content_type(kind) is not Format.TEXT:
+            connection.close()
+            raise UpstreamError(f"the kubelet answered {kind[:80]!r}, which is no text exposition")
+        return self._read(connection, is_gzip=encoding == "gzip")
 
     def close(self) -> None:
         """Drop the connections."""
@@ -121,6 +122,9 @@ class KubeletClient:
     async def _send(self, request: bytes) -> Connection:
         while self._idle:
             kept = self._idle.pop()
+            if not kept.is_reusable:
+                kept.close()  # it was closed while it was idle
+                continue
             try:
                 await kept.send(request)
                 return kept
@@ -213,8 +217,10 @@ def _inflate(decoder: "zlib._Decompress", data: bytes) -> tuple[bytes, bytes]:
 async def _refusal(connection: Connection) -> str:
     """Say why not, with the beginning of what the kubelet says; the rest is not read."""
     status = connection.status
-    said = b"" if status in _HINTS else await connection.read()
-    connection.close()
+    try:
+        said = b"" if status in _HINTS else await connection.read()
+    finally:
+        connection.close()
     line = " ".join(said[:MAX_REASON_BYTES].decode("utf-8", "replace").split())
     hint = _HINTS.get(status) or line
     if 300 <= status < 400:

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from http import HTTPStatus
-from typing import NamedTuple, cast
+import weakref
+from collections.abc import AsyncGenerator
+from typing import cast
 
 import httptools
 
-from sidecar.errors import LimitError, LiveryError
+from sidecar.errors import LiveryError
+from sidecar.messages import Handler, Request, Response, gather, plain, render_head
 from sidecar.sockets import open_socket
 
 logger = logging.getLogger(__name__)
@@ -25,38 +26,9 @@ HEADER_TIMEOUT_SECONDS = 10.0
 IDLE_TIMEOUT_SECONDS = 330.0
 """A little more than the five minutes for which Prometheus keeps an idle connection."""
 WRITE_TIMEOUT_SECONDS = 10.0
-MAX_GATHERED_BYTES = 64 << 20
-"""Of an answer in parts for a client that can only take it whole."""
+MAX_HANDSHAKES = 64
+MAX_GATHERED = 1
 _WRITE_BYTES = 256 << 10
-
-
-class Request(NamedTuple):
-    """One request; header names in lower case, of repeated headers all values, joined."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-
-
-class Response(NamedTuple):
-    """One answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "text/plain; charset=utf-8"
-    headers: tuple[tuple[str, str], ...] = ()
-    parts: AsyncGenerator[bytes, None] | None = None
-    """The body while it comes, in place of `body`. An error ends the connection without the last
-    part, so that nobody takes what came for the whole."""
-
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-def plain(status: int, sentence: str) -> Response:
-    """Answer with one sentence."""
-    return Response(status, sentence.encode(errors="replace") + b"\n")
 
 
 class Server:
@@ -71,6 +43,9 @@ class Server:
         """Bytes of answers that are being written."""
         self._max_connections = max_connections
         self._sockets: list[asyncio.Server] = []
+        self._handshaking: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self.gathered = 0
+        """Answers in parts that are held whole for clients that take them only so."""
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -87,9 +62,20 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         listener = open_socket(host, port)
-        server = await loop.create_server(lambda: _Connection(self), sock=listener, ssl=tls)
+        timeout = None if tls is None else HEADER_TIMEOUT_SECONDS
+        server = await loop.create_server(
+            self._accept, sock=listener, ssl=tls, ssl_handshake_timeout=timeout
+        )
         self._sockets.append(server)
         return int(listener.getsockname()[1])
+
+    def _accept(self) -> "_Connection":
+        # Before TLS is agreed on nobody counts a connection in; an error here closes it.
+        if len(self._handshaking) >= MAX_HANDSHAKES:
+            raise ConnectionAbortedError("too many connections are agreeing on TLS")
+        connection = _Connection(self)
+        self._handshaking.add(connection)
+        return connection
 
     async def drain(self, timeout_seconds: float) -> None:
         """Take no more requests, finish those in flight, close."""
@@ -106,6 +92,7 @@ class Server:
 
     def admit(self, connection: "_Connection") -> bool:
         """Count a new connection in; one without a whole request makes room for it."""
+        self._handshaking.discard(connection)
         if len(self.connections) >= self._max_connections:
             silent = next((item for item in self.connections if item.drop_if_silent()), None)
             if silent is None:
@@ -139,6 +126,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._has_gathered = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._begin()
@@ -269,7 +257,7 @@ class _Connection(asyncio.Protocol):
     def _refuse(self, status: int, sentence: str) -> None:
         if not self._transport.is_closing() and self._task is None:
             answer = plain(status, sentence)
-            self._transport.write(_render_head(answer, keep_alive=False) + answer.body)
+            self._transport.write(render_head(answer, keep_alive=False) + answer.body)
         self._transport.close()
         self._set_timer(WRITE_TIMEOUT_SECONDS)
 
@@ -287,13 +275,15 @@ class _Connection(asyncio.Protocol):
             if response.parts is not None:
                 self._end_answer(keep_alive=keep_alive)
                 return
-        head = _render_head(response, keep_alive=keep_alive)
+        head = render_head(response, keep_alive=keep_alive)
         body = b"" if request.method == "HEAD" else response.body
         self._server.unsent_bytes += len(body)
         try:
             await self._write(head, body)
         finally:
             self._server.unsent_bytes -= len(body)
+            self._server.gathered -= self._has_gathered
+            self._has_gathered = False
         self._end_answer(keep_alive=keep_alive)
 
     async def _write_parts(
@@ -308,8 +298,8 @@ class _Connection(asyncio.Protocol):
                 if request.method == "HEAD":
                     return response._replace(parts=None)
                 if self._parser.get_http_version() == "1.0":
-                    return response._replace(body=await _gather(parts), parts=None)
-                self._transport.write(_render_head(response, keep_alive=keep_alive))
+                    return await self._gather(response, parts)
+                self._transport.write(render_head(response, keep_alive=keep_alive))
                 async for part in parts:
                     await self._take(b"%x\r\n%b\r\n" % (len(part), part))
                 await self._take(b"0\r\n\r\n")
@@ -324,6 +314,13 @@ class _Connection(asyncio.Protocol):
                 self._transport.abort()
         return response
 
+    async def _gather(self, response: Response, parts: AsyncGenerator[bytes, None]) -> Response:
+        if self._server.gathered >= MAX_GATHERED:
+            return plain(503, "too many answers are held whole; ask by HTTP/1.1")
+        self._server.gathered += 1
+        self._has_gathered = True
+        return response._replace(body=await gather(parts), parts=None)
+
     async def _take(self, data: bytes) -> None:
         """Write once the client has taken what was written before."""
         self._set_timer(WRITE_TIMEOUT_SECONDS)
@@ -337,6 +334,8 @@ class _Connection(asyncio.Protocol):
             self._set_timer(None)
 
     def _end_answer(self, *, keep_alive: bool) -> None:
+        # What came, or was told, while the answer went out counts, too.
+        keep_alive = keep_alive and not self._has_more and not self._server.is_draining
         if not keep_alive or self._transport.is_closing():
             self._transport.close()
             return
@@ -361,26 +360,3 @@ class _Connection(asyncio.Protocol):
                     return
                 self._transport.write(view[start : start + _WRITE_BYTES])
         await self._writable.wait()
-
-
-async def _gather(parts: AsyncGenerator[bytes, None]) -> bytes:
-    body = bytearray()
-    async for part in parts:
-        body += part
-        if len(body) > MAX_GATHERED_BYTES:
-            raise LimitError(f"over {MAX_GATHERED_BYTES >> 20} MiB for a client of HTTP/1.0")
-    return bytes(body)
-
-
-def _render_head(response: Response, *, keep_alive: bool) -> bytes:
-    lines = [
-        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
-        f"Content-Type: {response.content_type}",
-        f"Content-Length: {len(response.body)}"
-        if response.parts is None
-        else "Transfer-Encoding: chunked",
-        *(f"{name}: {value}" for name, value in response.headers),
-        *([] if keep_alive else ["Connection: close"]),
-        "\r\n",
-    ]
-    return "\r\n".join(lines).encode("latin-1")

@@ -148,7 +148,8 @@ class Passage:
                 # What ends a comment may look like a value: it belongs to the next series.
                 self._carry = b"".join(item.raw for item in comments) + self._carry
             self._note(heads, texts)
-        return self._render(texts, values)
+        pieces = sum(map(self._comments.__contains__, heads)) if self._comments else 0
+        return self._render(texts, values, pieces)
 
     def finish(self) -> bytes:
         """Take the body's end; returns what is left. What was seen is remembered.
@@ -176,6 +177,19 @@ class Passage:
             heads, texts = self._old_heads[: self._at], self._old_texts[: self._at]
             self._memory.keep(heads, texts, self._comments)
         return last + end
+
+    def leave(self) -> None:
+        """Remember what was made though the passage failed: the next one has less to do."""
+        memory = self._memory
+        if memory.rewrite is not self._rewrite:
+            return
+        size = memory.bytes + sum(
+            len(head) + len(text) + _HEAD_BYTES for head, text in self._fresh.items()
+        )
+        if size <= memory.limits.memory_bytes:
+            memory.known = {**memory.known, **self._fresh}
+            memory.has_bare = memory.has_bare or self._has_bare
+            memory.bytes = size
 
     def _recall(self, heads: list[bytes]) -> list[bytes] | None:
         """Return what the heads became, if they are those that came here the last time."""
@@ -272,7 +286,7 @@ class Passage:
         self._heads += heads
         self._texts += texts
 
-    def _render(self, texts: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    def _render(self, texts: Sequence[bytes], values: Sequence[bytes], comments: int = 0) -> bytes:
         if self._has_bare:
             joined = b"".join(
                 [
@@ -284,7 +298,7 @@ class Passage:
             lines = [b""] * (2 * len(texts))
             lines[::2], lines[1::2] = texts, values
             joined = b"".join(lines)
-        self.samples += len(values)
+        self.samples += len(values) - comments
         self._bytes += len(joined)
         limits = self._memory.limits
         if self.samples > limits.samples:

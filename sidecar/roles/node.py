@@ -10,16 +10,16 @@ from dataclasses import replace
 from sidecar import VERSION
 from sidecar.answers import scrape_timeout, takes_gzip
 from sidecar.control import ControlClient
-from sidecar.errors import LiveryError, UpstreamError, UpstreamTimeoutError
+from sidecar.errors import LiveryError, UpstreamTimeoutError
 from sidecar.gate import Gate
 from sidecar.kubelet import KubeletClient
 from sidecar.listening import Ports, ServedCertificate, keep_up
+from sidecar.messages import Request, Response, plain
 from sidecar.model.formats import (
     Escaping,
     Format,
     Negotiated,
     content_type,
-    format_of_content_type,
     negotiate,
 )
 from sidecar.model.policy import Policy
@@ -28,7 +28,7 @@ from sidecar.model.streaming import Passage, StreamMemory
 from sidecar.node_settings import NodeSettings
 from sidecar.policy_file import PolicyFile
 from sidecar.process import cpu_seconds, resident_bytes
-from sidecar.server import Request, Response, Server, plain
+from sidecar.server import Server
 from sidecar.telemetry import Family, Telemetry
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ METRICS = (
     Family("counter", "process_cpu_seconds_total", "User and system time."),
 )  # fmt: skip
 """What the admin port tells of this proxy."""
-MAX_SCRAPES = 4
+MAX_SCRAPES = 2
 """At once, of one endpoint; the next gets 503."""
 MAX_CHANGED = 20
 """Namespaces; of more than that everything is rewritten anew, which is cheaper."""
@@ -147,16 +147,22 @@ class NodeRole:
             if refusal.status == 401:
                 response = response._replace(headers=(("WWW-Authenticate", "Bearer"),))
             return self._count(endpoint, response)
-        if self._running.get(endpoint, 0) >= MAX_SCRAPES:
-            return self._count(endpoint, plain(503, "too many scrapes of this endpoint at once"))
         if self._fault:
             return self._count(endpoint, plain(503, self._fault))
+        if self._running.get(endpoint, 0) >= MAX_SCRAPES:
+            return self._count(endpoint, plain(503, "too many scrapes of this endpoint at once"))
+        slot = _Slot(self._running, endpoint)
         try:
-            return self._count(endpoint, await self._begin(endpoint, request))
+            return self._count(endpoint, await self._begin(endpoint, request, slot))
         except UpstreamTimeoutError as error:
+            slot.release()
             return self._count(endpoint, plain(504, str(error)))
         except LiveryError as error:
+            slot.release()
             return self._count(endpoint, plain(502, str(error)))
+        except BaseException:
+            slot.release()
+            raise
 
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
@@ -171,22 +177,16 @@ class NodeRole:
             return Response(200, body, "text/plain; version=0.0.4; charset=utf-8")
         return plain(404, "/metrics, /healthz and /readyz are served here")
 
-    async def _begin(self, endpoint: str, request: Request) -> Response:
+    async def _begin(self, endpoint: str, request: Request, slot: "_Slot") -> Response:
         """Ask the kubelet; answer when its own answer has begun, for an error has a status then."""
         wanted = negotiate(request.headers.get("accept", ""))._replace(fmt=Format.TEXT)
         loop = asyncio.get_running_loop()
         timeout_seconds = scrape_timeout(request.headers)
         deadline = loop.time() + timeout_seconds
         path = endpoint + (f"?{request.query}" if request.query else "")
-        answer = await self._kubelet.get(path, accept=_ACCEPT, timeout_seconds=timeout_seconds)
-        parts = self._label(endpoint, wanted, answer.parts, deadline)
-        try:
-            _check_kind(answer.content_type)
-            first = await anext(parts, b"")
-        except BaseException:
-            await parts.aclose()
-            await answer.parts.aclose()
-            raise
+        body = await self._kubelet.get(path, accept=_ACCEPT, timeout_seconds=timeout_seconds)
+        parts = self._label(slot, wanted, body, deadline)
+        first = await anext(parts, b"")
         vary = ("Vary", "Accept, Accept-Encoding")
         stream = _behind(first, parts)
         if not takes_gzip(request.headers.get("accept-encoding", "")):
@@ -196,16 +196,16 @@ class NodeRole:
 
     async def _label(
         self,
-        endpoint: str,
+        slot: "_Slot",
         wanted: Negotiated,
         parts: AsyncGenerator[bytes, None],
         deadline: float,
     ) -> AsyncGenerator[bytes, None]:
+        endpoint = slot.endpoint
         loop = asyncio.get_running_loop()
         started = loop.time()
         memory = self._memory(endpoint, wanted.escaping)
         passage = Passage(memory, lambda: loop.time() > deadline)
-        self._running[endpoint] = self._running.get(endpoint, 0) + 1
         is_whole = False
         try:
             async with contextlib.aclosing(parts):
@@ -217,11 +217,12 @@ class NodeRole:
             is_whole = True
             self._telemetry.set("livery_node_samples", passage.samples, endpoint=endpoint)
         except LiveryError as error:
+            passage.leave()
             extra = {"endpoint": endpoint, "reason": str(error)}
             logger.warning("a scrape broke off", extra=extra)
             raise
         finally:
-            self._running[endpoint] -= 1
+            slot.release()
             if not is_whole:
                 self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
             spent = loop.time() - started
@@ -287,17 +288,27 @@ class NodeRole:
             self._fault = f"the policy cannot be used: {reason}"
 
 
+class _Slot:
+    """One scrape's place among those of its endpoint; given back once, by whoever is last."""
+
+    def __init__(self, running: dict[str, int], endpoint: str) -> None:
+        self._running, self.endpoint = running, endpoint
+        self._is_held = True
+        running[endpoint] = running.get(endpoint, 0) + 1
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._is_held:
+            self._is_held = False
+            self._running[self.endpoint] -= 1
+
+
 def _changed_namespaces(before: Policy, after: Policy) -> list[str] | None:
     """Return the namespaces whose labels differ; None where more than labels does."""
     if replace(before, namespaces=None) != replace(after, namespaces=None):
         return None
     old, new = before.namespaces or {}, after.namespaces or {}
     return [name for name in {*old, *new} if old.get(name) != new.get(name)]
-
-
-def _check_kind(kind: str) -> None:
-    if format_of_content_type(kind) is not Format.TEXT:
-        raise UpstreamError(f"the kubelet answered {kind[:80]!r}, which is no text exposition")
 
 
 async def _next(parts: AsyncGenerator[bytes, None], deadline: float) -> bytes:

@@ -9,13 +9,14 @@ from sidecar.answers import BusyError, SharedScrapes, render_scrape, scrape_time
 from sidecar.control import ControlClient
 from sidecar.errors import LiveryError
 from sidecar.listening import Ports, keep_up
+from sidecar.messages import Request, Response, plain
 from sidecar.model.formats import negotiate
 from sidecar.model.policy import Policy, parse_policy
 from sidecar.model.rewriting import Marking
 from sidecar.policy_file import PolicyFile
 from sidecar.process import cpu_seconds, resident_bytes
 from sidecar.scraping import Scrape, Scraper
-from sidecar.server import Request, Response, Server, plain
+from sidecar.server import Server
 from sidecar.settings import PodSettings
 from sidecar.telemetry import Family, Telemetry
 

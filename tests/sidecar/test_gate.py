@@ -101,6 +101,18 @@ def test_an_answer_counts_as_long_as_the_control_service_says(
     asyncio.run(body())
 
 
+def test_many_requests_with_one_token_are_one_question() -> None:
+    async def body() -> None:
+        judge = Judge({**MAY, "validSeconds": 10**400})
+        door = Gate(judge.ask, frozenset())
+        headers = {"authorization": "Bearer abc"}
+        found = await asyncio.gather(*(door.refuse(headers) for _ in range(20)))
+        assert found == [None] * 20
+        assert len(judge.questions) == 1
+
+    asyncio.run(body())
+
+
 def test_many_tokens_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MAX_REMEMBERED", 10)
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from sidecar import server
-from sidecar.server import Request, Response, Server, plain
+from sidecar.messages import Request, Response, plain
+from sidecar.server import Server
 from tests.sidecar.apps import connected, get, until
 
 pytestmark = pytest.mark.anyio

@@ -185,6 +185,24 @@ def test_a_passage_under_an_older_policy_ends_under_it_and_leaves_nothing() -> N
     assert b"team" not in _pass(memory, [CADVISOR])
 
 
+def test_what_was_made_before_a_passage_failed_is_not_made_again() -> None:
+    counting = _Counting()
+    memory = StreamMemory(counting)
+    passage = Passage(memory)
+    passage.feed(CADVISOR)
+    passage.leave()
+
+    assert _pass(memory, [CADVISOR]) == LABELLED
+    assert counting.count == 4
+
+
+def test_comments_are_no_samples() -> None:
+    passage = Passage(StreamMemory(_LABELLING))
+    passage.feed(b"# HELP a up to 5\na 1\n")
+
+    assert passage.samples == 1
+
+
 class _Counting:
     """Counts what it rewrites."""
 

@@ -15,7 +15,7 @@ import pytest
 from webhook_certs.authority import Authority, create_authority, issue_leaf
 from webhook_certs.tls import create_server_context
 
-from sidecar import server
+from sidecar import messages
 from sidecar.errors import SettingsError
 from sidecar.node_settings import parse_node_settings
 from sidecar.roles import node
@@ -271,7 +271,7 @@ async def test_a_slow_kubelet_ends_with_the_scrape_s_time(tmp_path: Path) -> Non
 async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
     settings = parse_node_settings(["--role", "node", "--kubelet-ca-file", ""], {})
     response = await NodeRole(settings).handle_data(
-        server.Request("GET", "/metrics/cadvisor", "", {})
+        messages.Request("GET", "/metrics/cadvisor", "", {})
     )
 
     assert (response.status, b"neither a control service" in response.body) == (503, True)
@@ -280,6 +280,58 @@ async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
         kubelet.role._file.read()  # type: ignore[union-attr] # it has one
         assert "not granted their labels" in (await kubelet.get()).text
         assert (await get(kubelet.role.ports.bound["admin"], "/readyz")).status == 503
+
+
+async def test_a_connection_that_the_kubelet_closed_meanwhile_costs_no_scrape(
+    tmp_path: Path,
+) -> None:
+    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+        for _ in range(3):
+            assert (await kubelet.get()).status_code == 200
+            kubelet.app.hang_up()
+            await asyncio.sleep(0.05)
+        assert kubelet.app.connections == 3
+
+
+async def test_what_is_no_text_leaves_no_connection_behind(tmp_path: Path) -> None:
+    async with _node(tmp_path, http(b"<html>", kind="text/html")) as kubelet:
+        for _ in range(5):
+            assert (await kubelet.get()).status_code == 502
+        await until(lambda: not kubelet.app._open)
+
+        async def hang(writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 500 Oh\r\nContent-Length: 10\r\n\r\n")
+            await writer.drain()
+
+        kubelet.app.answer = hang
+        late = {"X-Prometheus-Scrape-Timeout-Seconds": "0.1"}
+        assert (await kubelet.get(**late)).status_code == 504
+        await until(lambda: not kubelet.app._open)
+
+
+async def test_a_second_request_behind_a_streamed_answer_ends_the_connection(
+    tmp_path: Path,
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait(writer: asyncio.StreamWriter) -> None:
+        writer.write(http(CADVISOR)[:-100])
+        await gate.wait()
+        writer.write(http(CADVISOR)[-100:])
+
+    async with _node(tmp_path, wait) as kubelet:
+        port = kubelet.role.ports.bound["metrics"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        request = b"GET /metrics/cadvisor HTTP/1.1\r\nHost: x\r\n\r\n"
+        writer.write(request)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(request)
+        await asyncio.sleep(0.05)
+        gate.set()
+        async with asyncio.timeout(4):
+            answer = await reader.read()  # until the server closes
+        assert answer.endswith(b"0\r\n\r\n")
+        writer.close()
 
 
 async def test_the_data_port_speaks_tls_with_a_certificate_that_is_followed(
