@@ -186,6 +186,7 @@ def _fill(stage: _Stage) -> None:
         annotations = {"note": "x" * 200}
         metadata = {"name": f"ns-{number}", "labels": labels, "annotations": annotations}
         stage.client.request("POST", "/api/v1/namespaces", body={"metadata": metadata})
+        Namespace(stage.client, f"ns-{number}").create("serviceaccounts", "default")
 
     def run(number: int) -> None:
         # Every second one asks for a proxy and has none: the worst that drift can be.
