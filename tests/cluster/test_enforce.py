@@ -1,13 +1,13 @@
 """`enforce.enabled`: nobody sends Prometheus past a proxy that is there."""
 
-import time
+import itertools
 from collections.abc import Iterator
 
 import pytest
 
 from injector.errors import KubeError
 from injector.kube.client import MERGE, KubeClient, Object
-from tests.cluster.conftest import Namespace, installed_chart, make_namespace
+from tests.cluster.conftest import Namespace, installed_chart, make_namespace, until
 from tests.real_parts.kubernetes import ApiServer
 
 PROXY = {"livery.dev/proxy": "pod"}
@@ -25,12 +25,14 @@ def shop(api_server: ApiServer) -> Iterator[Namespace]:
             spec = {"containers": [{"name": "web", "image": "web:1"}]}
             metadata = {"labels": labels, "annotations": annotations}
             made.create("pods", name, metadata=metadata, spec=spec)
-        deadline = time.monotonic() + 30
-        while _edit(client, made, "web", {"annotations": {"prometheus.io/port": "1"}}) == "":
-            assert time.monotonic() < deadline
-            _edit(client, made, "web", {"annotations": {"prometheus.io/port": "16090"}})
-            time.sleep(0.1)
+        # Another port each time: one that the pod has already would be no edit.
+        ports = itertools.count(1)
+        until(lambda: bool(_edit(client, made, "web", _port(next(ports)))))
         yield made
+
+
+def _port(port: int) -> Object:
+    return {"annotations": {"prometheus.io/port": str(port)}}
 
 
 def _edit(client: KubeClient, shop: Namespace, pod: str, metadata: Object) -> str:
