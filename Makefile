@@ -42,8 +42,8 @@ push: ## push both images to IMG_REGISTRY
 	$(CONTAINER) push $(IMG_REGISTRY)/livery-injector:$(VERSION)
 	$(CONTAINER) push $(IMG_REGISTRY)/livery-sidecar:$(VERSION)
 
-installer: $(VENV)/.ready ## render the chart as install.yaml, for people without Helm
-	$(FIND_HELM) template livery charts/livery --namespace livery-system --no-hooks > install.yaml
+installer: $(VENV)/.ready ## render the chart as install.yaml for IMG_REGISTRY, for people without Helm
+	scripts/install-yaml.sh $(FIND_HELM) charts/livery $(IMG_REGISTRY) > install.yaml
 
 dist: $(VENV)/.ready ## make wheel, chart, install.yaml and SBOMs for IMG_REGISTRY, in dist/
 	scripts/dist.sh $(BIN)/python $(VERSION) $(IMG_REGISTRY) $(FIND_HELM)

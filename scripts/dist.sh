@@ -11,7 +11,7 @@ cp -R charts/livery build/chart/
 sed -i.bak "s|^  registry: localhost$|  registry: $registry|" build/chart/livery/values.yaml
 rm build/chart/livery/values.yaml.bak
 "$helm" package build/chart/livery --destination dist --version "$version" --app-version "$version"
-"$helm" template livery build/chart/livery --namespace livery-system --no-hooks > dist/install.yaml
+scripts/install-yaml.sh "$helm" build/chart/livery "$registry" > dist/install.yaml
 "$python" -m venv build/sbom/tool
 build/sbom/tool/bin/pip install --quiet 'cyclonedx-bom>=7,<8'
 for image in injector sidecar; do

@@ -23,6 +23,7 @@ EVERYTHING = {
     "sidecar.image.digest": f"sha256:{'a' * 64}", "labels.protected": "{team}",
     "enforce.enabled": "true", "node.enabled": "true", "node.hostNetwork": "true",
 }  # fmt: skip
+SCRIPTS = CHART.parent.parent / "scripts"
 OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
 RULES = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
 STRICT = {"dryRun": "All", "fieldValidation": "Strict"}
@@ -73,16 +74,40 @@ def test_the_api_server_takes_every_object_strictly(
         client.request("POST", path, query=STRICT, body=obj)
 
 
+@pytest.mark.parametrize("values", [EVERYTHING, {"injection.mode": "policy"}])
+def test_every_object_names_its_namespace(client: KubeClient, values: dict[str, str]) -> None:
+    for obj in _render("--namespace", "somewhere", "--no-hooks", **values):
+        is_inside = "/namespaces/" in _path(client, obj, "somewhere")
+        assert obj["metadata"].get("namespace") == ("somewhere" if is_inside else None), obj["kind"]
+
+
+def test_the_file_for_people_without_helm_makes_its_namespace_and_fills_it(
+    client: KubeClient,
+) -> None:
+    command = [str(SCRIPTS / "install-yaml.sh"), str(have(helm_program)), str(CHART)]
+    command += ["registry.example/livery"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, *others = [item for item in yaml.safe_load_all(ran.stdout) if item]
+    inside = [item for item in others if "/namespaces/" in _path(client, item, "any")]
+
+    assert (first["kind"], first["metadata"]) == ("Namespace", {"name": "livery-system"})
+    assert {item["metadata"]["namespace"] for item in inside} == {"livery-system"}
+    assert "helm.sh/hook" not in ran.stdout
+    assert 'image: "registry.example/livery/livery-injector:' in ran.stdout
+
+
 def test_what_operators_read_is_rendered_where_it_is_asked_for() -> None:
     values = {f"monitoring.{name}.enabled": "true" for name in OPERATOR}
     kinds = {item["kind"]: item for item in _render(**values)}
+    places = {kinds[kind]["metadata"]["namespace"] for kind in ("ServiceMonitor", "PodMonitor")}
     alerts = yaml.safe_load((CHART / "monitoring" / "alerts.yaml").read_text())
 
     assert kinds["PrometheusRule"]["spec"] == alerts
     assert kinds["PodMonitor"]["spec"]["selector"]["matchExpressions"][0]["key"] == (
         "livery.dev/proxy"
     )
-    assert {"ServiceMonitor", "PodMonitor"} <= set(kinds)
+    assert places == {"default"}
+    assert kinds["PrometheusRule"]["metadata"]["namespace"] == "default"
 
 
 @pytest.mark.parametrize(
