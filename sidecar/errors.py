@@ -7,6 +7,7 @@ LiveryError               any; its text says what, where, and what to do
       LateError           reading took longer than the scrape may last
   RuleError               a relabel rule or pattern is wrong; has the field
   PolicyError             a policy cannot be used
+  DocumentError           a file is neither YAML nor JSON
   TargetError             a target's address is not one that may be scraped
   UpstreamError           a server did not answer as it must
     UpstreamTimeoutError  it did not answer in time
@@ -72,6 +73,10 @@ class RuleError(LiveryError):
 
 class PolicyError(LiveryError):
     """A policy cannot be read, or was made for a newer proxy; the last good one stays."""
+
+
+class DocumentError(LiveryError):
+    """A file cannot be read, or is neither YAML nor JSON; names it."""
 
 
 class TargetError(LiveryError):

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sidecar.errors import SettingsError
 from sidecar.server import Server
@@ -83,6 +84,35 @@ class ServedCertificate:
             return [path.stat().st_mtime_ns for path in self._files]
         except OSError:
             return []
+
+
+class Listener(NamedTuple):
+    """A server and where it listens."""
+
+    server: Server
+    port: int
+    purpose: str
+    tls: ssl.SSLContext | None = None
+    drain_seconds: float = 1.0
+    """How long what is in flight may take at the end."""
+
+
+async def serve(
+    ports: Ports,
+    listeners: Sequence[Listener],
+    tasks: Sequence[Callable[[], Awaitable[None]]],
+    stop: asyncio.Event,
+) -> None:
+    """Listen and keep tasks up until `stop`; then finish what is in flight."""
+    async with asyncio.TaskGroup() as group:
+        listening = [ports.listen(one.server, one.port, one.purpose, one.tls) for one in listeners]
+        started = [group.create_task(work) for work in (*listening, *map(keep_up, tasks))]
+        await stop.wait()
+        logger.info("stopping; scrapes in flight are finished")
+        for listener in listeners:
+            await listener.server.drain(listener.drain_seconds)
+        for task in started:
+            task.cancel()
 
 
 async def keep_up(run: Callable[[], Awaitable[None]]) -> None:

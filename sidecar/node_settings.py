@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sidecar import VERSION
+from sidecar.arguments import Parser, read_control, read_port
 from sidecar.control import ControlSettings
 from sidecar.errors import SettingsError
 from sidecar.kubelet import KubeletSettings
@@ -47,14 +48,9 @@ class NodeSettings:
     log_level: str
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(message)
-
-
 def build_node_parser() -> argparse.ArgumentParser:
     """Describe the command line of `livery-proxy --role node`."""
-    parser = _Parser(
+    parser = Parser(
         prog="livery-proxy --role node",
         description="Livery's proxy for a node: kubelet metrics with their namespaces' labels.",
         epilog=EXAMPLES,
@@ -144,7 +140,7 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
         raise SettingsError("--kubelet-url and --via-apiserver: one of them")
     if bool(given.tls_cert_file) != bool(given.tls_key_file):
         raise SettingsError("--tls-cert-file and --tls-key-file: one without the other")
-    control = _control(environ)
+    control = read_control(environ, "node")
     if given.auth == "token" and control is None:
         raise SettingsError("--auth token needs a control service (LIVERY_CONTROL_URL)")
     certificate = (Path(given.tls_cert_file), Path(given.tls_key_file))
@@ -180,20 +176,8 @@ def _kubelet_url(given: argparse.Namespace, environ: Mapping[str, str]) -> str:
     return f"https://{host}:{KUBELET_PORT}"
 
 
-def _control(environ: Mapping[str, str]) -> ControlSettings | None:
-    if not environ.get("LIVERY_CONTROL_URL"):
-        return None
-    return ControlSettings(
-        url=environ["LIVERY_CONTROL_URL"],
-        address=environ.get("LIVERY_CONTROL_ADDRESS", ""),
-        authorities=environ.get("LIVERY_CONTROL_CA", ""),
-        token_file=Path(environ.get("LIVERY_TOKEN_FILE", "")),
-        role="node",
-        authorities_file=Path(file) if (file := environ.get("LIVERY_CONTROL_CA_FILE")) else None,
-    )
-
-
 def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a port from 0 to 65535")
+    port = read_port(text)
+    if port is None:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a port from 0 to 65535")
+    return port

@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from sidecar import VERSION
+from sidecar.arguments import Parser, read_control, read_port
 from sidecar.control import ControlSettings
 from sidecar.errors import SettingsError, TargetError
 from sidecar.logs import LEVELS
@@ -60,14 +60,9 @@ class PodSettings:
     """What is wrong; with any, scrapes are answered 503 and the first."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(message)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line of `livery-proxy`."""
-    parser = _Parser(
+    parser = Parser(
         prog="livery-proxy",
         description="Livery's proxy beside one workload: scrapes it, labels, filters, re-exposes.",
         epilog=EXAMPLES,
@@ -125,7 +120,7 @@ def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> 
         port=_port("--port", given.port, DEFAULT_PORT, faults),
         admin_port=_port("--admin-port", given.admin_port, DEFAULT_ADMIN_PORT, faults),
         policy_file=Path(given.policy) if given.policy else None,
-        control=_control(environ),
+        control=read_control(environ, "pod"),
         bootstrap=_bootstrap(environ, faults),
         identity=Identity(
             namespace=environ.get("LIVERY_POD_NAMESPACE", ""),
@@ -143,7 +138,7 @@ def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> 
 
 def _parse_leniently(arguments: Sequence[str]) -> argparse.Namespace:
     """Take of a wrong command line what says where to listen."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--port", default=str(DEFAULT_PORT))
     parser.add_argument("--admin-port", default=str(DEFAULT_ADMIN_PORT))
     try:
@@ -173,23 +168,11 @@ def _targets(given: argparse.Namespace, faults: list[str]) -> tuple[Target, ...]
 
 
 def _port(name: str, text: str, default: int, faults: list[str]) -> int:
-    # 0 lets the system choose: useful in tests and demos, harmless elsewhere.
-    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
-        return int(text)
+    port = read_port(text)
+    if port is not None:
+        return port
     faults.append(f"{name}: {text[:40]!r} is not a port from 0 to 65535; using {default}")
     return default
-
-
-def _control(environ: Mapping[str, str]) -> ControlSettings | None:
-    if not environ.get("LIVERY_CONTROL_URL"):
-        return None
-    return ControlSettings(
-        url=environ["LIVERY_CONTROL_URL"],
-        address=environ.get("LIVERY_CONTROL_ADDRESS", ""),
-        authorities=environ.get("LIVERY_CONTROL_CA", ""),
-        token_file=Path(environ.get("LIVERY_TOKEN_FILE", "")),
-        role="pod",
-    )
 
 
 def _bootstrap(environ: Mapping[str, str], faults: list[str]) -> Mapping[str, object] | None:

@@ -6,7 +6,6 @@ facts of its status; an object that cannot be trusted to narrow as meant grants 
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +26,7 @@ from injector.model.objects import (
 from injector.model.settings import Platform
 from sidecar.errors import RuleError, show
 from sidecar.model.access import MAX_PATTERNS
+from sidecar.model.durations import parse_duration
 from sidecar.model.relabel import parse_rules
 from sidecar.model.selectors import parse_pattern
 
@@ -35,8 +35,6 @@ DEFAULT_INTERVAL_SECONDS = 30.0
 MIN_INTERVAL_SECONDS = 5.0
 MAX_SPEC_BYTES = 128 << 10
 """Of one object, as JSON: its patterns are compiled while nobody else is answered."""
-_DURATION_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ms|h|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _TARGET_BLOCKS = ("prometheus", "pushgateway", "remoteWrite")
 
 
@@ -297,10 +295,9 @@ def _parse_remote_write(remote: Object) -> RemoteWrite:
 def _interval(text: str) -> float:
     if not text:
         return DEFAULT_INTERVAL_SECONDS
-    # As Go reads durations, which the first implementation took: 30s, 1h30m, 1.5h.
-    if re.fullmatch(f"(?:{_DURATION_PART.pattern})+", text) is None:
+    total = parse_duration(text)
+    if total is None:
         raise ObjectError("spec.remoteWrite.interval", f"{text[:40]!r} is not a duration as 30s")
-    total = sum(float(part[1]) * _SECONDS[part[2]] for part in _DURATION_PART.finditer(text))
     if total < MIN_INTERVAL_SECONDS:
         raise ObjectError(
             "spec.remoteWrite.interval", f"{text[:40]!r} is under {MIN_INTERVAL_SECONDS:g}s"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 
 from sidecar import VERSION
@@ -13,7 +13,7 @@ from sidecar.control import ControlClient
 from sidecar.errors import LiveryError, UpstreamTimeoutError
 from sidecar.gate import Gate
 from sidecar.kubelet import KubeletClient
-from sidecar.listening import Ports, ServedCertificate, keep_up
+from sidecar.listening import Listener, Ports, ServedCertificate, serve
 from sidecar.messages import Request, Response, plain
 from sidecar.model.formats import (
     Escaping,
@@ -111,27 +111,20 @@ class NodeRole:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then finish what is in flight."""
-        settings, listen = self._settings, self.ports.listen
+        settings = self._settings
         if self._file is not None:
             self._file.read()
         tls = None if self._certificate is None else self._certificate.tls
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(listen(self.admin, settings.admin_port, "admin")),
-                group.create_task(listen(self.data, settings.port, "metrics", tls)),
-            ]
-            if self._certificate is not None:
-                tasks.append(group.create_task(keep_up(self._certificate.follow)))
-            if self._file is not None:
-                tasks.append(group.create_task(keep_up(self._file.follow)))
-            if self._control is not None and self._file is None:
-                tasks.append(group.create_task(keep_up(self._control.run)))
-            await stop.wait()
-            logger.info("stopping; scrapes in flight are finished")
-            await self.data.drain(DRAIN_SECONDS)
-            await self.admin.drain(1.0)
-            for task in tasks:
-                task.cancel()
+        tasks: list[Callable[[], Awaitable[None]]] = [
+            one.follow for one in (self._certificate, self._file) if one is not None
+        ]
+        if self._control is not None and self._file is None:
+            tasks.append(self._control.run)
+        listeners = (
+            Listener(self.data, settings.port, "metrics", tls, DRAIN_SECONDS),
+            Listener(self.admin, settings.admin_port, "admin"),
+        )
+        await serve(self.ports, listeners, tasks, stop)
         self._kubelet.close()
 
     async def handle_data(self, request: Request) -> Response:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 from sidecar import VERSION
 from sidecar.answers import BusyError, SharedScrapes, render_scrape, scrape_timeout
 from sidecar.control import ControlClient
 from sidecar.errors import LiveryError
-from sidecar.listening import Ports, keep_up
+from sidecar.listening import Listener, Ports, serve
 from sidecar.messages import Request, Response, plain
 from sidecar.model.formats import negotiate
 from sidecar.model.policy import Policy, parse_policy
@@ -89,24 +90,17 @@ class PodRole:
         for fault in self._faults:
             logger.error("a setting is wrong; scrapes are refused", extra={"reason": fault})
         self._start_policy()
-        listen = self.ports.listen
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(listen(self.admin, self._settings.admin_port, "admin")),
-                group.create_task(listen(self.data, self._settings.port, "metrics")),
-            ]
-            if self._control is not None:
-                control = self._control
-                tasks.append(group.create_task(keep_up(control.run)))
-                tasks.append(group.create_task(keep_up(lambda: control.run_reports(self.report))))
-            if self._file is not None:
-                tasks.append(group.create_task(keep_up(self._file.follow)))
-            await stop.wait()
-            logger.info("stopping; scrapes in flight are finished")
-            await self.data.drain(DRAIN_SECONDS)
-            await self.admin.drain(1.0)
-            for task in tasks:
-                task.cancel()
+        tasks: list[Callable[[], Awaitable[None]]] = []
+        if self._control is not None:
+            control = self._control
+            tasks += [control.run, lambda: control.run_reports(self.report)]
+        if self._file is not None:
+            tasks.append(self._file.follow)
+        listeners = (
+            Listener(self.data, self._settings.port, "metrics", drain_seconds=DRAIN_SECONDS),
+            Listener(self.admin, self._settings.admin_port, "admin"),
+        )
+        await serve(self.ports, listeners, tasks, stop)
         self._scraper.close()
 
     async def handle_data(self, request: Request) -> Response:

@@ -1,0 +1,43 @@
+"""What the roles' command lines and environments have in common."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from sidecar.control import ControlSettings
+from sidecar.errors import SettingsError
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line; what is wrong is an error of ours, never an exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError(message)
+
+
+def read_port(text: str) -> int | None:
+    """Return a port, 0 for one that the system chooses; None where the text is none."""
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
+        return int(text)
+    return None
+
+
+def read_control(environ: Mapping[str, str], role: str) -> ControlSettings | None:
+    """Read where the control service is; None where nobody said."""
+    if not environ.get("LIVERY_CONTROL_URL"):
+        return None
+    file = environ.get("LIVERY_CONTROL_CA_FILE")
+    return ControlSettings(
+        url=environ["LIVERY_CONTROL_URL"],
+        address=environ.get("LIVERY_CONTROL_ADDRESS", ""),
+        authorities=environ.get("LIVERY_CONTROL_CA", ""),
+        token_file=Path(environ.get("LIVERY_TOKEN_FILE", "")),
+        role=role,
+        authorities_file=Path(file) if file else None,
+    )

@@ -1,0 +1,64 @@
+"""Documents in files, YAML or JSON, of bounded size and depth."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from sidecar.errors import DocumentError
+
+MAX_DEPTH = 50
+
+
+def read_document(path: Path, max_bytes: int) -> object:
+    """Read a file.
+
+    Raises:
+        DocumentError: it cannot be read, is too large, or is neither YAML nor JSON; names it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise DocumentError(f"{path}: more than {max_bytes} bytes")
+        text = content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(f"{path}: {error}") from error
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _load_yaml(text, path)
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file does; zeros where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0)
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _load_yaml(text: str, path: Path) -> object:
+    # Imported only here: a proxy in a cluster gets its policy as JSON and does not pay for it.
+    import yaml
+
+    try:
+        _check_events(yaml.parse(text))
+        return yaml.safe_load(text)
+    except DocumentError as error:
+        raise DocumentError(f"{path}: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError, KeyError) as error:
+        raise DocumentError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _check_events(events: Iterable[object]) -> None:
+    """Refuse what a few lines of YAML can blow up: copies by alias, depth without end."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        if name == "AliasEvent":
+            raise DocumentError("aliases (*name) are not read here; write the value out")
+        if name.startswith(("Sequence", "Mapping")):
+            depth += 1 if name.endswith("StartEvent") else -1
+        if depth > MAX_DEPTH:
+            raise DocumentError(f"not YAML: nested deeper than {MAX_DEPTH} levels")
