@@ -19,12 +19,13 @@ EXAMPLES = """examples:
   livery explain pod -f pod.yaml         why a pod gets a proxy or not
   livery relabel -f rules.yaml           try relabel rules
   livery certs check --dir certs         verify the certificates as a client would
+  livery targets --url URL --once        the pods of a kubelet as Prometheus targets
   livery doctor                          what is wrong with an installation, and what mends it
   livery serve --cluster                 run the injector
 
 livery COMMAND --help shows a command's own examples.
 """
-_COMMANDS = ("demo", "inject", "explain", "relabel", "certs", "doctor", "serve")
+_COMMANDS = ("demo", "inject", "explain", "relabel", "certs", "targets", "doctor", "serve")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-from sidecar.messages import Response
+from sidecar.errors import LiveryError, UpstreamTimeoutError
+from sidecar.messages import Response, plain
 from sidecar.model.formats import Negotiated, content_type
 from sidecar.scraping import Scrape, Scraper
 
@@ -158,6 +159,11 @@ def render_scrape(shared: Shared, wanted: Negotiated, headers: Mapping[str, str]
     if len(scrape.body) < _GZIP_MIN_BYTES or not takes_gzip(headers.get("accept-encoding", "")):
         return Response(200, scrape.body, kind, (vary,))
     return Response(200, shared.gzipped, kind, (vary, ("Content-Encoding", "gzip")))
+
+
+def failed(error: LiveryError) -> Response:
+    """Answer that somebody behind us did not."""
+    return plain(504 if isinstance(error, UpstreamTimeoutError) else 502, str(error))
 
 
 def takes_gzip(header: str) -> bool:

@@ -7,6 +7,7 @@ LiveryError               any; its text says what, where, and what to do
       LateError           reading took longer than the scrape may last
   RuleError               a relabel rule or pattern is wrong; has the field
   PolicyError             a policy cannot be used
+  PodsError               a kubelet's list of pods cannot be read
   DocumentError           a file is neither YAML nor JSON
   TargetError             a target's address is not one that may be scraped
   UpstreamError           a server did not answer as it must
@@ -73,6 +74,10 @@ class RuleError(LiveryError):
 
 class PolicyError(LiveryError):
     """A policy cannot be read, or was made for a newer proxy; the last good one stays."""
+
+
+class PodsError(LiveryError):
+    """What a kubelet tells of its pods is not a PodList; says where."""
 
 
 class DocumentError(LiveryError):

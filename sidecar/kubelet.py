@@ -16,16 +16,20 @@ from sidecar.client import Connection, render_request
 from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
 from sidecar.model.formats import Format, format_of_content_type
 
+KUBELET_PORT = 10250
 MAX_TOKEN_BYTES = 64 << 10
 MAX_IDLE_CONNECTIONS = 4
 MAX_REASON_BYTES = 300
+_CADVISOR = "/metrics/cadvisor"
 _INFLATED_BYTES = 1 << 18
 _GZIP = 31
 """zlib's window bits for a gzip header."""
 _HINTS = {
     401: "the kubelet does not know the token",
-    403: "the service account may not get nodes/metrics; see the chart's ClusterRole",
+    403: "the service account may not get {right}; see the chart's ClusterRole",
 }
+_RIGHTS = {"/pods": "nodes/pods (before Kubernetes 1.33: nodes/proxy)"}
+"""By path; `nodes/metrics` for all others that are asked for."""
 
 
 class KubeletSettings(NamedTuple):
@@ -33,10 +37,30 @@ class KubeletSettings(NamedTuple):
 
     url: str
     """`https://host:port`, with the path before the kubelet's own, if any."""
+    api_server: str = ""
+    """`https://host:port` of the API server whose node proxy is asked; empty for the kubelet."""
+    port: int = KUBELET_PORT
+    """Of kubelets that are asked directly."""
     token_file: Path | None = None
     authorities_file: Path | None = None
     """PEM of the CAs that sign it; None for the system's."""
     is_verified: bool = True
+    cadvisor_path: str = ""
+    """The kubelet's own path of cAdvisor's metrics, where it is another than ours."""
+
+    def of_node(self, name: str, address: str) -> "KubeletSettings":
+        """Return the settings for one node's kubelet.
+
+        Args:
+            name: the node's; needed to ask through the API server.
+            address: a host or IP address, or a whole URL; not needed through the API server.
+        """
+        if self.api_server:
+            return self._replace(url=f"{self.api_server}/api/v1/nodes/{name}/proxy")
+        if "://" in address:
+            return self._replace(url=address)
+        host = f"[{address}]" if ":" in address else address
+        return self._replace(url=f"https://{host}:{self.port}")
 
 
 Parts = AsyncGenerator[bytes, None]
@@ -74,7 +98,7 @@ class KubeletClient:
 
         Args:
             path: the kubelet's own, with its query.
-            accept: the Accept header.
+            accept: the one media type that is taken.
             timeout_seconds: until the answer begins.
 
         Raises:
@@ -86,7 +110,7 @@ class KubeletClient:
             async with asyncio.timeout(timeout_seconds):
                 connection = await self._send(request)
                 if connection.status != 200:
-                    raise UpstreamError(await _refusal(connection))
+                    raise UpstreamError(await _refusal(connection, path))
         except TimeoutError:
             reason = f"the kubelet did not answer within {timeout_seconds:.3g} s"
             raise UpstreamTimeoutError(reason) from None
@@ -95,9 +119,9 @@ class KubeletClient:
             connection.close()
             raise UpstreamError(f"the kubelet's content encoding {encoding[:40]!r} is not known")
         kind = connection.headers.get("content-type", "")
-        if format_of_content_type(kind) is not Format.TEXT:
+        if not _is_wanted(kind, accept):
             connection.close()
-            raise UpstreamError(f"the kubelet answered {kind[:80]!r}, which is no text exposition")
+            raise UpstreamError(f"the kubelet answered {kind[:80]!r} in place of {accept}")
         return self._read(connection, is_gzip=encoding == "gzip")
 
     def close(self) -> None:
@@ -117,7 +141,10 @@ class KubeletClient:
         }
         if self._settings.token_file is not None:
             headers["Authorization"] = f"Bearer {_read_token(self._settings.token_file)}"
-        return render_request("GET", self._prefix + path, headers)
+        own, mark, query = path.partition("?")
+        if own == _CADVISOR and self._settings.cadvisor_path:
+            own = self._settings.cadvisor_path
+        return render_request("GET", f"{self._prefix}{own}{mark}{query}", headers)
 
     async def _send(self, request: bytes) -> Connection:
         while self._idle:
@@ -214,7 +241,13 @@ def _inflate(decoder: "zlib._Decompress", data: bytes) -> tuple[bytes, bytes]:
     return plain, decoder.unconsumed_tail
 
 
-async def _refusal(connection: Connection) -> str:
+def _is_wanted(kind: str, accept: str) -> bool:
+    if accept.startswith("text/plain"):
+        return format_of_content_type(kind) is Format.TEXT
+    return kind.partition(";")[0].strip().lower() == accept
+
+
+async def _refusal(connection: Connection, path: str) -> str:
     """Say why not, with the beginning of what the kubelet says; the rest is not read."""
     status = connection.status
     try:
@@ -222,7 +255,7 @@ async def _refusal(connection: Connection) -> str:
     finally:
         connection.close()
     line = " ".join(said[:MAX_REASON_BYTES].decode("utf-8", "replace").split())
-    hint = _HINTS.get(status) or line
+    hint = _HINTS.get(status, "").format(right=_RIGHTS.get(path, "nodes/metrics")) or line
     if 300 <= status < 400:
         hint = "redirects are not followed"
     return f"the kubelet answered {status}" + (f": {hint}" if hint else "")

@@ -95,7 +95,7 @@ def explain_labels(labels: Mapping[str, str], rules: LabelRules) -> tuple[Explai
         else:
             fates[key] = LabelFate.ADDED
             keys_by_name[name].append(key)
-    names = _resolve(keys_by_name)
+    names = number_conflicts(keys_by_name)
     return tuple(
         ExplainedLabel(
             key,
@@ -135,7 +135,8 @@ def _is_reserved(name: str) -> bool:
     return name in NEVER_ADDED or name.startswith("__")
 
 
-def _resolve(keys_by_name: Mapping[str, list[str]]) -> dict[str, str]:
+def number_conflicts(keys_by_name: Mapping[str, list[str]]) -> dict[str, str]:
+    """Name each key; those that share a name are all numbered, in their order."""
     taken = {name for name, keys in keys_by_name.items() if len(keys) == 1}
     names: dict[str, str] = {}
     for name in sorted(keys_by_name):

@@ -19,7 +19,16 @@ SCHEMA = 1
 MAX_POLICY_BYTES = 16 << 20
 
 _FIELDS = frozenset(
-    ["schema", "namespace", "labels", "labelRules", "metricRelabelings", "access", "namespaces"]
+    [
+        "schema",
+        "namespace",
+        "labels",
+        "labelRules",
+        "metricRelabelings",
+        "access",
+        "namespaces",
+        "nodes",
+    ]
 )
 _RULE_FIELDS = frozenset(["rename", "prefix", "protected"])
 
@@ -32,6 +41,8 @@ class Policy:
     """The proxy's own namespace; empty where it is not known."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What every series wears, by label name."""
+    naming: LabelRules = field(default_factory=lambda: LabelRules(exclude=()))
+    """How labels are named by their keys."""
     protected: frozenset[str] = frozenset()
     """Label names in which the application is not believed."""
     relabelings: tuple[Rule, ...] = ()
@@ -40,6 +51,10 @@ class Policy:
     """The namespace's access rules; None where they have not arrived."""
     namespaces: Mapping[str, Mapping[str, str]] | None = None
     """What series wear by their own namespace; only granted exporters are told."""
+    namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The same by key, as Kubernetes has it."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """Address, or URL, of each node's kubelet; only a node proxy for all nodes is told."""
 
 
 def parse_policy(value: object, *, reads_access: bool = True) -> Policy:
@@ -74,17 +89,19 @@ def parse_policy(value: object, *, reads_access: bool = True) -> Policy:
 
 
 def gather_parts(parts: Mapping[str, object]) -> dict[str, object]:
-    """Make a policy document of what was told by key: `platform`, `namespace/NAME`.
+    """Make a policy document of what was told by key: `platform`, `namespace/NAME`, `node/NAME`.
 
     Keys that a newer service adds say nothing here.
     """
     platform = parts.get("platform")
     document = dict(platform) if isinstance(platform, dict) else {}
-    prefix = "namespace/"
-    document["namespaces"] = {
-        key.removeprefix(prefix): labels for key, labels in parts.items() if key.startswith(prefix)
-    }
+    document["namespaces"] = _below("namespace/", parts)
+    document["nodes"] = _below("node/", parts)
     return document
+
+
+def _below(prefix: str, parts: Mapping[str, object]) -> dict[str, object]:
+    return {key.removeprefix(prefix): part for key, part in parts.items() if key.startswith(prefix)}
 
 
 def policy_version(document: Mapping[str, object]) -> str:
@@ -106,18 +123,22 @@ def _parse_fields(value: Mapping[str, object]) -> Policy:
         raise RuleError("namespace", "a string is needed")
     if namespaces is not None and not isinstance(namespaces, dict):
         raise RuleError("namespaces", "a mapping of namespace to labels is needed")
+    told = {
+        str(name): parse_string_map(labels, f"namespaces.{name}")
+        for name, labels in (namespaces or {}).items()
+    }
     return Policy(
         namespace=namespace,
         labels=derive_labels(parse_string_map(value.get("labels"), "labels"), rules),
+        naming=rules,
         protected=rules.protected,
         relabelings=parse_rules(value.get("metricRelabelings"), "metricRelabelings"),
         access=None if access is None else parse_access_rules(access, "access"),
         namespaces=None
         if namespaces is None
-        else {
-            str(name): derive_labels(parse_string_map(labels, f"namespaces.{name}"), rules)
-            for name, labels in namespaces.items()
-        },
+        else {name: derive_labels(labels, rules) for name, labels in told.items()},
+        namespace_labels=told,
+        nodes=parse_string_map(value.get("nodes"), "nodes"),
     )
 
 

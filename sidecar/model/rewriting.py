@@ -6,13 +6,15 @@ its text.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.errors import ExpositionError
 from sidecar.model.access import Identity, admit
 from sidecar.model.exposition import Comment, CommentKind, Series, escape, unescape
 from sidecar.model.formats import Escaping
+from sidecar.model.labels import derive_labels
 from sidecar.model.names import escape_name, is_plain_label_name, is_plain_metric_name
+from sidecar.model.pod_index import PodIndex
 from sidecar.model.policy import Policy
 from sidecar.model.relabel import relabel
 from sidecar.model.series import OWN_PREFIX, Line
@@ -38,6 +40,8 @@ class Marking:
     """Its value."""
     namespace_label: str = ""
     """Label of a series that names the namespace whose labels it wears; empty: the pod's own."""
+    pods: PodIndex | None = None
+    """What series wear by the pod that they name, and whose a bare cgroup is."""
     filters: bool = False
     """Whether the policy's access rules decide what is exposed."""
 
@@ -59,6 +63,8 @@ class Rewriting:
             name.encode(): self._encode(labels)
             for name, labels in (policy.namespaces or {}).items()
         }
+        self._pods = marking.pods
+        self._by_pod = self._encode_pods()
         self._has_rules = bool(policy.relabelings) or marking.filters
         # The common case: every series that has none of these labels gets the same text added.
         self._common = self._additions((), self._own)
@@ -74,6 +80,8 @@ class Rewriting:
         if self._is_common(series):
             return Line(series.name, _insert(series, self._common_text), bool(self._mark[0]))
         escaped = self._escape(series)
+        if self._pods is not None:
+            escaped = _complete(escaped, self._pods, self._namespace_label)
         labels = self._wear(escaped)
         is_marked = self._mark in labels and self._mark not in escaped.labels
         line: Line | None = _render(escaped.name, labels)
@@ -123,6 +131,15 @@ class Rewriting:
             for name, value in labels.items()
         )
 
+    def _encode_pods(self) -> "Mapping[tuple[bytes, bytes], _Pairs]":
+        if self._pods is None:
+            return {}
+        naming = replace(self._policy.naming, include=("*",), exclude=())
+        return {
+            (namespace.encode(), pod.encode()): self._encode(derive_labels(worn, naming))
+            for (namespace, pod), worn in self._pods.worn.items()
+        }
+
     def _escape(self, series: Series) -> Series:
         """Fit a series' names to the client, before anything is decided by them."""
         if self._escaping is Escaping.ALLOW_UTF8:
@@ -141,8 +158,13 @@ class Rewriting:
         labels = [(name, value) for name, value in series.labels if value]
         worn = self._own
         if self._namespace_label:
-            own_namespace = dict(labels).get(self._namespace_label, b"")
-            worn = self._by_namespace.get(unescape(own_namespace), ())
+            said = dict(labels)
+            namespace = unescape(said.get(self._namespace_label, b""))
+            worn = self._by_namespace.get(namespace, ())
+            if self._by_pod:
+                # A namespace's labels go before: who may make a pod does not choose its team.
+                of_pod = self._by_pod.get((namespace, unescape(said.get(b"pod", b""))), ())
+                worn += tuple(pair for pair in of_pod if pair[0] not in dict(worn))
         if not self._protected.isdisjoint(name for name, _ in labels):
             labels = self._move_protected(labels)
         return labels + self._additions(labels, worn)
@@ -206,6 +228,20 @@ class Rewriting:
 
     def _is_marked(self, line: Line) -> bool:
         return b'%b="%b"' % self._mark in line.text
+
+
+def _complete(series: Series, pods: PodIndex, namespace_label: bytes) -> Series:
+    """Say whose a series is that has a cgroup and no namespace."""
+    said = dict(series.labels)
+    if said.get(namespace_label) or not said.get(b"id"):
+        return series
+    owner = pods.owner(unescape(said[b"id"]).decode())
+    if owner is None:
+        return series
+    facts = {namespace_label: owner.namespace, b"pod": owner.pod, b"container": owner.container}
+    made = {name: escape(value.encode()) for name, value in facts.items() if not said.get(name)}
+    kept = tuple(pair for pair in series.labels if pair[0] not in made)
+    return series._replace(labels=(*kept, *made.items()))
 
 
 def _render(name: bytes, labels: Sequence[tuple[bytes, bytes]]) -> Line:

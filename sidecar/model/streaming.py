@@ -63,18 +63,20 @@ class StreamMemory:
         self.has_bare = False
         self.bytes = 0
 
-    def adopt(self, rewrite: Rewrite, namespaces: Collection[str]) -> None:
-        """Go on under a policy that differs in some namespaces' labels only.
+    def adopt(self, rewrite: Rewrite, changed: Collection[str]) -> None:
+        """Go on with what makes something else of some series only.
 
-        What names none of them is remembered. A namespace's name needs no escape, so that a series
-        that names it holds it between quotes.
+        Args:
+            rewrite: what is made of a series now.
+            changed: texts of which each of these series holds one. A namespace's or pod's name
+                needs no escape: a series that names it holds it between quotes.
         """
         self.rewrite = rewrite
-        quoted = [f'"{name}"'.encode() for name in namespaces]
+        marks = [text.encode() for text in changed]
         self.known = {
             head: text
             for head, text in self.known.items()
-            if not any(name in head for name in quoted)
+            if not any(mark in head for mark in marks)
         }
         self.heads, self.texts = [], []
 
@@ -205,10 +207,12 @@ class Passage:
 
     def _look_up(self, heads: Sequence[bytes], block: bytes) -> list[bytes] | None:
         """Return what each head became, new ones made; None where one cannot be read alone."""
-        texts = list(map(self._known.get, heads))
-        for index, known in enumerate(texts):
-            if known is not None:
-                continue
+        known = list(map(self._known.get, heads))
+        texts = [text for text in known if text is not None]
+        if len(texts) == len(heads):
+            return texts
+        texts = [b"" if text is None else text for text in known]
+        for index in (at for at, text in enumerate(known) if text is None):
             text = self._fresh.get(heads[index])
             if text is None:
                 head = parse_head(heads[index], Format.TEXT)
@@ -224,7 +228,7 @@ class Passage:
                     continue
                 text = self._make(heads[index], head)
             texts[index] = text
-        return texts  # type: ignore[return-value] # none is None any more
+        return texts
 
     def _is_whole(self, block: bytes, index: int) -> bool:
         """Tell whether nothing but a newline stood behind a value."""

@@ -1,30 +1,24 @@
-"""Role `node`: between one kubelet and whoever scrapes it; text is labelled while it arrives."""
+"""Role `node`: between kubelets and whoever scrapes them; text is labelled while it arrives."""
 
 import asyncio
-import contextlib
+import json
 import logging
+import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs
 
 from sidecar import VERSION
-from sidecar.answers import scrape_timeout, takes_gzip
 from sidecar.control import ControlClient
-from sidecar.errors import LiveryError, UpstreamTimeoutError
 from sidecar.gate import Gate
-from sidecar.kubelet import KubeletClient
+from sidecar.labelled_kubelet import LabelledKubelet
 from sidecar.listening import Listener, Ports, ServedCertificate, serve
 from sidecar.messages import Request, Response, plain
-from sidecar.model.formats import (
-    Escaping,
-    Format,
-    Negotiated,
-    content_type,
-    negotiate,
-)
 from sidecar.model.policy import Policy
-from sidecar.model.rewriting import Marking, Rewriting
-from sidecar.model.streaming import Passage, StreamMemory
+from sidecar.node_discovery import NodeDiscovery
 from sidecar.node_settings import NodeSettings
 from sidecar.policy_file import PolicyFile
 from sidecar.process import cpu_seconds, resident_bytes
@@ -55,6 +49,9 @@ METRICS = (
     Family("gauge", "livery_node_samples", "Samples in the last whole answer.", ("endpoint",)),
     Family("gauge", "livery_node_remembered_bytes", "Size of the remembered series."),
     Family("gauge", "livery_node_namespaces", "Namespaces whose labels are known."),
+    Family("gauge", "livery_node_kubelets", "Kubelets that can be scraped here."),
+    Family("gauge", "livery_node_pods_up", "Whether the kubelet told its pods the last time."),
+    Family("gauge", "livery_node_discovery_up", "Whether targets could be told the last time."),
     Family("gauge", "livery_node_kubelet_tls_verified", "Whether the kubelet is verified."),
     Family("gauge", "livery_node_control_connected", "Whether the policy stream is open."),
     Family("gauge", "livery_node_policy_age_seconds", "Time since the policy came into force."),
@@ -63,15 +60,9 @@ METRICS = (
     Family("counter", "process_cpu_seconds_total", "User and system time."),
 )  # fmt: skip
 """What the admin port tells of this proxy."""
-MAX_SCRAPES = 2
-"""At once, of one endpoint; the next gets 503."""
-MAX_CHANGED = 20
-"""Namespaces; of more than that everything is rewritten anew, which is cheaper."""
-MAX_VARIANTS = 2
-"""Kinds of clients that are remembered, for each endpoint."""
 DRAIN_SECONDS = 15.0
-_ACCEPT = "text/plain;version=0.0.4"
-_GZIP_WINDOW = 31
+_NODE_PATH = re.compile(r"/nodes/([a-z0-9.-]{1,253})(/[a-z/]+)")
+_JSON = "application/json"
 
 
 class NodeRole:
@@ -83,15 +74,19 @@ class NodeRole:
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
-        self._kubelet = KubeletClient(settings.kubelet)
         self._telemetry = Telemetry(METRICS)
         self._telemetry.set("livery_node_build_info", 1, version=VERSION)
         self._telemetry.add("livery_node_policies_rejected_total", 0)
         self._policy = Policy()
         self._policy_at = time.monotonic()
         self._fault = "the namespaces' labels have not arrived yet"
-        self._memories: dict[tuple[str, Escaping], StreamMemory] = {}
-        self._running: dict[str, int] = {}
+        self._kubelets: OrderedDict[str, LabelledKubelet] = OrderedDict()
+        """By the node's name, who was scraped last at the end; by the empty name the only one."""
+        if not settings.serves_all_nodes:
+            self._kubelets[""] = self._make_kubelet("")
+        self._discovery: NodeDiscovery | None = None
+        if settings.discovers:
+            self._discovery = NodeDiscovery(settings.discovery_file, settings.kubelet)
         self._file: PolicyFile | None = None
         self._control: ControlClient | None = None
         self._gate: Gate | None = None
@@ -103,59 +98,55 @@ class NodeRole:
             self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
         elif self._control is None:
             self._fault = "there is neither a control service (LIVERY_CONTROL_URL) nor a --policy"
-        files = settings.certificate
-        self._certificate = None if files is None else ServedCertificate(*files)
+        self._certificate = _read_certificate(settings.certificate)
+        self._admin_certificate = _read_certificate(settings.admin_certificate)
         self.data = Server(self.handle_data)
         self.admin = Server(self.handle_admin)
+        self.secure_admin = Server(self.handle_admin)
         self.ports = Ports()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then finish what is in flight."""
-        settings = self._settings
+        for note in self._settings.notes:
+            logger.info(note)
         if self._file is not None:
             self._file.read()
+        await serve(self.ports, self._listeners(), self._tasks(), stop)
+        for kubelet in self._kubelets.values():
+            kubelet.close()
+        if self._discovery is not None:
+            await self._discovery.close()
+
+    def _listeners(self) -> list[Listener]:
+        settings = self._settings
         tls = None if self._certificate is None else self._certificate.tls
+        listeners = [
+            Listener(self.data, settings.port, "metrics", tls, DRAIN_SECONDS),
+            Listener(self.admin, settings.admin_port, "admin"),
+        ]
+        if self._admin_certificate is not None:
+            tls = self._admin_certificate.tls
+            secure = Listener(self.secure_admin, settings.secure_admin_port, "admin over TLS", tls)
+            listeners.append(secure)
+        return listeners
+
+    def _tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        followed = [self._certificate, self._admin_certificate, self._file]
         tasks: list[Callable[[], Awaitable[None]]] = [
-            one.follow for one in (self._certificate, self._file) if one is not None
+            one.follow for one in followed if one is not None
         ]
         if self._control is not None and self._file is None:
             tasks.append(self._control.run)
-        listeners = (
-            Listener(self.data, settings.port, "metrics", tls, DRAIN_SECONDS),
-            Listener(self.admin, settings.admin_port, "admin"),
-        )
-        await serve(self.ports, listeners, tasks, stop)
-        self._kubelet.close()
+        return tasks
 
     async def handle_data(self, request: Request) -> Response:
         """Answer on the data port."""
-        if request.path not in ENDPOINTS:
-            return plain(404, f"served here: {', '.join(ENDPOINTS)}")
+        endpoint, node = self._route(request.path)
+        if not endpoint:
+            return plain(404, f"served here: {', '.join(self._served())}")
         if request.method != "GET":
             return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
-        endpoint = request.path
-        refusal = await self._gate.refuse(request.headers) if self._gate is not None else None
-        if refusal is not None:
-            response = plain(refusal.status, refusal.sentence)
-            if refusal.status == 401:
-                response = response._replace(headers=(("WWW-Authenticate", "Bearer"),))
-            return self._count(endpoint, response)
-        if self._fault:
-            return self._count(endpoint, plain(503, self._fault))
-        if self._running.get(endpoint, 0) >= MAX_SCRAPES:
-            return self._count(endpoint, plain(503, "too many scrapes of this endpoint at once"))
-        slot = _Slot(self._running, endpoint)
-        try:
-            return self._count(endpoint, await self._begin(endpoint, request, slot))
-        except UpstreamTimeoutError as error:
-            slot.release()
-            return self._count(endpoint, plain(504, str(error)))
-        except LiveryError as error:
-            slot.release()
-            return self._count(endpoint, plain(502, str(error)))
-        except BaseException:
-            slot.release()
-            raise
+        return self._count(endpoint, await self._answer(endpoint, node, request))
 
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
@@ -170,73 +161,82 @@ class NodeRole:
             return Response(200, body, "text/plain; version=0.0.4; charset=utf-8")
         return plain(404, "/metrics, /healthz and /readyz are served here")
 
-    async def _begin(self, endpoint: str, request: Request, slot: "_Slot") -> Response:
-        """Ask the kubelet; answer when its own answer has begun, for an error has a status then."""
-        wanted = negotiate(request.headers.get("accept", ""))._replace(fmt=Format.TEXT)
-        loop = asyncio.get_running_loop()
-        timeout_seconds = scrape_timeout(request.headers)
-        deadline = loop.time() + timeout_seconds
-        path = endpoint + (f"?{request.query}" if request.query else "")
-        body = await self._kubelet.get(path, accept=_ACCEPT, timeout_seconds=timeout_seconds)
-        parts = self._label(slot, wanted, body, deadline)
-        first = await anext(parts, b"")
-        vary = ("Vary", "Accept, Accept-Encoding")
-        stream = _behind(first, parts)
-        if not takes_gzip(request.headers.get("accept-encoding", "")):
-            return Response(200, b"", content_type(wanted), (vary,), stream)
-        headers = (vary, ("Content-Encoding", "gzip"))
-        return Response(200, b"", content_type(wanted), headers, _compressed(stream))
+    def _route(self, path: str) -> tuple[str, str]:
+        """Return the endpoint and the node that a path means; an empty endpoint for none."""
+        if path == "/targets" and self._discovery is not None:
+            return path, ""
+        if not self._settings.serves_all_nodes:
+            return (path, "") if path in ENDPOINTS else ("", "")
+        if path == "/nodes":
+            return path, ""
+        found = _NODE_PATH.fullmatch(path)
+        return (found[2], found[1]) if found and found[2] in ENDPOINTS else ("", "")
 
-    async def _label(
-        self,
-        slot: "_Slot",
-        wanted: Negotiated,
-        parts: AsyncGenerator[bytes, None],
-        deadline: float,
-    ) -> AsyncGenerator[bytes, None]:
-        endpoint = slot.endpoint
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        memory = self._memory(endpoint, wanted.escaping)
-        passage = Passage(memory, lambda: loop.time() > deadline)
-        is_whole = False
-        try:
-            async with contextlib.aclosing(parts):
-                while part := await _next(parts, deadline):
-                    if labelled := passage.feed(part):
-                        yield labelled
-            if last := passage.finish():
-                yield last
-            is_whole = True
-            self._telemetry.set("livery_node_samples", passage.samples, endpoint=endpoint)
-        except LiveryError as error:
-            passage.leave()
-            extra = {"endpoint": endpoint, "reason": str(error)}
-            logger.warning("a scrape broke off", extra=extra)
-            raise
-        finally:
-            slot.release()
-            if not is_whole:
-                self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
-            spent = loop.time() - started
-            self._telemetry.add(
-                "livery_node_scrape_duration_seconds_total", spent, endpoint=endpoint
-            )
+    def _served(self) -> list[str]:
+        is_all = self._settings.serves_all_nodes
+        served = [f"/nodes/NAME{path}" for path in ENDPOINTS] if is_all else list(ENDPOINTS)
+        extra = [("/nodes", is_all), ("/targets", self._discovery is not None)]
+        return served + [path for path, is_there in extra if is_there]
 
-    def _memory(self, endpoint: str, escaping: Escaping) -> StreamMemory:
-        memory = self._memories.get((endpoint, escaping))
-        if memory is None:
-            others = [key for key in self._memories if key[0] == endpoint]
-            if len(others) >= MAX_VARIANTS:
-                del self._memories[others[0]]
-            memory = self._memories[endpoint, escaping] = StreamMemory(
-                self._rewriting(escaping), keeps_timestamps=self._settings.keeps_timestamps
-            )
-        return memory
+    async def _answer(self, endpoint: str, node: str, request: Request) -> Response:
+        refusal = await self._gate.refuse(request.headers) if self._gate is not None else None
+        if refusal is not None:
+            response = plain(refusal.status, refusal.sentence)
+            if refusal.status == 401:
+                response = response._replace(headers=(("WWW-Authenticate", "Bearer"),))
+            return response
+        if self._fault:
+            return plain(503, self._fault)
+        if endpoint == "/targets" and self._discovery is not None:
+            return await self._discovery.answer(request, self._policy.namespace_labels)
+        if endpoint == "/nodes":
+            return self._tell_nodes(request)
+        kubelet = self._find_kubelet(node)
+        if kubelet is None:
+            return plain(404, f"there is no node {node!r}")
+        return await kubelet.scrape(endpoint, request)
 
-    def _rewriting(self, escaping: Escaping) -> Rewriting:
-        marking = Marking(namespace_label=self._settings.namespace_label)
-        return Rewriting(self._policy, marking, escaping)
+    def _tell_nodes(self, request: Request) -> Response:
+        """Tell every node's endpoints as targets: behind a Service they have one address."""
+        asked = parse_qs(request.query).get("endpoint", ["/metrics/cadvisor"])
+        address = request.headers.get("host", "")
+        groups = [
+            {
+                "targets": [address],
+                "labels": {
+                    "__metrics_path__": f"/nodes/{name}{endpoint}",
+                    "__meta_kubernetes_node_name": name,
+                    "instance": name,
+                },
+            }
+            for name in sorted(self._policy.nodes)
+            for endpoint in ENDPOINTS
+            if endpoint in asked
+        ]
+        if not address or not groups:
+            return plain(503, "no node is known yet" if address else "a Host header is needed")
+        return Response(200, json.dumps(groups).encode(), _JSON)
+
+    def _find_kubelet(self, node: str) -> LabelledKubelet | None:
+        """Return a node's kubelet; those longest unasked are forgotten where it gets too much."""
+        if node not in self._kubelets:
+            if node not in self._policy.nodes:
+                return None
+            self._kubelets[node] = self._make_kubelet(node)
+        self._kubelets.move_to_end(node)
+        remembered = sum(kubelet.remembered_bytes for kubelet in self._kubelets.values())
+        for name, kubelet in self._kubelets.items():
+            if remembered <= self._settings.remembered_bytes or name == node:
+                break
+            remembered -= kubelet.remembered_bytes
+            kubelet.forget()
+        return self._kubelets[node]
+
+    def _make_kubelet(self, node: str) -> LabelledKubelet:
+        settings = self._settings.kubelet
+        if node:
+            settings = settings.of_node(node, self._policy.nodes[node])
+        return LabelledKubelet(settings, self._settings.text, self._telemetry, self._policy)
 
     def _count(self, endpoint: str, response: Response) -> Response:
         code = str(response.status)
@@ -245,10 +245,16 @@ class NodeRole:
 
     def _observe(self) -> None:
         put, now = self._telemetry.set, time.monotonic()
-        remembered = sum(memory.bytes for memory in self._memories.values())
-        put("livery_node_remembered_bytes", remembered)
+        kubelets = list(self._kubelets.values())
+        put("livery_node_remembered_bytes", sum(one.remembered_bytes for one in kubelets))
         put("livery_node_namespaces", len(self._policy.namespaces or {}))
+        is_all = self._settings.serves_all_nodes
+        put("livery_node_kubelets", len(self._policy.nodes) if is_all else 1)
         put("livery_node_kubelet_tls_verified", int(self._settings.kubelet.is_verified))
+        if self._settings.text.pod_labels is not None:
+            put("livery_node_pods_up", int(not any(one.pods_error for one in kubelets)))
+        if self._discovery is not None:
+            put("livery_node_discovery_up", int(self._discovery.is_healthy))
         put("livery_node_policy_age_seconds", round(now - self._policy_at, 3))
         put("process_resident_memory_bytes", resident_bytes())
         put("process_cpu_seconds_total", round(cpu_seconds(), 3))
@@ -269,11 +275,12 @@ class NodeRole:
         self._policy = replace(policy, labels={}, access=None)
         self._policy_at = time.monotonic()
         changed = _changed_namespaces(before, self._policy)
-        if changed is None or len(changed) > MAX_CHANGED:
-            self._memories.clear()
-            return
-        for (_, escaping), memory in self._memories.items():
-            memory.adopt(self._rewriting(escaping), changed)
+        for name, kubelet in list(self._kubelets.items()):
+            if before.nodes.get(name) == self._policy.nodes.get(name):
+                kubelet.apply(self._policy, changed)
+            else:
+                del self._kubelets[name]
+                kubelet.close()
 
     def _reject(self, reason: str, *, is_first: bool) -> None:
         self._telemetry.add("livery_node_policies_rejected_total")
@@ -281,60 +288,14 @@ class NodeRole:
             self._fault = f"the policy cannot be used: {reason}"
 
 
-class _Slot:
-    """One scrape's place among those of its endpoint; given back once, by whoever is last."""
-
-    def __init__(self, running: dict[str, int], endpoint: str) -> None:
-        self._running, self.endpoint = running, endpoint
-        self._is_held = True
-        running[endpoint] = running.get(endpoint, 0) + 1
-
-    def release(self) -> None:
-        """Give it back."""
-        if self._is_held:
-            self._is_held = False
-            self._running[self.endpoint] -= 1
+def _read_certificate(files: tuple[Path, Path] | None) -> ServedCertificate | None:
+    return None if files is None else ServedCertificate(*files)
 
 
 def _changed_namespaces(before: Policy, after: Policy) -> list[str] | None:
-    """Return the namespaces whose labels differ; None where more than labels does."""
-    if replace(before, namespaces=None) != replace(after, namespaces=None):
+    """Return what names the namespaces whose labels differ; None where more than labels does."""
+    rest = [replace(one, namespaces=None, namespace_labels={}, nodes={}) for one in (before, after)]
+    if rest[0] != rest[1]:
         return None
     old, new = before.namespaces or {}, after.namespaces or {}
-    return [name for name in {*old, *new} if old.get(name) != new.get(name)]
-
-
-async def _next(parts: AsyncGenerator[bytes, None], deadline: float) -> bytes:
-    """Return the next part; empty at the end."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await anext(parts, b"")
-    except TimeoutError:
-        reason = "the kubelet's text was not whole in the scrape's time"
-        raise UpstreamTimeoutError(reason) from None
-
-
-async def _behind(first: bytes, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(parts):
-        if first:
-            yield first
-        async for part in parts:
-            yield part
-
-
-async def _compressed(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    # Imported at the first need: not every scraper asks for it.
-    from isal import isal_zlib
-
-    compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP_WINDOW)
-    is_first = True
-    async with contextlib.aclosing(parts):
-        async for part in parts:
-            data = compressor.compress(part)
-            if is_first:
-                # So that the scraper sees that the answer has begun.
-                data += compressor.flush(isal_zlib.Z_SYNC_FLUSH)
-                is_first = False
-            if data:
-                yield data
-        yield compressor.flush()
+    return [f'"{name}"' for name in {*old, *new} if old.get(name) != new.get(name)]

@@ -36,6 +36,8 @@ class App:
         self, answer: Answer, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
     ) -> None:
         self.answer = answer
+        self.answers: dict[str, Answer] = {}
+        """Answers by path, in place of `answer`."""
         self.requests: list[str] = []
         self.connections = 0
         self.port = 0
@@ -82,17 +84,19 @@ class App:
                 while not writer.is_closing():
                     head = await reader.readuntil(b"\r\n\r\n")
                     self.requests.append(head.decode())
-                    await self._act(writer)
+                    path = self.requests[-1].split(" ")[1].partition("?")[0]
+                    await _act(writer, self.answers.get(path, self.answer))
         finally:
             self._open.discard(writer)
             writer.transport.abort()
 
-    async def _act(self, writer: asyncio.StreamWriter) -> None:
-        if isinstance(self.answer, bytes):
-            writer.write(self.answer)
-            await writer.drain()
-        else:
-            await self.answer(writer)
+
+async def _act(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    if isinstance(answer, bytes):
+        writer.write(answer)
+        await writer.drain()
+    else:
+        await answer(writer)
 
 
 class Reply(NamedTuple):

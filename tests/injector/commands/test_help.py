@@ -8,7 +8,17 @@ import pytest
 from sidecar import VERSION
 from tests.injector.commands.conftest import Livery
 
-_COMMANDS = ("demo", "inject", "uninject", "explain", "explain pod", "relabel", "certs", "serve")
+_COMMANDS = (
+    "demo",
+    "inject",
+    "uninject",
+    "explain",
+    "explain pod",
+    "relabel",
+    "certs",
+    "targets",
+    "serve",
+)
 
 
 def test_help_lists_every_command_with_examples(livery: Livery) -> None:

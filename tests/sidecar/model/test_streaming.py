@@ -165,11 +165,13 @@ def test_a_change_of_one_namespace_leaves_what_is_known_of_others() -> None:
     _pass(memory, [CADVISOR])
     changed = replace(_POLICY, namespaces={**(_POLICY.namespaces or {}), "shop": {"team": "new"}})
     after = _Counting(Rewriting(changed, Marking(namespace_label="namespace"), Escaping.ALLOW_UTF8))
-    memory.adopt(after, ["shop"])
+    memory.adopt(after, ['"shop"'])
 
     assert _pass(memory, [CADVISOR]) == LABELLED.replace(b"frontend", b"new")
     assert (counting.count, after.count) == (4, 1)
-    memory.adopt(_Counting(Rewriting(Policy(), Marking(), Escaping.ALLOW_UTF8)), ["shop", "bank"])
+    memory.adopt(
+        _Counting(Rewriting(Policy(), Marking(), Escaping.ALLOW_UTF8)), ['"shop"', '"bank"']
+    )
     assert b"team" not in _pass(memory, [CADVISOR])
 
 
@@ -179,7 +181,7 @@ def test_a_passage_under_an_older_policy_ends_under_it_and_leaves_nothing() -> N
     passage = Passage(memory)
     begun = passage.feed(CADVISOR[:300])
     bare = Rewriting(Policy(namespaces={}), Marking(namespace_label="namespace"), Escaping.DOTS)
-    memory.adopt(bare, ["shop", "bank"])
+    memory.adopt(bare, ['"shop"', '"bank"'])
 
     assert begun + passage.feed(CADVISOR[300:]) + passage.finish() == LABELLED
     assert b"team" not in _pass(memory, [CADVISOR])

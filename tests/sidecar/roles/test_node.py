@@ -5,80 +5,24 @@ import contextlib
 import gzip
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
 from webhook_certs.authority import Authority, create_authority, issue_leaf
-from webhook_certs.tls import create_server_context
 
 from sidecar import messages
 from sidecar.errors import SettingsError
 from sidecar.node_settings import parse_node_settings
-from sidecar.roles import node
 from sidecar.roles.node import ENDPOINTS, NodeRole
-from tests.sidecar.apps import Answer, App, get, http, until
+from tests.sidecar.apps import Answer, get, http, until
+from tests.sidecar.kubelets import AUTHORITY, kubelet_tls, node_proxy
 from tests.sidecar.model.test_streaming import CADVISOR, LABELLED
 
 pytestmark = pytest.mark.anyio
-
-POLICY = {"namespaces": {"shop": {"team": "frontend"}, "bank": {"team": "payments"}}}
-AUTHORITY = create_authority("kubelet", datetime.now(UTC) - timedelta(days=1))
-
-
-def _tls(*names: str, lasts: timedelta = timedelta(hours=1), **changes: Any) -> ssl.SSLContext:
-    at = changes.get("at") or datetime.now(UTC)
-    authority = changes.get("authority") or AUTHORITY
-    return create_server_context(issue_leaf(authority, names or ["127.0.0.1"], at, lifetime=lasts))
-
-
-class Kubelet(NamedTuple):
-    """A kubelet and the proxy before it."""
-
-    app: App
-    role: NodeRole
-    policy: Path
-
-    async def get(self, path: str = "/metrics/cadvisor", **headers: str) -> httpx.Response:
-        given = {"Accept-Encoding": "identity", **headers}
-        async with httpx.AsyncClient() as client:
-            url = f"http://127.0.0.1:{self.role.ports.bound['metrics']}{path}"
-            return await client.get(url, headers=given, timeout=20)
-
-    async def admin(self, path: str = "/metrics") -> str:
-        return (await get(self.role.ports.bound["admin"], path)).text
-
-
-@contextlib.asynccontextmanager
-async def _node(
-    folder: Path, answer: Answer, *arguments: str, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Kubelet]:
-    (folder / "token").write_text("secret-token")
-    (folder / "ca.crt").write_text(AUTHORITY.certificate_pem)
-    policy = folder / "policy.yaml"
-    policy.write_text(json.dumps(POLICY))
-    async with App(answer, tls=tls or _tls()) as app:
-        given = {
-            "--kubelet-url": f"https://127.0.0.1:{app.port}",
-            "--kubelet-token-file": str(folder / "token"),
-            "--kubelet-ca-file": str(folder / "ca.crt"),
-            "--policy": str(policy), "--port": "0", "--admin-port": "0",
-        }  # fmt: skip
-        flat = [part for pair in given.items() for part in pair]
-        settings = parse_node_settings(["--role", "node", *flat, *arguments], {})
-        role = NodeRole(settings)
-        stop = asyncio.Event()
-        task = asyncio.create_task(role.run(stop))
-        try:
-            await until(lambda: task.done() or len(role.ports.bound) == 2)
-            yield Kubelet(app, role, policy)
-        finally:
-            stop.set()
-            async with asyncio.timeout(4):
-                await task
 
 
 def _chunked(*parts: bytes, whole: bool = True, pause: float = 0.0) -> Answer:
@@ -101,7 +45,7 @@ def _chunked(*parts: bytes, whole: bool = True, pause: float = 0.0) -> Answer:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 async def test_every_endpoint_of_the_kubelet_is_labelled(tmp_path: Path, endpoint: str) -> None:
-    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         response = await kubelet.get(endpoint)
 
         assert (response.status_code, response.content) == (200, LABELLED)
@@ -121,7 +65,7 @@ async def test_the_answer_begins_before_the_kubelet_has_finished(tmp_path: Path)
         await gate.wait()
         writer.write(second)
 
-    async with _node(tmp_path, answer) as kubelet, httpx.AsyncClient() as client:
+    async with node_proxy(tmp_path, answer) as kubelet, httpx.AsyncClient() as client:
         url = f"http://127.0.0.1:{kubelet.role.ports.bound['metrics']}/metrics/cadvisor"
         async with client.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as response:
             parts = response.aiter_bytes()
@@ -133,7 +77,7 @@ async def test_the_answer_begins_before_the_kubelet_has_finished(tmp_path: Path)
 
 
 async def test_gzip_is_what_the_scraper_asked_for(tmp_path: Path) -> None:
-    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         response = await kubelet.get(**{"Accept-Encoding": "gzip"})
 
         assert response.headers["content-encoding"] == "gzip"
@@ -144,7 +88,7 @@ async def test_a_kubelet_that_compresses_is_understood_and_a_bomb_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zipped = http(gzip.compress(CADVISOR), headers={"Content-Encoding": "gzip"})
-    async with _node(tmp_path, zipped) as kubelet:
+    async with node_proxy(tmp_path, zipped) as kubelet:
         assert (await kubelet.get()).content == LABELLED
         bomb = gzip.compress(b"a" * (200 << 20))
         kubelet.app.answer = http(bomb, headers={"Content-Encoding": "gzip"})
@@ -155,7 +99,7 @@ async def test_labels_follow_the_policy_and_go_with_their_namespace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.policy_file.POLL_SECONDS", 0.01)
-    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         await kubelet.get()
         kubelet.policy.write_text(json.dumps({"namespaces": {"bank": {"team": "new"}}}))
 
@@ -171,26 +115,28 @@ async def test_labels_follow_the_policy_and_go_with_their_namespace(
 
 
 async def test_timestamps_are_passed_on_where_they_are_wanted(tmp_path: Path) -> None:
-    async with _node(tmp_path, http(CADVISOR), "--honor-timestamps") as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR), "--honor-timestamps") as kubelet:
         assert "machine_memory_bytes 25 1700000000000\n" in (await kubelet.get()).text
 
 
 async def test_what_breaks_off_midway_is_never_a_whole_answer(tmp_path: Path) -> None:
-    async with _node(tmp_path, _chunked(CADVISOR[:300], CADVISOR[300:], whole=False)) as kubelet:
+    async with node_proxy(
+        tmp_path, _chunked(CADVISOR[:300], CADVISOR[300:], whole=False)
+    ) as kubelet:
         with pytest.raises(httpx.RemoteProtocolError):
             await kubelet.get()
         kubelet.app.answer = _chunked(CADVISOR, b"a line that is none\nb 1\n", pause=0.02)
         with pytest.raises(httpx.RemoteProtocolError):
             await kubelet.get()
         metrics = await kubelet.admin()
-        broken = 'livery_node_broken_scrapes_total{endpoint="/metrics/cadvisor"} 2\n'
-        assert broken in metrics
+        counted = 'livery_node_broken_scrapes_total{endpoint="/metrics/cadvisor"} 2\n'
+        assert counted in metrics
         kubelet.app.answer = http(CADVISOR)
         assert (await kubelet.get()).content == LABELLED
 
 
 async def test_a_client_of_http_1_0_gets_the_whole_or_an_error(tmp_path: Path) -> None:
-    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         port = kubelet.role.ports.bound["metrics"]
 
         async def ask() -> bytes:
@@ -214,7 +160,7 @@ async def test_a_client_of_http_1_0_gets_the_whole_or_an_error(tmp_path: Path) -
         (http(b"", status="403 Forbidden"), 502, "may not get nodes/metrics"),
         (http(b"x" * (1 << 20), status="500 Oh"), 502, "the kubelet answered 500: xxx"),
         (http(b"", status="302 Found"), 502, "redirects are not followed"),
-        (http(b"<html>", kind="text/html"), 502, "'text/html', which is no text exposition"),
+        (http(b"<html>", kind="text/html"), 502, "'text/html' in place of text/plain"),
         (http(b"a 1\n", headers={"Content-Encoding": "br"}), 502, "encoding 'br' is not known"),
         (http(b"nonsense", headers={"Content-Encoding": "gzip"}), 502, "gzip body is damaged"),
         (http(b"no metrics at all\n"), 502, "no metrics at all"),
@@ -224,7 +170,7 @@ async def test_a_client_of_http_1_0_gets_the_whole_or_an_error(tmp_path: Path) -
 async def test_what_the_kubelet_may_say_instead_is_an_error_with_its_reason(
     tmp_path: Path, answer: bytes, status: int, reason: str
 ) -> None:
-    async with _node(tmp_path, answer) as kubelet:
+    async with node_proxy(tmp_path, answer) as kubelet:
         response = await kubelet.get()
 
         assert response.status_code == status
@@ -235,9 +181,12 @@ async def test_what_the_kubelet_may_say_instead_is_an_error_with_its_reason(
 @pytest.mark.parametrize(
     ("tls", "reason"),
     [
-        (lambda: _tls("other.example"), "CERTIFICATE_VERIFY_FAILED"),
-        (lambda: _tls(at=datetime.now(UTC) - timedelta(hours=3)), "CERTIFICATE_VERIFY_FAILED"),
-        (lambda: _tls(authority=create_authority("x", datetime.now(UTC))), "VERIFY_FAILED"),
+        (lambda: kubelet_tls("other.example"), "CERTIFICATE_VERIFY_FAILED"),
+        (
+            lambda: kubelet_tls(at=datetime.now(UTC) - timedelta(hours=3)),
+            "CERTIFICATE_VERIFY_FAILED",
+        ),
+        (lambda: kubelet_tls(authority=create_authority("x", datetime.now(UTC))), "VERIFY_FAILED"),
     ],
     ids=["other-name", "expired", "other-authority"],
 )
@@ -245,13 +194,13 @@ async def test_a_kubelet_that_is_not_verified_gets_no_token(
     tmp_path: Path, tls: Any, reason: str
 ) -> None:
     context = tls()
-    async with _node(tmp_path, http(CADVISOR), tls=context) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR), tls=context) as kubelet:
         response = await kubelet.get()
         assert (response.status_code, reason in response.text) == (502, True)
         assert kubelet.app.requests == []
 
     skip = "--kubelet-insecure-skip-tls-verify"
-    async with _node(tmp_path, http(CADVISOR), skip, tls=context) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR), skip, tls=context) as kubelet:
         assert (await kubelet.get()).status_code == 200
         assert "livery_node_kubelet_tls_verified 0\n" in await kubelet.admin()
 
@@ -261,7 +210,7 @@ async def test_a_slow_kubelet_ends_with_the_scrape_s_time(tmp_path: Path) -> Non
         await asyncio.sleep(60)
 
     late = {"X-Prometheus-Scrape-Timeout-Seconds": "0.2"}
-    async with _node(tmp_path, silent) as kubelet:
+    async with node_proxy(tmp_path, silent) as kubelet:
         assert (await kubelet.get(**late)).status_code == 504
         kubelet.app.answer = _chunked(*[b"a%d 1\n" % i for i in range(100)], pause=0.05)
         with pytest.raises(httpx.RemoteProtocolError):
@@ -275,7 +224,7 @@ async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
     )
 
     assert (response.status, b"neither a control service" in response.body) == (503, True)
-    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         kubelet.policy.write_text('{"labels": {"team": "x"}}')
         kubelet.role._file.read()  # type: ignore[union-attr] # it has one
         assert "not granted their labels" in (await kubelet.get()).text
@@ -285,7 +234,7 @@ async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
 async def test_a_connection_that_the_kubelet_closed_meanwhile_costs_no_scrape(
     tmp_path: Path,
 ) -> None:
-    async with _node(tmp_path, http(CADVISOR)) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         for _ in range(3):
             assert (await kubelet.get()).status_code == 200
             kubelet.app.hang_up()
@@ -294,7 +243,7 @@ async def test_a_connection_that_the_kubelet_closed_meanwhile_costs_no_scrape(
 
 
 async def test_what_is_no_text_leaves_no_connection_behind(tmp_path: Path) -> None:
-    async with _node(tmp_path, http(b"<html>", kind="text/html")) as kubelet:
+    async with node_proxy(tmp_path, http(b"<html>", kind="text/html")) as kubelet:
         for _ in range(5):
             assert (await kubelet.get()).status_code == 502
         await until(lambda: not kubelet.app._open)
@@ -319,7 +268,7 @@ async def test_a_second_request_behind_a_streamed_answer_ends_the_connection(
         await gate.wait()
         writer.write(http(CADVISOR)[-100:])
 
-    async with _node(tmp_path, wait) as kubelet:
+    async with node_proxy(tmp_path, wait) as kubelet:
         port = kubelet.role.ports.bound["metrics"]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         request = b"GET /metrics/cadvisor HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -347,7 +296,7 @@ async def test_the_data_port_speaks_tls_with_a_certificate_that_is_followed(
     first, second = [create_authority(name, datetime.now(UTC)) for name in ("one", "two")]
     write(first)
     files = ["--tls-cert-file", str(tmp_path / "tls.crt"), "--tls-key-file"]
-    async with _node(tmp_path, http(CADVISOR), *files, str(tmp_path / "tls.key")) as kubelet:
+    async with node_proxy(tmp_path, http(CADVISOR), *files, str(tmp_path / "tls.key")) as kubelet:
         url = f"https://127.0.0.1:{kubelet.role.ports.bound['metrics']}/metrics/cadvisor"
 
         async def get_by(authority: Authority) -> bytes:
@@ -371,7 +320,7 @@ async def test_the_data_port_speaks_tls_with_a_certificate_that_is_followed(
 async def test_more_than_a_few_scrapes_at_once_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node, "MAX_SCRAPES", 2)
+    monkeypatch.setattr("sidecar.labelled_kubelet.MAX_SCRAPES", 2)
     gate = asyncio.Event()
 
     async def wait(writer: asyncio.StreamWriter) -> None:
@@ -379,9 +328,9 @@ async def test_more_than_a_few_scrapes_at_once_are_refused(
         await gate.wait()
         writer.write(http(CADVISOR)[-400:])
 
-    async with _node(tmp_path, wait) as kubelet:
+    async with node_proxy(tmp_path, wait) as kubelet:
         scrapes = [asyncio.create_task(kubelet.get()) for _ in range(2)]
-        await until(lambda: kubelet.role._running.get("/metrics/cadvisor") == 2)
+        await until(lambda: kubelet.role._kubelets[""].running.get("/metrics/cadvisor") == 2)
         refused = await kubelet.get()
         gate.set()
         whole = await asyncio.gather(*scrapes)
@@ -415,6 +364,11 @@ def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str],
         (["--port", "8081"], "two ports are needed"),
         (["--kubelet-url", "https://a", "--via-apiserver"], "one of them"),
         (["--via-apiserver"], "needs a node's name"),
+        (["--all-nodes", "--kubelet-url", "https://a"], "the policy says where nodes are"),
+        (["--all-nodes", "--discovery"], "--all-nodes tells nodes at /nodes"),
+        (["--metrics-secure"], "needs --metrics-cert-path"),
+        (["--metrics-bind-address", "x"], "--metrics-bind-address: 'x' is not as :8443"),
+        (["--remember-mib", "0"], "not a count"),
         (["--via-apiserver", "--node-name", "../x"], "needs a node's name"),
         (["--kubelet-url", "ftp://a", "--kubelet-ca-file", ""], "is not https://host:port"),
         (["--kubelet-url", "https://a:b"], "is not https://host:port"),
@@ -431,3 +385,64 @@ def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str],
 def test_what_is_wrong_with_the_command_line_is_named(arguments: list[str], reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         NodeRole(parse_node_settings(["--role", "node", *arguments], {}))
+
+
+@pytest.mark.parametrize("dash", ["-", "--"])
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["node-name-or-ip=worker-1"], {"url": "https://worker-1:10250"}),
+        (["node-name-or-ip=worker-1", "node-ip=10.0.0.7"], {"url": "https://10.0.0.7:10250"}),
+        (["node-ip=fd00::7", "node-port=10255"], {"url": "https://[fd00::7]:10255"}),
+        (["node-cadvisor-path=/x/cadvisor"], {"cadvisor_path": "/x/cadvisor"}),
+        (["kube-apiserver=api.example", "node-name-or-ip=w"],
+         {"url": "https://api.example:443/api/v1/nodes/w/proxy"}),
+        (["kube-apiserver=https://api:6443", "node-name-or-ip=w"],
+         {"url": "https://api:6443/api/v1/nodes/w/proxy"}),
+        (["kube-apiserver=10.0.0.1", "node-port=6443", "node-name-or-ip=w"],
+         {"url": "https://10.0.0.1:6443/api/v1/nodes/w/proxy"}),
+    ],
+)  # fmt: skip
+def test_flags_of_kubelet_meta_proxy_say_where_the_kubelet_is(
+    dash: str, flags: list[str], expected: dict[str, str]
+) -> None:
+    settings = parse_node_settings(["--role", "node", *(f"{dash}{flag}" for flag in flags)], {})
+
+    assert {name: getattr(settings.kubelet, name) for name in expected} == expected
+
+
+def test_its_other_flags_are_taken_with_and_without_an_equals_sign() -> None:
+    flags = [
+        "-metrics-port", "9000", "-enable-http2=false", "--max-concurrency", "5",
+        "-cache-sync-timeout=2m", "-health-probe-bind-address=:9001", "--metrics-secure",
+        "--metrics-bind-address=0.0.0.0:9443", "--metrics-cert-path=/c", "-metrics-cert-key=k.pem",
+    ]  # fmt: skip
+    settings = parse_node_settings(["--role", "node", *flags], {})
+
+    assert (settings.port, settings.admin_port, settings.secure_admin_port) == (9000, 9001, 9443)
+    assert settings.admin_certificate == (Path("/c/tls.crt"), Path("/c/k.pem"))
+    assert [note.split(":")[0] for note in settings.notes] == [
+        "--enable-http2", "--max-concurrency", "--cache-sync-timeout",
+    ]  # fmt: skip
+    assert parse_node_settings(["--role", "node", "-metrics-secure=false"], {}).notes == ()
+
+
+async def test_the_admin_port_is_served_over_tls_too_where_it_is_asked(tmp_path: Path) -> None:
+    leaf = issue_leaf(AUTHORITY, ["127.0.0.1"], datetime.now(UTC))
+    (tmp_path / "tls.crt").write_text(leaf.chain_pem)
+    (tmp_path / "tls.key").write_text(leaf.key_pem)
+    secure = ["--metrics-secure", f"--metrics-cert-path={tmp_path}", "--metrics-bind-address=:0"]
+    async with node_proxy(tmp_path, http(CADVISOR), *secure) as kubelet:
+        await until(lambda: "admin over TLS" in kubelet.role.ports.bound)
+        url = f"https://127.0.0.1:{kubelet.role.ports.bound['admin over TLS']}/metrics"
+        trust = ssl.create_default_context(cadata=AUTHORITY.certificate_pem)
+        async with httpx.AsyncClient(verify=trust) as client:
+            assert "livery_node_build_info" in (await client.get(url)).text
+
+
+async def test_cadvisor_s_path_may_be_another_at_the_kubelet(tmp_path: Path) -> None:
+    async with node_proxy(tmp_path, http(CADVISOR), "-node-cadvisor-path=/other") as kubelet:
+        await kubelet.get("/metrics/cadvisor?a=b")
+        await kubelet.get("/metrics")
+        paths = [request.split(" ")[1] for request in kubelet.app.requests]
+        assert paths == ["/other?a=b", "/metrics"]

@@ -1,0 +1,252 @@
+"""One kubelet's metrics, labelled on their way to who scrapes them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Collection
+from typing import NamedTuple
+
+from sidecar.answers import failed, scrape_timeout, takes_gzip
+from sidecar.errors import LiveryError, UpstreamTimeoutError
+from sidecar.kubelet import KubeletClient, KubeletSettings, Parts
+from sidecar.kubelet_pods import KubeletPods
+from sidecar.messages import Request, Response, plain
+from sidecar.model.formats import Escaping, Format, Negotiated, content_type, negotiate
+from sidecar.model.pod_index import PodIndex, PodLabels
+from sidecar.model.policy import Policy
+from sidecar.model.rewriting import Marking, Rewriting
+from sidecar.model.streaming import Passage, StreamMemory
+from sidecar.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+MAX_SCRAPES = 2
+"""At once, of one endpoint; the next gets 503."""
+MAX_CHANGED = 20
+"""Namespaces, pods and containers; of more everything is rewritten anew, which is cheaper."""
+MAX_VARIANTS = 2
+"""Kinds of clients that are remembered, for each endpoint."""
+_ACCEPT = "text/plain;version=0.0.4"
+_GZIP_WINDOW = 31
+
+
+class TextSettings(NamedTuple):
+    """What is made of a kubelet's text."""
+
+    namespace_label: str = "namespace"
+    """Label of a series that names the namespace whose labels it wears."""
+    keeps_timestamps: bool = False
+    pod_labels: PodLabels | None = None
+    """What series wear of their pods; None where pods are not asked for."""
+
+
+class LabelledKubelet:
+    """Answers scrapes of one kubelet's endpoints.
+
+    Raises:
+        SettingsError: the kubelet's address or CA cannot be used.
+    """
+
+    def __init__(
+        self, kubelet: KubeletSettings, text: TextSettings, telemetry: Telemetry, policy: Policy
+    ) -> None:
+        self._kubelet = KubeletClient(kubelet)
+        self._text = text
+        self._telemetry = telemetry
+        self._policy = policy
+        self._index: PodIndex | None = None
+        self._memories: dict[tuple[str, Escaping], StreamMemory] = {}
+        self.running: dict[str, int] = {}
+        """Scrapes under way, by endpoint."""
+        self.pods: KubeletPods | None = None
+        if text.pod_labels is not None:
+            self.pods = KubeletPods(self._kubelet, text.pod_labels, self._apply_pods)
+
+    @property
+    def remembered_bytes(self) -> int:
+        """What is remembered of its series."""
+        return sum(memory.bytes for memory in self._memories.values())
+
+    @property
+    def pods_error(self) -> str:
+        """Why the kubelet did not tell its pods the last time; empty where it did."""
+        return self.pods.error if self.pods is not None else ""
+
+    def apply(self, policy: Policy, changed: Collection[str] | None) -> None:
+        """Put a policy in force.
+
+        Args:
+            policy: the policy.
+            changed: texts of which each series that it concerns holds one; None where it may be
+                any.
+        """
+        self._policy = policy
+        self._rewrite(changed)
+
+    def forget(self) -> None:
+        """Empty the memory."""
+        self._memories.clear()
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._kubelet.close()
+
+    async def scrape(self, endpoint: str, request: Request) -> Response:
+        """Answer a scrape of one of the kubelet's paths."""
+        if self.running.get(endpoint, 0) >= MAX_SCRAPES:
+            return plain(503, "too many scrapes of this endpoint at once")
+        slot = _Slot(self.running, endpoint)
+        try:
+            return await self._begin(request, slot)
+        except LiveryError as error:
+            slot.release()
+            return failed(error)
+        except BaseException:
+            slot.release()
+            raise
+
+    async def _begin(self, request: Request, slot: "_Slot") -> Response:
+        """Ask the kubelet; answer when its own answer has begun, for an error has a status then."""
+        wanted = negotiate(request.headers.get("accept", ""))._replace(fmt=Format.TEXT)
+        timeout_seconds = scrape_timeout(request.headers)
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        path = slot.endpoint + (f"?{request.query}" if request.query else "")
+        body = await self._ask(path, timeout_seconds)
+        parts = self._label(slot, wanted, body, deadline)
+        first = await anext(parts, b"")
+        vary = ("Vary", "Accept, Accept-Encoding")
+        stream = _behind(first, parts)
+        if not takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(200, b"", content_type(wanted), (vary,), stream)
+        headers = (vary, ("Content-Encoding", "gzip"))
+        return Response(200, b"", content_type(wanted), headers, _compressed(stream))
+
+    async def _ask(self, path: str, timeout_seconds: float) -> Parts:
+        """Ask for metrics, and at the same time for pods: the kubelet takes long for the first."""
+        ask = self._kubelet.get(path, accept=_ACCEPT, timeout_seconds=timeout_seconds)
+        if self.pods is None:
+            return await ask
+        asked = asyncio.ensure_future(ask)
+        try:
+            await self.pods.refresh(timeout_seconds)
+            return await asked
+        except BaseException:
+            asked.cancel()
+            with contextlib.suppress(LiveryError, asyncio.CancelledError):
+                await _drop(await asked)
+            raise
+
+    async def _label(
+        self, slot: "_Slot", wanted: Negotiated, parts: Parts, deadline: float
+    ) -> AsyncGenerator[bytes, None]:
+        endpoint = slot.endpoint
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        memory = self._memory(endpoint, wanted.escaping)
+        passage = Passage(memory, lambda: loop.time() > deadline)
+        is_whole = False
+        try:
+            async with contextlib.aclosing(parts):
+                while part := await _next(parts, deadline):
+                    if labelled := passage.feed(part):
+                        yield labelled
+            if last := passage.finish():
+                yield last
+            is_whole = True
+            self._telemetry.set("livery_node_samples", passage.samples, endpoint=endpoint)
+        except LiveryError as error:
+            passage.leave()
+            extra = {"endpoint": endpoint, "reason": str(error)}
+            logger.warning("a scrape broke off", extra=extra)
+            raise
+        finally:
+            slot.release()
+            if not is_whole:
+                self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
+            spent = loop.time() - started
+            self._telemetry.add(
+                "livery_node_scrape_duration_seconds_total", spent, endpoint=endpoint
+            )
+
+    def _memory(self, endpoint: str, escaping: Escaping) -> StreamMemory:
+        memory = self._memories.get((endpoint, escaping))
+        if memory is None:
+            others = [key for key in self._memories if key[0] == endpoint]
+            if len(others) >= MAX_VARIANTS:
+                del self._memories[others[0]]
+            memory = self._memories[endpoint, escaping] = StreamMemory(
+                self._rewriting(escaping), keeps_timestamps=self._text.keeps_timestamps
+            )
+        return memory
+
+    def _rewriting(self, escaping: Escaping) -> Rewriting:
+        marking = Marking(namespace_label=self._text.namespace_label, pods=self._index)
+        return Rewriting(self._policy, marking, escaping)
+
+    def _apply_pods(self, index: PodIndex, changed: list[str]) -> None:
+        self._index = index
+        self._rewrite(changed)
+
+    def _rewrite(self, changed: Collection[str] | None) -> None:
+        if changed is None or len(changed) > MAX_CHANGED:
+            self._memories.clear()
+            return
+        for (_, escaping), memory in self._memories.items():
+            memory.adopt(self._rewriting(escaping), changed)
+
+
+class _Slot:
+    """One scrape's place among those of its endpoint; given back once, by whoever is last."""
+
+    def __init__(self, running: dict[str, int], endpoint: str) -> None:
+        self._running, self.endpoint = running, endpoint
+        self._is_held = True
+        running[endpoint] = running.get(endpoint, 0) + 1
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._is_held:
+            self._is_held = False
+            self._running[self.endpoint] -= 1
+
+
+async def _next(parts: Parts, deadline: float) -> bytes:
+    """Return the next part; empty at the end."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(parts, b"")
+    except TimeoutError:
+        reason = "the kubelet's text was not whole in the scrape's time"
+        raise UpstreamTimeoutError(reason) from None
+
+
+async def _drop(parts: Parts) -> None:
+    # Only what was begun gives its connection back.
+    async with contextlib.aclosing(parts):
+        await anext(parts, b"")
+
+
+async def _behind(first: bytes, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(parts):
+        if first:
+            yield first
+        async for part in parts:
+            yield part
+
+
+async def _compressed(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    # Imported at the first need: not every scraper asks for it.
+    from isal import isal_zlib
+
+    compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP_WINDOW)
+    is_first = True
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            data = compressor.compress(part)
+            if is_first:
+                # So that the scraper sees that the answer has begun.
+                data += compressor.flush(isal_zlib.Z_SYNC_FLUSH)
+                is_first = False
+            if data:
+                yield data
+        yield compressor.flush()

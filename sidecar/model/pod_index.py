@@ -1,0 +1,94 @@
+"""What a node's series wear of their pods, and which pod a bare container id is of.
+
+Some runtimes' series carry a cgroup's path and nothing else (kubernetes#140778): the kubelet's own
+list of pods says whose it is.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+from sidecar.model.labels import LabelRules, select_labels
+from sidecar.model.pods import Pod
+
+_HEX = "[0-9a-f]"
+_POD_SLICE = re.compile(
+    rf"pod({_HEX}{{8}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{12}}|{_HEX}{{32}})"
+)
+_CONTAINER = re.compile(r"(?:^|[-/])([0-9a-f]{64})(?:\.scope)?$")
+_Key = TypeVar("_Key")
+_CONFIG_HASH = "kubernetes.io/config.hash"
+"""A static pod's cgroup is named by it, where its uid is another."""
+
+
+class Owner(NamedTuple):
+    """Whose a cgroup is; `container` is empty for a pod's own and its sandbox."""
+
+    namespace: str
+    pod: str
+    container: str = ""
+
+
+class PodLabels(NamedTuple):
+    """Which labels and annotations of pods are worn, as patterns of their keys."""
+
+    labels: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+
+
+class PodIndex:
+    """The pods of one node, by what their series say.
+
+    Args:
+        pods: the pods.
+        wanted: what is worn of them.
+    """
+
+    def __init__(self, pods: Iterable[Pod], wanted: PodLabels) -> None:
+        self.worn: dict[tuple[str, str], Mapping[str, str]] = {}
+        """Labels and annotations by their keys, by namespace and pod."""
+        self._by_uid: dict[str, Owner] = {}
+        self._by_container: dict[str, Owner] = {}
+        for pod in pods:
+            self._add(pod, wanted)
+
+    def owner(self, cgroup: str) -> Owner | None:
+        """Return whose a cgroup's path is; None where it is no pod's of this node."""
+        scope = cgroup.rpartition("/")[2]
+        found = _CONTAINER.search(scope)
+        # `crio-conmon-<id>` watches a container and is none.
+        if found is not None and "conmon" not in scope and found[1] in self._by_container:
+            return self._by_container[found[1]]
+        slices = _POD_SLICE.findall(cgroup)
+        return self._by_uid.get(slices[-1].replace("_", "-")) if slices else None
+
+    def changes(self, before: "PodIndex") -> list[str]:
+        """Return names, uids and container ids whose series may wear something else than before."""
+        pods = _differing(before.worn, self.worn)
+        uids = _differing(before._by_uid, self._by_uid)
+        containers = _differing(before._by_container, self._by_container)
+        names = [f'"{name}"' for _, name in pods]
+        return [*names, *containers, *uids, *(uid.replace("-", "_") for uid in uids)]
+
+    def _add(self, pod: Pod, wanted: PodLabels) -> None:
+        owner = Owner(pod.namespace, pod.name)
+        static = pod.annotations.get(_CONFIG_HASH, "")
+        for uid in {pod.uid, static}:
+            if _POD_SLICE.fullmatch(f"pod{uid}"):
+                self._by_uid[uid] = owner
+        for container in pod.containers:
+            identity = container.id.rpartition("//")[2]
+            if identity:
+                self._by_container[identity] = owner._replace(container=container.name)
+        annotations = _select(pod.annotations, wanted.annotations)
+        labels = _select(pod.labels, wanted.labels)
+        if worn := {**annotations, **labels}:
+            self.worn[pod.namespace, pod.name] = worn
+
+
+def _select(values: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
+    return select_labels(values, LabelRules(include=patterns, exclude=())) if patterns else {}
+
+
+def _differing(before: Mapping[_Key, object], after: Mapping[_Key, object]) -> list[_Key]:
+    return [key for key in {**before, **after} if before.get(key) != after.get(key)]

@@ -1,0 +1,207 @@
+"""The pods of a node, as its kubelet tells them at `/pods`.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+"""
+
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping
+from typing import NamedTuple
+
+from sidecar.errors import PodsError, show
+
+MAX_PODS_BYTES = 16 << 20
+"""A pod is about 10 KB, and a kubelet runs some hundred."""
+_BLANKS = re.compile(r"[ \t\r\n]*+")
+_DECODE = json.JSONDecoder().raw_decode
+
+
+class Port(NamedTuple):
+    """A port that a container declares."""
+
+    name: str
+    number: int
+    protocol: str
+
+
+class Container(NamedTuple):
+    """A container, ordinary or init."""
+
+    name: str
+    image: str
+    id: str
+    """`<runtime>://<id>`; empty before it was made."""
+    is_init: bool
+    ports: tuple[Port, ...]
+
+
+class Pod(NamedTuple):
+    """What Livery reads of a pod."""
+
+    namespace: str
+    name: str
+    uid: str
+    ip: str
+    host_ip: str
+    node: str
+    phase: str
+    ready: str
+    """`true`, `false`, or `unknown` before the kubelet said."""
+    controller_kind: str
+    controller_name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    containers: tuple[Container, ...]
+    """The ordinary ones, then the init containers."""
+
+
+def read_pods(body: bytes) -> tuple[Pod, ...]:
+    """Read a PodList, sorted by namespace and name.
+
+    One pod is decoded at a time: as Python's values a list takes five times its text.
+
+    Raises:
+        PodsError: it is no PodList; says where.
+    """
+    try:
+        text = body.decode()
+        pods = [_read_pod(_Reader(item, f"items[{at}]")) for at, item in enumerate(_items(text))]
+    except (ValueError, RecursionError) as error:
+        raise PodsError(f"the pods are not JSON: {error}") from error
+    return tuple(sorted(pods, key=lambda pod: (pod.namespace, pod.name, pod.uid)))
+
+
+def _items(text: str) -> Iterator[object]:
+    """Decode what `items` of an object holds, one after another."""
+    at, found = _expect(text, 0, "{"), False
+    while text[at : at + 1] != "}":
+        key, at = _DECODE(text, at)
+        at = _expect(text, at, ":")
+        if key == "items" and text[at : at + 1] == "[":
+            found = True
+            at = yield from _elements(text, at + 1)
+        else:
+            _, at = _DECODE(text, at)
+        at = _next(text, at, "}")
+    if not found:
+        raise PodsError("the pods are no PodList: there is no list `items`")
+
+
+def _elements(text: str, at: int) -> Generator[object, None, int]:
+    """Decode what a list holds; returns where it ends."""
+    at = _skip(text, at)
+    while text[at : at + 1] != "]":
+        item, at = _DECODE(text, at)
+        yield item
+        at = _next(text, at, "]")
+    return at + 1
+
+
+def _next(text: str, at: int, end: str) -> int:
+    """Go on to the next member, or stand at the end."""
+    at = _skip(text, at)
+    return at if text[at : at + 1] == end else _expect(text, at, ",")
+
+
+def _expect(text: str, at: int, char: str) -> int:
+    at = _skip(text, at)
+    if text[at : at + 1] != char:
+        raise ValueError(f"{char!r} is missing at character {at}")
+    return _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    blank = _BLANKS.match(text, at)
+    return blank.end() if blank else at
+
+
+class _Reader:
+    """A JSON object of somebody else's; what is absent or null is empty."""
+
+    def __init__(self, value: object, path: str) -> None:
+        if not isinstance(value, dict):
+            raise PodsError(f"{path}: an object is needed, not {show(value)}")
+        self._value: dict[str, object] = value
+        self._path = path
+
+    def text(self, key: str) -> str:
+        """Return a string."""
+        value = self._value.get(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.wrong(key, "a string")
+        return value
+
+    def number(self, key: str) -> int:
+        """Return a whole number."""
+        value = self._value.get(key)
+        if not isinstance(value, int):
+            raise self.wrong(key, "a number")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Return whether something is true."""
+        return self._value.get(key) is True
+
+    def at(self, key: str) -> "_Reader":
+        """Return an object."""
+        value = self._value.get(key)
+        return _Reader({} if value is None else value, f"{self._path}.{key}")
+
+    def each(self, key: str) -> "list[_Reader]":
+        """Return a list's objects."""
+        value = self._value.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self.wrong(key, "a list")
+        return [_Reader(item, f"{self._path}.{key}[{at}]") for at, item in enumerate(value)]
+
+    def texts(self, key: str) -> dict[str, str]:
+        """Return a mapping of strings."""
+        inner = self.at(key)
+        return {name: inner.text(name) for name in inner._value}
+
+    def wrong(self, key: str, wanted: str) -> PodsError:
+        """Say what is needed in place of what is there."""
+        shown = show(self._value.get(key))
+        return PodsError(f"{self._path}.{key}: {wanted} is needed, not {shown}")
+
+
+def _read_pod(item: _Reader) -> Pod:
+    metadata, spec, status = item.at("metadata"), item.at("spec"), item.at("status")
+    owners = [owner for owner in metadata.each("ownerReferences") if owner.flag("controller")]
+    ready = [
+        said.text("status") for said in status.each("conditions") if said.text("type") == "Ready"
+    ]
+    return Pod(
+        namespace=metadata.text("namespace"),
+        name=metadata.text("name"),
+        uid=metadata.text("uid"),
+        ip=status.text("podIP"),
+        host_ip=status.text("hostIP"),
+        node=spec.text("nodeName"),
+        phase=status.text("phase"),
+        ready=ready[0].lower() if ready else "unknown",
+        controller_kind=owners[0].text("kind") if owners else "",
+        controller_name=owners[0].text("name") if owners else "",
+        labels=metadata.texts("labels"),
+        annotations=metadata.texts("annotations"),
+        containers=(
+            *_read_containers(spec, status, is_init=False),
+            *_read_containers(spec, status, is_init=True),
+        ),
+    )
+
+
+def _read_containers(spec: _Reader, status: _Reader, *, is_init: bool) -> Iterator[Container]:
+    said = status.each("initContainerStatuses" if is_init else "containerStatuses")
+    ids = {one.text("name"): one.text("containerID") for one in said}
+    for container in spec.each("initContainers" if is_init else "containers"):
+        name = container.text("name")
+        ports = tuple(
+            Port(port.text("name"), port.number("containerPort"), port.text("protocol") or "TCP")
+            for port in container.each("ports")
+        )
+        yield Container(name, container.text("image"), ids.get(name, ""), is_init, ports)
