@@ -13,7 +13,7 @@ from sidecar.model.relabel import parse_rules
 
 _FIELDS: Mapping[str, frozenset[str]] = {
     "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control", "node"]),
-    "node": frozenset(["metricRelabelings"]),
+    "node": frozenset(["metricRelabelings", "tellNodes"]),
     "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
     "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
     "exposition": frozenset(["metricRelabelings", "targetLabel"]),
@@ -64,6 +64,7 @@ def _parse(value: object) -> Platform:
         labels=_labels(_block(document.get("labels"), "labels")),
         metric_relabelings=tuple(exposition.get("metricRelabelings") or ()),
         node_relabelings=tuple(node.get("metricRelabelings") or ()),
+        tells_nodes=_flag(node, "node", "tellNodes"),
         target_label=_text(exposition, "exposition", "targetLabel", default.target_label),
         cross_namespace={
             name: parse_string_list(listed, f"access.crossNamespace.{name}")

@@ -24,7 +24,7 @@ from injector.kube.identity import TokenReviewAuthenticator
 from injector.kube.lease import Lease
 from injector.kube.object_status import StatusWriter
 from injector.kube.reflector import Reflector, Resource
-from injector.kube.source import ClusterWorld
+from injector.kube.source import NODES, RESOURCES, ClusterWorld
 from injector.model.settings import Platform
 from injector.model.world import World
 
@@ -78,7 +78,8 @@ def cluster_parts(
             _follow_secret(client, settings, listeners, observers.on_failure)
         listeners.append(listener)
 
-    source = ClusterWorld(client, world, on_failure=observers.on_failure)
+    resources = (*RESOURCES, NODES) if platform.tells_nodes else RESOURCES
+    source = ClusterWorld(client, world, resources, observers.on_failure)
     authenticator = TokenReviewAuthenticator(client)
     drift = Drift(
         client,

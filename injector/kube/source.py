@@ -9,12 +9,14 @@ from injector.errors import ObjectError
 from injector.kube.client import KubeClient, Object
 from injector.kube.reflector import Reflector, Resource
 from injector.model.metricaccess import API_VERSION
+from injector.model.nodes import keep_node
 from injector.model.world import Key, World, key_of
 
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.02
 """What comes within is one change for those who look at the whole."""
+NODES = Resource("Node", "/api/v1/nodes", keep=keep_node)
 RESOURCES = (
     Resource("Namespace", "/api/v1/namespaces"),
     Resource("LimitRange", "/api/v1/limitranges"),
@@ -118,9 +120,11 @@ class ClusterWorld:
     def _put(self, kind: str, obj: Object) -> None:
         key = key_of(kind, obj)
         self._keys.setdefault(kind, set()).add(key)
-        # Kept apart: what we write there must not look like a change of what its author wrote.
-        self.statuses[key] = obj.get("status") or {}
-        self._world.put(kind, {name: value for name, value in obj.items() if name != "status"})
+        if kind == "MetricAccess":
+            # Kept apart: what we write must not look like a change of what its author wrote.
+            self.statuses[key] = obj.get("status") or {}
+            obj = {name: value for name, value in obj.items() if name != "status"}
+        self._world.put(kind, obj)
 
     def _remove(self, kind: str, obj: Object) -> None:
         key = key_of(kind, obj)

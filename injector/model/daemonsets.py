@@ -27,10 +27,19 @@ NODE_PORT = 8080
 NODE_ADMIN_PORT = 8081
 SERVICE_ACCOUNT = "livery-node"
 CONTROL_TOKEN_DIRECTORY = "/var/run/secrets/livery"  # noqa: S105 - a path
+_SCRAPED = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(NODE_PORT),
+    "prometheus.io/path": "/metrics/cadvisor",
+}
 _RESOURCES = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "192Mi"},
 }
+
+
+_WHOLE = frozenset(["resources", "readinessProbe"])
+"""Of two authors they would be no one's: a probe has one handler."""
 
 
 def prepare(
@@ -74,12 +83,16 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
         } or {"app.kubernetes.io/name": _label_value(name) or "livery-node"}
         completed["selector"] = {"matchLabels": labels}
     _fill(template_labels, {**labels, names.PROXY_LABEL: "node"})
+    _fill(_child(metadata, "annotations", "spec.template.metadata"), _SCRAPED)
+    if completed.get("updateStrategy") is None:
+        completed["updateStrategy"] = {"rollingUpdate": {"maxUnavailable": "10%"}}
     pod = _child(template, "spec", "spec.template")
     _fill(
         pod,
         {
             "serviceAccountName": SERVICE_ACCOUNT,
             "tolerations": [{"operator": "Exists"}],
+            "nodeSelector": {"kubernetes.io/os": "linux"},
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         },
     )
@@ -104,13 +117,17 @@ def _container(platform: Platform, authorities: str, user: int | None) -> dict[s
         "image": platform.image,
         "imagePullPolicy": platform.image_pull_policy,
         "command": ["livery-proxy"],
-        "args": ["--role", "node"],
+        "args": ["--role=node", "--auth=token"],
         "env": [
             field_variable("NODE_NAME", "spec.nodeName"),
             field_variable("NODE_IP", "status.hostIP"),
             *control_variables(platform, authorities, token_file),
         ],
         "ports": container_ports(NODE_PORT, NODE_ADMIN_PORT),
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "livery-admin"},
+            "periodSeconds": 5,
+        },
         "resources": _RESOURCES,
         "securityContext": security_context(user),
         "volumeMounts": [
@@ -133,7 +150,7 @@ def _fill(present: dict[str, Any], wanted: Mapping[str, Any]) -> None:
     for key, value in wanted.items():
         if present.get(key) is None:
             present[key] = copy.deepcopy(value)
-        elif isinstance(value, dict) and isinstance(present[key], dict) and key != "resources":
+        elif isinstance(value, dict) and isinstance(present[key], dict) and key not in _WHOLE:
             _fill(present[key], value)
 
 

@@ -31,7 +31,7 @@ PLATFORM_KEY = "platform"
 
 
 def build_parts(world: World, platform: Platform) -> dict[str, Any]:
-    """Write the policy of node proxies by key: `platform`, and `namespace/NAME` for each.
+    """Write the policy of node proxies by key: `platform`, `namespace/NAME`, `node/NAME`.
 
     Args:
         world: what is known of the cluster.
@@ -46,6 +46,8 @@ def build_parts(world: World, platform: Platform) -> dict[str, Any]:
         labels = select_labels(item.labels, platform.labels)
         if labels:
             parts[f"namespace/{item.name}"] = labels
+    if platform.tells_nodes:
+        parts |= {f"node/{name}": url for name, url in world.nodes().items()}
     return parts
 
 

@@ -38,6 +38,8 @@ class Platform:
     """`exposition.metricRelabelings`: applied to every exposed series."""
     node_relabelings: tuple[dict[str, Any], ...] = ()
     """`node.metricRelabelings`: applied to every series of a node."""
+    tells_nodes: bool = False
+    """`node.tellNodes`: node proxies hear where every kubelet is."""
     target_label: str = "container"
     cross_namespace: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """`access.crossNamespace`: namespace to the namespaces that its rules may read, `*` for all."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from injector.errors import ObjectError
 from injector.model.metricaccess import MetricAccess, parse_metric_access
+from injector.model.nodes import kubelet_url
 from injector.model.objects import (
     Namespace,
     Object,
@@ -30,7 +31,9 @@ class Key(NamedTuple):
     name: str
 
 
-KINDS = ("Namespace", "MetricAccess", "LimitRange", "Pod")
+KINDS = ("Namespace", "MetricAccess", "LimitRange", "Pod", "Node")
+_CLUSTER_KINDS = frozenset(["Namespace", "Node"])
+"""Those whose objects are in no namespace."""
 
 
 class World:
@@ -38,7 +41,7 @@ class World:
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[str], None]] = []
-        """Called with the name of a namespace in which something changed."""
+        """Called with the name of a namespace in which something changed; empty for a node."""
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._accesses: dict[Key, MetricAccess] = {}
         """Objects read already: a thousand patterns are not compiled anew for every label."""
@@ -53,6 +56,8 @@ class World:
         if kind == "Namespace":
             labels_of(obj)
             annotations_of(obj)
+        if kind == "Node":
+            kubelet_url(obj)
         group = self._objects.setdefault(key[:2], {})
         if group.get(key.name) != obj:
             group[key.name] = obj
@@ -74,6 +79,11 @@ class World:
         """Return all namespaces, by name."""
         names = sorted(self._objects.get(("Namespace", ""), {}))
         return [item for item in map(self.namespace, names) if item is not None]
+
+    def nodes(self) -> dict[str, str]:
+        """Return the URL of each node's kubelet, by name, of those that have an address."""
+        urls = {name: kubelet_url(obj) for name, obj in self.named("Node", "")}
+        return {name: url for name, url in urls.items() if url}
 
     def in_namespace(self, kind: str, namespace: str) -> list[Object]:
         """Return the objects of one kind in a namespace, by name."""
@@ -119,4 +129,4 @@ def key_of(kind: str, obj: Object) -> Key:
     name = name_of(obj) or get_text(metadata_of(obj), "generateName", "metadata")
     if not name:
         raise ObjectError("metadata.name", "it is missing")
-    return Key(kind, "" if kind == "Namespace" else namespace_of(obj), name)
+    return Key(kind, "" if kind in _CLUSTER_KINDS else namespace_of(obj), name)

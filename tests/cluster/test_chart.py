@@ -1,5 +1,6 @@
 """The chart on a real API server, by a real Helm."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import yaml
 
 from injector.errors import KubeError
 from injector.kube.client import KubeClient, Object
+from injector.model.daemonsets import complete
 from injector.model.metricaccess import Acceptance, parse_metric_access
 from injector.settings import parse_platform
+from sidecar.model.discovery_settings import OAuth2, parse_discovery_settings
 from tests.cluster.conftest import CHART, CRD_PATH, Namespace, Release
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have
@@ -22,6 +25,14 @@ EVERYTHING = {
     "injector.podAnnotations.a": "b", "injector.nodeSelector.a": "b",
     "sidecar.image.digest": f"sha256:{'a' * 64}", "labels.protected": "{team}",
     "enforce.enabled": "true", "node.enabled": "true", "node.hostNetwork": "true",
+    "labels.fromPods.include": "{app}", "labels.fromPods.annotations": "{owner}",
+    "node.discovery.enabled": "true", "node.discovery.namespaces": "{shop}",
+    "node.discovery.tls_config.min_version": "TLS13", "node.completeCgroups": "true",
+    "node.tls.secretName": "tls",
+}  # fmt: skip
+ALL_NODES = {
+    "node.enabled": "true", "node.mode": "deployment", "node.auth.mode": "none",
+    "node.viaApiserver": "true", "node.tolerations[0].operator": "Exists",
 }  # fmt: skip
 SCRIPTS = CHART.parent.parent / "scripts"
 OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
@@ -63,7 +74,7 @@ def test_helm_finds_nothing_to_say_of_the_chart() -> None:
     "values",
     [{}, EVERYTHING, {"injection.mode": "none"}, {"injection.mode": "policy"},
      {"injection.mode": "policy", "control.enabled": "false"},
-     {"certificates.mode": "provided", "certificates.secretName": "tls"}],
+     {"certificates.mode": "provided", "certificates.secretName": "tls"}, ALL_NODES],
 )  # fmt: skip
 def test_the_api_server_takes_every_object_strictly(
     client: KubeClient, namespace: Namespace, values: dict[str, str]
@@ -74,7 +85,7 @@ def test_the_api_server_takes_every_object_strictly(
         client.request("POST", path, query=STRICT, body=obj)
 
 
-@pytest.mark.parametrize("values", [EVERYTHING, {"injection.mode": "policy"}])
+@pytest.mark.parametrize("values", [EVERYTHING, ALL_NODES, {"injection.mode": "policy"}])
 def test_every_object_names_its_namespace(client: KubeClient, values: dict[str, str]) -> None:
     for obj in _render("--namespace", "somewhere", "--no-hooks", **values):
         is_inside = "/namespaces/" in _path(client, obj, "somewhere")
@@ -96,6 +107,34 @@ def test_the_file_for_people_without_helm_makes_its_namespace_and_fills_it(
     assert 'image: "registry.example/livery/livery-injector:' in ran.stdout
 
 
+def test_a_five_line_daemon_set_is_prepared_to_what_the_chart_renders() -> None:
+    (whole,) = [item for item in _render(**{"node.enabled": "true"}) if item["kind"] == "DaemonSet"
+                and item["metadata"]["name"] == "livery-node"]  # fmt: skip
+    platform = parse_platform({"image": {"reference": "localhost/livery-sidecar:0.1.0"},
+        "control": {"url": "https://livery-injector.default.svc:8444"}})  # fmt: skip
+    completed = complete({"template": {}}, "node-proxy", platform, "PEM")
+
+    assert _comparable(completed) == _comparable(whole["spec"])
+
+
+def _comparable(spec: Object) -> Object:
+    """Leave out how it is named and how the control service's CA comes to it.
+
+    The chart's namespace has the CA in a ConfigMap; any other has it from the webhook.
+    """
+    copied: Object = json.loads(json.dumps(spec))
+    del copied["selector"], copied["template"]["metadata"]["labels"]
+    pod = copied["template"]["spec"]
+    (container,) = pod["containers"]
+    ways = {"LIVERY_CONTROL_CA", "LIVERY_CONTROL_CA_FILE", "LIVERY_CONTROL_ADDRESS"}
+    container["env"] = [item for item in container["env"] if item["name"] not in ways]
+    container["volumeMounts"] = [
+        item for item in container["volumeMounts"] if item["name"] != "authorities"
+    ]
+    pod["volumes"] = [item for item in pod["volumes"] if item["name"] != "authorities"]
+    return copied
+
+
 def test_what_operators_read_is_rendered_where_it_is_asked_for() -> None:
     values = {f"monitoring.{name}.enabled": "true" for name in OPERATOR}
     kinds = {item["kind"]: item for item in _render(**values)}
@@ -113,13 +152,61 @@ def test_what_operators_read_is_rendered_where_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     "value",
     ["nonsense=1", "injector.replicas=0", "injection.mode=maybe", "labels.protected=team",
-     "sidecar.image.digest=abc", "image.registry=a/"],
+     "sidecar.image.digest=abc", "image.registry=a/", "node.mode=both",
+     "node.discovery.uri=x", "node.discovery.tls_config.min_version=SSL3"],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_name(value: str) -> None:
     ran = _helm("template", "livery", str(CHART), "--set", value)
 
     assert ran.returncode != 0
     assert value.partition("=")[0].rpartition(".")[2] in ran.stderr
+
+
+def test_node_proxies_ask_for_pods_only_where_that_is_wanted_and_never_for_more() -> None:
+    def rights(**values: str) -> list[str]:
+        rendered = _render(**{"node.enabled": "true"}, **values)
+        own = [item for item in rendered if item["metadata"]["name"] == "livery-node"]
+        roles = [item for item in own if item["kind"] == "ClusterRole"]
+        resources: list[str] = roles[0]["rules"][0]["resources"]
+        assert roles[0]["rules"][0]["verbs"] == ["get"]
+        return resources
+
+    assert rights() == ["nodes/metrics"]
+    for value in ("node.discovery.enabled", "node.completeCgroups"):
+        assert rights(**{value: "true"}) == ["nodes/metrics", "nodes/pods"]
+    assert rights(**{"labels.fromPods.include": "{app}"}) == ["nodes/metrics", "nodes/pods"]
+    assert rights(**{"node.viaApiserver": "true"}) == ["nodes/metrics"]
+
+
+def test_arguments_of_discovery_are_read_as_they_are_given() -> None:
+    given = {"namespaces": "{shop,bank}", "refresh_interval": "10s", "oauth2.client_id": "me",
+             "oauth2.token_url": "https://id", "oauth2.scopes": "{a}"}  # fmt: skip
+    values = {f"node.discovery.{name}": value for name, value in given.items()}
+    rendered = _render(**{"node.enabled": "true", "node.discovery.enabled": "true"}, **values)
+    (secret,) = [item for item in rendered if item["metadata"]["name"] == "livery-discovery"]
+
+    settings = parse_discovery_settings(json.loads(secret["stringData"]["discovery.json"]))
+
+    assert (settings.namespaces, settings.refresh_interval_seconds) == (("shop", "bank"), 10)
+    assert settings.oauth2 == OAuth2(client_id="me", token_url="https://id", scopes=("a",))
+
+
+def test_the_deployment_serves_all_nodes_and_stays_on_none_that_is_gone() -> None:
+    kinds = {
+        item["kind"]: item for item in _render(**ALL_NODES)
+        if item["metadata"]["name"] == "livery-node"
+    }  # fmt: skip
+    pod = kinds["Deployment"]["spec"]["template"]["spec"]
+
+    assert "tolerations" not in pod
+    assert {"--all-nodes", "--via-apiserver", "--auth=none"} <= set(pod["containers"][0]["args"])
+    assert (
+        kinds["Service"]["spec"]["selector"]
+        == kinds["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]
+    )
+    both = _helm("template", "livery", str(CHART), "--set=node.enabled=true",
+                 "--set=node.mode=deployment", "--set=node.discovery.enabled=true")  # fmt: skip
+    assert "it needs node.mode daemonset" in both.stderr
 
 
 def test_a_provided_certificate_needs_a_secret_and_an_old_cluster_no_policy() -> None:

@@ -122,6 +122,7 @@ def _platform(release: Release) -> Platform:
         image = {"reference": "localhost/livery-sidecar:0.1.0", **given["image"]}
         wanted = {key: image[key] for key in ("reference", "pullPolicy", "pullSecrets")}
         blocks = {key: given[key] for key in ("labels", "exposition", "access", "control")}
+        del blocks["labels"]["fromPods"]  # of node proxies, which are told by their arguments
         settings = {**blocks, "image": wanted, "ownNamespace": own.name}
         document = yaml.safe_dump(settings)
     platform = parse_platform(yaml.safe_load(document))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from injector.kube import reflector
-from injector.kube.client import KubeClient
-from injector.kube.source import ClusterWorld
+from injector.kube.client import MERGE, KubeClient
+from injector.kube.reflector import Resource
+from injector.kube.source import NODES, RESOURCES, ClusterWorld
 from injector.model.world import World
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace
 from tests.cluster.proxy import CutConnections
@@ -26,9 +27,11 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _following(client: KubeClient) -> AsyncIterator[tuple[World, ClusterWorld]]:
+async def _following(
+    client: KubeClient, resources: Sequence[Resource] = RESOURCES
+) -> AsyncIterator[tuple[World, ClusterWorld]]:
     world = World()
-    source = ClusterWorld(client, world)
+    source = ClusterWorld(client, world, resources)
     source.open()
 
     async def follow() -> None:
@@ -73,6 +76,23 @@ async def test_what_is_there_comes_changes_and_goes(
         path = f"{namespace.path}/limitranges/small"
         await asyncio.to_thread(client.request, "DELETE", path)
         await _until(lambda: not world.in_namespace("LimitRange", namespace.name))
+
+
+async def test_nodes_are_known_by_where_their_kubelets_are(client: KubeClient) -> None:
+    body = {"metadata": {"name": "worker-1"}}
+    addresses = [{"type": "InternalIP", "address": "10.0.0.7"}]
+    async with _following(client, (*RESOURCES, NODES)) as (world, _):
+        await asyncio.to_thread(client.request, "POST", "/api/v1/nodes", body=body)
+        path = "/api/v1/nodes/worker-1"
+        try:
+            status = {"status": {"addresses": addresses}}
+            await asyncio.to_thread(
+                client.request, "PATCH", f"{path}/status", body=status, content_type=MERGE
+            )
+            await _until(lambda: world.nodes() == {"worker-1": "https://10.0.0.7:10250"})
+        finally:
+            await asyncio.to_thread(client.request, "DELETE", path)
+        await _until(lambda: world.nodes() == {})
 
 
 async def test_a_resource_that_the_cluster_gets_later_is_followed_then(

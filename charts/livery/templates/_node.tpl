@@ -1,0 +1,156 @@
+{{- /* A node proxy's pod, of the DaemonSet and of the Deployment. */ -}}
+{{- define "livery.nodePod" -}}
+{{- $node := .Values.node -}}
+{{- if and (eq $node.mode "deployment") $node.discovery.enabled -}}
+{{- fail "node.discovery tells one node's pods: it needs node.mode daemonset" -}}
+{{- end -}}
+metadata:
+  labels:
+    {{- include "livery.labels" . | nindent 4 }}
+    app.kubernetes.io/component: node
+    livery.dev/proxy: node
+  annotations:
+    {{- if eq $node.mode "daemonset" }}
+    prometheus.io/scrape: "true"
+    prometheus.io/port: "8080"
+    prometheus.io/path: /metrics/cadvisor
+    {{- with $node.tls.secretName }}
+    prometheus.io/scheme: https
+    {{- end }}
+    {{- end }}
+    {{- with include "livery.discoveryArguments" . }}
+    checksum/discovery: {{ sha256sum . | quote }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "livery.name" . }}-node
+  {{- include "livery.pullSecrets" . | nindent 2 }}
+  {{- if $node.hostNetwork }}
+  hostNetwork: true
+  dnsPolicy: ClusterFirstWithHostNet
+  {{- end }}
+  {{- /* A Deployment that tolerates everything would stay on nodes that are gone. */}}
+  {{- if or (eq $node.mode "daemonset") (ne (toJson $node.tolerations) `[{"operator":"Exists"}]`) }}
+  tolerations: {{- toYaml $node.tolerations | nindent 4 }}
+  {{- end }}
+  nodeSelector:
+    kubernetes.io/os: linux
+    {{- with $node.nodeSelector }}{{ toYaml . | nindent 4 }}{{ end }}
+  {{- with $node.affinity }}
+  affinity: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if eq $node.mode "deployment" }}
+  topologySpreadConstraints:
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels: {{- include "livery.nodeSelector" . | nindent 10 }}
+  {{- end }}
+  securityContext:
+    runAsNonRoot: true
+    seccompProfile: {type: RuntimeDefault}
+  containers:
+    - name: livery-proxy
+      image: {{ include "livery.image" (dict "root" . "image" .Values.sidecar.image) | quote }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      command: [livery-proxy]
+      args: {{- include "livery.nodeArguments" . | nindent 8 }}
+      env:
+        - name: NODE_NAME
+          valueFrom: {fieldRef: {apiVersion: v1, fieldPath: spec.nodeName}}
+        - name: NODE_IP
+          valueFrom: {fieldRef: {apiVersion: v1, fieldPath: status.hostIP}}
+        - {name: LIVERY_CONTROL_URL, value: {{ include "livery.controlUrl" . | quote }}}
+        - {name: LIVERY_CONTROL_CA_FILE, value: /var/run/livery/ca.crt}
+        - {name: LIVERY_TOKEN_FILE, value: /var/run/secrets/livery/token}
+      ports:
+        - {name: livery, containerPort: 8080, protocol: TCP}
+        - {name: livery-admin, containerPort: 8081, protocol: TCP}
+      readinessProbe:
+        httpGet: {path: /readyz, port: livery-admin}
+        periodSeconds: 5
+      resources: {{- toYaml $node.resources | nindent 8 }}
+      securityContext: {{- include "livery.securityContext" . | nindent 8 }}
+      volumeMounts:
+        - {name: livery-token, mountPath: /var/run/secrets/livery, readOnly: true}
+        - {name: authorities, mountPath: /var/run/livery, readOnly: true}
+        {{- if include "livery.discoveryArguments" . }}
+        - {name: discovery, mountPath: /etc/livery/discovery, readOnly: true}
+        {{- end }}
+        {{- if $node.tls.secretName }}
+        - {name: tls, mountPath: /etc/livery/tls, readOnly: true}
+        {{- end }}
+  volumes:
+    - name: livery-token
+      projected:
+        sources:
+          - serviceAccountToken: {audience: livery-control, expirationSeconds: 3600, path: token}
+    - name: authorities
+      configMap: {name: {{ include "livery.name" . }}-authorities, optional: true}
+    {{- if include "livery.discoveryArguments" . }}
+    - name: discovery
+      secret: {secretName: {{ include "livery.name" . }}-discovery}
+    {{- end }}
+    {{- with $node.tls.secretName }}
+    - name: tls
+      secret: {secretName: {{ . | quote }}}
+    {{- end }}
+{{- end }}
+
+{{- define "livery.nodeSelector" -}}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: node
+{{- end }}
+
+{{- define "livery.nodeArguments" -}}
+{{- $node := .Values.node -}}
+- --role=node
+- --auth={{ $node.auth.mode }}
+{{- range $node.auth.allowedServiceAccounts }}
+- --allow-account={{ . }}
+{{- end }}
+{{- if eq $node.mode "deployment" }}
+- --all-nodes
+- --remember-mib={{ $node.rememberMiB }}
+{{- end }}
+{{- if $node.viaApiserver }}
+- --via-apiserver
+{{- end }}
+{{- if $node.insecureSkipTLSVerify }}
+- --kubelet-insecure-skip-tls-verify
+{{- end }}
+{{- if $node.honorTimestamps }}
+- --honor-timestamps
+{{- end }}
+{{- range .Values.labels.fromPods.include }}
+- {{ printf "--pod-label=%s" . | quote }}
+{{- end }}
+{{- range .Values.labels.fromPods.annotations }}
+- {{ printf "--pod-annotation=%s" . | quote }}
+{{- end }}
+{{- if $node.completeCgroups }}
+- --complete-cgroups
+{{- end }}
+{{- if $node.discovery.enabled }}
+- --discovery
+{{- end }}
+{{- if include "livery.discoveryArguments" . }}
+- --discovery-config=/etc/livery/discovery/discovery.json
+{{- end }}
+{{- if $node.tls.secretName }}
+- --tls-cert-file=/etc/livery/tls/tls.crt
+- --tls-key-file=/etc/livery/tls/tls.key
+{{- end }}
+{{- end }}
+
+{{- /* What is said of discovery besides that it is wanted, as JSON; empty for nothing. */ -}}
+{{- define "livery.discoveryArguments" -}}
+{{- $given := omit .Values.node.discovery "enabled" -}}
+{{- if and .Values.node.discovery.enabled $given }}{{ toRawJson $given }}{{ end -}}
+{{- end }}
+
+{{- /* Whether a node proxy asks its kubelet for pods. */ -}}
+{{- define "livery.nodePods" -}}
+{{- $from := .Values.labels.fromPods -}}
+{{- if or .Values.node.discovery.enabled .Values.node.completeCgroups $from.include $from.annotations }}true{{ end -}}
+{{- end }}
