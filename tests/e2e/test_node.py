@@ -1,12 +1,18 @@
 """The node role at a real kubelet: its containers' series wear their namespaces' labels."""
 
+import json
+import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import NAMESPACE, Cluster, until
+from tests.real_parts.prometheus import Prometheus, running_prometheus
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -17,7 +23,10 @@ SHOP = f"node-{int(time.time())}"
 def node(cluster: Cluster) -> Iterator[str]:
     """Where a node proxy is asked from within its pod, whose name stands behind the `#`."""
     upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--timeout", "3m")
-    values = ("node.enabled=true", "node.insecureSkipTLSVerify=true")
+    values = (
+        "node.enabled=true", "node.insecureSkipTLSVerify=true", "node.discovery.enabled=true",
+        "labels.fromPods.include={run}", "node.completeCgroups=true",
+    )  # fmt: skip
     cluster.helm(*upgrade, "--wait", *(part for value in values for part in ("--set", value)))
     cluster.kubectl("create", "namespace", SHOP)
     cluster.kubectl("label", "namespace", SHOP, "team=frontend")
@@ -29,7 +38,8 @@ def node(cluster: Cluster) -> Iterator[str]:
     for account in ("prometheus", "nobody"):
         cluster.kubectl("-n", SHOP, "create", "serviceaccount", account)
     role = f"{SHOP}-metrics"
-    cluster.kubectl("create", "clusterrole", role, "--verb=get", "--resource=nodes/metrics")
+    resources = "--resource=nodes/metrics,nodes/pods"
+    cluster.kubectl("create", "clusterrole", role, "--verb=get", resources)
     subject = f"--serviceaccount={SHOP}:prometheus"
     cluster.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", subject)
     yield f"http://127.0.0.1:8080{{}}#{name}"
@@ -38,9 +48,13 @@ def node(cluster: Cluster) -> Iterator[str]:
     cluster.helm(*upgrade, "--set", "node.enabled=false")
 
 
+def _token(cluster: Cluster, account: str) -> str:
+    return cluster.kubectl("-n", SHOP, "create", "token", account).strip()
+
+
 def _ask(cluster: Cluster, url: str, account: str = "prometheus") -> str:
     """Ask a node proxy from within the cluster, with an account's token."""
-    token = cluster.kubectl("-n", SHOP, "create", "token", account).strip()
+    token = _token(cluster, account)
     code = (
         "import urllib.request as u; r = u.Request("
         f"'{url}', headers={{'Authorization': 'Bearer {token}'}}); "
@@ -61,6 +75,8 @@ def test_a_container_s_series_wear_the_team(cluster: Cluster, node: str, endpoin
     found = until(lambda: _series(cluster, node.format(endpoint)), 60)
 
     assert all('team="frontend"' in line for line in found)
+    # A label of the pod, of all but the cgroups of whole namespaces.
+    assert all('run="web"' in line for line in found if 'pod="web"' in line)
     # No timestamp: value and nothing more behind the labels.
     assert all(re.search(r"\} [^ ]+$", line) for line in found)
 
@@ -82,3 +98,112 @@ def test_what_the_kubelet_says_of_itself_passes(cluster: Cluster, node: str) -> 
 def test_who_may_not_read_the_kubelet_s_metrics_is_refused(cluster: Cluster, node: str) -> None:
     with pytest.raises(AssertionError, match="403: Forbidden"):
         _ask(cluster, node.format("/metrics/cadvisor"), "nobody")
+
+
+def test_the_targets_are_those_that_prometheus_finds_itself(
+    cluster: Cluster, node: str, tmp_path: Path
+) -> None:
+    url = node.format("/targets")
+    name = cluster.get("pod", "-n", NAMESPACE, url.partition("#")[2])["spec"]["nodeName"]
+
+    until(lambda: _same(_own_targets(cluster, name), json.loads(_ask(cluster, url))), 60)
+    with _prometheus(tmp_path, name) as prometheus:
+        until(lambda: _same(_found(prometheus), json.loads(_ask(cluster, url))), 90)
+    shop = [group for group in json.loads(_ask(cluster, url)) if _label(group, "namespace") == SHOP]
+    assert {_label(group, "namespace_label_team") for group in shop} <= {"frontend", "backend"}
+
+
+def _own_targets(cluster: Cluster, node: str) -> list[dict[str, Any]]:
+    """What `livery targets` says, asked from a pod that has it, as somebody who may."""
+    found = cluster.get("node", node)["status"]["addresses"]
+    address = next(item["address"] for item in found if item["type"] == "InternalIP")
+    config = {
+        "url": f"https://{address}:10250",
+        "bearer_token": _token(cluster, "prometheus"),
+        "tls_config": {"insecure_skip_verify": True},
+    }
+    command = ["livery", "targets", "--once", "--config", "/dev/stdin"]
+    asked = ("exec", "-i", "-n", NAMESPACE, "deploy/livery-injector", "--", *command)
+    targets: list[dict[str, Any]] = json.loads(cluster.kubectl(*asked, stdin=json.dumps(config)))
+    return targets
+
+
+@contextmanager
+def _prometheus(folder: Path, node: str) -> Iterator[Prometheus]:
+    """Run a Prometheus that looks for the node's pods by itself and scrapes none."""
+    selector = {"role": "pod", "field": f"spec.nodeName={node}"}
+    discovery = {
+        "role": "pod", "kubeconfig_file": os.environ["KUBECONFIG"], "selectors": [selector],
+    }  # fmt: skip
+    job = {
+        "job_name": "pods",
+        "kubernetes_sd_configs": [discovery],
+        "relabel_configs": [{"action": "drop"}],
+    }
+    with running_prometheus(json.dumps({"scrape_configs": [job]}), folder) as running:
+        yield running
+
+
+def _found(prometheus: Prometheus) -> list[dict[str, Any]]:
+    answer = json.loads(prometheus.get("/api/v1/targets?state=dropped"))
+    found = [target["discoveredLabels"] for target in answer["data"]["droppedTargets"]]
+    return [{"targets": [labels.pop("__address__")], "labels": labels} for labels in found]
+
+
+def _same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
+    """Compare targets by address and by the labels that both have."""
+    known = [{key for group in groups for key in group["labels"]} for groups in (one, other)]
+    both = {key for key in known[0] & known[1] if key.startswith("__meta_")}
+    assert len(both) > 20
+    rows = [
+        sorted(
+            (group["targets"][0], sorted((key, group["labels"].get(key, "")) for key in both))
+            for group in groups
+        )
+        for groups in (one, other)
+    ]
+    assert rows[0] == rows[1], [row for row in rows[0] if row not in rows[1]][:2]
+    return True
+
+
+def _label(group: dict[str, Any], name: str) -> str:
+    return str(group["labels"].get(f"__meta_kubernetes_{name}", ""))
+
+
+@pytest.mark.parametrize("through_the_api_server", [False, True])
+def test_a_deployment_serves_every_node_behind_a_service(
+    cluster: Cluster, node: str, through_the_api_server: bool
+) -> None:
+    del node
+    values = [
+        "node.mode=deployment", "node.replicas=1", "node.discovery.enabled=false",
+        f"node.viaApiserver={str(through_the_api_server).lower()}",
+    ]  # fmt: skip
+    role = f"{SHOP}-proxy"
+    if through_the_api_server:
+        # The user's own: it is remote execution in every pod, and never the chart's to give.
+        cluster.kubectl("create", "clusterrole", role, "--verb=get", "--resource=nodes/proxy")
+        subject = f"--serviceaccount={NAMESPACE}:livery-node"
+        cluster.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", subject)
+    upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--timeout", "3m")
+    cluster.helm(*upgrade, "--wait", *(part for value in values for part in ("--set", value)))
+    try:
+        proxies = until(lambda: _deployed(cluster))
+        url = f"http://livery-node.{NAMESPACE}.svc:8080{{}}#{proxies[0]['metadata']['name']}"
+        groups = until(lambda: json.loads(_ask(cluster, url.format("/nodes"))))
+        assert groups[0]["targets"] == [f"livery-node.{NAMESPACE}.svc:8080"]
+        path = groups[0]["labels"]["__metrics_path__"]
+        assert path == f"/nodes/{_label(groups[0], 'node_name')}/metrics/cadvisor"
+        found = until(lambda: _series(cluster, url.format(path)), 60)
+        assert all('team="' in line for line in found)
+    finally:
+        cluster.helm(*upgrade, "--set", "node.mode=daemonset,node.viaApiserver=false")
+        if through_the_api_server:
+            cluster.kubectl("delete", "clusterrole,clusterrolebinding", role)
+
+
+def _deployed(cluster: Cluster) -> list[dict[str, Any]]:
+    """Return the Deployment's pods once no pod of the DaemonSet is left."""
+    pods = cluster.pods(NAMESPACE, "app.kubernetes.io/component=node")
+    owners = {owner["kind"] for pod in pods for owner in pod["metadata"]["ownerReferences"]}
+    return pods if owners == {"ReplicaSet"} else []
