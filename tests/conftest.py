@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run coroutines as the proxy does."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def oracle() -> Iterator[Oracle]:
     """Prometheus's own parsers."""

@@ -25,11 +25,6 @@ _NUMBERS = itertools.count()
 CHART = Path(__file__).parents[2] / "charts" / "livery"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A real API server, one for the tests of a process; each test has namespaces of its own."""

@@ -9,7 +9,7 @@ from sidecar.errors import PodsError
 from sidecar.model.pods import Container, Port, read_pods
 from tests.sidecar.kubelets import pod, pod_list
 
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "metadata": {
         "namespace": "shop", "name": "web-1", "uid": "u", "labels": {"app": "web"},
         "annotations": None,
