@@ -1,4 +1,8 @@
-"""The node role beside nginx: a kubelet's text over TLS, labelled, against passed through."""
+"""The node role beside nginx: a kubelet's text over TLS, labelled, against passed through.
+
+Twice: the text is written as a kubelet writes it, by client_golang and Go's TLS, while it passes;
+and it is only copied, by a second nginx from a file, which shows what labelling costs by itself.
+"""
 
 import contextlib
 import http.client
@@ -17,6 +21,7 @@ from webhook_certs.authority import create_authority, issue_leaf
 from bench.kubelet_text import cadvisor_text, namespace_of
 from bench.rig import process, wait_until
 from bench.table import Row, percentile
+from tests.real_parts.go import build
 from tests.real_parts.ports import free_port
 
 PODS = 110
@@ -50,6 +55,18 @@ class _Times(NamedTuple):
 
 
 def measure() -> list[Row]:
+    return [*_measure_written(), *_measure_copied()]
+
+
+def _measure_written() -> list[Row]:
+    with tempfile.TemporaryDirectory() as text, _stage(Path(text), writes=True) as stage:
+        plain = _compare(stage, "identity", PODS)
+        zipped = _compare(stage, "gzip", PODS)
+    kind = "a node's text, 110 pods, labelled while a kubelet writes it"
+    return [*_rows(plain, f"{kind}, identity"), *_rows(zipped, f"{kind}, gzip")]
+
+
+def _measure_copied() -> list[Row]:
     with tempfile.TemporaryDirectory() as text, _stage(Path(text)) as stage:
         idle = _resident(stage.pid, "VmRSS")
         plain = _compare(stage, "identity", PODS)
@@ -58,9 +75,10 @@ def measure() -> list[Row]:
         large = _times(stage, LARGE, 8)
         line = percentile(plain[0].whole, 0.5) / cadvisor_text(PODS).count(b"\n")
         large_line = percentile(large.whole, 0.5) / cadvisor_text(LARGE).count(b"\n")
+    kind = "a node's text, 110 pods, labelled while a file is copied"
     return [
-        *_rows(plain, "identity"),
-        *_rows(zipped, "gzip"),
+        *_rows(plain, f"{kind}, identity"),
+        *_rows(zipped, f"{kind}, gzip"),
         Row("node proxy, first byte behind nginx's, p50",
             percentile(plain[0].first, 0.5) - percentile(plain[1].first, 0.5), "ms", 5,
             f"{percentile(plain[1].first, 0.5):.1f} ms through nginx"),
@@ -74,7 +92,7 @@ def measure() -> list[Row]:
 def _rows(pair: tuple[_Times, _Times], what: str) -> list[Row]:
     ours, theirs = (percentile(times.whole, 0.5) for times in pair)
     note = f"{ours:.1f} ms against {theirs:.1f} ms of nginx passing the same through"
-    return [Row(f"a node's text, 110 pods, labelled, {what}", ours / theirs, "times", 1.1, note)]
+    return [Row(what, ours / theirs, "times", 1.1, note)]
 
 
 class _Stage(NamedTuple):
@@ -83,10 +101,12 @@ class _Stage(NamedTuple):
     nginx: dict[str, int]
     """The port that passes the text through, by encoding."""
     pid: int
+    writes: bool
+    """Whether the kubelet writes the same text each time, in place of a file's."""
 
 
 @contextlib.contextmanager
-def _stage(folder: Path) -> Iterator[_Stage]:
+def _stage(folder: Path, *, writes: bool = False) -> Iterator[_Stage]:
     folder.chmod(0o755)  # nginx' workers are nobody
     (folder / "www" / "metrics").mkdir(parents=True)
     now = datetime.now(UTC)
@@ -111,13 +131,31 @@ def _stage(folder: Path) -> Iterator[_Stage]:
     }  # fmt: skip
     given = [f"--{name}={value}" for name, value in arguments.items()]
     with contextlib.ExitStack() as stack:
+        if writes:
+            del servers["kubelet"]
+            stack.enter_context(_kubelet(folder, kubelet))
         for name, server in servers.items():
             stack.enter_context(_nginx(folder, name, server))
         started = stack.enter_context(process("-m", "sidecar", *given))
-        stage = _Stage(folder, node, passing, started.pid)
-        _write(stage, 2, 0)
+        stage = _Stage(folder, node, passing, started.pid, writes)
+        if not writes:
+            _write(stage, 2, 0)
         wait_until(lambda: _is_up(node))
         yield stage
+
+
+@contextlib.contextmanager
+def _kubelet(folder: Path, port: int) -> Iterator[None]:
+    program = build(Path(__file__).parent / "kubelet_module", ".", "kubelet")
+    (folder / "text").write_bytes(cadvisor_text(PODS))
+    leaf = str(folder / "leaf.pem")
+    command = [str(program), f"127.0.0.1:{port}", leaf, leaf, str(folder / "text")]
+    started = subprocess.Popen(command)
+    try:
+        yield
+    finally:
+        started.kill()
+        started.wait()
 
 
 @contextlib.contextmanager
@@ -137,7 +175,8 @@ def _compare(stage: _Stage, encoding: str, pods: int) -> tuple[_Times, _Times]:
     """Ask both in turns, so that a slow moment of the machine is both's."""
     ours, theirs = _Times([], []), _Times([], [])
     for number in range(SCRAPES + 3):
-        _write(stage, pods, number)
+        if not stage.writes:
+            _write(stage, pods, number)
         for port, times in ((stage.node, ours), (stage.nginx[encoding], theirs)):
             first, whole = _ask(port, encoding)
             if number >= 3:  # what is new goes once through the rules

@@ -82,8 +82,10 @@ def _serve_node(given: Sequence[str], environ: Mapping[str, str]) -> int:
     from sidecar.errors import SettingsError
     from sidecar.logs import configure_logs
     from sidecar.node_settings import parse_node_settings
+    from sidecar.process import keep_freed_memory
     from sidecar.roles.node import NodeRole
 
+    keep_freed_memory()
     try:
         settings = parse_node_settings(given, environ)
         configure_logs(settings.log_level)

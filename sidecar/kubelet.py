@@ -63,8 +63,8 @@ class KubeletSettings(NamedTuple):
         return self._replace(url=f"https://{host}:{self.port}")
 
 
-Parts = AsyncGenerator[bytes, None]
-"""A body while it comes; to be closed once it was begun."""
+Parts = AsyncGenerator[list[bytes], None]
+"""A body while it comes, as it came; to be closed once it was begun."""
 
 
 class KubeletClient:
@@ -177,16 +177,17 @@ class KubeletClient:
         tls = self._tls if self._is_secure else None
         return await Connection.open(self._host, self._port, tls=tls, server_name=self._host)
 
-    async def _read(self, connection: Connection, *, is_gzip: bool) -> AsyncGenerator[bytes, None]:
+    async def _read(self, connection: Connection, *, is_gzip: bool) -> Parts:
         decoder = zlib.decompressobj(_GZIP) if is_gzip else None
         try:
-            while part := await connection.read_available():
+            while parts := await connection.read_available():
                 if decoder is None:
-                    yield part
+                    yield parts
                     continue
-                while part:
-                    plain, part = _inflate(decoder, part)
-                    yield plain
+                rest = b"".join(parts)
+                while rest:
+                    plain, rest = _inflate(decoder, rest)
+                    yield [plain]
             if decoder is not None and not decoder.eof:
                 raise UpstreamError("the kubelet's gzip body broke off")
         finally:

@@ -76,9 +76,9 @@ class KubeletPods:
         size = 0
         try:
             async with asyncio.timeout(timeout_seconds), contextlib.aclosing(parts):
-                async for part in parts:
-                    body.append(part)
-                    size += len(part)
+                async for some in parts:
+                    body += some
+                    size += sum(map(len, some))
                     if size > MAX_PODS_BYTES:
                         limit = f"{MAX_PODS_BYTES >> 20} MiB"
                         raise LimitError(f"the kubelet's pods are more than {limit}")

@@ -147,8 +147,8 @@ class LabelledKubelet:
         is_whole = False
         try:
             async with contextlib.aclosing(parts):
-                while part := await _next(parts, deadline):
-                    if labelled := passage.feed(part):
+                while some := await _next(parts, deadline):
+                    if labelled := passage.feed(*some):
                         yield labelled
             if last := passage.finish():
                 yield last
@@ -210,11 +210,11 @@ class _Slot:
             self._running[self.endpoint] -= 1
 
 
-async def _next(parts: Parts, deadline: float) -> bytes:
-    """Return the next part; empty at the end."""
+async def _next(parts: Parts, deadline: float) -> list[bytes]:
+    """Return what came next; nothing at the end."""
     try:
         async with asyncio.timeout_at(deadline):
-            return await anext(parts, b"")
+            return await anext(parts, [])
     except TimeoutError:
         reason = "the kubelet's text was not whole in the scrape's time"
         raise UpstreamTimeoutError(reason) from None
@@ -223,7 +223,7 @@ async def _next(parts: Parts, deadline: float) -> bytes:
 async def _drop(parts: Parts) -> None:
     # Only what was begun gives its connection back.
     async with contextlib.aclosing(parts):
-        await anext(parts, b"")
+        await anext(parts, [])
 
 
 async def _behind(first: bytes, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

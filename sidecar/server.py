@@ -301,7 +301,7 @@ class _Connection(asyncio.Protocol):
                     return await self._gather(response, parts)
                 self._transport.write(render_head(response, keep_alive=keep_alive))
                 async for part in parts:
-                    await self._take(b"%x\r\n%b\r\n" % (len(part), part))
+                    await self._take(b"%x\r\n" % len(part), part, b"\r\n")
                 await self._take(b"0\r\n\r\n")
             except asyncio.CancelledError:
                 raise
@@ -321,16 +321,17 @@ class _Connection(asyncio.Protocol):
         self._has_gathered = True
         return response._replace(body=await gather(parts), parts=None)
 
-    async def _take(self, data: bytes) -> None:
+    async def _take(self, *data: bytes) -> None:
         """Write once the client has taken what was written before."""
         self._set_timer(WRITE_TIMEOUT_SECONDS)
-        self._server.unsent_bytes += len(data)
+        size = sum(map(len, data))
+        self._server.unsent_bytes += size
         try:
             if not self._transport.is_closing():
-                self._transport.write(data)
+                self._transport.writelines(data)
             await self._writable.wait()
         finally:
-            self._server.unsent_bytes -= len(data)
+            self._server.unsent_bytes -= size
             self._set_timer(None)
 
     def _end_answer(self, *, keep_alive: bool) -> None:

@@ -27,7 +27,10 @@ from sidecar.model.formats import Format
 _DIGITS = rb"[0-9]{1,200}+"
 _FRACTION = rb"(?:\.[0-9]{0,100}+)?+(?:[eE][+-]?+[0-9]{1,2}+)?+"
 _LARGE = rb"(?:\.[0-9]{1,40}+)?+[eE][+-]?+[12][0-9][0-9]"
-NUMBER = rb"(?:[+-]?+(?:[0-9]%b|%b%b|Inf)|NaN)" % (_LARGE, _DIGITS, _FRACTION)
+# The plain ones come first: they are nearly all there are.
+NUMBER = rb"(?:%b%b|[0-9]%b|[+-](?:%b%b|[0-9]%b|Inf)|Inf|NaN)" % (
+    _DIGITS, _FRACTION, _LARGE, _DIGITS, _FRACTION, _LARGE,
+)  # fmt: skip
 # ASCII only, so that a divided body needs no further check of its tails.
 _EXEMPLAR = rb'\{(?:[a-zA-Z_][a-zA-Z0-9_]*+="[ !#-\[\]-~]*+"(?:,|(?=\})))*+\}'
 _SECONDS = rb"-?+[0-9]{1,18}+(?:\.[0-9]{1,18}+)?+"

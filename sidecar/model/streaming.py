@@ -125,15 +125,15 @@ class Passage:
         self._has_bare = memory.has_bare
         self.samples = 0
 
-    def feed(self, data: bytes) -> bytes:
-        """Take the next part of the body; returns what can be passed on.
+    def feed(self, *data: bytes) -> bytes:
+        """Take the next parts of the body; returns what can be passed on.
 
         Raises:
             ExpositionError: Prometheus would refuse it.
             LimitError: a bound was passed.
             LateError: `is_late` said so.
         """
-        text = self._carry + data if self._carry else data
+        text = b"".join([self._carry, *data])
         parts = self._memory.divide.split(text)
         self._carry = parts.pop()
         if len(self._carry) > MAX_CARRY_BYTES:
