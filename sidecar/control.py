@@ -113,7 +113,7 @@ class ControlClient:
             self._report_due.clear()
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                    await self._send_report(report())
+                    await self._post("/v1/report", report())
             except (LiveryError, TimeoutError, OSError) as error:
                 logger.debug("a report was not sent", extra={"reason": str(error)})
                 self.changed()
@@ -125,22 +125,8 @@ class ControlClient:
         Raises:
             UpstreamError: it cannot be reached, refuses, or answers what is no object.
         """
-        connection = await self._open()
         try:
-            body = json.dumps(question).encode()
-            status = await connection.send(self._request("POST", "/v1/authenticate", body))
-            if status != 200:
-                reason = await _text(connection)
-                raise UpstreamError(f"the control service answered {status}: {reason}")
-            answer = bytearray()
-            while part := await connection.read():
-                answer += part
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise UpstreamError("the control service's answer is too long")
-        finally:
-            connection.close()
-        try:
-            found = json.loads(answer)
+            found = json.loads(await self._post("/v1/authenticate", question))
         except (ValueError, RecursionError) as error:
             raise UpstreamError("the control service sent what is not JSON") from error
         if not isinstance(found, dict):
@@ -234,13 +220,21 @@ class ControlClient:
             return
         self._authorities = pem
 
-    async def _send_report(self, report: dict[str, object]) -> None:
+    async def _post(self, path: str, document: dict[str, object]) -> bytes:
+        """Send a document over a connection of its own; returns the answer's body."""
         connection = await self._open()
         try:
-            body = json.dumps(report, ensure_ascii=False).encode(errors="replace")
-            status = await connection.send(self._request("POST", "/v1/report", body))
+            body = json.dumps(document, ensure_ascii=False).encode(errors="replace")
+            status = await connection.send(self._request("POST", path, body))
             if status not in (200, 204):
-                raise UpstreamError(f"the control service answered {status}")
+                reason = await _text(connection)
+                raise UpstreamError(f"the control service answered {status}: {reason}")
+            answer = bytearray()
+            while part := await connection.read():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise UpstreamError("the control service's answer is too long")
+            return bytes(answer)
         finally:
             connection.close()
 

@@ -3,8 +3,9 @@
 import base64
 import binascii
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from webhook_certs.errors import CertificateError, ConflictError
@@ -160,78 +161,42 @@ class WebhookBundle:
         return all(bundle_pem in _decode(item.get("caBundle"), self._path) for item in configs)
 
 
-class PolicyFacts:
-    """What a policy tells proxies of the control service: annotations of a Secret."""
+class PublishedObject:
+    """An object some of whose texts hold the CAs, and are ours: the rest is the chart's.
 
-    def __init__(self, client: KubeClient, namespace: str, name: str, address: str) -> None:
+    Args:
+        client: the cluster.
+        place: where it is, and where its texts stand.
+        others: what stands there beside the CAs.
+    """
+
+    def __init__(
+        self, client: KubeClient, place: "Place", others: Mapping[str, str] | None = None
+    ) -> None:
         self._client = client
-        self._metadata = {"name": name, "namespace": namespace}
-        self._path = f"/api/v1/namespaces/{namespace}/secrets/{quote(name)}"
-        self._address = address
+        self._place = place
+        self._others = dict(others or {})
+        self._path = place.path
 
     def publish(self, bundle_pem: str) -> None:
-        """Annotate the Secret, as the owner of these annotations alone.
+        """Apply the texts, as the owner of these alone.
 
         Raises:
             KubeError: the API server refused.
         """
         if self.is_published(bundle_pem):
             return
+        place = self._place
         applied: Object = {
             "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {**self._metadata, "annotations": self._facts(bundle_pem)},
+            "kind": place.kind,
+            "metadata": {"name": place.name, "namespace": place.namespace},
         }
+        parent = applied["metadata"] if place.is_annotation else applied
+        parent["annotations" if place.is_annotation else "data"] = self._texts(bundle_pem)
         query = {"fieldManager": MANAGER, "force": "true"}
         self._client.request("PATCH", self._path, query=query, body=applied, content_type=APPLY)
-        logger.info("the policy's CA was published", extra={"secret": self._metadata["name"]})
-
-    def is_published(self, bundle_pem: str) -> bool:
-        """Tell whether the Secret says exactly this.
-
-        Raises:
-            KubeError: the API server did not say.
-        """
-        metadata = self._client.request("GET", self._path)["metadata"]
-        return self._facts(bundle_pem).items() <= (metadata.get("annotations") or {}).items()
-
-    def has_authorities(self, bundle_pem: str) -> bool:
-        """Tell whether the Secret names these CAs, beside others perhaps.
-
-        Raises:
-            KubeError: the API server did not say.
-        """
-        metadata = self._client.request("GET", self._path)["metadata"]
-        return bundle_pem in str((metadata.get("annotations") or {}).get(CONTROL_AUTHORITIES, ""))
-
-    def _facts(self, bundle_pem: str) -> dict[str, str]:
-        return {CONTROL_AUTHORITIES: bundle_pem, CONTROL_ADDRESS: self._address}
-
-
-class AuthoritiesMap:
-    """A ConfigMap with the CAs, for proxies that are not injected: `ca.crt`."""
-
-    def __init__(self, client: KubeClient, namespace: str, name: str) -> None:
-        self._client = client
-        self._metadata = {"name": name, "namespace": namespace}
-        self._path = f"/api/v1/namespaces/{namespace}/configmaps/{quote(name)}"
-
-    def publish(self, bundle_pem: str) -> None:
-        """Write the CAs, as the owner of that key alone.
-
-        Raises:
-            KubeError: the API server refused.
-        """
-        if self.is_published(bundle_pem):
-            return
-        applied: Object = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": self._metadata,
-            "data": {AUTHORITIES: bundle_pem},
-        }
-        query = {"fieldManager": MANAGER, "force": "true"}
-        self._client.request("PATCH", self._path, query=query, body=applied, content_type=APPLY)
+        logger.info("the CA was published", extra={"kind": place.kind, "object": place.name})
 
     def is_published(self, bundle_pem: str) -> bool:
         """Tell whether it says exactly this.
@@ -239,8 +204,7 @@ class AuthoritiesMap:
         Raises:
             KubeError: the API server did not say.
         """
-        data = self._client.request("GET", self._path).get("data") or {}
-        return bool(data.get(AUTHORITIES) == bundle_pem)
+        return self._texts(bundle_pem).items() <= self._read().items()
 
     def has_authorities(self, bundle_pem: str) -> bool:
         """Tell whether it names these CAs, beside others perhaps.
@@ -248,8 +212,53 @@ class AuthoritiesMap:
         Raises:
             KubeError: the API server did not say.
         """
-        data = self._client.request("GET", self._path).get("data") or {}
-        return bundle_pem in str(data.get(AUTHORITIES, ""))
+        return bundle_pem in str(self._read().get(self._place.key, ""))
+
+    def _texts(self, bundle_pem: str) -> dict[str, str]:
+        return {self._place.key: bundle_pem, **self._others}
+
+    def _read(self) -> Mapping[str, Any]:
+        found = self._client.request("GET", self._path)
+        if self._place.is_annotation:
+            found = found["metadata"]
+        return found.get("annotations" if self._place.is_annotation else "data") or {}
+
+
+class Place(NamedTuple):
+    """Which text of which object."""
+
+    kind: str
+    namespace: str
+    name: str
+    key: str
+    is_annotation: bool = False
+    """Else it is of the object's data."""
+
+    @property
+    def path(self) -> str:
+        """The object's."""
+        return f"/api/v1/namespaces/{self.namespace}/{self.kind.lower()}s/{quote(self.name)}"
+
+
+def policy_facts(
+    client: KubeClient, namespace: str, name: str, address: str | None = None
+) -> PublishedObject:
+    """What a policy tells proxies of the control service: annotations of a Secret.
+
+    Args:
+        client: the cluster.
+        namespace: the Secret's.
+        name: the Secret's.
+        address: the control service's ClusterIP; None where only the CAs are asked for.
+    """
+    others = {} if address is None else {CONTROL_ADDRESS: address}
+    place = Place("Secret", namespace, name, CONTROL_AUTHORITIES, is_annotation=True)
+    return PublishedObject(client, place, others)
+
+
+def authorities_map(client: KubeClient, namespace: str, name: str) -> PublishedObject:
+    """A ConfigMap with the CAs, for proxies that are not injected: `ca.crt`."""
+    return PublishedObject(client, Place("ConfigMap", namespace, name, AUTHORITIES))
 
 
 class Everywhere:
@@ -283,7 +292,7 @@ class BesideOthers:
     far as it saw it: what one publishes must not take the other's away, for ever in turns.
     """
 
-    def __init__(self, publisher: WebhookBundle | PolicyFacts | AuthoritiesMap) -> None:
+    def __init__(self, publisher: WebhookBundle | PublishedObject) -> None:
         self._publisher = publisher
         self._has_written = False
 

@@ -10,13 +10,14 @@ from webhook_certs.rotation import Issuer, Rotation
 from injector.control.parts import Parts, Publisher
 from injector.kube.access import AccessReviewer
 from injector.kube.authorities import (
-    AuthoritiesMap,
     BesideOthers,
     Everywhere,
-    PolicyFacts,
     ProvidedSecret,
+    PublishedObject,
     SecretStore,
     WebhookBundle,
+    authorities_map,
+    policy_facts,
 )
 from injector.kube.client import KubeClient, Object
 from injector.kube.drift import Drift
@@ -122,14 +123,14 @@ def _issuer(client: KubeClient, settings: ClusterSettings, names: Sequence[str])
 def _publisher(
     client: KubeClient, settings: ClusterSettings, platform: Platform
 ) -> Publisher | None:
-    places: list[WebhookBundle | PolicyFacts | AuthoritiesMap] = []
+    places: list[WebhookBundle | PublishedObject] = []
     if settings.webhook_configuration:
         places.append(WebhookBundle(client, settings.webhook_configuration))
     elif settings.policy_secret:
         address = platform.control.address if platform.control else ""
-        places.append(PolicyFacts(client, settings.namespace, settings.policy_secret, address))
+        places.append(policy_facts(client, settings.namespace, settings.policy_secret, address))
     if settings.authorities_map:
-        places.append(AuthoritiesMap(client, settings.namespace, settings.authorities_map))
+        places.append(authorities_map(client, settings.namespace, settings.authorities_map))
     if not places:
         return None
     return Everywhere([BesideOthers(item) if settings.is_provided else item for item in places])

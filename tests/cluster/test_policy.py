@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from injector.errors import KubeError
-from injector.kube.authorities import PolicyFacts
+from injector.kube.authorities import policy_facts
 from injector.kube.client import Object
 from injector.model import names
 from injector.model.injection import decide, patch
@@ -128,7 +128,7 @@ def _platform(release: Release) -> Platform:
     platform = parse_platform(yaml.safe_load(document))
     if platform.control is None:
         return platform
-    PolicyFacts(own.client, own.name, f"{name}-policy", ADDRESS).publish(AUTHORITIES)
+    policy_facts(own.client, own.name, f"{name}-policy", ADDRESS).publish(AUTHORITIES)
     return replace(platform, control=replace(platform.control, address=ADDRESS))
 
 

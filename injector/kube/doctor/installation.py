@@ -8,7 +8,7 @@ from webhook_certs.authority import load_certificate
 from webhook_certs.provided import AUTHORITIES
 
 from injector.errors import KubeError
-from injector.kube.authorities import PolicyFacts, ProvidedSecret, SecretStore, WebhookBundle
+from injector.kube.authorities import ProvidedSecret, SecretStore, WebhookBundle, policy_facts
 from injector.kube.client import KubeClient, Object
 from injector.kube.doctor.findings import Finding, Installation, find
 from injector.model.metricaccess import API_VERSION
@@ -89,7 +89,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
         if not _has_policy(client, installation):
             yield Finding(False, "the admission policy is gone", installation.upgrade)
             return
-        facts = PolicyFacts(client, installation.namespace, arguments["policy-secret"], "")
+        facts = policy_facts(client, installation.namespace, arguments["policy-secret"])
         # Its address differs from installation to installation; what matters is the CA.
         is_published = bool(bundle) and facts.has_authorities(bundle)
         yield _published(is_published, "the admission policy's Secret has the CA")

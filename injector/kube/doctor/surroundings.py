@@ -79,7 +79,7 @@ def look_at_quotas(client: KubeClient, namespace: str) -> Iterator[Finding]:
         for resource, needed in _needs().items():
             most, taken = parse_quantity(hard.get(resource)), parse_quantity(used.get(resource))
             wanted = parse_quantity(needed)
-            if None in (most, taken, wanted) or taken + wanted <= most:  # type: ignore[operator]
+            if most is None or taken is None or wanted is None or taken + wanted <= most:
                 continue
             sentence = (
                 f"{namespace}: quota {name_of(quota)} has {used[resource]} of {hard[resource]} "
