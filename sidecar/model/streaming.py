@@ -34,6 +34,13 @@ _VALUE = {
 }
 
 
+# A sample that is still within quotes: what looked like a value was a part of a label.
+_WITHIN_QUOTES = re.compile(
+    rb'(?:[ \t]*+(?:#[^\n]*+)?\n)*+[^"\n]*+(?:"(?:[^"\\]|\\.)*+"[^"\n]*+)*+"(?:[^"\\]|\\.)*+',
+    re.DOTALL,
+)
+
+
 class _Bare(bytes):
     """What a dropped series left: the comments before it, and no value."""
 
@@ -101,6 +108,8 @@ class _Read(NamedTuple):
     texts: list[bytes]
     rest: tuple[Comment, ...]
     """Comments behind the last series."""
+    unended: bytes = b""
+    """What is behind them and wants more to be read."""
 
 
 class Passage:
@@ -136,8 +145,7 @@ class Passage:
         text = b"".join([self._carry, *data])
         parts = self._memory.divide.split(text)
         self._carry = parts.pop()
-        if len(self._carry) > MAX_CARRY_BYTES:
-            raise LimitError(f"more than {MAX_CARRY_BYTES >> 10} KiB without the end of a sample")
+        self._check_carry()
         if not parts:
             return b""
         heads, values = parts[::2], parts[1::2]
@@ -146,9 +154,11 @@ class Passage:
             block = text[: len(text) - len(self._carry)]
             texts = self._look_up(heads, block)
             if texts is None:
-                heads, values, texts, comments = self._read_exactly(block)
+                heads, values, texts, comments, unended = self._read_exactly(block)
                 # What ends a comment may look like a value: it belongs to the next series.
-                self._carry = b"".join(item.raw for item in comments) + self._carry
+                held = b"".join(item.raw for item in comments)
+                self._carry = held + unended + self._carry
+                self._check_carry()
             self._note(heads, texts)
         pieces = sum(map(self._comments.__contains__, heads)) if self._comments else 0
         return self._render(texts, values, pieces)
@@ -163,7 +173,7 @@ class Passage:
         if self._carry:
             comments = parse_rest(self._carry, Format.TEXT)
             if comments is None:
-                heads, values, texts, comments = self._read_exactly(self._carry)
+                heads, values, texts, comments, _ = self._read_exactly(self._carry, is_last=True)
                 self._note(heads, texts)
                 last = self._render(texts, values)
             last += b"".join(b"\n" + self._rewrite.comment(item).raw.rstrip(b"\n")
@@ -192,6 +202,10 @@ class Passage:
             memory.known = {**memory.known, **self._fresh}
             memory.has_bare = memory.has_bare or self._has_bare
             memory.bytes = size
+
+    def _check_carry(self) -> None:
+        if len(self._carry) > MAX_CARRY_BYTES:
+            raise LimitError(f"more than {MAX_CARRY_BYTES >> 10} KiB without the end of a sample")
 
     def _recall(self, heads: list[bytes]) -> list[bytes] | None:
         """Return what the heads became, if they are those that came here the last time."""
@@ -236,11 +250,12 @@ class Passage:
         match = next(itertools.islice(matches, index, None))
         return match.end() - match.end(1) == 1
 
-    def _read_exactly(self, block: bytes) -> "_Read":
+    def _read_exactly(self, block: bytes, *, is_last: bool = False) -> "_Read":
         heads: list[bytes] = []
         values: list[bytes] = []
         texts: list[bytes] = []
         rows = scan(block, Format.TEXT)
+        read = 0
         try:
             while True:
                 sample = next(rows)
@@ -251,11 +266,14 @@ class Passage:
                 texts.append(text)
                 value = self._memory.value(sample.tail)
                 values.append(b" " + value[1] if value else b"")
+                read += len(sample.text) + len(sample.tail)
         except StopIteration as stop:
             return _Read(heads, values, texts, stop.value)
         except LimitError:
             raise
         except ExpositionError as error:
+            if not is_last and _WITHIN_QUOTES.fullmatch(block, read):
+                return _Read(heads, values, texts, (), block[read:])
             shown = block.split(b"\n")[error.line - 1 : error.line]
             where = b"".join(shown)[:200].decode(errors="replace")
             raise ExpositionError(0, f"{error.reason} in {where!r}") from None

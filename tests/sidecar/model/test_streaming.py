@@ -125,6 +125,27 @@ def test_what_is_remembered_and_how_it_is_cut_change_no_answer(
         expected = _slowly(body, rewrite, keeps_timestamps=keeps_timestamps)
         whole = _answer(memory, [body])
         assert _normal(whole) == _normal(expected)
+        places = data.draw(st.lists(st.integers(0, len(body)), max_size=4))
+        fresh = StreamMemory(rewrite, keeps_timestamps=keeps_timestamps)
+        assert _normal(_answer(fresh, _divided(body, places))) == _normal(expected)
+        assert _normal(_answer(memory, _divided(body, places))) == _normal(expected)
+
+
+@pytest.mark.parametrize("place", range(1, 60))
+def test_a_line_end_within_quotes_is_read_alike_wherever_the_text_is_cut(place: int) -> None:
+    body = b'# HELP a "quoted" 5\na{x="one 5\ntwo 6\n",namespace="shop"} 7\nb{y="\\\\" } 8\n'
+
+    answer = _pass(StreamMemory(_LABELLING), _divided(body, [place]))
+
+    assert answer == _pass(StreamMemory(_LABELLING), [body])
+    assert b'team="frontend"} 7\n' in answer
+
+
+def test_quotes_without_an_end_are_an_error_in_the_end() -> None:
+    with pytest.raises(ExpositionError):
+        _pass(StreamMemory(_LABELLING), [b'a{x="one 5\n', b"two 6\n"])
+    with pytest.raises(LimitError, match="without the end of a sample"):
+        _pass(StreamMemory(_LABELLING), [b'a{x="', *[b"%d 5\n" % n * 10_000 for n in range(60)]])
 
 
 def test_a_series_that_comes_or_goes_costs_no_other_its_labels() -> None:
