@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import NamedTuple
 
 from sidecar.answers import failed, scrape_timeout, takes_gzip
@@ -40,16 +40,40 @@ class TextSettings(NamedTuple):
     """What series wear of their pods; None where pods are not asked for."""
 
 
+class EndpointResult(NamedTuple):
+    """How the last scrape of an endpoint went; `error` is empty where it went well."""
+
+    error: str
+    samples: int
+
+
 class LabelledKubelet:
     """Answers scrapes of one kubelet's endpoints.
+
+    Args:
+        kubelet: how it is asked.
+        text: what is made of its text.
+        telemetry: counts scrapes.
+        policy: in force at the start.
+        on_change: told when an endpoint fails, or does so no longer.
 
     Raises:
         SettingsError: the kubelet's address or CA cannot be used.
     """
 
     def __init__(
-        self, kubelet: KubeletSettings, text: TextSettings, telemetry: Telemetry, policy: Policy
+        self,
+        kubelet: KubeletSettings,
+        text: TextSettings,
+        telemetry: Telemetry,
+        policy: Policy,
+        *,
+        on_change: Callable[[], None],
     ) -> None:
+        self.url = kubelet.url
+        self.results: dict[str, EndpointResult] = {}
+        """By endpoint."""
+        self._on_change = on_change
         self._kubelet = KubeletClient(kubelet)
         self._text = text
         self._telemetry = telemetry
@@ -100,6 +124,7 @@ class LabelledKubelet:
             return await self._begin(request, slot)
         except LiveryError as error:
             slot.release()
+            self._note(endpoint, str(error))
             return failed(error)
         except BaseException:
             slot.release()
@@ -154,10 +179,12 @@ class LabelledKubelet:
                 yield last
             is_whole = True
             self._telemetry.set("livery_node_samples", passage.samples, endpoint=endpoint)
+            self._note(endpoint, "", passage.samples)
         except LiveryError as error:
             passage.leave()
             extra = {"endpoint": endpoint, "reason": str(error)}
             logger.warning("a scrape broke off", extra=extra)
+            self._note(endpoint, str(error))
             raise
         finally:
             slot.release()
@@ -167,6 +194,12 @@ class LabelledKubelet:
             self._telemetry.add(
                 "livery_node_scrape_duration_seconds_total", spent, endpoint=endpoint
             )
+
+    def _note(self, endpoint: str, error: str, samples: int = 0) -> None:
+        before = self.results.get(endpoint)
+        self.results[endpoint] = EndpointResult(error, samples)
+        if before is None or before.error != error:
+            self._on_change()
 
     def _memory(self, endpoint: str, escaping: Escaping) -> StreamMemory:
         memory = self._memories.get((endpoint, escaping))

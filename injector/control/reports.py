@@ -43,6 +43,7 @@ class Report(NamedTuple):
     samples: int
     """Exposed by the last scrape, the proxy's own included."""
     resident_bytes: int
+    role: str = "pod"
 
 
 class Reports:
@@ -98,6 +99,7 @@ def _read(fields: Mapping[str, Any], now: float) -> Report:
         ),
         samples=int(_number(fields, "samples")),
         resident_bytes=int(_number(fields, "residentBytes")),
+        role=_text(fields, "role") or "pod",
     )
 
 

@@ -18,6 +18,7 @@ from sidecar.labelled_kubelet import LabelledKubelet
 from sidecar.listening import Listener, Ports, ServedCertificate, serve
 from sidecar.messages import Request, Response, plain
 from sidecar.model.policy import Policy
+from sidecar.model.targets import MAX_TARGETS
 from sidecar.node_discovery import NodeDiscovery
 from sidecar.node_settings import NodeSettings
 from sidecar.policy_file import PolicyFile
@@ -136,7 +137,8 @@ class NodeRole:
             one.follow for one in followed if one is not None
         ]
         if self._control is not None and self._file is None:
-            tasks.append(self._control.run)
+            control = self._control
+            tasks += [control.run, lambda: control.run_reports(self.report)]
         return tasks
 
     async def handle_data(self, request: Request) -> Response:
@@ -160,6 +162,35 @@ class NodeRole:
             body = self._telemetry.render()
             return Response(200, body, "text/plain; version=0.0.4; charset=utf-8")
         return plain(404, "/metrics, /healthz and /readyz are served here")
+
+    def report(self) -> dict[str, object]:
+        """What the control service is told of this proxy."""
+        results = [
+            (f"{kubelet.url}{endpoint}", result)
+            for kubelet in self._kubelets.values()
+            for endpoint, result in kubelet.results.items()
+        ]
+        # Of many the failed ones, for they are what somebody looks for.
+        results.sort(key=lambda item: not item[1].error)
+        return {
+            "role": "node",
+            "proxyVersion": VERSION,
+            "policyVersion": self._control.version if self._control else "",
+            "policyError": self._control.policy_error[:200] if self._control else "",
+            "faults": [fault[:200] for fault in self.ports.faults.values()][:8],
+            "targets": [
+                {
+                    "url": url[:200],
+                    "up": not result.error,
+                    "error": result.error[:200],
+                    "samples": result.samples,
+                }
+                for url, result in results[:MAX_TARGETS]
+            ],
+            "samples": sum(result.samples for _, result in results),
+            "policyAgeSeconds": round(time.monotonic() - self._policy_at, 3),
+            "residentBytes": resident_bytes(),
+        }
 
     def _route(self, path: str) -> tuple[str, str]:
         """Return the endpoint and the node that a path means; an empty endpoint for none."""
@@ -236,7 +267,13 @@ class NodeRole:
         settings = self._settings.kubelet
         if node:
             settings = settings.of_node(node, self._policy.nodes[node])
-        return LabelledKubelet(settings, self._settings.text, self._telemetry, self._policy)
+        return LabelledKubelet(
+            settings, self._settings.text, self._telemetry, self._policy, on_change=self._changed
+        )
+
+    def _changed(self) -> None:
+        if self._control is not None:
+            self._control.changed()
 
     def _count(self, endpoint: str, response: Response) -> Response:
         code = str(response.status)

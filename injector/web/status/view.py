@@ -186,12 +186,15 @@ def _workloads(sources: Sources) -> list[Workload]:
     for pod in {*told, *sources.reports}:
         if pod[0] not in worn:
             namespace = sources.world.namespace(pod[0])
-            labels = {} if namespace is None else namespace.labels
-            worn[pod[0]] = derive_labels(labels, sources.platform.labels)
+            present = {} if namespace is None else namespace.labels
+            worn[pod[0]] = derive_labels(present, sources.platform.labels)
         report = sources.reports.get(pod)
         version = told.get(pod, "")
         health = _health(version, report)
-        workloads.append(Workload(pod, health, version, report, worn[pod[0]]))
+        # A node's series wear the labels of their own namespaces, none those of the proxy's.
+        is_node = report is not None and report.role == "node"
+        labels = {} if is_node else worn[pod[0]]
+        workloads.append(Workload(pod, health, version, report, labels))
     return sorted(workloads, key=lambda item: (_ORDER[item.health], item.pod))
 
 

@@ -339,6 +339,27 @@ async def test_more_than_a_few_scrapes_at_once_are_refused(
     assert [response.content for response in whole] == [LABELLED] * 2
 
 
+async def test_the_control_service_is_told_how_each_endpoint_fares(tmp_path: Path) -> None:
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
+        await kubelet.get()
+        kubelet.app.answers["/metrics"] = http(b"", status="500 Oh")
+        await kubelet.get("/metrics")
+        url = f"https://127.0.0.1:{kubelet.app.port}"
+
+        report = kubelet.role.report()
+
+        assert (report["role"], report["samples"]) == ("node", 4)
+        assert report["targets"] == [
+            {
+                "url": f"{url}/metrics",
+                "up": False,
+                "error": "the kubelet answered 500",
+                "samples": 0,
+            },
+            {"url": f"{url}/metrics/cadvisor", "up": True, "error": "", "samples": 4},
+        ]
+
+
 @pytest.mark.parametrize(
     ("environ", "arguments", "url"),
     [

@@ -37,6 +37,18 @@ def _healths(status: Status) -> dict[str, Health]:
     return {row.pod[1]: row.health for row in status.workloads.items}
 
 
+def test_a_node_proxy_wears_no_labels_of_its_own_namespace() -> None:
+    sources = _sources()
+    _namespace(sources, "shop", team="frontend")
+    sources.reports.put(("shop", "web-0"), _GOOD)
+    sources.reports.put(("shop", "node-0"), {**_GOOD, "role": "node"})
+
+    status = look(sources, Wanted())
+
+    labels = {row.pod[1]: dict(row.labels) for row in status.workloads.items}
+    assert labels == {"web-0": {"team": "frontend"}, "node-0": {}}
+
+
 def test_a_proxy_is_as_well_as_its_stream_and_its_report() -> None:
     sources = _sources()
     down = {**_UP, "up": False}
