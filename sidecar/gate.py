@@ -16,7 +16,6 @@ MAX_TOKEN_CHARACTERS = 16 << 10
 MAX_REMEMBERED = 256
 REFUSED_SECONDS = 5.0
 TIMEOUT_SECONDS = 5.0
-QUESTION = {"verb": "get", "resource": "nodes", "subresource": "metrics"}
 _ACCOUNT = "system:serviceaccount:"
 
 Ask = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
@@ -36,11 +35,14 @@ class Gate:
     Args:
         ask: asks the control service whose a token is.
         accounts: service accounts (`namespace/name`) that may scrape whatever their rights.
+        subresource: of nodes, what one must be allowed to get, as at the kubelet itself.
     """
 
-    def __init__(self, ask: Ask, accounts: frozenset[str]) -> None:
+    def __init__(self, ask: Ask, accounts: frozenset[str], subresource: str = "metrics") -> None:
         self._ask = ask
         self._accounts = accounts
+        self._subresource = subresource
+        self._access = {"verb": "get", "resource": "nodes", "subresource": subresource}
         self._asked: dict[bytes, asyncio.Task[Refusal | None]] = {}
         self._kept: OrderedDict[bytes, tuple[float, Refusal | None]] = OrderedDict()
 
@@ -64,7 +66,7 @@ class Gate:
         started = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._ask({"token": token, "access": QUESTION})
+                answer = await self._ask({"token": token, "access": self._access})
         except (LiveryError, TimeoutError, OSError) as error:
             # Nobody is let in on a guess, nor kept out for long.
             reason = str(error) or "no answer in time"
@@ -86,7 +88,7 @@ class Gate:
         account = name.removeprefix(_ACCOUNT).replace(":", "/")
         is_named = name.startswith(_ACCOUNT) and account in self._accounts
         if not is_named and answer.get("allowed") is not True:
-            return Refusal(403, f"{name} may not get nodes/metrics"), REFUSED_SECONDS
+            return Refusal(403, f"{name} may not get nodes/{self._subresource}"), REFUSED_SECONDS
         valid = answer.get("validSeconds")
         # The control service remembers, too: together not longer than it says.
         return None, float(min(valid, 60)) if isinstance(valid, int | float) else 0.0

@@ -90,11 +90,13 @@ class NodeRole:
             self._discovery = NodeDiscovery(settings.discovery_file, settings.kubelet)
         self._file: PolicyFile | None = None
         self._control: ControlClient | None = None
-        self._gate: Gate | None = None
+        self._gates: dict[str, Gate] = {}
+        """By what one must be allowed to get of nodes; none where nobody is asked."""
         if settings.control is not None:
             self._control = ControlClient(settings.control, self._apply, reads_access=False)
             if settings.accounts is not None:
-                self._gate = Gate(self._control.ask, settings.accounts)
+                for what in ("metrics", "pods"):
+                    self._gates[what] = Gate(self._control.ask, settings.accounts, what)
         if settings.policy_file is not None:
             self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
         elif self._control is None:
@@ -210,7 +212,8 @@ class NodeRole:
         return served + [path for path, is_there in extra if is_there]
 
     async def _answer(self, endpoint: str, node: str, request: Request) -> Response:
-        refusal = await self._gate.refuse(request.headers) if self._gate is not None else None
+        gate = self._gates.get("pods" if endpoint == "/targets" else "metrics")
+        refusal = None if gate is None else await gate.refuse(request.headers)
         if refusal is not None:
             response = plain(refusal.status, refusal.sentence)
             if refusal.status == 401:

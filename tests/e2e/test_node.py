@@ -96,8 +96,9 @@ def test_what_the_kubelet_says_of_itself_passes(cluster: Cluster, node: str) -> 
 
 
 def test_who_may_not_read_the_kubelet_s_metrics_is_refused(cluster: Cluster, node: str) -> None:
-    with pytest.raises(AssertionError, match="403: Forbidden"):
-        _ask(cluster, node.format("/metrics/cadvisor"), "nobody")
+    for path in ("/metrics/cadvisor", "/targets"):
+        with pytest.raises(AssertionError, match="403: Forbidden"):
+            _ask(cluster, node.format(path), "nobody")
 
 
 def test_the_targets_are_those_that_prometheus_finds_itself(

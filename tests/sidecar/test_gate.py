@@ -7,7 +7,7 @@ import pytest
 
 from sidecar import gate
 from sidecar.errors import UpstreamError
-from sidecar.gate import QUESTION, Gate
+from sidecar.gate import Gate
 
 USER = {"username": "system:serviceaccount:monitoring:prometheus", "groups": []}
 MAY = {"authenticated": True, "user": USER, "allowed": True, "validSeconds": 30.0}
@@ -37,7 +37,20 @@ def test_whoever_may_read_the_kubelet_s_metrics_may_read_ours() -> None:
     judge = Judge(MAY)
 
     assert _refuse(judge) == (0, "")
-    assert judge.questions == [{"token": "abc", "access": QUESTION}]
+    access = {"verb": "get", "resource": "nodes", "subresource": "metrics"}
+    assert judge.questions == [{"token": "abc", "access": access}]
+
+
+def test_pods_are_told_to_whoever_the_kubelet_would_tell_them() -> None:
+    judge = Judge({**MAY, "allowed": False})
+    gate = Gate(judge.ask, frozenset(), "pods")
+
+    refusal = asyncio.run(gate.refuse({"authorization": "Bearer abc"}))
+
+    assert refusal is not None
+    assert "prometheus may not get nodes/pods" in refusal.sentence
+    access = {"verb": "get", "resource": "nodes", "subresource": "pods"}
+    assert judge.questions == [{"token": "abc", "access": access}]
 
 
 @pytest.mark.parametrize("header", ["", "abc", "Basic abc", "Bearer ", f"Bearer {'x' * 20_000}"])
