@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Collection
 from typing import NamedTuple
 
+from sidecar.admin import TargetState
 from sidecar.answers import failed, scrape_timeout, takes_gzip
 from sidecar.errors import LiveryError, UpstreamTimeoutError
 from sidecar.kubelet import KubeletClient, KubeletSettings, Parts
@@ -40,13 +41,6 @@ class TextSettings(NamedTuple):
     """What series wear of their pods; None where pods are not asked for."""
 
 
-class EndpointResult(NamedTuple):
-    """How the last scrape of an endpoint went; `error` is empty where it went well."""
-
-    error: str
-    samples: int
-
-
 class LabelledKubelet:
     """Answers scrapes of one kubelet's endpoints.
 
@@ -70,8 +64,8 @@ class LabelledKubelet:
         *,
         on_change: Callable[[], None],
     ) -> None:
-        self.url = kubelet.url
-        self.results: dict[str, EndpointResult] = {}
+        self._url = kubelet.url
+        self._states: dict[str, TargetState] = {}
         """By endpoint."""
         self._on_change = on_change
         self._kubelet = KubeletClient(kubelet)
@@ -106,6 +100,10 @@ class LabelledKubelet:
         """
         self._policy = policy
         self._rewrite(changed)
+
+    def states(self) -> list[TargetState]:
+        """Return how the last scrape of each endpoint went."""
+        return list(self._states.values())
 
     def forget(self) -> None:
         """Empty the memory."""
@@ -196,8 +194,8 @@ class LabelledKubelet:
             )
 
     def _note(self, endpoint: str, error: str, samples: int = 0) -> None:
-        before = self.results.get(endpoint)
-        self.results[endpoint] = EndpointResult(error, samples)
+        before = self._states.get(endpoint)
+        self._states[endpoint] = TargetState(f"{self._url}{endpoint}", error, samples)
         if before is None or before.error != error:
             self._on_change()
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from sidecar import VERSION
+from sidecar.admin import State, answer_admin, build_report
 from sidecar.control import ControlClient
 from sidecar.gate import Gate
 from sidecar.labelled_kubelet import LabelledKubelet
 from sidecar.listening import Listener, Ports, ServedCertificate, serve
 from sidecar.messages import Request, Response, plain
 from sidecar.model.policy import Policy
-from sidecar.model.targets import MAX_TARGETS
 from sidecar.node_discovery import NodeDiscovery
 from sidecar.node_settings import NodeSettings
 from sidecar.policy_file import PolicyFile
@@ -154,45 +154,18 @@ class NodeRole:
 
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
-        if request.path == "/healthz":
-            return plain(200, "ok")
-        if request.path == "/readyz":
-            reason = self._fault or next(iter(self.ports.faults.values()), "")
-            return plain(503, reason) if reason else plain(200, "ok")
-        if request.path == "/metrics":
-            self._observe()
-            body = self._telemetry.render()
-            return Response(200, body, "text/plain; version=0.0.4; charset=utf-8")
-        return plain(404, "/metrics, /healthz and /readyz are served here")
+        unready = self._fault or next(iter(self.ports.faults.values()), "")
+        return answer_admin(request.path, unready, self._render_metrics)
 
     def report(self) -> dict[str, object]:
         """What the control service is told of this proxy."""
-        results = [
-            (f"{kubelet.url}{endpoint}", result)
-            for kubelet in self._kubelets.values()
-            for endpoint, result in kubelet.results.items()
-        ]
+        targets = [state for kubelet in self._kubelets.values() for state in kubelet.states()]
         # Of many the failed ones, for they are what somebody looks for.
-        results.sort(key=lambda item: not item[1].error)
-        return {
-            "role": "node",
-            "proxyVersion": VERSION,
-            "policyVersion": self._control.version if self._control else "",
-            "policyError": self._control.policy_error[:200] if self._control else "",
-            "faults": [fault[:200] for fault in self.ports.faults.values()][:8],
-            "targets": [
-                {
-                    "url": url[:200],
-                    "up": not result.error,
-                    "error": result.error[:200],
-                    "samples": result.samples,
-                }
-                for url, result in results[:MAX_TARGETS]
-            ],
-            "samples": sum(result.samples for _, result in results),
-            "policyAgeSeconds": round(time.monotonic() - self._policy_at, 3),
-            "residentBytes": resident_bytes(),
-        }
+        targets.sort(key=lambda target: not target.error)
+        samples = sum(target.samples for target in targets)
+        age_seconds = time.monotonic() - self._policy_at
+        state = State("node", list(self.ports.faults.values()), targets, samples, age_seconds)
+        return build_report(state, self._control)
 
     def _route(self, path: str) -> tuple[str, str]:
         """Return the endpoint and the node that a path means; an empty endpoint for none."""
@@ -282,6 +255,10 @@ class NodeRole:
         code = str(response.status)
         self._telemetry.add("livery_node_scrapes_total", endpoint=endpoint, code=code)
         return response
+
+    def _render_metrics(self) -> bytes:
+        self._observe()
+        return self._telemetry.render()
 
     def _observe(self) -> None:
         put, now = self._telemetry.set, time.monotonic()

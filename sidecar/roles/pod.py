@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sidecar import VERSION
+from sidecar.admin import State, TargetState, answer_admin, build_report
 from sidecar.answers import BusyError, SharedScrapes, render_scrape, scrape_timeout
 from sidecar.control import ControlClient
 from sidecar.errors import LiveryError
@@ -67,7 +68,7 @@ class PodRole:
         self._file: PolicyFile | None = None
         self._policy_fault = ""
         self.ports = Ports()
-        self._results: dict[str, tuple[bool, str, int]] = {}
+        self._results: dict[str, TargetState] = {}
         self._samples = 0
         self.data = Server(self.handle_data)
         self._scrapes = SharedScrapes(
@@ -119,33 +120,16 @@ class PodRole:
 
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
-        if request.path == "/healthz":
-            return plain(200, "ok")
-        if request.path == "/readyz":
-            reason = self._unready() or next(iter(self.ports.faults.values()), "")
-            return plain(503, reason) if reason else plain(200, "ok")
-        if request.path == "/metrics":
-            self._observe()
-            body = self._telemetry.render()
-            return Response(200, body, "text/plain; version=0.0.4; charset=utf-8")
-        return plain(404, "/metrics, /healthz and /readyz are served here")
+        unready = self._unready() or next(iter(self.ports.faults.values()), "")
+        return answer_admin(request.path, unready, self._render_metrics)
 
     def report(self) -> dict[str, object]:
         """What the control service is told of this proxy."""
-        return {
-            "role": "pod",
-            "proxyVersion": VERSION,
-            "policyVersion": self._control.version if self._control else "",
-            "policyError": self._control.policy_error[:200] if self._control else "",
-            "faults": [fault[:200] for fault in (*self._faults, *self.ports.faults.values())][:8],
-            "targets": [
-                {"url": url[:200], "up": up, "error": error[:200], "samples": samples}
-                for url, (up, error, samples) in self._results.items()
-            ],
-            "samples": self._samples,
-            "policyAgeSeconds": round(time.monotonic() - self._policy_at, 3),
-            "residentBytes": resident_bytes(),
-        }
+        faults = [*self._faults, *self.ports.faults.values()]
+        age_seconds = time.monotonic() - self._policy_at
+        targets = list(self._results.values())
+        state = State("pod", faults, targets, self._samples, age_seconds)
+        return build_report(state, self._control)
 
     async def _scrape(self, request: Request) -> Response:
         reason = self._unready()
@@ -177,13 +161,17 @@ class PodRole:
             url, error = result.target.url, str(result.error or "")
             self._telemetry.set("livery_proxy_target_up", int(not error), target=url)
             before = self._results.get(url)
-            self._results[url] = (not error, error, result.samples)
-            if before is not None and before[1] == error:
+            self._results[url] = TargetState(url, error, result.samples)
+            if before is not None and before.error == error:
                 continue
             if error:
                 logger.warning("a target failed", extra={"target": url, "reason": error})
             if self._control is not None:
                 self._control.changed()
+
+    def _render_metrics(self) -> bytes:
+        self._observe()
+        return self._telemetry.render()
 
     def _observe(self) -> None:
         now, put = time.monotonic(), self._telemetry.set
