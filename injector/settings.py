@@ -9,6 +9,7 @@ from injector.model.settings import ControlAddress, Platform
 from sidecar.errors import RuleError
 from sidecar.model.access import parse_string_list, parse_string_map
 from sidecar.model.labels import LabelRules
+from sidecar.model.policy import KUBELET_ENDPOINTS
 from sidecar.model.relabel import parse_rules
 
 _FIELDS: Mapping[str, frozenset[str]] = {
@@ -22,6 +23,7 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "control.grants": frozenset(["exporters", "nodes", "gateways"]),
 }
 _ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_ALL_ENDPOINTS = "*"
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
@@ -54,7 +56,7 @@ def _parse(value: object) -> Platform:
         raise RuleError("image.pullPolicy", f"not one of {', '.join(_PULL_POLICIES)}")
     node = _block(document.get("node"), "node")
     parse_rules(exposition.get("metricRelabelings"), "exposition.metricRelabelings")
-    parse_rules(node.get("metricRelabelings"), "node.metricRelabelings")
+    node_rules = _node_rules(node.get("metricRelabelings"))
     return Platform(
         image=_text(image, "image", "reference", default.image),
         image_pull_policy=pull_policy,
@@ -63,7 +65,8 @@ def _parse(value: object) -> Platform:
         control=_control(control),
         labels=_labels(_block(document.get("labels"), "labels")),
         metric_relabelings=tuple(exposition.get("metricRelabelings") or ()),
-        node_relabelings=tuple(node.get("metricRelabelings") or ()),
+        node_relabelings=node_rules.pop(_ALL_ENDPOINTS, ()),
+        endpoint_relabelings=node_rules,
         tells_nodes=_flag(node, "node", "tellNodes"),
         target_label=_text(exposition, "exposition", "targetLabel", default.target_label),
         cross_namespace={
@@ -76,6 +79,18 @@ def _parse(value: object) -> Platform:
         nodes=_accounts(grants, "nodes"),
         gateways=_accounts(grants, "gateways"),
     )
+
+
+def _node_rules(value: object) -> dict[str, tuple[dict[str, Any], ...]]:
+    """Read rules for all endpoints, or a mapping of endpoint to rules; `*` is all."""
+    path = "node.metricRelabelings"
+    given: dict[str, Any] = value if isinstance(value, dict) else {_ALL_ENDPOINTS: value}
+    for endpoint, rules in given.items():
+        if endpoint not in (_ALL_ENDPOINTS, *KUBELET_ENDPOINTS):
+            known = ", ".join((_ALL_ENDPOINTS, *KUBELET_ENDPOINTS))
+            raise RuleError(f"{path}.{str(endpoint)[:80]}", f"not one of {known}")
+        parse_rules(rules, path if given is not value else f"{path}.{endpoint}")
+    return {endpoint: tuple(rules or ()) for endpoint, rules in given.items()}
 
 
 def _accounts(grants: Mapping[str, Any], kind: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection
+from dataclasses import replace
 from typing import NamedTuple
 
 from sidecar.admin import TargetState
@@ -16,7 +17,8 @@ from sidecar.model.formats import Escaping, Format, Negotiated, content_type, ne
 from sidecar.model.pod_index import PodIndex, PodLabels
 from sidecar.model.policy import Policy
 from sidecar.model.rewriting import Marking, Rewriting
-from sidecar.model.streaming import Passage, StreamMemory
+from sidecar.model.series import Limits
+from sidecar.model.streaming import NODE_LIMITS, Passage, StreamMemory
 from sidecar.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class TextSettings(NamedTuple):
     namespace_label: str = "namespace"
     """Label of a series that names the namespace whose labels it wears."""
     keeps_timestamps: bool = False
+    limits: Limits = NODE_LIMITS
     pod_labels: PodLabels | None = None
     """What series wear of their pods; None where pods are not asked for."""
 
@@ -206,13 +209,17 @@ class LabelledKubelet:
             if len(others) >= MAX_VARIANTS:
                 del self._memories[others[0]]
             memory = self._memories[endpoint, escaping] = StreamMemory(
-                self._rewriting(escaping), keeps_timestamps=self._text.keeps_timestamps
+                self._rewriting(endpoint, escaping),
+                keeps_timestamps=self._text.keeps_timestamps,
+                limits=self._text.limits,
             )
         return memory
 
-    def _rewriting(self, escaping: Escaping) -> Rewriting:
+    def _rewriting(self, endpoint: str, escaping: Escaping) -> Rewriting:
+        own = self._policy.endpoint_relabelings.get(endpoint, ())
+        policy = replace(self._policy, relabelings=self._policy.relabelings + own)
         marking = Marking(namespace_label=self._text.namespace_label, pods=self._index)
-        return Rewriting(self._policy, marking, escaping)
+        return Rewriting(policy, marking, escaping)
 
     def _apply_pods(self, index: PodIndex, changed: list[str]) -> None:
         self._index = index
@@ -222,8 +229,8 @@ class LabelledKubelet:
         if changed is None or len(changed) > MAX_CHANGED:
             self._memories.clear()
             return
-        for (_, escaping), memory in self._memories.items():
-            memory.adopt(self._rewriting(escaping), changed)
+        for (endpoint, escaping), memory in self._memories.items():
+            memory.adopt(self._rewriting(endpoint, escaping), changed)
 
 
 class _Slot:

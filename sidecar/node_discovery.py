@@ -1,14 +1,15 @@
-"""`/targets`: the pods of a node for Prometheus' HTTP service discovery."""
+"""`/targets`: the pods of one node, or of all, for Prometheus' HTTP service discovery."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
 from sidecar.answers import failed, takes_gzip
-from sidecar.errors import LiveryError
+from sidecar.errors import LiveryError, SettingsError
 from sidecar.kubelet import KubeletSettings
 from sidecar.messages import Request, Response
 from sidecar.model.discovery import DiscoveredTarget, render_http_sd
@@ -17,71 +18,132 @@ from sidecar.model.discovery_settings import DEFAULT_URL, DiscoverySettings, Tls
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    pass
+    from sidecar.discovery.source import Discovery
+
+MAX_QUESTIONS = 32
+"""Kubelets that are asked at once."""
+NamespaceLabels = Mapping[str, Mapping[str, str]]
+
+
+class _Source(NamedTuple):
+    """One node's pods, asked for at an address."""
+
+    url: str
+    discovery: "Discovery"
 
 
 class NodeDiscovery:
-    """Answers with the targets of this node's kubelet.
+    """Answers with the targets of kubelets.
 
     Args:
         file: arguments as Alloy has them; None for none. What it leaves out about the kubelet is
             as for its metrics.
-        kubelet: how its metrics are asked for.
+        kubelet_of: says how the kubelet of a node is asked for its metrics; the empty name is that
+            of the only node.
     """
 
-    def __init__(self, file: Path | None, kubelet: KubeletSettings) -> None:
+    def __init__(self, file: Path | None, kubelet_of: Callable[[str], KubeletSettings]) -> None:
         # Imported only here: httpx is 10 MB that a proxy without discovery does not need.
         from sidecar.discovery.source import Discovery
 
-        self._kubelet = kubelet
+        self._new = Discovery
+        self._file = file
+        self._kubelet_of = kubelet_of
+        self._sources: dict[str, _Source] = {}
         self._said = ""
-        self._source: Discovery = Discovery(file, self._complete)
+        self._turns = asyncio.Semaphore(MAX_QUESTIONS)
 
     @property
     def is_healthy(self) -> bool:
         """Whether targets could be told the last time."""
-        return self._source.is_healthy
+        return not self._said and bool(self._sources)
 
-    async def answer(self, request: Request, labels: Mapping[str, Mapping[str, str]]) -> Response:
-        """Tell the targets; who asks for `?stale=true` takes the last good ones where need be."""
-        try:
-            targets = await self._source.targets(labels)
-            self._said = ""
-            return _render(request, targets)
-        except LiveryError as error:
-            if str(error) != self._said:
-                self._said = str(error)
-                logger.warning("targets cannot be discovered", extra={"reason": self._said})
-            last = self._source.last_targets(labels)
-            if last is not None and parse_qs(request.query).get("stale") == ["true"]:
-                return _render(request, last)
-            # Never an empty list: Prometheus keeps what it has as long as it gets none.
-            return failed(error)
+    async def answer(
+        self, request: Request, nodes: Sequence[str], labels: NamespaceLabels
+    ) -> Response:
+        """Tell the targets of nodes.
+
+        One kubelet that fails makes all of it an error: Prometheus keeps what it has. Who asks for
+        `?stale=true` takes the last good targets of those that fail.
+        """
+        takes_stale = parse_qs(request.query).get("stale") == ["true"]
+        found = await asyncio.gather(*(self._ask(node, labels) for node in nodes))
+        errors = [error for _, error in found if error is not None]
+        self._say(errors)
+        targets = [target for told, _ in found for target in told or ()]
+        # Never an empty list for want of an answer.
+        if errors and (not takes_stale or all(told is None for told, _ in found)):
+            return failed(errors[0])
+        return _render(request, targets)
+
+    async def forget_others(self, nodes: Sequence[str]) -> None:
+        """Drop what is known of nodes that are gone."""
+        for node in set(self._sources) - set(nodes):
+            await self._sources.pop(node).discovery.close()
 
     async def close(self) -> None:
         """Drop the connections."""
-        await self._source.close()
+        await self.forget_others(())
 
-    def _complete(self, settings: DiscoverySettings) -> DiscoverySettings:
-        """Ask this node's kubelet as this proxy, where the arguments name neither."""
-        if settings.url != DEFAULT_URL:
-            return settings
-        kubelet = self._kubelet
-        settings = replace(settings, url=kubelet.url)
-        ways = (
-            settings.bearer_token, settings.bearer_token_file, settings.basic_auth,
-            settings.authorization, settings.oauth2,
-        )  # fmt: skip
-        if not any(ways) and kubelet.token_file is not None:
-            settings = replace(settings, bearer_token_file=str(kubelet.token_file))
-        if settings.tls == TlsSettings():
-            authorities = kubelet.authorities_file
-            tls = TlsSettings(
-                ca_file=str(authorities) if authorities is not None else "",
-                insecure_skip_verify=not kubelet.is_verified,
-            )
-            settings = replace(settings, tls=tls)
-        return settings
+    async def _ask(
+        self, node: str, labels: NamespaceLabels
+    ) -> tuple[list[DiscoveredTarget] | None, LiveryError | None]:
+        """Return a node's targets, the last good ones where it fails, and why it did."""
+        async with self._turns:
+            try:
+                discovery = await self._source(node)
+            except LiveryError as error:  # it went while others were asked
+                return None, error
+            try:
+                return await discovery.targets(labels), None
+            except LiveryError as error:
+                return discovery.last_targets(labels), error
+
+    async def _source(self, node: str) -> "Discovery":
+        url = self._kubelet_of(node).url
+        before = self._sources.get(node)
+        if before is None or before.url != url:
+            complete = self._completion(node)
+            self._sources[node] = _Source(url, self._new(self._file, complete))
+            if before is not None:
+                await before.discovery.close()
+        return self._sources[node].discovery
+
+    def _say(self, errors: Sequence[LiveryError]) -> None:
+        said = str(errors[0]) if errors else ""
+        if said and said != self._said:
+            extra = {"reason": said, "kubelets": len(errors)}
+            logger.warning("targets cannot be discovered", extra=extra)
+        self._said = said
+
+    def _completion(self, node: str) -> Callable[[DiscoverySettings], DiscoverySettings]:
+        def complete(settings: DiscoverySettings) -> DiscoverySettings:
+            if node and settings.url != DEFAULT_URL:
+                raise SettingsError("url: of all nodes each has its own; leave it out")
+            return _complete(settings, self._kubelet_of(node))
+
+        return complete
+
+
+def _complete(settings: DiscoverySettings, kubelet: KubeletSettings) -> DiscoverySettings:
+    """Ask a node's kubelet as this proxy, where the arguments name neither."""
+    if settings.url != DEFAULT_URL:
+        return settings  # somebody else, who must not get this proxy's token
+    settings = replace(settings, url=kubelet.url)
+    ways = (
+        settings.bearer_token, settings.bearer_token_file, settings.basic_auth,
+        settings.authorization, settings.oauth2,
+    )  # fmt: skip
+    if not any(ways) and kubelet.token_file is not None:
+        settings = replace(settings, bearer_token_file=str(kubelet.token_file))
+    if settings.tls == TlsSettings():
+        authorities = kubelet.authorities_file
+        tls = TlsSettings(
+            ca_file=str(authorities) if authorities is not None else "",
+            insecure_skip_verify=not kubelet.is_verified,
+        )
+        settings = replace(settings, tls=tls)
+    return settings
 
 
 def _render(request: Request, targets: list[DiscoveredTarget]) -> Response:

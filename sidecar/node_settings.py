@@ -14,6 +14,7 @@ from sidecar.kubelet import KUBELET_PORT, KubeletSettings
 from sidecar.labelled_kubelet import TextSettings
 from sidecar.logs import LEVELS
 from sidecar.model.pod_index import PodLabels
+from sidecar.model.streaming import NODE_LIMITS
 
 DEFAULT_PORT = 8080
 DEFAULT_ADMIN_PORT = 8081
@@ -79,6 +80,7 @@ def build_node_parser() -> argparse.ArgumentParser:
     _add_source(parser.add_argument_group("the kubelet"))
     _add_labels(parser.add_argument_group("labels"))
     _add_discovery(parser.add_argument_group("targets"))
+    _add_limits(parser.add_argument_group("bounds of one answer"))
     parser.add_argument("--policy", metavar="FILE", help="a policy file (YAML or JSON), watched")
     ports: dict[str, Any] = {"type": _port, "help": "(%(default)s)"}
     parser.add_argument("--port", "--metrics-port", "-metrics-port", default=DEFAULT_PORT, **ports)
@@ -139,6 +141,17 @@ def _add_labels(group: argparse._ArgumentGroup) -> None:
         help="pass cAdvisor's timestamps on: a series that changes hands is then doubled for "
         "five minutes, unless Prometheus tracks staleness",
     )  # fmt: skip
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    def add(name: str, default: int, text: str) -> None:
+        group.add_argument(
+            name, type=_count, default=default, metavar="N", help=f"{text} (%(default)s)"
+        )
+
+    add("--max-samples", NODE_LIMITS.samples, "samples")
+    add("--max-labels", NODE_LIMITS.labels, "labels of a series, before ours")
+    add("--max-mib", NODE_LIMITS.lines_bytes >> 20, "MiB of text with its labels")
 
 
 def _add_discovery(group: argparse._ArgumentGroup) -> None:
@@ -212,6 +225,12 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
             namespace_label=given.namespace_label,
             keeps_timestamps=given.honor_timestamps,
             pod_labels=_pod_labels(given),
+            limits=NODE_LIMITS._replace(
+                samples=given.max_samples,
+                labels=given.max_labels,
+                lines_bytes=given.max_mib << 20,
+                memory_bytes=given.remember_mib << 20,
+            ),
         ),
         serves_all_nodes=given.all_nodes,
         discovers=given.discovery or discovery_file is not None,
@@ -240,8 +259,6 @@ def _check(given: argparse.Namespace, control: ControlSettings | None) -> None:
         raise SettingsError("--kubelet-url and --via-apiserver: one of them")
     if given.all_nodes and given.kubelet_url:
         raise SettingsError("--kubelet-url and --all-nodes: the policy says where nodes are")
-    if given.all_nodes and (given.discovery or given.discovery_config):
-        raise SettingsError("--discovery is for one node; --all-nodes tells nodes at /nodes")
     if bool(given.tls_cert_file) != bool(given.tls_key_file):
         raise SettingsError("--tls-cert-file and --tls-key-file: one without the other")
     if given.auth == "token" and control is None:
@@ -319,6 +336,6 @@ def _port(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text[:9]) <= 1 << 16:
+    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a count from 1 to 65536")
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a count from 1 to 999999999")

@@ -27,11 +27,6 @@ NODE_PORT = 8080
 NODE_ADMIN_PORT = 8081
 SERVICE_ACCOUNT = "livery-node"
 CONTROL_TOKEN_DIRECTORY = "/var/run/secrets/livery"  # noqa: S105 - a path
-_SCRAPED = {
-    "prometheus.io/scrape": "true",
-    "prometheus.io/port": str(NODE_PORT),
-    "prometheus.io/path": "/metrics/cadvisor",
-}
 _RESOURCES = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
     "limits": {"cpu": "1", "memory": "192Mi"},
@@ -83,7 +78,6 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
         } or {"app.kubernetes.io/name": _label_value(name) or "livery-node"}
         completed["selector"] = {"matchLabels": labels}
     _fill(template_labels, {**labels, names.PROXY_LABEL: "node"})
-    _fill(_child(metadata, "annotations", "spec.template.metadata"), _SCRAPED)
     if completed.get("updateStrategy") is None:
         completed["updateStrategy"] = {"rollingUpdate": {"maxUnavailable": "10%"}}
     pod = _child(template, "spec", "spec.template")
@@ -96,6 +90,9 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         },
     )
+    secrets = [{"name": name} for name in platform.image_pull_secrets]
+    if secrets:
+        _add_missing(pod, "imagePullSecrets", secrets, "name")
     if pod.get("hostNetwork") is True:
         _fill(pod, {"dnsPolicy": "ClusterFirstWithHostNet"})
     is_root = get_mapping(pod, "securityContext", "spec.template.spec").get("runAsUser") == 0

@@ -37,10 +37,13 @@ def build_parts(world: World, platform: Platform) -> dict[str, Any]:
         world: what is known of the cluster.
         platform: the platform's settings.
     """
-    rules = {
+    rules: dict[str, Any] = {
         "labelRules": label_rules(platform),
         "metricRelabelings": list(platform.node_relabelings),
     }
+    if platform.endpoint_relabelings:
+        by_endpoint = platform.endpoint_relabelings.items()
+        rules["endpointRelabelings"] = {path: list(own) for path, own in by_endpoint}
     parts: dict[str, Any] = {PLATFORM_KEY: {"schema": SCHEMA, **rules}}
     for item in world.namespaces():
         labels = select_labels(item.labels, platform.labels)

@@ -38,6 +38,8 @@ class Platform:
     """`exposition.metricRelabelings`: applied to every exposed series."""
     node_relabelings: tuple[dict[str, Any], ...] = ()
     """`node.metricRelabelings`: applied to every series of a node."""
+    endpoint_relabelings: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    """The same by the kubelet's endpoint, behind those."""
     tells_nodes: bool = False
     """`node.tellNodes`: node proxies hear where every kubelet is."""
     target_label: str = "container"

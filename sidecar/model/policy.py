@@ -17,6 +17,14 @@ from sidecar.model.relabel import Rule, parse_rules
 SCHEMA = 1
 """Counts up when a proxy that knows only the old form would do something wrong with the new."""
 MAX_POLICY_BYTES = 16 << 20
+KUBELET_ENDPOINTS = (
+    "/metrics",
+    "/metrics/cadvisor",
+    "/metrics/resource",
+    "/metrics/probes",
+    "/metrics/slis",
+)
+"""What a node proxy serves, under the kubelet's own paths."""
 
 _FIELDS = frozenset(
     [
@@ -28,6 +36,7 @@ _FIELDS = frozenset(
         "access",
         "namespaces",
         "nodes",
+        "endpointRelabelings",
     ]
 )
 _RULE_FIELDS = frozenset(["rename", "prefix", "protected"])
@@ -47,6 +56,8 @@ class Policy:
     """Label names in which the application is not believed."""
     relabelings: tuple[Rule, ...] = ()
     """The platform's rules, applied to every series."""
+    endpoint_relabelings: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    """Rules for series of one of the kubelet's endpoints, behind those for all."""
     access: tuple[AccessRule, ...] | None = None
     """The namespace's access rules; None where they have not arrived."""
     namespaces: Mapping[str, Mapping[str, str]] | None = None
@@ -139,7 +150,17 @@ def _parse_fields(value: Mapping[str, object]) -> Policy:
         else {name: derive_labels(labels, rules) for name, labels in told.items()},
         namespace_labels=told,
         nodes=parse_string_map(value.get("nodes"), "nodes"),
+        endpoint_relabelings=_parse_endpoints(value.get("endpointRelabelings")),
     )
+
+
+def _parse_endpoints(value: object) -> dict[str, tuple[Rule, ...]]:
+    path = "endpointRelabelings"
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RuleError(path, "a mapping of endpoint to rules is needed")
+    return {str(name): parse_rules(rules, f"{path}.{name}") for name, rules in value.items()}
 
 
 def _parse_label_rules(value: object) -> LabelRules:

@@ -14,11 +14,13 @@ from urllib.parse import parse_qs
 from sidecar import VERSION
 from sidecar.admin import State, answer_admin, build_report
 from sidecar.control import ControlClient
+from sidecar.errors import TargetError
 from sidecar.gate import Gate
+from sidecar.kubelet import KubeletSettings
 from sidecar.labelled_kubelet import LabelledKubelet
 from sidecar.listening import Listener, Ports, ServedCertificate, serve
 from sidecar.messages import Request, Response, plain
-from sidecar.model.policy import Policy
+from sidecar.model.policy import KUBELET_ENDPOINTS, Policy
 from sidecar.node_discovery import NodeDiscovery
 from sidecar.node_settings import NodeSettings
 from sidecar.policy_file import PolicyFile
@@ -28,14 +30,6 @@ from sidecar.telemetry import Family, Telemetry
 
 logger = logging.getLogger(__name__)
 
-ENDPOINTS = (
-    "/metrics",
-    "/metrics/cadvisor",
-    "/metrics/resource",
-    "/metrics/probes",
-    "/metrics/slis",
-)
-"""What is served, under the kubelet's own paths."""
 METRICS = (
     Family("gauge", "livery_node_build_info", "Version of this proxy.", ("version",)),
     Family(
@@ -61,9 +55,12 @@ METRICS = (
     Family("counter", "process_cpu_seconds_total", "User and system time."),
 )  # fmt: skip
 """What the admin port tells of this proxy."""
+MAX_CONNECTIONS = 1024
+"""Of a proxy for all nodes: Prometheus keeps one for each path of each."""
 DRAIN_SECONDS = 15.0
 _NODE_PATH = re.compile(r"/nodes/([a-z0-9.-]{1,253})(/[a-z/]+)")
 _JSON = "application/json"
+_TARGETS = "/targets"
 
 
 class NodeRole:
@@ -87,7 +84,7 @@ class NodeRole:
             self._kubelets[""] = self._make_kubelet("")
         self._discovery: NodeDiscovery | None = None
         if settings.discovers:
-            self._discovery = NodeDiscovery(settings.discovery_file, settings.kubelet)
+            self._discovery = NodeDiscovery(settings.discovery_file, self._kubelet_settings)
         self._file: PolicyFile | None = None
         self._control: ControlClient | None = None
         self._gates: dict[str, Gate] = {}
@@ -95,15 +92,22 @@ class NodeRole:
         if settings.control is not None:
             self._control = ControlClient(settings.control, self._apply, reads_access=False)
             if settings.accounts is not None:
-                for what in ("metrics", "pods"):
-                    self._gates[what] = Gate(self._control.ask, settings.accounts, what)
+                ask = self._control.ask
+                # Who is named may scrape, which does not mean to see what pods are made of.
+                self._gates = {
+                    "metrics": Gate(ask, settings.accounts),
+                    "pods": Gate(ask, frozenset(), "pods"),
+                }
         if settings.policy_file is not None:
             self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
         elif self._control is None:
             self._fault = "there is neither a control service (LIVERY_CONTROL_URL) nor a --policy"
         self._certificate = _read_certificate(settings.certificate)
         self._admin_certificate = _read_certificate(settings.admin_certificate)
-        self.data = Server(self.handle_data)
+        self.data = Server(
+            self.handle_data,
+            max_connections=MAX_CONNECTIONS if settings.serves_all_nodes else 32,
+        )
         self.admin = Server(self.handle_admin)
         self.secure_admin = Server(self.handle_admin)
         self.ports = Ports()
@@ -169,23 +173,36 @@ class NodeRole:
 
     def _route(self, path: str) -> tuple[str, str]:
         """Return the endpoint and the node that a path means; an empty endpoint for none."""
-        if path == "/targets" and self._discovery is not None:
+        if path == _TARGETS and self._discovery is not None:
             return path, ""
         if not self._settings.serves_all_nodes:
-            return (path, "") if path in ENDPOINTS else ("", "")
+            return (path, "") if path in KUBELET_ENDPOINTS else ("", "")
         if path == "/nodes":
             return path, ""
         found = _NODE_PATH.fullmatch(path)
-        return (found[2], found[1]) if found and found[2] in ENDPOINTS else ("", "")
+        if found is None:
+            return "", ""
+        is_served = found[2] in KUBELET_ENDPOINTS or (
+            found[2] == _TARGETS and self._discovery is not None
+        )
+        return (found[2], found[1]) if is_served else ("", "")
 
     def _served(self) -> list[str]:
         is_all = self._settings.serves_all_nodes
-        served = [f"/nodes/NAME{path}" for path in ENDPOINTS] if is_all else list(ENDPOINTS)
-        extra = [("/nodes", is_all), ("/targets", self._discovery is not None)]
+        served = (
+            [f"/nodes/NAME{path}" for path in KUBELET_ENDPOINTS]
+            if is_all
+            else list(KUBELET_ENDPOINTS)
+        )
+        has_targets = self._discovery is not None
+        extra = [
+            ("/nodes", is_all), (_TARGETS, has_targets),
+            (f"/nodes/NAME{_TARGETS}", is_all and has_targets),
+        ]  # fmt: skip
         return served + [path for path, is_there in extra if is_there]
 
     async def _answer(self, endpoint: str, node: str, request: Request) -> Response:
-        gate = self._gates.get("pods" if endpoint == "/targets" else "metrics")
+        gate = self._gates.get("pods" if endpoint == _TARGETS else "metrics")
         refusal = None if gate is None else await gate.refuse(request.headers)
         if refusal is not None:
             response = plain(refusal.status, refusal.sentence)
@@ -194,14 +211,25 @@ class NodeRole:
             return response
         if self._fault:
             return plain(503, self._fault)
-        if endpoint == "/targets" and self._discovery is not None:
-            return await self._discovery.answer(request, self._policy.namespace_labels)
         if endpoint == "/nodes":
             return self._tell_nodes(request)
-        kubelet = self._find_kubelet(node)
-        if kubelet is None:
+        if node and node not in self._policy.nodes:
             return plain(404, f"there is no node {node!r}")
-        return await kubelet.scrape(endpoint, request)
+        if endpoint == _TARGETS and self._discovery is not None:
+            return await self._tell_targets(self._discovery, node, request)
+        return await self._find_kubelet(node).scrape(endpoint, request)
+
+    async def _tell_targets(
+        self, discovery: NodeDiscovery, node: str, request: Request
+    ) -> Response:
+        """Tell the pods of one node, or of all."""
+        nodes = [node]
+        if self._settings.serves_all_nodes and not node:
+            nodes = sorted(self._policy.nodes)
+            if not nodes:
+                return plain(503, "no node is known yet")
+            await discovery.forget_others(nodes)
+        return await discovery.answer(request, nodes, self._policy.namespace_labels)
 
     def _tell_nodes(self, request: Request) -> Response:
         """Tell every node's endpoints as targets: behind a Service they have one address."""
@@ -211,24 +239,23 @@ class NodeRole:
             {
                 "targets": [address],
                 "labels": {
+                    "__scheme__": "http" if self._certificate is None else "https",
                     "__metrics_path__": f"/nodes/{name}{endpoint}",
                     "__meta_kubernetes_node_name": name,
                     "instance": name,
                 },
             }
             for name in sorted(self._policy.nodes)
-            for endpoint in ENDPOINTS
+            for endpoint in KUBELET_ENDPOINTS
             if endpoint in asked
         ]
         if not address or not groups:
             return plain(503, "no node is known yet" if address else "a Host header is needed")
         return Response(200, json.dumps(groups).encode(), _JSON)
 
-    def _find_kubelet(self, node: str) -> LabelledKubelet | None:
+    def _find_kubelet(self, node: str) -> LabelledKubelet:
         """Return a node's kubelet; those longest unasked are forgotten where it gets too much."""
         if node not in self._kubelets:
-            if node not in self._policy.nodes:
-                return None
             self._kubelets[node] = self._make_kubelet(node)
         self._kubelets.move_to_end(node)
         remembered = sum(kubelet.remembered_bytes for kubelet in self._kubelets.values())
@@ -240,12 +267,18 @@ class NodeRole:
         return self._kubelets[node]
 
     def _make_kubelet(self, node: str) -> LabelledKubelet:
-        settings = self._settings.kubelet
-        if node:
-            settings = settings.of_node(node, self._policy.nodes[node])
+        settings = self._kubelet_settings(node)
         return LabelledKubelet(
             settings, self._settings.text, self._telemetry, self._policy, on_change=self._changed
         )
+
+    def _kubelet_settings(self, node: str) -> KubeletSettings:
+        settings = self._settings.kubelet
+        if not node:
+            return settings
+        if node not in self._policy.nodes:
+            raise TargetError(f"there is no node {node!r}")
+        return settings.of_node(node, self._policy.nodes[node])
 
     def _changed(self) -> None:
         if self._control is not None:

@@ -28,11 +28,17 @@ EVERYTHING = {
     "labels.fromPods.include": "{app}", "labels.fromPods.annotations": "{owner}",
     "node.discovery.enabled": "true", "node.discovery.namespaces": "{shop}",
     "node.discovery.tls_config.min_version": "TLS13", "node.completeCgroups": "true",
-    "node.tls.secretName": "tls",
+    "node.tls.secretName": "tls", "node.auth.allowedServiceAccounts": "{a/b.c}",
+    "node.metricRelabelings./metrics/cadvisor[0].action": "drop",
 }  # fmt: skip
 ALL_NODES = {
     "node.enabled": "true", "node.mode": "deployment", "node.auth.mode": "none",
     "node.viaApiserver": "true", "node.tolerations[0].operator": "Exists",
+    "node.auth.from[0].namespaceSelector.matchLabels.a": "b", "node.discovery.enabled": "true",
+    "node.limits.samples": "5", "node.extraArgs": "{--log-level=debug}",
+    "node.extraEnv[0].name": "HTTPS_PROXY", "node.extraEnv[0].value": "http://proxy",
+    "node.extraVolumes[0].name": "more", "node.extraVolumes[0].emptyDir.medium": "Memory",
+    "node.extraVolumeMounts[0].name": "more", "node.extraVolumeMounts[0].mountPath": "/more",
 }  # fmt: skip
 SCRIPTS = CHART.parent.parent / "scripts"
 OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
@@ -45,6 +51,14 @@ def _render(*arguments: str, **values: str) -> list[Object]:
     ran = _helm("template", "livery", str(CHART), *pairs, *arguments)
     assert ran.returncode == 0, ran.stderr
     return [item for item in yaml.safe_load_all(ran.stdout) if item]
+
+
+def _node_object(kind: str, **values: str) -> Object:
+    """The node role's object of a kind."""
+    rendered = _render(**{"node.enabled": "true", **values})
+    own = [item for item in rendered if item["metadata"]["name"] == "livery-node"]
+    (found,) = [item for item in own if item["kind"] == kind]
+    return found
 
 
 def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -107,11 +121,13 @@ def test_the_file_for_people_without_helm_makes_its_namespace_and_fills_it(
     assert 'image: "registry.example/livery/livery-injector:' in ran.stdout
 
 
-def test_a_five_line_daemon_set_is_prepared_to_what_the_chart_renders() -> None:
-    (whole,) = [item for item in _render(**{"node.enabled": "true"}) if item["kind"] == "DaemonSet"
-                and item["metadata"]["name"] == "livery-node"]  # fmt: skip
-    platform = parse_platform({"image": {"reference": "localhost/livery-sidecar:0.1.0"},
-        "control": {"url": "https://livery-injector.default.svc:8444"}})  # fmt: skip
+@pytest.mark.parametrize("secrets", [[], ["registry", "other"]])
+def test_a_five_line_daemon_set_is_prepared_to_what_the_chart_renders(secrets: list[str]) -> None:
+    given = {f"image.pullSecrets[{at}]": name for at, name in enumerate(secrets)}
+    whole = _node_object("DaemonSet", **given)
+    image = {"reference": "localhost/livery-sidecar:0.1.0", "pullSecrets": secrets}
+    control = {"url": "https://livery-injector.default.svc:8444"}
+    platform = parse_platform({"image": image, "control": control})
     completed = complete({"template": {}}, "node-proxy", platform, "PEM")
 
     assert _comparable(completed) == _comparable(whole["spec"])
@@ -164,18 +180,15 @@ def test_a_wrong_value_is_refused_by_name(value: str) -> None:
 
 def test_node_proxies_ask_for_pods_only_where_that_is_wanted_and_never_for_more() -> None:
     def rights(**values: str) -> list[str]:
-        rendered = _render(**{"node.enabled": "true"}, **values)
-        own = [item for item in rendered if item["metadata"]["name"] == "livery-node"]
-        roles = [item for item in own if item["kind"] == "ClusterRole"]
-        resources: list[str] = roles[0]["rules"][0]["resources"]
-        assert roles[0]["rules"][0]["verbs"] == ["get"]
-        return resources
+        rules = _node_object("ClusterRole", **values)["rules"]
+        assert {verb for rule in rules for verb in rule["verbs"]} <= {"get"}
+        return [resource for rule in rules for resource in rule["resources"]]
 
     assert rights() == ["nodes/metrics"]
     for value in ("node.discovery.enabled", "node.completeCgroups"):
         assert rights(**{value: "true"}) == ["nodes/metrics", "nodes/pods"]
     assert rights(**{"labels.fromPods.include": "{app}"}) == ["nodes/metrics", "nodes/pods"]
-    assert rights(**{"node.viaApiserver": "true"}) == ["nodes/metrics"]
+    assert rights(**{"node.viaApiserver": "true"}) == []
 
 
 def test_arguments_of_discovery_are_read_as_they_are_given() -> None:
@@ -192,21 +205,45 @@ def test_arguments_of_discovery_are_read_as_they_are_given() -> None:
 
 
 def test_the_deployment_serves_all_nodes_and_stays_on_none_that_is_gone() -> None:
-    kinds = {
-        item["kind"]: item for item in _render(**ALL_NODES)
-        if item["metadata"]["name"] == "livery-node"
-    }  # fmt: skip
-    pod = kinds["Deployment"]["spec"]["template"]["spec"]
+    template = _node_object("Deployment", **ALL_NODES)["spec"]["template"]
+    service, policy = [_node_object(kind, **ALL_NODES) for kind in ("Service", "NetworkPolicy")]
+    pod = template["spec"]
 
     assert "tolerations" not in pod
     assert {"--all-nodes", "--via-apiserver", "--auth=none"} <= set(pod["containers"][0]["args"])
-    assert (
-        kinds["Service"]["spec"]["selector"]
-        == kinds["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]
-    )
-    both = _helm("template", "livery", str(CHART), "--set=node.enabled=true",
-                 "--set=node.mode=deployment", "--set=node.discovery.enabled=true")  # fmt: skip
-    assert "it needs node.mode daemonset" in both.stderr
+    labels = template["metadata"]["labels"].items()
+    assert service["spec"]["selector"].items() <= labels
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels
+
+
+def test_the_service_of_all_nodes_leads_to_no_daemon_set_s_pod() -> None:
+    template = _node_object("DaemonSet")["spec"]["template"]
+    service = _node_object("Service", **ALL_NODES)
+
+    assert not service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (["node.enabled=true", "control.enabled=false"], "node.enabled needs control.enabled"),
+        (["node.enabled=true", "node.auth.mode=none"], "node.auth.mode none needs node.auth.from"),
+    ],
+)
+def test_values_that_cannot_be_together_are_refused_with_what_is_needed(
+    values: list[str], reason: str
+) -> None:
+    ran = _helm("template", "livery", str(CHART), *(f"--set={value}" for value in values))
+
+    assert reason in ran.stderr
+
+
+def test_annotated_pods_are_those_that_need_no_token() -> None:
+    shown = {"node.auth.mode": "none", "node.auth.from[0].podSelector.matchLabels.a": "b"}
+    for values, annotated in (({}, False), (shown, True)):
+        template = _node_object("DaemonSet", **values)["spec"]["template"]
+        annotations = template["metadata"].get("annotations", {})
+        assert (annotations.get("prometheus.io/path") == "/metrics/cadvisor") is annotated
 
 
 def test_a_provided_certificate_needs_a_secret_and_an_old_cluster_no_policy() -> None:

@@ -167,6 +167,27 @@ def test_rights_that_are_missing_are_named(api_server: ApiServer, client: KubeCl
         assert "the injector may not create subjectaccessreviews" in problems
 
 
+@pytest.mark.parametrize("mode", ["daemonset", "deployment"])
+def test_node_proxies_that_are_not_ready_or_may_too_little_are_named(
+    api_server: ApiServer, client: KubeClient, mode: str
+) -> None:
+    values = ("node.enabled=true", f"node.mode={mode}", "node.discovery.enabled=true",
+              "node.insecureSkipTLSVerify=true")  # fmt: skip
+    arguments = [part for value in values for part in ("--set", value)]
+    with installed_chart(api_server, client, *arguments) as release:
+        problems = "\n".join(_problems(_examine(client, release)))
+        wanted = 0 if mode == "daemonset" else 2
+        assert f"0 of {wanted} node proxies are ready" in problems
+        assert "kubelets are not verified" in problems
+        assert f"{release.name}-node may not" not in problems
+        roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+        rules = [{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]
+        path = f"{roles}/{release.name}-node"
+        client.request("PATCH", path, body={"rules": rules}, content_type=MERGE)
+        lacking = f"{release.own.name}/{release.name}-node may not get nodes/pods"
+        until(lambda: lacking in _problems(_examine(client, release)))
+
+
 def test_pods_that_trust_only_a_ca_that_ends_soon_are_named(
     client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:

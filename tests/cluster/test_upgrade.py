@@ -25,6 +25,18 @@ CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigura
 (PREVIOUS,) = Path(__file__).parent.glob("livery-*.tgz")
 
 
+def test_values_of_the_earlier_chart_stay_as_readme_says(
+    api_server: ApiServer, client: KubeClient
+) -> None:
+    with installed_chart(
+        api_server, client, "--set", "injector.replicas=1", chart=PREVIOUS
+    ) as release:
+        reused = ("--reset-then-reuse-values", "--set", "node.enabled=true")
+        release.helm("upgrade", release.name, str(CHART), *reused)
+        path = f"/apis/apps/v1/namespaces/{release.own.name}/deployments/{release.name}-injector"
+        assert client.request("GET", path)["spec"]["replicas"] == 1
+
+
 async def test_an_upgrade_keeps_the_ca_the_objects_and_every_pod_s_trust(
     api_server: ApiServer, client: KubeClient
 ) -> None:

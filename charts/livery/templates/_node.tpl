@@ -1,26 +1,25 @@
 {{- /* A node proxy's pod, of the DaemonSet and of the Deployment. */ -}}
 {{- define "livery.nodePod" -}}
 {{- $node := .Values.node -}}
-{{- if and (eq $node.mode "deployment") $node.discovery.enabled -}}
-{{- fail "node.discovery tells one node's pods: it needs node.mode daemonset" -}}
+{{- if not .Values.control.enabled -}}
+{{- fail "node.enabled needs control.enabled: node proxies hear of labels from the control service" -}}
 {{- end -}}
 metadata:
   labels:
     {{- include "livery.labels" . | nindent 4 }}
     app.kubernetes.io/component: node
     livery.dev/proxy: node
-  annotations:
-    {{- if eq $node.mode "daemonset" }}
-    prometheus.io/scrape: "true"
-    prometheus.io/port: "8080"
-    prometheus.io/path: /metrics/cadvisor
-    {{- with $node.tls.secretName }}
-    prometheus.io/scheme: https
-    {{- end }}
-    {{- end }}
-    {{- with include "livery.discoveryArguments" . }}
-    checksum/discovery: {{ sha256sum . | quote }}
-    {{- end }}
+    livery.dev/nodes: {{ ternary "all" "one" (eq $node.mode "deployment") }}
+  {{- $annotations := dict }}
+  {{- if and (eq $node.mode "daemonset") (eq $node.auth.mode "none") }}
+  {{- /* The stock job for annotated pods has no token to show. */}}
+  {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics/cadvisor" }}
+  {{- if $node.tls.secretName }}{{ $_ := set $annotations "prometheus.io/scheme" "https" }}{{ end }}
+  {{- end }}
+  {{- with include "livery.discoveryArguments" . }}{{ $_ := set $annotations "checksum/discovery" (sha256sum .) }}{{ end }}
+  {{- with $annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
 spec:
   serviceAccountName: {{ include "livery.name" . }}-node
   {{- include "livery.pullSecrets" . | nindent 2 }}
@@ -63,6 +62,7 @@ spec:
         - {name: LIVERY_CONTROL_URL, value: {{ include "livery.controlUrl" . | quote }}}
         - {name: LIVERY_CONTROL_CA_FILE, value: /var/run/livery/ca.crt}
         - {name: LIVERY_TOKEN_FILE, value: /var/run/secrets/livery/token}
+        {{- with $node.extraEnv }}{{ toYaml . | nindent 8 }}{{ end }}
       ports:
         - {name: livery, containerPort: 8080, protocol: TCP}
         - {name: livery-admin, containerPort: 8081, protocol: TCP}
@@ -80,6 +80,7 @@ spec:
         {{- if $node.tls.secretName }}
         - {name: tls, mountPath: /etc/livery/tls, readOnly: true}
         {{- end }}
+        {{- with $node.extraVolumeMounts }}{{ toYaml . | nindent 8 }}{{ end }}
   volumes:
     - name: livery-token
       projected:
@@ -95,6 +96,7 @@ spec:
     - name: tls
       secret: {secretName: {{ . | quote }}}
     {{- end }}
+    {{- with $node.extraVolumes }}{{ toYaml . | nindent 4 }}{{ end }}
 {{- end }}
 
 {{- define "livery.nodeSelector" -}}
@@ -107,11 +109,24 @@ app.kubernetes.io/component: node
 - --role=node
 - --auth={{ $node.auth.mode }}
 {{- range $node.auth.allowedServiceAccounts }}
-- --allow-account={{ . }}
+- {{ printf "--allow-account=%s" . | quote }}
 {{- end }}
 {{- if eq $node.mode "deployment" }}
 - --all-nodes
-- --remember-mib={{ $node.rememberMiB }}
+{{- end }}
+{{- with $node.limits }}
+{{- if ne (int .rememberMiB) 96 }}
+- --remember-mib={{ int .rememberMiB }}
+{{- end }}
+{{- if ne (int .samples) 1000000 }}
+- --max-samples={{ int .samples }}
+{{- end }}
+{{- if ne (int .labels) 64 }}
+- --max-labels={{ int .labels }}
+{{- end }}
+{{- if ne (int .mib) 512 }}
+- --max-mib={{ int .mib }}
+{{- end }}
 {{- end }}
 {{- if $node.viaApiserver }}
 - --via-apiserver
@@ -140,6 +155,9 @@ app.kubernetes.io/component: node
 {{- if $node.tls.secretName }}
 - --tls-cert-file=/etc/livery/tls/tls.crt
 - --tls-key-file=/etc/livery/tls/tls.key
+{{- end }}
+{{- range $node.extraArgs }}
+- {{ . | quote }}
 {{- end }}
 {{- end }}
 

@@ -17,6 +17,7 @@ from injector.kube.doctor.installation import (
 )
 from injector.kube.doctor.monitors import look_at_monitors
 from injector.kube.doctor.namespaces import look_at_namespaces
+from injector.kube.doctor.nodes import look_at_nodes
 
 _CHECKS: Sequence[Callable[[KubeClient, Installation], Iterator[Finding]]] = (
     look_at_server,
@@ -25,6 +26,7 @@ _CHECKS: Sequence[Callable[[KubeClient, Installation], Iterator[Finding]]] = (
     look_at_certificates,
     look_at_registration,
     look_at_grants,
+    look_at_nodes,
     look_at_namespaces,
     look_at_monitors,
 )

@@ -1,10 +1,11 @@
 """RBAC: the injector's own, and of the service accounts that the platform grants something."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from injector.kube.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find
+from injector.kube.doctor.nodes import read_node_proxies
 from injector.model.settings import Platform
 
 
@@ -25,7 +26,8 @@ _INJECTOR: Sequence[_Right] = (
     _Right("patch", "observability.ethos.io", "metricaccesses", "status"),
     _Right("create", "authentication.k8s.io", "tokenreviews"),
 )
-_NODE = _Right("get", "", "nodes", "metrics")
+_NODES = _Right("watch", "", "nodes")
+_ASK_PODS = ("--discovery", "--pod-label", "--pod-annotation", "--complete-cgroups")
 _REVIEWS = _Right("create", "authorization.k8s.io", "subjectaccessreviews")
 
 
@@ -36,7 +38,11 @@ def look_at_grants(client: KubeClient, installation: Installation) -> Iterator[F
         return
     own = f"{installation.namespace}/{installation.injector}"
     asks = bool(platform.nodes or platform.gateways)
-    wanted = [*_INJECTOR, *([_REVIEWS] if asks else [])]
+    wanted = [
+        *_INJECTOR,
+        *([_REVIEWS] if asks else []),
+        *([_NODES] if platform.tells_nodes else []),
+    ]
     lacking = [right for right in wanted if not _may(client, own, right)]
     for right in lacking:
         sentence = f"the injector may not {_words(right)}"
@@ -48,10 +54,23 @@ def look_at_grants(client: KubeClient, installation: Installation) -> Iterator[F
         if find(client, f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}") is None:
             remedy = f"kubectl -n {namespace} create serviceaccount {name}    # or end its grant"
             yield Finding(False, f"{account} is granted something and is not there", remedy)
+    proxies = read_node_proxies(client, installation)
+    arguments = proxies.arguments if proxies is not None else frozenset()
     for account in platform.nodes:
-        if not _may(client, account, _NODE):
-            remedy = "a ClusterRole with get on nodes/metrics, bound to it"
-            yield Finding(False, f"{account} may not {_words(_NODE)}", remedy)
+        for right in node_rights(arguments):
+            if not _may(client, account, right):
+                what = f"{right.resource}/{right.subresource}"
+                remedy = f"a ClusterRole with get on {what}, bound to it"
+                yield Finding(False, f"{account} may not {_words(right)}", remedy)
+
+
+def node_rights(arguments: Collection[str]) -> list[_Right]:
+    """Return what a node proxy that was started so must be allowed."""
+    if any(item.startswith("--via-apiserver") for item in arguments):
+        return [_Right("get", "", "nodes", "proxy")]
+    asks_pods = any(item.startswith(_ASK_PODS) for item in arguments)
+    subresources = ["metrics", *(["pods"] if asks_pods else [])]
+    return [_Right("get", "", "nodes", name) for name in subresources]
 
 
 def read_platform(client: KubeClient, installation: Installation) -> Platform | None:

@@ -16,10 +16,11 @@ from webhook_certs.authority import Authority, create_authority, issue_leaf
 
 from sidecar import messages
 from sidecar.errors import SettingsError
+from sidecar.model.policy import KUBELET_ENDPOINTS
 from sidecar.node_settings import parse_node_settings
-from sidecar.roles.node import ENDPOINTS, NodeRole
+from sidecar.roles.node import NodeRole
 from tests.sidecar.apps import Answer, get, http, until
-from tests.sidecar.kubelets import AUTHORITY, kubelet_tls, node_proxy
+from tests.sidecar.kubelets import AUTHORITY, POLICY, kubelet_tls, node_proxy
 from tests.sidecar.model.test_streaming import CADVISOR, LABELLED
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +44,7 @@ def _chunked(*parts: bytes, whole: bool = True, pause: float = 0.0) -> Answer:
     return act
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("endpoint", KUBELET_ENDPOINTS)
 async def test_every_endpoint_of_the_kubelet_is_labelled(tmp_path: Path, endpoint: str) -> None:
     async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         response = await kubelet.get(endpoint)
@@ -339,6 +340,38 @@ async def test_more_than_a_few_scrapes_at_once_are_refused(
     assert [response.content for response in whole] == [LABELLED] * 2
 
 
+async def test_rules_are_those_for_all_and_those_of_the_endpoint(tmp_path: Path) -> None:
+    def drop(name: str) -> dict[str, Any]:
+        return {"sourceLabels": ["__name__"], "regex": name, "action": "drop"}
+
+    policy = {
+        **POLICY,
+        "metricRelabelings": [drop("machine_memory_bytes")],
+        "endpointRelabelings": {"/metrics/cadvisor": [drop("container_last_seen")]},
+    }
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
+        kubelet.tell(policy)
+        cadvisor, own = (await kubelet.get()).text, (await kubelet.get("/metrics")).text
+
+        assert "machine_memory_bytes" not in cadvisor + own
+        assert "container_last_seen{" not in cadvisor
+        assert "container_last_seen{" in own
+        kubelet.tell({**policy, "endpointRelabelings": {}})
+        assert (await kubelet.get()).text == own
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [("--max-samples=3", "more than 3 samples"), ("--max-labels=3", "3 are allowed")],
+)
+async def test_what_is_over_a_bound_of_the_platform_breaks_the_answer_off(
+    tmp_path: Path, limit: str, reason: str
+) -> None:
+    async with node_proxy(tmp_path, http(CADVISOR), limit) as kubelet:
+        response = await kubelet.get()
+        assert (response.status_code, reason in response.text) == (502, True)
+
+
 async def test_the_control_service_is_told_how_each_endpoint_fares(tmp_path: Path) -> None:
     async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         await kubelet.get()
@@ -386,7 +419,6 @@ def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str],
         (["--kubelet-url", "https://a", "--via-apiserver"], "one of them"),
         (["--via-apiserver"], "needs a node's name"),
         (["--all-nodes", "--kubelet-url", "https://a"], "the policy says where nodes are"),
-        (["--all-nodes", "--discovery"], "--all-nodes tells nodes at /nodes"),
         (["--metrics-secure"], "needs --metrics-cert-path"),
         (["--metrics-bind-address", "x"], "--metrics-bind-address: 'x' is not as :8443"),
         (["--remember-mib", "0"], "not a count"),
