@@ -47,8 +47,17 @@ def _load_yaml(text: str, path: Path) -> object:
         return yaml.safe_load(text)
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from error
-    except (yaml.YAMLError, RecursionError, ValueError, KeyError) as error:
-        raise DocumentError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except yaml.MarkedYAMLError as error:
+        # Without the line itself: it may hold a secret.
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise DocumentError(f"{path}: not YAML: {error.problem}{where}") from None
+    except yaml.reader.ReaderError as error:
+        where = f"at character {error.position}"
+        raise DocumentError(f"{path}: not YAML: {error.reason} {where}") from None
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError):
+        # What PyYAML's own constructors raise of dates, numbers and tags that are none.
+        raise DocumentError(f"{path}: not YAML: a value is not of its kind") from None
 
 
 def _check_events(events: Iterable[object]) -> None:

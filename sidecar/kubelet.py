@@ -7,6 +7,7 @@ import asyncio
 import ssl
 import zlib
 from collections.abc import AsyncGenerator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -59,8 +60,15 @@ class KubeletSettings(NamedTuple):
             return self._replace(url=f"{self.api_server}/api/v1/nodes/{name}/proxy")
         if "://" in address:
             return self._replace(url=address)
-        host = f"[{address}]" if ":" in address else address
-        return self._replace(url=f"https://{host}:{self.port}")
+        return self._replace(url=f"https://{bracket(address)}:{self.port}")
+
+
+def bracket(host: str) -> str:
+    """Write an IPv6 address as URLs have it."""
+    try:
+        return f"[{host}]" if ip_address(host).version == 6 else host
+    except ValueError:
+        return host
 
 
 Parts = AsyncGenerator[list[bytes], None]
@@ -76,13 +84,15 @@ class KubeletClient:
 
     def __init__(self, settings: KubeletSettings) -> None:
         self._settings = settings
-        parts = urlsplit(settings.url)
         try:
+            parts = urlsplit(settings.url)
             host, port = parts.hostname, parts.port
         except ValueError:
-            host = port = None
+            parts, host, port = urlsplit(""), None, None
         if parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment:
-            raise SettingsError(f"--kubelet-url: {settings.url[:200]!r} is not https://host:port")
+            raise SettingsError(
+                f"the kubelet's URL {settings.url[:200]!r} is not https://host:port"
+            )
         self._host = host
         self._port = port or (443 if parts.scheme == "https" else 80)
         self._prefix = parts.path.rstrip("/")
@@ -90,6 +100,7 @@ class KubeletClient:
         self._stamp = 0
         self._tls: ssl.SSLContext | None = None
         self._idle: list[Connection] = []
+        self._is_closed = False
         if self._is_secure:
             self._trust()
 
@@ -125,7 +136,8 @@ class KubeletClient:
         return self._read(connection, is_gzip=encoding == "gzip")
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Drop the connections, those under way when they are done."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().close()
 
@@ -191,7 +203,8 @@ class KubeletClient:
             if decoder is not None and not decoder.eof:
                 raise UpstreamError("the kubelet's gzip body broke off")
         finally:
-            if connection.is_reusable and len(self._idle) < MAX_IDLE_CONNECTIONS:
+            has_room = len(self._idle) < MAX_IDLE_CONNECTIONS and not self._is_closed
+            if connection.is_reusable and has_room:
                 self._idle.append(connection)
             else:
                 connection.close()

@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from sidecar.errors import LimitError, LiveryError, UpstreamTimeoutError
+from sidecar.errors import LimitError, LiveryError, UpstreamError, UpstreamTimeoutError
 from sidecar.kubelet import KubeletClient
 from sidecar.model.pod_index import PodIndex, PodLabels
 from sidecar.model.pods import MAX_PODS_BYTES, read_pods
@@ -14,6 +13,11 @@ from sidecar.model.pods import MAX_PODS_BYTES, read_pods
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 5.0
+TIMEOUT_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+"""Where there was never an answer."""
+PATIENCE_SECONDS = 1.0
+"""What a scrape waits where there was one."""
 
 
 class KubeletPods:
@@ -29,60 +33,85 @@ class KubeletPods:
         self,
         kubelet: KubeletClient,
         wanted: PodLabels,
-        apply: Callable[[PodIndex, list[str]], None],
+        apply: Callable[[PodIndex, Collection[str]], None],
     ) -> None:
         self._kubelet = kubelet
         self._wanted = wanted
         self._apply = apply
-        self._lock = asyncio.Lock()
-        self._asked_at = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        self._next_at = 0.0
         self._index: PodIndex | None = None
         self.error = ""
         """Why the last question was not answered; empty where it was."""
 
-    async def refresh(self, timeout_seconds: float) -> None:
+    async def refresh(self, deadline: float) -> None:
         """Ask, unless that was done just now.
 
-        Raises:
-            LiveryError: there was never an answer: series would go without what they wear.
-        """
-        async with self._lock:
-            if time.monotonic() - self._asked_at >= REFRESH_SECONDS:
-                await self._ask(timeout_seconds)
+        Args:
+            deadline: of the scrape, by the loop's clock. Where an answer is known already, little
+                of the time is spent on a new one: it comes for the next scrape.
 
-    async def _ask(self, timeout_seconds: float) -> None:
+        Raises:
+            UpstreamTimeoutError: there was never an answer, and none in time.
+            UpstreamError: there was never one: series would go without what they wear.
+        """
+        loop = asyncio.get_running_loop()
+        if self._task is None and loop.time() >= self._next_at:
+            # A task of its own: a scraper that goes away takes the answer from nobody.
+            self._task = asyncio.create_task(self._ask())
+        if self._task is not None:
+            seconds = deadline - loop.time()
+            if self._index is not None:
+                seconds = min(seconds, PATIENCE_SECONDS)
+            await asyncio.wait([self._task], timeout=max(0.0, seconds))
+        if self._index is None:
+            if not self.error:
+                raise UpstreamTimeoutError("the kubelet did not tell its pods in time")
+            raise UpstreamError(self.error)
+
+    def close(self) -> None:
+        """Ask no further."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _ask(self) -> None:
         try:
-            pods = read_pods(await self._fetch(timeout_seconds))
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                pods = await asyncio.to_thread(read_pods, await self._fetch())
+            self._take(PodIndex(pods, self._wanted))
         except LiveryError as error:
-            if str(error) != self.error:
-                logger.warning("the node's pods are not known", extra={"reason": str(error)})
-            self.error = str(error)
-            if self._index is None:
-                raise
-            self._asked_at = time.monotonic()
-            return
-        self.error, self._asked_at = "", time.monotonic()
-        index = PodIndex(pods, self._wanted)
+            self._note_failure(str(error))
+        except TimeoutError:
+            self._note_failure("the kubelet did not tell its pods in time")
+        finally:
+            self._task = None
+
+    def _take(self, index: PodIndex) -> None:
         changes = index.changes(self._index or PodIndex((), self._wanted))
         if changes or self._index is None:
-            self._index = index
             self._apply(index, changes)
+            self._index = index
+        self.error = ""
+        self._next_at = asyncio.get_running_loop().time() + REFRESH_SECONDS
 
-    async def _fetch(self, timeout_seconds: float) -> bytes:
+    def _note_failure(self, reason: str) -> None:
+        if reason != self.error:
+            logger.warning("the node's pods are not known", extra={"reason": reason})
+        self.error = reason
+        wait_seconds = RETRY_SECONDS if self._index is None else REFRESH_SECONDS
+        self._next_at = asyncio.get_running_loop().time() + wait_seconds
+
+    async def _fetch(self) -> bytes:
         parts = await self._kubelet.get(
-            "/pods", accept="application/json", timeout_seconds=timeout_seconds
+            "/pods", accept="application/json", timeout_seconds=TIMEOUT_SECONDS
         )
         body: list[bytes] = []
         size = 0
-        try:
-            async with asyncio.timeout(timeout_seconds), contextlib.aclosing(parts):
-                async for some in parts:
-                    body += some
-                    size += sum(map(len, some))
-                    if size > MAX_PODS_BYTES:
-                        limit = f"{MAX_PODS_BYTES >> 20} MiB"
-                        raise LimitError(f"the kubelet's pods are more than {limit}")
-        except TimeoutError:
-            reason = "the kubelet's pods were not whole in the scrape's time"
-            raise UpstreamTimeoutError(reason) from None
+        async with contextlib.aclosing(parts):
+            async for some in parts:
+                body += some
+                size += sum(map(len, some))
+                if size > MAX_PODS_BYTES:
+                    limit = f"{MAX_PODS_BYTES >> 20} MiB"
+                    raise LimitError(f"the kubelet's pods are more than {limit}")
         return b"".join(body)

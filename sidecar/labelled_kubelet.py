@@ -15,8 +15,7 @@ from sidecar.kubelet_pods import KubeletPods
 from sidecar.messages import Request, Response, plain
 from sidecar.model.formats import Escaping, Format, Negotiated, content_type, negotiate
 from sidecar.model.pod_index import PodIndex, PodLabels
-from sidecar.model.policy import Policy
-from sidecar.model.rewriting import Marking, Rewriting
+from sidecar.model.rewriting import Marking, PolicyInForce, Rewriting
 from sidecar.model.series import Limits
 from sidecar.model.streaming import NODE_LIMITS, Passage, StreamMemory
 from sidecar.telemetry import Telemetry
@@ -53,6 +52,7 @@ class LabelledKubelet:
         telemetry: counts scrapes.
         policy: in force at the start.
         on_change: told when an endpoint fails, or does so no longer.
+        on_scraped: told when a scrape has ended, and more may be remembered than before.
 
     Raises:
         SettingsError: the kubelet's address or CA cannot be used.
@@ -63,20 +63,24 @@ class LabelledKubelet:
         kubelet: KubeletSettings,
         text: TextSettings,
         telemetry: Telemetry,
-        policy: Policy,
+        policy: PolicyInForce,
         *,
         on_change: Callable[[], None],
+        on_scraped: Callable[[], None],
     ) -> None:
         self._url = kubelet.url
         self._states: dict[str, TargetState] = {}
         """By endpoint."""
-        self._on_change = on_change
+        self._on_change, self._on_scraped = on_change, on_scraped
         self._kubelet = KubeletClient(kubelet)
         self._text = text
         self._telemetry = telemetry
         self._policy = policy
         self._index: PodIndex | None = None
         self._memories: dict[tuple[str, Escaping], StreamMemory] = {}
+        self._changed: set[str] | None = set()
+        """What was changed since the memories were made: texts of which each series that may be
+        concerned holds one; None where it may be any."""
         self.running: dict[str, int] = {}
         """Scrapes under way, by endpoint."""
         self.pods: KubeletPods | None = None
@@ -93,16 +97,21 @@ class LabelledKubelet:
         """Why the kubelet did not tell its pods the last time; empty where it did."""
         return self.pods.error if self.pods is not None else ""
 
-    def apply(self, policy: Policy, changed: Collection[str] | None) -> None:
+    def apply(self, policy: PolicyInForce, namespaces: Collection[str] | None) -> None:
         """Put a policy in force.
 
         Args:
             policy: the policy.
-            changed: texts of which each series that it concerns holds one; None where it may be
-                any.
+            namespaces: those whose labels are others now; None where more than labels is.
         """
         self._policy = policy
-        self._rewrite(changed)
+        if namespaces is None or len(namespaces) > MAX_CHANGED:
+            self._changed = None
+            return
+        marks = {f'"{name}"' for name in namespaces}
+        if self._index is not None:
+            marks |= self._index.marks_of(namespaces)
+        self._add_changed(marks)
 
     def states(self) -> list[TargetState]:
         """Return how the last scrape of each endpoint went."""
@@ -114,6 +123,8 @@ class LabelledKubelet:
 
     def close(self) -> None:
         """Drop the connections."""
+        if self.pods is not None:
+            self.pods.close()
         self._kubelet.close()
 
     async def scrape(self, endpoint: str, request: Request) -> Response:
@@ -137,7 +148,7 @@ class LabelledKubelet:
         timeout_seconds = scrape_timeout(request.headers)
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         path = slot.endpoint + (f"?{request.query}" if request.query else "")
-        body = await self._ask(path, timeout_seconds)
+        body = await self._ask(path, timeout_seconds, deadline)
         parts = self._label(slot, wanted, body, deadline)
         first = await anext(parts, b"")
         vary = ("Vary", "Accept, Accept-Encoding")
@@ -147,14 +158,14 @@ class LabelledKubelet:
         headers = (vary, ("Content-Encoding", "gzip"))
         return Response(200, b"", content_type(wanted), headers, _compressed(stream))
 
-    async def _ask(self, path: str, timeout_seconds: float) -> Parts:
+    async def _ask(self, path: str, timeout_seconds: float, deadline: float) -> Parts:
         """Ask for metrics, and at the same time for pods: the kubelet takes long for the first."""
         ask = self._kubelet.get(path, accept=_ACCEPT, timeout_seconds=timeout_seconds)
         if self.pods is None:
             return await ask
         asked = asyncio.ensure_future(ask)
         try:
-            await self.pods.refresh(timeout_seconds)
+            await self.pods.refresh(deadline)
             return await asked
         except BaseException:
             asked.cancel()
@@ -170,7 +181,6 @@ class LabelledKubelet:
         started = loop.time()
         memory = self._memory(endpoint, wanted.escaping)
         passage = Passage(memory, lambda: loop.time() > deadline)
-        is_whole = False
         try:
             async with contextlib.aclosing(parts):
                 while some := await _next(parts, deadline):
@@ -178,19 +188,18 @@ class LabelledKubelet:
                         yield labelled
             if last := passage.finish():
                 yield last
-            is_whole = True
             self._telemetry.set("livery_node_samples", passage.samples, endpoint=endpoint)
             self._note(endpoint, "", passage.samples)
         except LiveryError as error:
             passage.leave()
             extra = {"endpoint": endpoint, "reason": str(error)}
             logger.warning("a scrape broke off", extra=extra)
+            self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
             self._note(endpoint, str(error))
             raise
         finally:
             slot.release()
-            if not is_whole:
-                self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
+            self._on_scraped()
             spent = loop.time() - started
             self._telemetry.add(
                 "livery_node_scrape_duration_seconds_total", spent, endpoint=endpoint
@@ -203,6 +212,7 @@ class LabelledKubelet:
             self._on_change()
 
     def _memory(self, endpoint: str, escaping: Escaping) -> StreamMemory:
+        self._adopt()
         memory = self._memories.get((endpoint, escaping))
         if memory is None:
             others = [key for key in self._memories if key[0] == endpoint]
@@ -216,21 +226,35 @@ class LabelledKubelet:
         return memory
 
     def _rewriting(self, endpoint: str, escaping: Escaping) -> Rewriting:
-        own = self._policy.endpoint_relabelings.get(endpoint, ())
-        policy = replace(self._policy, relabelings=self._policy.relabelings + own)
-        marking = Marking(namespace_label=self._text.namespace_label, pods=self._index)
-        return Rewriting(policy, marking, escaping)
+        policy = self._policy.policy
+        own = policy.endpoint_relabelings.get(endpoint, ())
+        policy = replace(policy, relabelings=policy.relabelings + own)
+        wanted = self._text.pod_labels
+        marking = Marking(
+            namespace_label=self._text.namespace_label,
+            pods=self._index,
+            completes=wanted is not None and wanted.completes,
+        )
+        return Rewriting(policy, marking, escaping, self._policy.encoding(escaping))
 
-    def _apply_pods(self, index: PodIndex, changed: list[str]) -> None:
+    def _apply_pods(self, index: PodIndex, changed: Collection[str]) -> None:
         self._index = index
-        self._rewrite(changed)
+        self._add_changed(changed)
 
-    def _rewrite(self, changed: Collection[str] | None) -> None:
-        if changed is None or len(changed) > MAX_CHANGED:
+    def _add_changed(self, marks: Collection[str]) -> None:
+        if self._changed is not None:
+            self._changed.update(marks)
+        if self._changed is not None and len(self._changed) > MAX_CHANGED:
+            self._changed = None
+
+    def _adopt(self) -> None:
+        """Rewrite what was changed, now that somebody asks: of many nodes not all at once."""
+        if self._changed is None:
             self._memories.clear()
-            return
-        for (endpoint, escaping), memory in self._memories.items():
-            memory.adopt(self._rewriting(endpoint, escaping), changed)
+        elif self._changed:
+            for (endpoint, escaping), memory in self._memories.items():
+                memory.adopt(self._rewriting(endpoint, escaping), self._changed)
+        self._changed = set()
 
 
 class _Slot:
@@ -259,9 +283,10 @@ async def _next(parts: Parts, deadline: float) -> list[bytes]:
 
 
 async def _drop(parts: Parts) -> None:
-    # Only what was begun gives its connection back.
-    async with contextlib.aclosing(parts):
-        await anext(parts, [])
+    # Only what was begun gives its connection back; nothing is waited for.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0), contextlib.aclosing(parts):
+            await anext(parts, [])
 
 
 async def _behind(first: bytes, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

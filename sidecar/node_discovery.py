@@ -13,7 +13,7 @@ from sidecar.errors import LiveryError, SettingsError
 from sidecar.kubelet import KubeletSettings
 from sidecar.messages import Request, Response
 from sidecar.model.discovery import DiscoveredTarget, render_http_sd
-from sidecar.model.discovery_settings import DEFAULT_URL, DiscoverySettings, TlsSettings
+from sidecar.model.discovery_settings import DEFAULT_URL, DiscoverySettings
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,10 @@ class NodeDiscovery:
         # Never an empty list for want of an answer.
         if errors and (not takes_stale or all(told is None for told, _ in found)):
             return failed(errors[0])
-        return _render(request, targets)
+        try:
+            return _render(request, targets)
+        except LiveryError as error:
+            return failed(error)
 
     async def forget_others(self, nodes: Sequence[str]) -> None:
         """Drop what is known of nodes that are gone."""
@@ -136,14 +139,15 @@ def _complete(settings: DiscoverySettings, kubelet: KubeletSettings) -> Discover
     )  # fmt: skip
     if not any(ways) and kubelet.token_file is not None:
         settings = replace(settings, bearer_token_file=str(kubelet.token_file))
-    if settings.tls == TlsSettings():
+    tls = settings.tls
+    if not (tls.ca_file or tls.ca_pem or tls.insecure_skip_verify):
         authorities = kubelet.authorities_file
-        tls = TlsSettings(
+        tls = replace(
+            tls,
             ca_file=str(authorities) if authorities is not None else "",
             insecure_skip_verify=not kubelet.is_verified,
         )
-        settings = replace(settings, tls=tls)
-    return settings
+    return replace(settings, tls=tls)
 
 
 def _render(request: Request, targets: list[DiscoveredTarget]) -> Response:

@@ -10,7 +10,7 @@ from sidecar import VERSION
 from sidecar.arguments import Parser, read_control, read_port
 from sidecar.control import ControlSettings
 from sidecar.errors import SettingsError
-from sidecar.kubelet import KUBELET_PORT, KubeletSettings
+from sidecar.kubelet import KUBELET_PORT, KubeletSettings, bracket
 from sidecar.labelled_kubelet import TextSettings
 from sidecar.logs import LEVELS
 from sidecar.model.pod_index import PodLabels
@@ -186,7 +186,7 @@ def _add_seed_flags(group: argparse._ArgumentGroup) -> None:
     add("node-port", f"its port ({KUBELET_PORT}; 443 through the API server)", type=_port)
     add("node-cadvisor-path", "its path of cAdvisor's metrics", default="", metavar="PATH")
     add("kube-apiserver", "as --via-apiserver, by host", default="", metavar="HOST")
-    flag: dict[str, Any] = {"nargs": "?", "const": "true", "choices": ["true", "false"]}
+    flag: dict[str, Any] = {"nargs": "?", "const": "true", "type": _flag, "metavar": "true/false"}
     add("metrics-secure", "the admin port over TLS, too", default="false", **flag)
     add("metrics-bind-address", "where, :8443", default="", metavar="ADDRESS")
     add("metrics-cert-path", "folder of its certificate", default="", metavar="FOLDER")
@@ -197,6 +197,7 @@ def _add_seed_flags(group: argparse._ArgumentGroup) -> None:
         add(name, f"nothing to do: {reason}", nargs="?", const="true", metavar="VALUE")
 
 
+_OFF = ("", "0")
 _NOTHING_TO_DO = {
     "enable-http2": "the kubelet is asked by HTTP/1.1 over kept connections",
     "max-concurrency": "labels come by one stream",
@@ -214,10 +215,13 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
     control = read_control(environ, "node")
     _check(given, control)
     admin_port = given.admin_port
-    if given.health_probe_bind_address:
+    if given.health_probe_bind_address not in _OFF:
         admin_port = _port_of("health-probe-bind-address", given.health_probe_bind_address)
     if given.port == admin_port != 0:
         raise SettingsError(f"--port and --admin-port are both {given.port}; two ports are needed")
+    secure_port, pair = _secure_port(given), _admin_pair(given)
+    if pair is not None and secure_port != 0 and secure_port in (given.port, admin_port):
+        raise SettingsError(f"--metrics-bind-address: port {secure_port} is taken by another")
     discovery_file = Path(given.discovery_config) if given.discovery_config else None
     return NodeSettings(
         kubelet=_kubelet(given, environ),
@@ -237,12 +241,12 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
         discovery_file=discovery_file,
         port=given.port,
         admin_port=admin_port,
-        secure_admin_port=_secure_port(given),
+        secure_admin_port=secure_port,
         remembered_bytes=given.remember_mib << 20,
         policy_file=Path(given.policy) if given.policy else None,
         control=control,
         certificate=_pair(given.tls_cert_file, given.tls_key_file),
-        admin_certificate=_admin_pair(given),
+        admin_certificate=pair,
         accounts=frozenset(given.allow_account) if given.auth == "token" else None,
         log_level=given.log_level,
         notes=tuple(
@@ -263,6 +267,13 @@ def _check(given: argparse.Namespace, control: ControlSettings | None) -> None:
         raise SettingsError("--tls-cert-file and --tls-key-file: one without the other")
     if given.auth == "token" and control is None:
         raise SettingsError("--auth token needs a control service (LIVERY_CONTROL_URL)")
+    path = given.node_cadvisor_path
+    if path and not (path.startswith("/") and path.isascii() and path.isprintable()):
+        raise SettingsError(
+            f"--node-cadvisor-path: {path[:80]!r} is not a path as /metrics/cadvisor"
+        )
+    if " " in path:
+        raise SettingsError(f"--node-cadvisor-path: there is a blank in {path[:80]!r}")
     if given.metrics_secure == "true" and not given.metrics_cert_path:
         raise SettingsError("--metrics-secure needs --metrics-cert-path, a folder")
 
@@ -271,7 +282,7 @@ def _kubelet(given: argparse.Namespace, environ: Mapping[str, str]) -> KubeletSe
     through = given.via_apiserver
     if given.kube_apiserver:
         host = given.kube_apiserver
-        through = host if "://" in host else f"https://{_bracket(host)}:{given.node_port or 443}"
+        through = host if "://" in host else f"https://{_with_port(host, given.node_port or 443)}"
     settings = KubeletSettings(
         url="",
         api_server=through.rstrip("/"),
@@ -290,25 +301,27 @@ def _kubelet(given: argparse.Namespace, environ: Mapping[str, str]) -> KubeletSe
         address = given.node_ip or named or environ.get("NODE_IP") or environ.get("NODE_NAME")
         return settings.of_node("", address or "localhost")
     name = given.node_name or named or environ.get("NODE_NAME", "")
-    if not name or not all(char.isalnum() or char in "-." for char in name):
+    if not name[:1].isalnum() or not all(char.isalnum() or char in "-." for char in name):
         raise SettingsError(f"--via-apiserver needs a node's name, not {name[:80]!r}")
     return settings.of_node(name, "")
 
 
 def _pod_labels(given: argparse.Namespace) -> PodLabels | None:
-    wanted = PodLabels(tuple(given.pod_label), tuple(given.pod_annotation))
-    return wanted if any(wanted) or given.complete_cgroups else None
+    labels, annotations = tuple(given.pod_label), tuple(given.pod_annotation)
+    wanted = PodLabels(labels, annotations, given.complete_cgroups)
+    return wanted if any(wanted) else None
 
 
 def _admin_pair(given: argparse.Namespace) -> tuple[Path, Path] | None:
-    if given.metrics_secure != "true":
+    # "0" turns the server off, as there.
+    if given.metrics_secure != "true" or given.metrics_bind_address == "0":
         return None
     folder = Path(given.metrics_cert_path)
     return folder / given.metrics_cert_name, folder / given.metrics_cert_key
 
 
 def _secure_port(given: argparse.Namespace) -> int:
-    if not given.metrics_bind_address:
+    if given.metrics_bind_address in _OFF:
         return DEFAULT_SECURE_ADMIN_PORT
     return _port_of("metrics-bind-address", given.metrics_bind_address)
 
@@ -317,8 +330,10 @@ def _pair(certificate: str, key: str) -> tuple[Path, Path] | None:
     return (Path(certificate), Path(key)) if certificate else None
 
 
-def _bracket(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+def _with_port(host: str, port: int) -> str:
+    if host.count(":") == 1 or "]:" in host:
+        return host  # it names one
+    return f"{bracket(host)}:{port}"
 
 
 def _port_of(name: str, address: str) -> int:
@@ -326,6 +341,15 @@ def _port_of(name: str, address: str) -> int:
     if port is None:
         raise SettingsError(f"--{name}: {address[:80]!r} is not as :8443")
     return port
+
+
+def _flag(text: str) -> str:
+    # As Go reads a flag's value.
+    if text in ("1", "t", "T", "true", "True", "TRUE"):
+        return "true"
+    if text in ("0", "f", "F", "false", "False", "FALSE"):
+        return "false"
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not true or false")
 
 
 def _port(text: str) -> int:

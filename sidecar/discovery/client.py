@@ -76,7 +76,8 @@ class PodsClient:
         except TimeoutError:
             reason = f"the kubelet did not tell its pods within {TIMEOUT_SECONDS:g} s"
             raise UpstreamTimeoutError(reason) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ssl.SSLError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            # ValueError: of names that are none, and of proxies' URLs.
             raise UpstreamError(
                 f"the kubelet's pods: {str(error) or type(error).__name__}"
             ) from error
@@ -101,7 +102,8 @@ def _client(routes: "_Routes", **options: Any) -> httpx.AsyncClient:
 async def _read(answer: httpx.Response) -> bytes:
     status = answer.status_code
     if 300 <= status < 400:
-        raise UpstreamError(f"the kubelet answered {status}: follow_redirects is false")
+        reason = "no redirect that is followed (follow_redirects)"
+        raise UpstreamError(f"the kubelet answered {status}: {reason}")
     limit = MAX_PODS_BYTES if status == 200 else MAX_REASON_BYTES
     parts: list[bytes] = []
     size = 0

@@ -17,6 +17,8 @@ MAX_ANSWER_BYTES = 256 << 10
 EARLY_SECONDS = 10.0
 """So much before its end a token counts as ended."""
 TIMEOUT_SECONDS = 30.0
+DEFAULT_TOKEN_SECONDS = 3600.0
+MAX_TOKEN_SECONDS = 86400.0
 
 
 class Credentials(httpx.Auth):
@@ -112,8 +114,7 @@ class _Tokens:
             raise UpstreamError(shown)
         if not token.isascii() or not token.isprintable():
             raise UpstreamError("oauth2.token_url: the token is none that a header may have")
-        lasts = answer.get("expires_in")
-        seconds = float(lasts) if isinstance(lasts, int | float) and lasts > 0 else 3600.0
+        seconds = _seconds(answer.get("expires_in"))
         self._token, self._ends_at = token, time.monotonic() + seconds - EARLY_SECONDS
 
     async def _post(
@@ -137,6 +138,15 @@ class _Tokens:
         except (ValueError, RecursionError):
             answer = None
         return response.status_code, answer if isinstance(answer, dict) else {}
+
+
+def _seconds(lasts: object) -> float:
+    """Return how long a token lasts; services write it as a number or as a text."""
+    if isinstance(lasts, str) and lasts.isascii() and lasts.isdigit():
+        lasts = int(lasts[:9])
+    if isinstance(lasts, int | float) and lasts > 0:
+        return float(min(lasts, MAX_TOKEN_SECONDS))
+    return DEFAULT_TOKEN_SECONDS
 
 
 def _say(error: Exception) -> str:

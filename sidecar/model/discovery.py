@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from sidecar.errors import LimitError
 from sidecar.model.labels import number_conflicts
 from sidecar.model.pods import Container, Pod
 
+MAX_RENDERED_BYTES = 64 << 20
 _META = "__meta_kubernetes_"
 _STRANGE = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -50,9 +52,21 @@ def discover(
 
 
 def render_http_sd(targets: Iterable[DiscoveredTarget], *, indent: int | None = None) -> bytes:
-    """Write targets as Prometheus' HTTP service discovery reads them, one group a target."""
-    groups = [{"targets": [target.address], "labels": target.labels} for target in targets]
-    return json.dumps(groups, ensure_ascii=False, indent=indent).encode()
+    """Write targets as Prometheus' HTTP service discovery reads them, one group a target.
+
+    Raises:
+        LimitError: it is more than anybody should hold.
+    """
+    groups: list[str] = []
+    size = 0
+    for target in targets:
+        group = {"targets": [target.address], "labels": target.labels}
+        groups.append(json.dumps(group, ensure_ascii=False, indent=indent))
+        size += len(groups[-1])
+        if size > MAX_RENDERED_BYTES:
+            raise LimitError(f"the targets are more than {MAX_RENDERED_BYTES >> 20} MiB")
+    comma, end = (", ", "") if indent is None else (",\n", "\n")
+    return f"[{end}{comma.join(groups)}{end}]".encode() if groups else b"[]"
 
 
 def _targets(pod: Pod, namespace: Mapping[str, str]) -> Iterable[DiscoveredTarget]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from sidecar.errors import RuleError, show
+from sidecar.errors import RuleError
 from sidecar.model.durations import parse_duration
 
 DEFAULT_URL = "https://localhost:10250"
@@ -108,6 +108,10 @@ _OAUTH2_KEYS = frozenset(
         "endpoint_params", "tls_config", *_PROXY_KEYS,
     ]
 )  # fmt: skip
+_KINDS = {
+    str: "a string", int: "a number", float: "a number", bool: "true or false", list: "a list",
+    dict: "a mapping",
+}  # fmt: skip
 _WAYS = ("bearer_token", "bearer_token_file", "basic_auth", "authorization", "oauth2")
 
 
@@ -139,13 +143,17 @@ def parse_discovery_settings(value: object) -> DiscoverySettings:
     )
 
 
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "that")
+
+
 class _Block:
     """A mapping of arguments, and where it stands."""
 
     def __init__(self, value: object, path: str, keys: frozenset[str]) -> None:
         self.path = path
         if not isinstance(value, dict):
-            raise RuleError(path, f"a mapping is needed, not {show(value)}")
+            raise RuleError(path, f"a mapping is needed, not {_kind(value)}")
         unknown = sorted(map(str, set(value) - keys))
         if unknown:
             known = ", ".join(sorted(keys))
@@ -157,7 +165,8 @@ class _Block:
         return f"{self.path}.{key}" if self.path else key
 
     def wrong(self, key: str, wanted: str) -> RuleError:
-        return RuleError(self.name(key), f"{wanted} is needed, not {show(self.value[key])}")
+        # Its kind only: whatever it is, it may hold a secret.
+        return RuleError(self.name(key), f"{wanted} is needed, not {_kind(self.value[key])}")
 
     def text(self, key: str) -> str:
         value = self.value.get(key, "")

@@ -5,7 +5,7 @@ list of pods says whose it is.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 from sidecar.model.labels import LabelRules, select_labels
@@ -16,6 +16,8 @@ _POD_SLICE = re.compile(
     rf"pod({_HEX}{{8}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{12}}|{_HEX}{{32}})"
 )
 _CONTAINER = re.compile(r"(?:^|[-/])([0-9a-f]{64})(?:\.scope)?$")
+MAX_VALUE_CHARACTERS = 1024
+"""Of an annotation that is worn; a longer one is left out."""
 _Key = TypeVar("_Key")
 _CONFIG_HASH = "kubernetes.io/config.hash"
 """A static pod's cgroup is named by it, where its uid is another."""
@@ -34,6 +36,8 @@ class PodLabels(NamedTuple):
 
     labels: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
+    completes: bool = False
+    """Whether series with a cgroup and no namespace are given their pod's."""
 
 
 class PodIndex:
@@ -62,15 +66,34 @@ class PodIndex:
         slices = _POD_SLICE.findall(cgroup)
         return self._by_uid.get(slices[-1].replace("_", "-")) if slices else None
 
-    def changes(self, before: "PodIndex") -> list[str]:
-        """Return names, uids and container ids whose series may wear something else than before."""
-        pods = _differing(before.worn, self.worn)
+    def changes(self, before: "PodIndex") -> set[str]:
+        """Return texts of which each series that may wear something else than before holds one."""
+        pods = set(_differing(before.worn, self.worn))
+        names = {f'"{name}"' for _, name in pods}
+        owned = self._marks(lambda owner: owner[:2] in pods)
+        owned |= before._marks(lambda owner: owner[:2] in pods)
         uids = _differing(before._by_uid, self._by_uid)
         containers = _differing(before._by_container, self._by_container)
-        names = [f'"{name}"' for _, name in pods]
-        return [*names, *containers, *uids, *(uid.replace("-", "_") for uid in uids)]
+        return {*names, *owned, *_spellings(uids), *containers}
+
+    def marks_of(self, namespaces: Collection[str]) -> set[str]:
+        """Return the cgroups of namespaces: their series name them only when they are completed."""
+        return self._marks(lambda owner: owner.namespace in namespaces)
+
+    def _marks(self, is_meant: Callable[[Owner], bool]) -> set[str]:
+        uids = [uid for uid, owner in self._by_uid.items() if is_meant(owner)]
+        ids = [text for text, owner in self._by_container.items() if is_meant(owner)]
+        return {*_spellings(uids), *ids}
 
     def _add(self, pod: Pod, wanted: PodLabels) -> None:
+        annotations = _select(pod.annotations, wanted.annotations)
+        labels = _select(pod.labels, wanted.labels)
+        if worn := {**annotations, **labels}:
+            self.worn[pod.namespace, pod.name] = worn
+        if wanted.completes:
+            self._add_cgroups(pod)
+
+    def _add_cgroups(self, pod: Pod) -> None:
         owner = Owner(pod.namespace, pod.name)
         static = pod.annotations.get(_CONFIG_HASH, "")
         for uid in {pod.uid, static}:
@@ -80,14 +103,19 @@ class PodIndex:
             identity = container.id.rpartition("//")[2]
             if identity:
                 self._by_container[identity] = owner._replace(container=container.name)
-        annotations = _select(pod.annotations, wanted.annotations)
-        labels = _select(pod.labels, wanted.labels)
-        if worn := {**annotations, **labels}:
-            self.worn[pod.namespace, pod.name] = worn
 
 
 def _select(values: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
-    return select_labels(values, LabelRules(include=patterns, exclude=())) if patterns else {}
+    if not patterns:
+        return {}
+    # A label holds 63 bytes; an annotation could blow up every series of its pod.
+    short = {key: value for key, value in values.items() if len(value) <= MAX_VALUE_CHARACTERS}
+    return select_labels(short, LabelRules(include=patterns, exclude=()))
+
+
+def _spellings(uids: Iterable[str]) -> set[str]:
+    """Return uids as cgroups have them: systemd's with underscores."""
+    return {spelling for uid in uids for spelling in (uid, uid.replace("-", "_"))}
 
 
 def _differing(before: Mapping[_Key, object], after: Mapping[_Key, object]) -> list[_Key]:

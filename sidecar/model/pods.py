@@ -12,6 +12,9 @@ from sidecar.errors import PodsError, show
 
 MAX_PODS_BYTES = 16 << 20
 """A pod is about 10 KB, and a kubelet runs some hundred."""
+MAX_PODS = 5_000
+MAX_PORTS = 1_000
+"""Of one pod; what it declares beyond is left out, for each is a target with all its labels."""
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _DECODE = json.JSONDecoder().raw_decode
 
@@ -65,7 +68,11 @@ def read_pods(body: bytes) -> tuple[Pod, ...]:
     """
     try:
         text = body.decode()
-        pods = [_read_pod(_Reader(item, f"items[{at}]")) for at, item in enumerate(_items(text))]
+        pods: list[Pod] = []
+        for at, item in enumerate(_items(text)):
+            if at == MAX_PODS:
+                raise PodsError(f"the pods are more than {MAX_PODS}")
+            pods.append(_read_pod(_Reader(item, f"items[{at}]")))
     except (ValueError, RecursionError) as error:
         raise PodsError(f"the pods are not JSON: {error}") from error
     return tuple(sorted(pods, key=lambda pod: (pod.namespace, pod.name, pod.uid)))
@@ -81,8 +88,12 @@ def _items(text: str) -> Iterator[object]:
             found = True
             at = yield from _elements(text, at + 1)
         else:
-            _, at = _DECODE(text, at)
+            value, at = _DECODE(text, at)
+            # Go writes an empty list so: a node without pods.
+            found = found or (key == "items" and value is None)
         at = _next(text, at, "}")
+    if _skip(text, at + 1) != len(text):
+        raise PodsError("the pods are not JSON: something stands behind them")
     if not found:
         raise PodsError("the pods are no PodList: there is no list `items`")
 
@@ -131,12 +142,12 @@ class _Reader:
             return ""
         if not isinstance(value, str):
             raise self.wrong(key, "a string")
-        return value
+        return _whole(value)
 
     def number(self, key: str) -> int:
         """Return a whole number."""
         value = self._value.get(key)
-        if not isinstance(value, int):
+        if not isinstance(value, int) or isinstance(value, bool):
             raise self.wrong(key, "a number")
         return value
 
@@ -161,7 +172,7 @@ class _Reader:
     def texts(self, key: str) -> dict[str, str]:
         """Return a mapping of strings."""
         inner = self.at(key)
-        return {name: inner.text(name) for name in inner._value}
+        return {_whole(name): inner.text(name) for name in inner._value}
 
     def wrong(self, key: str, wanted: str) -> PodsError:
         """Say what is needed in place of what is there."""
@@ -169,9 +180,20 @@ class _Reader:
         return PodsError(f"{self._path}.{key}: {wanted} is needed, not {shown}")
 
 
+def _whole(text: str) -> str:
+    """Put U+FFFD in the place of half a surrogate pair, as Go does: no text may hold one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _read_pod(item: _Reader) -> Pod:
     metadata, spec, status = item.at("metadata"), item.at("spec"), item.at("status")
     owners = [owner for owner in metadata.each("ownerReferences") if owner.flag("controller")]
+    containers = (
+        *_read_containers(spec, status, is_init=False),
+        *_read_containers(spec, status, is_init=True),
+    )
     ready = [
         said.text("status") for said in status.each("conditions") if said.text("type") == "Ready"
     ]
@@ -188,11 +210,16 @@ def _read_pod(item: _Reader) -> Pod:
         controller_name=owners[0].text("name") if owners else "",
         labels=metadata.texts("labels"),
         annotations=metadata.texts("annotations"),
-        containers=(
-            *_read_containers(spec, status, is_init=False),
-            *_read_containers(spec, status, is_init=True),
-        ),
+        containers=_bounded(containers),
     )
+
+
+def _bounded(containers: tuple[Container, ...]) -> tuple[Container, ...]:
+    room, kept = MAX_PORTS, []
+    for container in containers[:MAX_PORTS]:
+        kept.append(container._replace(ports=container.ports[:room]))
+        room -= len(kept[-1].ports)
+    return tuple(kept)
 
 
 def _read_containers(spec: _Reader, status: _Reader, *, is_init: bool) -> Iterator[Container]:

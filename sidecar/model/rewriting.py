@@ -42,27 +42,78 @@ class Marking:
     """Label of a series that names the namespace whose labels it wears; empty: the pod's own."""
     pods: PodIndex | None = None
     """What series wear by the pod that they name, and whose a bare cgroup is."""
+    completes: bool = False
+    """Whether a series with a cgroup and no namespace is given its pod's."""
     filters: bool = False
     """Whether the policy's access rules decide what is exposed."""
 
 
-class Rewriting:
-    """One target's series under one policy, for one kind of client."""
+class Encoding:
+    """A policy's labels as one kind of client reads them; many targets share it.
 
-    def __init__(self, policy: Policy, marking: Marking, escaping: Escaping) -> None:
+    All names are compared as the client will see them: two may be one after escaping.
+    """
+
+    def __init__(self, policy: Policy, escaping: Escaping) -> None:
+        self.escaping = escaping
+        self.protected = frozenset(self.escape(name.encode()) for name in policy.protected)
+        self.own = self.encode(policy.labels)
+        self.by_namespace = {
+            name.encode(): self.encode(labels) for name, labels in (policy.namespaces or {}).items()
+        }
+
+    def escape(self, name: bytes) -> bytes:
+        """Write a label's name."""
+        return escape_name(name, self.escaping, colons=False) if name else name
+
+    def encode(self, labels: Mapping[str, str]) -> "_Pairs":
+        """Write labels."""
+        return tuple(
+            (self.escape(name.encode()), escape(value.encode())) for name, value in labels.items()
+        )
+
+
+class PolicyInForce:
+    """A policy, and its labels for each kind of client once somebody asked."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._encodings: dict[Escaping, Encoding] = {}
+
+    def encoding(self, escaping: Escaping) -> Encoding:
+        """Return its labels for a kind of client."""
+        if escaping not in self._encodings:
+            self._encodings[escaping] = Encoding(self.policy, escaping)
+        return self._encodings[escaping]
+
+
+class Rewriting:
+    """One target's series under one policy, for one kind of client.
+
+    Args:
+        policy: the policy.
+        marking: how the target's series are told apart.
+        escaping: what the client takes.
+        encoding: of the policy, where somebody made it already.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        marking: Marking,
+        escaping: Escaping,
+        encoding: Encoding | None = None,
+    ) -> None:
         self._policy = policy
         self._marking = marking
         self._escaping = escaping
-        # All names are compared as the client will see them: two may be one after escaping.
-        self._protected = {self._escape_label(name.encode()) for name in policy.protected}
+        encoding = encoding or Encoding(policy, escaping)
+        self._escape_label, self._encode = encoding.escape, encoding.encode
+        self._protected = encoding.protected
         target_label = self._escape_label(marking.target_label.encode())
         self._mark = (target_label, escape(marking.target.encode()))
         self._namespace_label = self._escape_label(marking.namespace_label.encode())
-        self._own = self._encode(policy.labels)
-        self._by_namespace = {
-            name.encode(): self._encode(labels)
-            for name, labels in (policy.namespaces or {}).items()
-        }
+        self._own, self._by_namespace = encoding.own, encoding.by_namespace
         self._pods = marking.pods
         self._by_pod = self._encode_pods()
         self._has_rules = bool(policy.relabelings) or marking.filters
@@ -80,7 +131,7 @@ class Rewriting:
         if self._is_common(series):
             return Line(series.name, _insert(series, self._common_text), bool(self._mark[0]))
         escaped = self._escape(series)
-        if self._pods is not None:
+        if self._pods is not None and self._marking.completes:
             escaped = _complete(escaped, self._pods, self._namespace_label)
         labels = self._wear(escaped)
         is_marked = self._mark in labels and self._mark not in escaped.labels
@@ -122,15 +173,6 @@ class Rewriting:
             return True
         return self._escaping is not Escaping.DOTS and _UNQUOTED.fullmatch(series.raw) is not None
 
-    def _escape_label(self, name: bytes) -> bytes:
-        return escape_name(name, self._escaping, colons=False) if name else name
-
-    def _encode(self, labels: Mapping[str, str]) -> "_Pairs":
-        return tuple(
-            (self._escape_label(name.encode()), escape(value.encode()))
-            for name, value in labels.items()
-        )
-
     def _encode_pods(self) -> "Mapping[tuple[bytes, bytes], _Pairs]":
         if self._pods is None:
             return {}
@@ -164,7 +206,8 @@ class Rewriting:
             if self._by_pod:
                 # A namespace's labels go before: who may make a pod does not choose its team.
                 of_pod = self._by_pod.get((namespace, unescape(said.get(b"pod", b""))), ())
-                worn += tuple(pair for pair in of_pod if pair[0] not in dict(worn))
+                taken = {name for name, _ in worn} | self._protected
+                worn += tuple(pair for pair in of_pod if pair[0] not in taken)
         if not self._protected.isdisjoint(name for name, _ in labels):
             labels = self._move_protected(labels)
         return labels + self._additions(labels, worn)

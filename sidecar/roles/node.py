@@ -13,14 +13,16 @@ from urllib.parse import parse_qs
 
 from sidecar import VERSION
 from sidecar.admin import State, answer_admin, build_report
+from sidecar.answers import failed
 from sidecar.control import ControlClient
-from sidecar.errors import TargetError
+from sidecar.errors import SettingsError, TargetError
 from sidecar.gate import Gate
 from sidecar.kubelet import KubeletSettings
 from sidecar.labelled_kubelet import LabelledKubelet
 from sidecar.listening import Listener, Ports, ServedCertificate, serve
 from sidecar.messages import Request, Response, plain
 from sidecar.model.policy import KUBELET_ENDPOINTS, Policy
+from sidecar.model.rewriting import PolicyInForce
 from sidecar.node_discovery import NodeDiscovery
 from sidecar.node_settings import NodeSettings
 from sidecar.policy_file import PolicyFile
@@ -58,6 +60,7 @@ METRICS = (
 MAX_CONNECTIONS = 1024
 """Of a proxy for all nodes: Prometheus keeps one for each path of each."""
 DRAIN_SECONDS = 15.0
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NODE_PATH = re.compile(r"/nodes/([a-z0-9.-]{1,253})(/[a-z/]+)")
 _JSON = "application/json"
 _TARGETS = "/targets"
@@ -76,6 +79,7 @@ class NodeRole:
         self._telemetry.set("livery_node_build_info", 1, version=VERSION)
         self._telemetry.add("livery_node_policies_rejected_total", 0)
         self._policy = Policy()
+        self._in_force = PolicyInForce(self._policy)
         self._policy_at = time.monotonic()
         self._fault = "the namespaces' labels have not arrived yet"
         self._kubelets: OrderedDict[str, LabelledKubelet] = OrderedDict()
@@ -217,7 +221,11 @@ class NodeRole:
             return plain(404, f"there is no node {node!r}")
         if endpoint == _TARGETS and self._discovery is not None:
             return await self._tell_targets(self._discovery, node, request)
-        return await self._find_kubelet(node).scrape(endpoint, request)
+        try:
+            kubelet = self._find_kubelet(node)
+        except SettingsError as error:  # what the policy says of the node is no address
+            return failed(error)
+        return await kubelet.scrape(endpoint, request)
 
     async def _tell_targets(
         self, discovery: NodeDiscovery, node: str, request: Request
@@ -235,6 +243,10 @@ class NodeRole:
         """Tell every node's endpoints as targets: behind a Service they have one address."""
         asked = parse_qs(request.query).get("endpoint", ["/metrics/cadvisor"])
         address = request.headers.get("host", "")
+        if not set(asked) <= set(KUBELET_ENDPOINTS):
+            return plain(400, f"endpoint is one of {', '.join(KUBELET_ENDPOINTS)}")
+        if _HOST.fullmatch(address) is None:
+            return plain(400, "a Host header is needed, for it is the targets' address")
         groups = [
             {
                 "targets": [address],
@@ -249,27 +261,35 @@ class NodeRole:
             for endpoint in KUBELET_ENDPOINTS
             if endpoint in asked
         ]
-        if not address or not groups:
-            return plain(503, "no node is known yet" if address else "a Host header is needed")
+        if not groups:
+            return plain(503, "no node is known yet")
         return Response(200, json.dumps(groups).encode(), _JSON)
 
     def _find_kubelet(self, node: str) -> LabelledKubelet:
-        """Return a node's kubelet; those longest unasked are forgotten where it gets too much."""
+        """Return a node's kubelet, as the one that was asked last."""
         if node not in self._kubelets:
             self._kubelets[node] = self._make_kubelet(node)
         self._kubelets.move_to_end(node)
+        return self._kubelets[node]
+
+    def _bound_memory(self) -> None:
+        """Forget the series of who was scraped least recently, where it gets too much."""
         remembered = sum(kubelet.remembered_bytes for kubelet in self._kubelets.values())
-        for name, kubelet in self._kubelets.items():
-            if remembered <= self._settings.remembered_bytes or name == node:
+        for kubelet in self._kubelets.values():
+            if remembered <= self._settings.remembered_bytes:
                 break
             remembered -= kubelet.remembered_bytes
             kubelet.forget()
-        return self._kubelets[node]
 
     def _make_kubelet(self, node: str) -> LabelledKubelet:
         settings = self._kubelet_settings(node)
         return LabelledKubelet(
-            settings, self._settings.text, self._telemetry, self._policy, on_change=self._changed
+            settings,
+            self._settings.text,
+            self._telemetry,
+            self._in_force,
+            on_change=self._changed,
+            on_scraped=self._bound_memory,
         )
 
     def _kubelet_settings(self, node: str) -> KubeletSettings:
@@ -323,11 +343,12 @@ class NodeRole:
         before = self._policy
         # What has no namespace is the node's own and wears nobody's labels.
         self._policy = replace(policy, labels={}, access=None)
+        self._in_force = PolicyInForce(self._policy)
         self._policy_at = time.monotonic()
         changed = _changed_namespaces(before, self._policy)
         for name, kubelet in list(self._kubelets.items()):
             if before.nodes.get(name) == self._policy.nodes.get(name):
-                kubelet.apply(self._policy, changed)
+                kubelet.apply(self._in_force, changed)
             else:
                 del self._kubelets[name]
                 kubelet.close()
@@ -343,9 +364,9 @@ def _read_certificate(files: tuple[Path, Path] | None) -> ServedCertificate | No
 
 
 def _changed_namespaces(before: Policy, after: Policy) -> list[str] | None:
-    """Return what names the namespaces whose labels differ; None where more than labels does."""
+    """Return the namespaces whose labels differ; None where more than labels does."""
     rest = [replace(one, namespaces=None, namespace_labels={}, nodes={}) for one in (before, after)]
     if rest[0] != rest[1]:
         return None
     old, new = before.namespaces or {}, after.namespaces or {}
-    return [f'"{name}"' for name in {*old, *new} if old.get(name) != new.get(name)]
+    return [name for name in {*old, *new} if old.get(name) != new.get(name)]

@@ -150,6 +150,32 @@ async def test_a_token_of_oauth_2_is_fetched_once_and_kept(takes_header: bool) -
         assert header == f"Bearer token-{asked}"
 
 
+@pytest.mark.parametrize(
+    "lasts", [b"1" + b"0" * 400, b'"3600"', b"-5", b"null", b"1e999", b'"soon"']
+)
+async def test_whatever_a_token_service_says_of_time_is_bounded(lasts: bytes) -> None:
+    answer = http(b'{"access_token": "abc", "expires_in": %b}' % lasts)
+    async with App(answer) as service, App(PODS, tls=kubelet_tls()) as app:
+        oauth2 = {"client_id": "me", "token_url": f"http://127.0.0.1:{service.port}"}
+        async with _client({"url": _url(app), "tls_config": TRUST, "oauth2": oauth2}) as client:
+            assert await client.fetch() == BODY
+
+
+@pytest.mark.parametrize(
+    ("given", "environ"),
+    [
+        ({"proxy_from_environment": True}, {"HTTPS_PROXY": "ftp://proxy.example"}),
+        ({"url": "https://xn--a.example"}, {}),
+    ],
+)
+async def test_an_address_that_is_none_is_an_error_of_ours(
+    given: dict[str, Any], environ: dict[str, str]
+) -> None:
+    async with _client({"url": "https://kubelet.example", **given}, environ) as client:
+        with pytest.raises(UpstreamError, match="the kubelet's pods"):
+            await client.fetch()
+
+
 async def test_a_token_near_its_end_is_fetched_anew() -> None:
     async with (
         _TokenService(takes_header=True, lasts=5) as service,
@@ -310,7 +336,7 @@ async def test_redirects_are_followed_without_the_token_for_others() -> None:
         assert other.requests[0].startswith("GET /there ")
         assert _header(other.requests[0], "authorization") == ""
         async with _client({**document, "follow_redirects": False}) as client:
-            with pytest.raises(UpstreamError, match="follow_redirects is false"):
+            with pytest.raises(UpstreamError, match="no redirect that is followed"):
                 await client.fetch()
 
 

@@ -88,3 +88,24 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("url: [")
     with pytest.raises(SettingsError, match=r"a\.yaml: not YAML"):
         read_discovery_settings(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bearer_token: tell-nobody: x",
+        'bearer_token: "tell-nobody',
+        "bearer_token: @tell-nobody",
+        "bearer_token: %tell-nobody",
+        "bearer_token: !!int tell-nobody",
+        "bearer_token: !!timestamp tell-nobody",
+        'bearer_token: !!int ""',
+        "bearer_token: [tell-nobody",
+    ],
+)
+def test_no_error_of_a_file_shows_what_stands_in_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"a\.yaml: not YAML") as caught:
+        read_discovery_settings(tmp_path / "a.yaml")
+
+    assert "tell-nobody" not in str(caught.value)

@@ -15,7 +15,7 @@ PODS = read_pods(
         pod("kube-system", "mirror", annotations={"kubernetes.io/config.hash": "d" * 32}),
     )
 )  # fmt: skip
-ALL = PodLabels(labels=("app",), annotations=("*",))
+ALL = PodLabels(labels=("app",), annotations=("*",), completes=True)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,24 @@ def test_a_change_names_what_series_hold_of_it() -> None:
     before = PodIndex(PODS, ALL)
     relabelled = read_pods(pod_list(pod("shop", "web", uid=UID, id=f"cri-o://{ID}")))
 
-    assert before.changes(before) == []
-    changes = PodIndex((*relabelled, *PODS[:2]), ALL).changes(before)
-    assert changes == ['"web"']
+    assert before.changes(before) == set()
+    cgroups = {ID, UID, UID.replace("-", "_")}
+    assert PodIndex((*relabelled, *PODS[:2]), ALL).changes(before) == {'"web"', *cgroups}
     gone = PodIndex(PODS[:2], ALL).changes(before)
-    assert set(gone) == {'"web"', ID, UID, UID.replace("-", "_")}
+    assert gone == {'"web"', *cgroups}
+    assert before.marks_of(["shop"]) == cgroups
+    assert before.marks_of(["bank"]) == set()
+
+
+def test_cgroups_are_nobody_s_where_they_are_not_completed() -> None:
+    index = PodIndex(PODS, PodLabels(labels=("app",)))
+
+    assert index.owner(f"/kubepods/burstable/pod{UID}/{ID}") is None
+    assert index.worn["shop", "web"] == {"app": "web"}
+
+
+def test_a_long_annotation_is_left_out() -> None:
+    values = {"short": "x" * 1024, "long": "x" * 1025}
+    index = PodIndex(read_pods(pod_list(pod("shop", "web", annotations=values))), ALL)
+
+    assert set(index.worn["shop", "web"]) == {"short"}

@@ -54,6 +54,13 @@ def test_a_pod_is_read_with_all_that_targets_and_labels_need() -> None:
     )
 
 
+def test_ports_beyond_what_any_pod_needs_are_left_out() -> None:
+    ports = [{"containerPort": number} for number in range(1, 1500)]
+    (read,) = read_pods(pod_list(pod("shop", "web", ports=ports)))
+
+    assert len(read.containers[0].ports) == 1000
+
+
 def test_what_is_absent_is_empty_and_readiness_unknown() -> None:
     (read,) = read_pods(pod_list({"metadata": {"name": "a"}}))
 
@@ -75,6 +82,12 @@ def test_the_order_does_not_depend_on_the_kubelet_s() -> None:
         (b"[]", "not JSON"),
         (b"{}", "no list `items`"),
         (b'{"items": {}}', "no list `items`"),
+        (b'{"items": []} x', "something stands behind them"),
+        (
+            b'{"items": [{"spec": {"containers": [{"ports": [{"containerPort": true}]}]}}]}',
+            "number",
+        ),
+        (b'{"items": [' + b"{}," * 5000 + b"{}]}", "more than 5000"),
         (b'{"items": [', "not JSON"),
         (b'{"items": [{}', "not JSON: ',' is missing"),
         (b'{"items": [{} {}]}', "not JSON"),

@@ -47,8 +47,10 @@ async def test_nodes_are_told_as_targets_behind_the_address_that_was_asked(tmp_p
         assert groups[0]["targets"] == ["livery-node.livery-system:8080"]
         assert groups[0]["labels"]["instance"] == "a"
         assert groups[0]["labels"]["__scheme__"] == "http"
-        both = await kubelet.get("/nodes?endpoint=/metrics&endpoint=/metrics/cadvisor&endpoint=/x")
+        both = await kubelet.get("/nodes?endpoint=/metrics&endpoint=/metrics/cadvisor")
         assert len(both.json()) == 4
+        assert (await kubelet.get("/nodes?endpoint=/x")).status_code == 400
+        assert (await kubelet.get("/nodes", Host="me@evil.example/x")).status_code == 400
 
 
 async def test_pods_of_all_nodes_are_told_at_once_or_not_at_all(tmp_path: Path) -> None:

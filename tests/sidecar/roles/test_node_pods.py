@@ -2,12 +2,20 @@
 
 import asyncio
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.sidecar.apps import http
-from tests.sidecar.kubelets import node_proxy, pod, tell_pods
+from sidecar.model.formats import Escaping
+from sidecar.model.pod_index import PodIndex, PodLabels
+from sidecar.model.pods import read_pods
+from sidecar.model.policy import KUBELET_ENDPOINTS
+from sidecar.model.rewriting import Marking, Rewriting
+from sidecar.model.streaming import Passage, StreamMemory
+from tests.sidecar.apps import http, until
+from tests.sidecar.kubelets import node_proxy, pod, pod_list, tell_pods
 from tests.sidecar.model.test_streaming import CADVISOR
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +141,7 @@ async def test_without_pods_no_series_goes_out_unlabelled_and_known_ones_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pods: bytes, reason: str
 ) -> None:
     monkeypatch.setattr("sidecar.kubelet_pods.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("sidecar.kubelet_pods.RETRY_SECONDS", 0.0)
     async with node_proxy(tmp_path, http(CADVISOR), "--pod-label", "app") as kubelet:
         kubelet.app.answers["/pods"] = pods
         response = await kubelet.get()
@@ -164,3 +173,151 @@ async def test_five_hundred_pods_whose_keys_fall_together_are_told_alike_each_ti
         (body,) = bodies
         assert len(json.loads(body)) == 500
         assert body.count(b'"__meta_kubernetes_pod_label_a_b_conflict1": "2"') == 500
+
+
+async def test_what_a_completed_cgroup_wears_follows_its_namespace_and_its_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.kubelet_pods.REFRESH_SECONDS", 0.0)
+    asked = ("--complete-cgroups", "--pod-label", "app")
+    async with node_proxy(tmp_path, http(BARE), *asked) as kubelet:
+        for app, team in (("one", "frontend"), ("one", "backend"), ("two", "backend"), ("two", "")):
+            labelled = pod("shop", "web-0", uid=UID, id=f"cri-o://{ID}", labels={"app": app})
+            kubelet.app.answers["/pods"] = tell_pods(labelled)
+            kubelet.tell({"namespaces": {"shop": {"team": team}}})
+            text = (await kubelet.get()).text
+            assert text.count(f'app="{app}"') == 2
+            assert text.count(f'team="{team}"') == (2 if team else 0)
+            assert text.count("team=") == (2 if team else 0)
+
+
+async def test_cgroups_are_completed_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with node_proxy(tmp_path, http(BARE), "--pod-label", "app") as kubelet:
+        kubelet.app.answers["/pods"] = tell_pods(WEB)
+        assert "shop" not in (await kubelet.get()).text
+
+
+async def test_no_pod_names_itself_what_the_platform_protects(tmp_path: Path) -> None:
+    body = b'a{namespace="other",pod="web-0",team="app-said"} 1\n'
+    async with node_proxy(tmp_path, http(body), "--pod-label", "*") as kubelet:
+        kubelet.app.answers["/pods"] = tell_pods(pod("other", "web-0", labels={"team": "forged"}))
+        kubelet.tell({"namespaces": {"shop": {}}, "labelRules": {"protected": ["team"]}})
+        text = (await kubelet.get()).text
+        assert text == 'a{namespace="other",pod="web-0",exported_team="app-said"} 1\n'
+
+
+async def test_a_kubelet_without_pods_says_so_by_null(tmp_path: Path) -> None:
+    none = http(b'{"kind":"PodList","items":null}', kind="application/json")
+    arguments = ("--discovery", "--pod-label", "app")
+    async with node_proxy(tmp_path, http(CADVISOR), *arguments) as kubelet:
+        kubelet.app.answers["/pods"] = none
+        assert (await kubelet.get("/targets")).json() == []
+        assert (await kubelet.get()).status_code == 200
+
+
+async def test_half_a_surrogate_pair_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.kubelet_pods.REFRESH_SECONDS", 0.0)
+    config = tmp_path / "discovery.yaml"
+    config.write_text("refresh_interval: 1ms")
+    arguments = ("--pod-label", "app", "--discovery-config", str(config))
+    async with node_proxy(tmp_path, http(CADVISOR), *arguments) as kubelet:
+        for app in ("one", "\ud800", "two"):
+            kubelet.app.answers["/pods"] = tell_pods(
+                pod("shop", "web-0", labels={"app": app}, annotations={"a\udfff": "\ud800"})
+            )
+            shown = "\ufffd" if app == "\ud800" else app
+            assert f'app="{shown}"' in (await kubelet.get()).text
+            assert (await kubelet.get("/targets")).status_code == 200
+            await asyncio.sleep(0.01)
+
+
+async def test_pods_that_hang_delay_a_scrape_by_little_where_the_last_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.kubelet_pods.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("sidecar.kubelet_pods.PATIENCE_SECONDS", 0.1)
+
+    async def hang(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    soon = {"X-Prometheus-Scrape-Timeout-Seconds": "0.5"}
+    async with node_proxy(tmp_path, http(CADVISOR), "--pod-label", "app") as kubelet:
+        kubelet.app.answers["/pods"] = hang
+        never = await asyncio.gather(*(kubelet.get(path, **soon) for path in KUBELET_ENDPOINTS))
+        assert {response.status_code for response in never} == {504}
+        kubelet.app.hang_up()
+        kubelet.app.answers["/pods"] = tell_pods(WEB)
+        await asyncio.sleep(1.1)
+        assert 'app="web"' in (await kubelet.get()).text
+        kubelet.app.answers["/pods"] = hang
+        for _ in range(3):
+            assert 'app="web"' in (await kubelet.get(**soon)).text
+
+
+async def test_pods_that_are_refused_while_metrics_stall_are_an_answer(tmp_path: Path) -> None:
+    async def stall(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\n")
+        await writer.wait_closed()
+
+    async def refuse(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        writer.write(http(b"", status="403 Forbidden"))
+
+    async with node_proxy(tmp_path, stall, "--pod-label", "app") as kubelet:
+        kubelet.app.answers["/pods"] = refuse
+        async with asyncio.timeout(3):
+            responses = await asyncio.gather(*(kubelet.get() for _ in range(2)))
+        assert {response.status_code for response in responses} == {502}
+        assert (await kubelet.get()).status_code == 502  # no slot is held
+        await until(lambda: len(kubelet.app._open) <= 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_every_answer_is_that_of_a_proxy_that_remembers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("sidecar.kubelet_pods.REFRESH_SECONDS", 0.0)
+    draw = random.Random(seed)
+    arguments = ("--complete-cgroups", "--pod-label", "app", "--pod-label", "team")
+    wanted = PodLabels(("app", "team"), (), completes=True)
+    async with node_proxy(tmp_path, http(b""), *arguments) as kubelet:
+        for _ in range(40):
+            pods, text = _random_node(draw)
+            policy = _random_policy(draw)
+            kubelet.app.answers["/pods"] = tell_pods(*pods)
+            kubelet.app.answer = http(text)
+            if draw.random() < 0.7:
+                kubelet.tell(policy)
+            index = PodIndex(read_pods(pod_list(*pods)), wanted)
+            marking = Marking(namespace_label="namespace", pods=index, completes=True)
+            in_force = kubelet.role._policy
+            passage = Passage(StreamMemory(Rewriting(in_force, marking, Escaping.UNDERSCORES)))
+            expected = passage.feed(text) + passage.finish()
+
+            assert (await kubelet.get()).content == expected
+
+
+def _random_node(draw: random.Random) -> tuple[list[dict[str, Any]], bytes]:
+    """A few pods that come, go and are relabelled, and series of all there could be."""
+    pods, lines = [], []
+    for number in range(4):
+        uid, container = f"1234567{number}" + UID[8:], f"{number}a" * 32
+        namespace, name = f"ns-{number % 2}", f"pod-{number}"
+        lines += [
+            f'm{{namespace="{namespace}",pod="{name}"}} {draw.randrange(9)}',
+            f'm{{id="/kubepods/pod{uid}"}} 1',
+            f'm{{id="/kubepods-pod{uid.replace("-", "_")}.slice/crio-{container}.scope"}} 2',
+        ]
+        labels = {key: draw.choice("xyz") for key in ("app", "team") if draw.random() < 0.7}
+        if draw.random() < 0.8:
+            pods.append(pod(namespace, name, uid=uid, id=f"cri-o://{container}", labels=labels))
+    return pods, "".join(f"{line}\n" for line in lines).encode()
+
+
+def _random_policy(draw: random.Random) -> dict[str, Any]:
+    teams = {f"ns-{n}": {"team": draw.choice("abc")} for n in range(2) if draw.random() < 0.7}
+    drop = {"sourceLabels": ["team"], "regex": draw.choice("abx"), "action": "drop"}
+    rules = [drop] if draw.random() < 0.3 else []
+    return {"namespaces": teams, "metricRelabelings": rules}
