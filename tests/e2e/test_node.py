@@ -16,6 +16,8 @@ from tests.real_parts.prometheus import Prometheus, running_prometheus
 
 pytestmark = pytest.mark.timeout(300)
 
+# Where kubelets sign their own certificates, as kubeadm has it by default.
+SKIPS_VERIFICATION = os.environ.get("E2E_KUBELET_INSECURE") == "true"
 SHOP = f"node-{int(time.time())}"
 
 
@@ -24,7 +26,8 @@ def node(cluster: Cluster) -> Iterator[str]:
     """Where a node proxy is asked from within its pod, whose name stands behind the `#`."""
     upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--timeout", "3m")
     values = (
-        "node.enabled=true", "node.insecureSkipTLSVerify=true", "node.discovery.enabled=true",
+        "node.enabled=true", "node.discovery.enabled=true",
+        f"node.insecureSkipTLSVerify={json.dumps(SKIPS_VERIFICATION)}",
         "labels.fromPods.include={run}", "node.completeCgroups=true",
     )  # fmt: skip
     cluster.helm(*upgrade, "--wait", *(part for value in values for part in ("--set", value)))
@@ -121,7 +124,10 @@ def _own_targets(cluster: Cluster, node: str) -> list[dict[str, Any]]:
     config = {
         "url": f"https://{address}:10250",
         "bearer_token": _token(cluster, "prometheus"),
-        "tls_config": {"insecure_skip_verify": True},
+        "tls_config": {
+            "ca_file": "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+            "insecure_skip_verify": SKIPS_VERIFICATION,
+        },
     }
     command = ["livery", "targets", "--once", "--config", "/dev/stdin"]
     asked = ("exec", "-i", "-n", NAMESPACE, "deploy/livery-injector", "--", *command)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.kubelet_text import cadvisor_text
+from sidecar.model.policy import KUBELET_ENDPOINTS
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import (
     Prometheus,
@@ -167,7 +168,8 @@ async def test_promtool_says_the_same_of_labelled_text_as_of_the_kubelet_s(tmp_p
     async with node_proxy(tmp_path, http(text), "--complete-cgroups") as kubelet:
         kubelet.app.answers["/pods"] = tell_pods(pod("shop", "web-0"))
         kubelet.tell({"namespaces": {f"tenant-{n}": {"team": "a", "b": "c"} for n in range(5)}})
-        labelled = (await kubelet.get()).content
-        assert labelled.count(b'team="a"') == sum(b"{" in line for line in text.splitlines())
-        assert check(labelled) == check(text)
+        for endpoint in KUBELET_ENDPOINTS:
+            labelled = (await kubelet.get(endpoint)).content
+            assert labelled.count(b'team="a"') == sum(b"{" in line for line in text.splitlines())
+            assert check(labelled) == check(text)
         assert check((await kubelet.admin()).encode()) == (0, b"")

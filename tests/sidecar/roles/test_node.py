@@ -16,6 +16,8 @@ from webhook_certs.authority import Authority, create_authority, issue_leaf
 
 from sidecar import messages
 from sidecar.errors import SettingsError
+from sidecar.model.exposition import scan, unescape
+from sidecar.model.formats import Format
 from sidecar.model.policy import KUBELET_ENDPOINTS
 from sidecar.node_settings import parse_node_settings
 from sidecar.roles.node import NodeRole
@@ -216,6 +218,26 @@ async def test_a_slow_kubelet_ends_with_the_scrape_s_time(tmp_path: Path) -> Non
         kubelet.app.answer = _chunked(*[b"a%d 1\n" % i for i in range(100)], pause=0.05)
         with pytest.raises(httpx.RemoteProtocolError):
             await kubelet.get(**late)
+
+
+async def test_a_scraper_in_too_much_of_a_hurry_gets_an_error(tmp_path: Path) -> None:
+    hurry = {"X-Prometheus-Scrape-Timeout-Seconds": "0.001"}
+    async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
+        assert (await kubelet.get(**hurry)).status_code in (502, 504)
+        assert (await kubelet.get()).content == LABELLED
+
+
+async def test_a_namespace_with_many_and_odd_labels_is_worn_whole(tmp_path: Path) -> None:
+    odd = ('"\\\n' * 21)[:63]
+    labels = {f"key-{n}": "x" * 63 for n in range(199)} | {"odd": odd}
+    async with node_proxy(tmp_path, http(b'a{namespace="shop"} 1\n')) as kubelet:
+        kubelet.tell({"namespaces": {"shop": labels}})
+        (sample,) = scan((await kubelet.get()).content, Format.TEXT)
+
+        worn = dict(sample.head.series.labels) if sample.head.series else {}
+        assert len(worn) == 201
+        assert unescape(worn[b"odd"]).decode() == odd
+        assert worn[b"key_198"] == b"x" * 63
 
 
 async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
