@@ -28,7 +28,8 @@ EVERYTHING = {
     "labels.fromPods.include": "{app}", "labels.fromPods.annotations": "{owner}",
     "node.discovery.enabled": "true", "node.discovery.namespaces": "{shop}",
     "node.discovery.tls_config.min_version": "TLS13", "node.completeCgroups": "true",
-    "node.tls.secretName": "tls", "node.auth.allowedServiceAccounts": "{a/b.c}",
+    "node.tls.secretName": "tls", "node.port": "18080", "node.adminPort": "18081",
+    "node.auth.allowedServiceAccounts": "{a/b.c}",
     "node.metricRelabelings./metrics/cadvisor[0].action": "drop",
 }  # fmt: skip
 ALL_NODES = {

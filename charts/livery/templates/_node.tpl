@@ -13,7 +13,7 @@ metadata:
   {{- $annotations := dict }}
   {{- if and (eq $node.mode "daemonset") (eq $node.auth.mode "none") }}
   {{- /* The stock job for annotated pods has no token to show. */}}
-  {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics/cadvisor" }}
+  {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString $node.port) "prometheus.io/path" "/metrics/cadvisor" }}
   {{- if $node.tls.secretName }}{{ $_ := set $annotations "prometheus.io/scheme" "https" }}{{ end }}
   {{- end }}
   {{- with include "livery.discoveryArguments" . }}{{ $_ := set $annotations "checksum/discovery" (sha256sum .) }}{{ end }}
@@ -64,8 +64,8 @@ spec:
         - {name: LIVERY_TOKEN_FILE, value: /var/run/secrets/livery/token}
         {{- with $node.extraEnv }}{{ toYaml . | nindent 8 }}{{ end }}
       ports:
-        - {name: livery, containerPort: 8080, protocol: TCP}
-        - {name: livery-admin, containerPort: 8081, protocol: TCP}
+        - {name: livery, containerPort: {{ $node.port }}, protocol: TCP}
+        - {name: livery-admin, containerPort: {{ $node.adminPort }}, protocol: TCP}
       readinessProbe:
         httpGet: {path: /readyz, port: livery-admin}
         periodSeconds: 5
@@ -108,6 +108,12 @@ app.kubernetes.io/component: node
 {{- $node := .Values.node -}}
 - --role=node
 - --auth={{ $node.auth.mode }}
+{{- if ne (int $node.port) 8080 }}
+- --port={{ int $node.port }}
+{{- end }}
+{{- if ne (int $node.adminPort) 8081 }}
+- --admin-port={{ int $node.adminPort }}
+{{- end }}
 {{- range $node.auth.allowedServiceAccounts }}
 - {{ printf "--allow-account=%s" . | quote }}
 {{- end }}
