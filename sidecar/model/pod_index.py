@@ -19,8 +19,6 @@ _CONTAINER = re.compile(r"(?:^|[-/])([0-9a-f]{64})(?:\.scope)?$")
 MAX_VALUE_CHARACTERS = 1024
 """Of an annotation that is worn; a longer one is left out."""
 _Key = TypeVar("_Key")
-_CONFIG_HASH = "kubernetes.io/config.hash"
-"""A static pod's cgroup is named by it, where its uid is another."""
 
 
 class Owner(NamedTuple):
@@ -95,10 +93,10 @@ class PodIndex:
 
     def _add_cgroups(self, pod: Pod) -> None:
         owner = Owner(pod.namespace, pod.name)
-        static = pod.annotations.get(_CONFIG_HASH, "")
-        for uid in {pod.uid, static}:
-            if _POD_SLICE.fullmatch(f"pod{uid}"):
-                self._by_uid[uid] = owner
+        # Of a static pod the kubelet tells the uid that its cgroup has; what its annotations say of
+        # it anybody could write into his own.
+        if _POD_SLICE.fullmatch(f"pod{pod.uid}"):
+            self._by_uid[pod.uid] = owner
         for container in pod.containers:
             identity = container.id.rpartition("//")[2]
             if identity:

@@ -29,7 +29,7 @@ ALL = PodLabels(labels=("app",), annotations=("*",), completes=True)
         (f"/kubepods.slice/{SLICE}/crio-{'cd' * 32}.scope", Owner("shop", "web")),
         (f"/kubepods.slice/{SLICE}", Owner("shop", "web")),
         (f"/kubepods/besteffort/pod{'c' * 32}", Owner("kube-system", "api")),
-        (f"/kubepods/besteffort/pod{'d' * 32}", Owner("kube-system", "mirror")),
+        (f"/kubepods/besteffort/pod{'d' * 32}", None),
         ("/kubepods.slice", None),
         ("/", None),
         ("", None),
@@ -64,6 +64,14 @@ def test_cgroups_are_nobody_s_where_they_are_not_completed() -> None:
 
     assert index.owner(f"/kubepods/burstable/pod{UID}/{ID}") is None
     assert index.worn["shop", "web"] == {"app": "web"}
+
+
+def test_no_pod_takes_another_s_cgroups_by_what_it_says_of_itself() -> None:
+    claim = {"kubernetes.io/config.hash": UID}
+    liar = pod("bank", "liar", uid="9" * 32, id=f"cri-o://{'ef' * 32}", annotations=claim)
+    index = PodIndex((*PODS, *read_pods(pod_list(liar))), ALL)
+
+    assert index.owner(f"/kubepods.slice/{SLICE}") == Owner("shop", "web")
 
 
 def test_a_long_annotation_is_left_out() -> None:
