@@ -14,7 +14,7 @@ from sidecar.model.relabel import parse_rules
 
 _FIELDS: Mapping[str, frozenset[str]] = {
     "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control", "node"]),
-    "node": frozenset(["metricRelabelings", "tellNodes"]),
+    "node": frozenset(["metricRelabelings", "endpointRelabelings", "tellNodes"]),
     "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
     "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
     "exposition": frozenset(["metricRelabelings", "targetLabel"]),
@@ -23,7 +23,6 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "control.grants": frozenset(["exporters", "nodes", "gateways"]),
 }
 _ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_ALL_ENDPOINTS = "*"
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
@@ -56,7 +55,7 @@ def _parse(value: object) -> Platform:
         raise RuleError("image.pullPolicy", f"not one of {', '.join(_PULL_POLICIES)}")
     node = _block(document.get("node"), "node")
     parse_rules(exposition.get("metricRelabelings"), "exposition.metricRelabelings")
-    node_rules = _node_rules(node.get("metricRelabelings"))
+    parse_rules(node.get("metricRelabelings"), "node.metricRelabelings")
     return Platform(
         image=_text(image, "image", "reference", default.image),
         image_pull_policy=pull_policy,
@@ -65,8 +64,8 @@ def _parse(value: object) -> Platform:
         control=_control(control),
         labels=_labels(_block(document.get("labels"), "labels")),
         metric_relabelings=tuple(exposition.get("metricRelabelings") or ()),
-        node_relabelings=node_rules.pop(_ALL_ENDPOINTS, ()),
-        endpoint_relabelings=node_rules,
+        node_relabelings=tuple(node.get("metricRelabelings") or ()),
+        endpoint_relabelings=_endpoint_rules(_mapping(node, "node", "endpointRelabelings")),
         tells_nodes=_flag(node, "node", "tellNodes"),
         target_label=_text(exposition, "exposition", "targetLabel", default.target_label),
         cross_namespace={
@@ -81,15 +80,13 @@ def _parse(value: object) -> Platform:
     )
 
 
-def _node_rules(value: object) -> dict[str, tuple[dict[str, Any], ...]]:
-    """Read rules for all endpoints, or a mapping of endpoint to rules; `*` is all."""
-    path = "node.metricRelabelings"
-    given: dict[str, Any] = value if isinstance(value, dict) else {_ALL_ENDPOINTS: value}
+def _endpoint_rules(given: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], ...]]:
+    path = "node.endpointRelabelings"
     for endpoint, rules in given.items():
-        if endpoint not in (_ALL_ENDPOINTS, *KUBELET_ENDPOINTS):
-            known = ", ".join((_ALL_ENDPOINTS, *KUBELET_ENDPOINTS))
+        if endpoint not in KUBELET_ENDPOINTS:
+            known = ", ".join(KUBELET_ENDPOINTS)
             raise RuleError(f"{path}.{str(endpoint)[:80]}", f"not one of {known}")
-        parse_rules(rules, path if given is not value else f"{path}.{endpoint}")
+        parse_rules(rules, f"{path}.{endpoint}")
     return {endpoint: tuple(rules or ()) for endpoint, rules in given.items()}
 
 

@@ -39,7 +39,7 @@ class Platform:
     node_relabelings: tuple[dict[str, Any], ...] = ()
     """`node.metricRelabelings`: applied to every series of a node."""
     endpoint_relabelings: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
-    """The same by the kubelet's endpoint, behind those."""
+    """`node.endpointRelabelings`: the same by the kubelet's endpoint, behind those."""
     tells_nodes: bool = False
     """`node.tellNodes`: node proxies hear where every kubelet is."""
     target_label: str = "container"

@@ -30,7 +30,7 @@ EVERYTHING = {
     "node.discovery.tls_config.min_version": "TLS13", "node.completeCgroups": "true",
     "node.tls.secretName": "tls", "node.port": "18080", "node.adminPort": "18081",
     "node.auth.allowedServiceAccounts": "{a/b.c}",
-    "node.metricRelabelings./metrics/cadvisor[0].action": "drop",
+    "node.endpointRelabelings./metrics/cadvisor[0].action": "drop",
 }  # fmt: skip
 ALL_NODES = {
     "node.enabled": "true", "node.mode": "deployment", "node.auth.mode": "none",
