@@ -53,6 +53,7 @@ class LabelledKubelet:
         policy: in force at the start.
         on_change: told when an endpoint fails, or does so no longer.
         on_scraped: told when a scrape has ended, and more may be remembered than before.
+        turns: how many scrapes of all kubelets may be under way; others wait within their time.
 
     Raises:
         SettingsError: the kubelet's address or CA cannot be used.
@@ -67,11 +68,13 @@ class LabelledKubelet:
         *,
         on_change: Callable[[], None],
         on_scraped: Callable[[], None],
+        turns: asyncio.Semaphore,
     ) -> None:
         self._url = kubelet.url
         self._states: dict[str, TargetState] = {}
         """By endpoint."""
         self._on_change, self._on_scraped = on_change, on_scraped
+        self._turns = turns
         self._kubelet = KubeletClient(kubelet)
         self._text = text
         self._telemetry = telemetry
@@ -131,7 +134,7 @@ class LabelledKubelet:
         """Answer a scrape of one of the kubelet's paths."""
         if self.running.get(endpoint, 0) >= MAX_SCRAPES:
             return plain(503, "too many scrapes of this endpoint at once")
-        slot = _Slot(self.running, endpoint)
+        slot = _Slot(self.running, endpoint, self._turns)
         try:
             return await self._begin(request, slot)
         except LiveryError as error:
@@ -148,6 +151,8 @@ class LabelledKubelet:
         timeout_seconds = scrape_timeout(request.headers)
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         path = slot.endpoint + (f"?{request.query}" if request.query else "")
+        await slot.take_turn(deadline)
+        timeout_seconds = deadline - asyncio.get_running_loop().time()
         body = await self._ask(path, timeout_seconds, deadline)
         parts = self._label(slot, wanted, body, deadline)
         first = await anext(parts, b"")
@@ -260,16 +265,33 @@ class LabelledKubelet:
 class _Slot:
     """One scrape's place among those of its endpoint; given back once, by whoever is last."""
 
-    def __init__(self, running: dict[str, int], endpoint: str) -> None:
+    def __init__(self, running: dict[str, int], endpoint: str, turns: asyncio.Semaphore) -> None:
         self._running, self.endpoint = running, endpoint
-        self._is_held = True
+        self._turns = turns
+        self._is_held, self._has_turn = True, False
         running[endpoint] = running.get(endpoint, 0) + 1
+
+    async def take_turn(self, deadline: float) -> None:
+        """Wait until not too many are under way.
+
+        Raises:
+            UpstreamTimeoutError: that took all of the scrape's time.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UpstreamTimeoutError("too many scrapes of all nodes are under way") from None
+        self._has_turn = True
 
     def release(self) -> None:
         """Give it back."""
         if self._is_held:
             self._is_held = False
             self._running[self.endpoint] -= 1
+        if self._has_turn:
+            self._has_turn = False
+            self._turns.release()
 
 
 async def _next(parts: Parts, deadline: float) -> list[bytes]:

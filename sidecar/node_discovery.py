@@ -54,9 +54,9 @@ class NodeDiscovery:
         self._turns = asyncio.Semaphore(MAX_QUESTIONS)
 
     @property
-    def is_healthy(self) -> bool:
-        """Whether targets could be told the last time."""
-        return not self._said and bool(self._sources)
+    def is_healthy(self) -> bool | None:
+        """Whether targets could be told the last time; None where nobody asked yet."""
+        return not self._said if self._sources else None
 
     async def answer(
         self, request: Request, nodes: Sequence[str], labels: NamespaceLabels

@@ -59,6 +59,8 @@ METRICS = (
 """What the admin port tells of this proxy."""
 MAX_CONNECTIONS = 1024
 """Of a proxy for all nodes: Prometheus keeps one for each path of each."""
+MAX_UNDER_WAY = 64
+"""Scrapes at once, of all nodes: what each makes is in memory until it has ended."""
 DRAIN_SECONDS = 15.0
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NODE_PATH = re.compile(r"/nodes/([a-z0-9.-]{1,253})(/[a-z/]+)")
@@ -82,6 +84,7 @@ class NodeRole:
         self._in_force = PolicyInForce(self._policy)
         self._policy_at = time.monotonic()
         self._fault = "the namespaces' labels have not arrived yet"
+        self._turns = asyncio.Semaphore(MAX_UNDER_WAY)
         self._kubelets: OrderedDict[str, LabelledKubelet] = OrderedDict()
         """By the node's name, who was scraped last at the end; by the empty name the only one."""
         if not settings.serves_all_nodes:
@@ -290,6 +293,7 @@ class NodeRole:
             self._in_force,
             on_change=self._changed,
             on_scraped=self._bound_memory,
+            turns=self._turns,
         )
 
     def _kubelet_settings(self, node: str) -> KubeletSettings:
@@ -323,8 +327,9 @@ class NodeRole:
         put("livery_node_kubelet_tls_verified", int(self._settings.kubelet.is_verified))
         if self._settings.text.pod_labels is not None:
             put("livery_node_pods_up", int(not any(one.pods_error for one in kubelets)))
-        if self._discovery is not None:
-            put("livery_node_discovery_up", int(self._discovery.is_healthy))
+        is_healthy = None if self._discovery is None else self._discovery.is_healthy
+        if is_healthy is not None:
+            put("livery_node_discovery_up", int(is_healthy))
         put("livery_node_policy_age_seconds", round(now - self._policy_at, 3))
         put("process_resident_memory_bytes", resident_bytes())
         put("process_cpu_seconds_total", round(cpu_seconds(), 3))

@@ -12,6 +12,8 @@ from tests.sidecar.model.test_streaming import CADVISOR, LABELLED
 
 pytestmark = pytest.mark.anyio
 
+TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
+
 
 async def test_every_node_of_the_policy_is_scraped_by_its_name(tmp_path: Path) -> None:
     async with (
@@ -108,6 +110,30 @@ async def test_more_nodes_than_a_pod_s_proxy_has_clients_are_scraped_at_once(
         await until(lambda: len(kubelet.app.requests) == 40, 30)
         gate.set()
         assert {response.content for response in await asyncio.gather(*scrapes)} == {LABELLED}
+
+
+async def test_of_too_many_nodes_at_once_the_rest_wait_within_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.roles.node.MAX_UNDER_WAY", 2)
+    gate = asyncio.Event()
+
+    async def wait(writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        writer.write(http(CADVISOR))
+
+    async with node_proxy(tmp_path, wait, "--all-nodes") as kubelet:
+        url = f"https://127.0.0.1:{kubelet.app.port}"
+        kubelet.tell({**POLICY, "nodes": dict.fromkeys("abcd", url)})
+        scrapes = [asyncio.create_task(kubelet.get(f"/nodes/{name}/metrics")) for name in "abc"]
+        await until(lambda: len(kubelet.app.requests) == 2)
+        late = await kubelet.get("/nodes/d/metrics", **{TIMEOUT: "0.2"})
+        assert (late.status_code, "too many scrapes" in late.text) == (504, True)
+        assert len(kubelet.app.requests) == 2
+        gate.set()
+        whole = await asyncio.gather(*scrapes)
+        assert {response.content for response in whole} == {LABELLED}
+        assert (await kubelet.get("/nodes/d/metrics")).content == LABELLED
 
 
 async def test_what_is_remembered_of_all_nodes_is_bounded(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ WEB = pod("shop", "web-0", uid=UID, id=f"cri-o://{ID}", labels={"app": "web", "t
 async def test_targets_are_told_with_their_namespaces_labels(tmp_path: Path) -> None:
     async with node_proxy(tmp_path, http(CADVISOR), "--discovery") as kubelet:
         kubelet.app.answers["/pods"] = tell_pods(WEB, pod("bank", "x"))
+        # Nobody asked: nothing is wrong.
+        assert "\nlivery_node_discovery_up " not in await kubelet.admin()
         response = await kubelet.get("/targets")
 
         assert response.headers["content-type"] == "application/json"
