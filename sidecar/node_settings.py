@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidecar import VERSION
 from sidecar.arguments import Parser, read_control, read_port
 from sidecar.control import ControlSettings
 from sidecar.errors import SettingsError
@@ -68,15 +67,12 @@ class NodeSettings:
 
 def build_node_parser() -> argparse.ArgumentParser:
     """Describe the command line of `livery-proxy --role node`."""
-    parser = Parser(
+    parser = Parser.of_role(
+        "node",
         prog="livery-proxy --role node",
         description="Livery's proxy for a node: kubelet metrics with their namespaces' labels.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        examples=EXAMPLES,
     )
-    parser.add_argument("--version", action="version", version=f"livery-proxy {VERSION}")
-    parser.add_argument("--role", choices=["node"], required=True, help="what this proxy does")
     _add_source(parser.add_argument_group("the kubelet"))
     _add_labels(parser.add_argument_group("labels"))
     _add_discovery(parser.add_argument_group("targets"))

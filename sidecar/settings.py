@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar import VERSION
 from sidecar.arguments import Parser, read_control, read_port
 from sidecar.control import ControlSettings
 from sidecar.errors import SettingsError, TargetError
@@ -62,15 +61,12 @@ class PodSettings:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line of `livery-proxy`."""
-    parser = Parser(
+    parser = Parser.of_role(
+        "pod",
         prog="livery-proxy",
         description="Livery's proxy beside one workload: scrapes it, labels, filters, re-exposes.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        examples=EXAMPLES,
     )
-    parser.add_argument("--version", action="version", version=f"livery-proxy {VERSION}")
-    parser.add_argument("--role", choices=["pod"], required=True, help="what this proxy does")
     parser.add_argument(
         "--target",
         action="append",

@@ -19,9 +19,9 @@ def add_parsers(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="say what is wrong with an installation, and the command that mends it",
-        description="Look at the API server, the CRD, the injector, its CA and webhook, and at the "
-        "pods, quotas, NetworkPolicies and monitors of every labelled namespace. Uses your own "
-        "rights and changes nothing: a pod is asked for as a dry run.",
+        description="Look at the API server, the CRD, the injector, its CA and webhook, node "
+        "proxies, and at the pods, quotas, NetworkPolicies and monitors of every labelled "
+        "namespace. Uses your own rights and changes nothing: a pod is asked for as a dry run.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

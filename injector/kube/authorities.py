@@ -317,9 +317,11 @@ class BesideOthers:
 
 def _decode(encoded: object, source: str) -> str:
     """Read a value of a Secret; an absent one is empty."""
+    if encoded is not None and not isinstance(encoded, str):
+        raise CertificateError(f"{source} is not text")
     try:
-        return base64.b64decode(encoded or "", validate=True).decode()  # type: ignore[arg-type]
-    except (binascii.Error, UnicodeDecodeError, TypeError, ValueError) as error:
+        return base64.b64decode(encoded or "", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise CertificateError(f"{source} is not text: {error}") from error
 
 

@@ -39,6 +39,8 @@ class App:
         self.answers: dict[str, Answer] = {}
         """Answers by path, in place of `answer`."""
         self.requests: list[str] = []
+        self.readers: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
+        """For answers that read on: what comes behind a request's head, by who is answered."""
         self.connections = 0
         self.port = 0
         self._host, self._tls = host, tls
@@ -75,6 +77,7 @@ class App:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._open.add(writer)
+        self.readers[writer] = reader
         task = asyncio.current_task()
         assert task is not None
         self._tasks.append(task)
@@ -88,6 +91,7 @@ class App:
                     await _act(writer, self.answers.get(path, self.answer))
         finally:
             self._open.discard(writer)
+            del self.readers[writer]
             writer.transport.abort()
 
 

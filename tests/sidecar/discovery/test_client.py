@@ -108,8 +108,7 @@ class _TokenService(App):
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
         request = self.requests[-1]
-        reader = writer._protocol._stream_reader  # type: ignore[attr-defined] # of this connection
-        body = await reader.readexactly(int(_header(request, "content-length")))
+        body = await self.readers[writer].readexactly(int(_header(request, "content-length")))
         self.forms.append(parse_qs(body.decode()))
         pair = base64.b64encode(b"me:s%20%3Acret").decode()
         has_header = _header(request, "authorization") == f"Basic {pair}"
