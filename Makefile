@@ -7,20 +7,22 @@ CONTAINER ?= docker
 IMG_REGISTRY ?= localhost
 PLATFORMS ?= linux/amd64,linux/arm64
 FIND_HELM = $$(command -v helm || $(BIN)/python -m tests.real_parts --path helm)
+UV_VERSION := 0.13.9
+UPGRADE ?= --upgrade
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e images push installer dist release check fix bench pictures clean
+.PHONY: help demo test e2e images push installer dist release check fix lock bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.13 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(VENV)/.ready ## inject, label and re-expose on this machine; stays until Ctrl-C
@@ -64,6 +66,11 @@ check: $(VENV)/.ready ## style, types, import contracts, the wheel's contents
 fix: $(VENV)/.ready ## put style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+lock: ## renew requirements/ from pyproject.toml; `make lock UPGRADE=` changes only what it must
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet 'uv==$(UV_VERSION)'
+	scripts/lock.sh build/lock/bin/uv $(UPGRADE)
 
 bench: $(VENV)/.ready ## measure each claim and print the table
 	$(BIN)/python -m bench

@@ -12,10 +12,11 @@ PACKAGES = {"injector", "sidecar", "webhook_certs"}
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, "."],
+            [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+             "-w", folder, "."],
             check=True,
             cwd=Path(__file__).parent.parent,
-        )
+        )  # fmt: skip
         (wheel,) = Path(folder).glob("*.whl")
         names = zipfile.ZipFile(wheel).namelist()
     found = {name.split("/")[0] for name in names if ".dist-info" not in name}

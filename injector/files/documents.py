@@ -76,7 +76,7 @@ def read_documents(
     """
     loader = loader_class(text)
     try:
-        _check_depth(text, source, loader_class)
+        _check_depth(text, source)
         while loader.check_node():
             node = loader.get_node()
             _check(node, source)
@@ -94,10 +94,22 @@ def read_documents(
         loader.dispose()
 
 
-def _check_depth(text: str, source: str, loader_class: type[BoundedLoader]) -> None:
-    """Refuse deep nesting before nodes are built: libyaml's builder recurses without a bound."""
+_BRACKET = re.compile(r"[\[\]{}]")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
+def _check_depth(text: str, source: str) -> None:
+    """Refuse deep nesting before nodes are built: libyaml's builder recurses without a bound.
+
+    libyaml has a bound of its own, which it meets up to 1,024 characters before it hands an event
+    out. So brackets are counted first: only a text with many open ones, which may be in a string,
+    is read by the slow reader, which has none.
+
+    Raises:
+        ManifestError: it is nested too deep.
+    """
     depth = 0
-    for event in yaml.parse(text, Loader=loader_class):
+    for event in yaml.parse(text, Loader=BoundedLoader if _is_flat(text) else yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -105,6 +117,17 @@ def _check_depth(text: str, source: str, loader_class: type[BoundedLoader]) -> N
         if depth > MAX_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else 0
             raise ManifestError(source, line, "nested too deep")
+
+
+def _is_flat(text: str) -> bool:
+    """Tell whether no place of a text can be within more brackets than may be nested."""
+    low = depth = 0
+    for found in _BRACKET.finditer(text):
+        depth += _STEPS[found[0]]
+        low = min(low, depth)
+        if depth - low > MAX_DEPTH:
+            return False
+    return True
 
 
 def _check(node: yaml.Node, source: str) -> None:
