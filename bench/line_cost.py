@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.exposition import application_text
 from bench.table import Row
-from sidecar.model.families import Plan, arrange
-from sidecar.model.formats import Escaping, Format
-from sidecar.model.policy import Policy
-from sidecar.model.rewriting import Marking, Rewriting
-from sidecar.model.series import Limits, SeriesMemory
+from sidecar.model.exposition.formats import Escaping, Format
+from sidecar.model.exposition.merge import Plan, arrange
+from sidecar.model.exposition.series_cache import Limits, SeriesMemory
+from sidecar.model.policy.document import Policy
+from sidecar.model.rewrite.rewriter import Marking, Rewriting
 from tests.real_parts.go import RealPartMissing
 from tests.real_parts.oracle import Oracle
 

@@ -25,7 +25,7 @@ from injector.web.metrics import InjectorMetrics
 from injector.web.servers import AppServer, listen
 from injector.web.status.app import build_status_app
 from injector.web.status.view import CertificateFacts, Sources
-from sidecar.model.relabel import Rule
+from sidecar.model.labels.relabel import Rule
 
 _LOOPBACK = "127.0.0.1"
 _LOOK_SECONDS = 1.0

@@ -7,10 +7,10 @@ from typing import Any
 from injector.errors import SettingsError
 from injector.model.settings import ControlAddress, Platform
 from sidecar.errors import RuleError
-from sidecar.model.access import parse_string_list, parse_string_map
-from sidecar.model.labels import LabelRules
-from sidecar.model.policy import KUBELET_ENDPOINTS
-from sidecar.model.relabel import parse_rules
+from sidecar.model.access.rules import parse_string_list, parse_string_map
+from sidecar.model.labels.namespace_labels import LabelRules
+from sidecar.model.labels.relabel import parse_rules
+from sidecar.model.policy.document import KUBELET_ENDPOINTS
 
 _FIELDS: Mapping[str, frozenset[str]] = {
     "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control", "node"]),

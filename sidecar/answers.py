@@ -10,7 +10,7 @@ from functools import cached_property
 
 from sidecar.errors import LiveryError, UpstreamTimeoutError
 from sidecar.messages import Response, plain
-from sidecar.model.formats import Negotiated, content_type
+from sidecar.model.exposition.formats import Negotiated, content_type
 from sidecar.scraping import Scrape, Scraper
 
 MAX_WAITING = 4

@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 from sidecar import VERSION
 from sidecar.client import Connection, render_request
 from sidecar.errors import LiveryError, PolicyError, SettingsError, UpstreamError
-from sidecar.model.policy import MAX_POLICY_BYTES, Policy, gather_parts, parse_policy
+from sidecar.model.policy.document import MAX_POLICY_BYTES, Policy, gather_parts, parse_policy
 
 logger = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sidecar.errors import ExpositionError, LimitError, LiveryError, UpstreamError
-from sidecar.model.conversion import openmetrics_to_text
-from sidecar.model.exposition import MAX_COMMENT_LINES, Series
-from sidecar.model.families import Plan, arrange
-from sidecar.model.formats import Format, Negotiated, format_of_content_type
-from sidecar.model.policy import Policy
-from sidecar.model.rewriting import Marking, Rewriting
-from sidecar.model.series import OWN_PREFIX, Limits, Reading, SeriesMemory
+from sidecar.model.exposition.formats import Format, Negotiated, format_of_content_type
+from sidecar.model.exposition.merge import Plan, arrange
+from sidecar.model.exposition.openmetrics import openmetrics_to_text
+from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
+from sidecar.model.exposition.series_cache import OWN_PREFIX, Limits, Reading, SeriesMemory
+from sidecar.model.policy.document import Policy
+from sidecar.model.rewrite.rewriter import Marking, Rewriting
 from sidecar.model.targets import Target
 from sidecar.upstream import Fetched
 

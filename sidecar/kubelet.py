@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from sidecar import VERSION
 from sidecar.client import Connection, render_request
 from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
-from sidecar.model.formats import Format, format_of_content_type
+from sidecar.model.exposition.formats import Format, format_of_content_type
 
 KUBELET_PORT = 10250
 MAX_TOKEN_BYTES = 64 << 10

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 
 from sidecar.errors import LimitError, LiveryError, UpstreamError, UpstreamTimeoutError
 from sidecar.kubelet import KubeletClient
-from sidecar.model.pod_index import PodIndex, PodLabels
-from sidecar.model.pods import MAX_PODS_BYTES, read_pods
+from sidecar.model.pods.index import PodIndex, PodLabels
+from sidecar.model.pods.pod_list import MAX_PODS_BYTES, read_pods
 
 logger = logging.getLogger(__name__)
 

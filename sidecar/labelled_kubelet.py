@@ -13,11 +13,11 @@ from sidecar.errors import LiveryError, UpstreamTimeoutError
 from sidecar.kubelet import KubeletClient, KubeletSettings, Parts
 from sidecar.kubelet_pods import KubeletPods
 from sidecar.messages import Request, Response, plain
-from sidecar.model.formats import Escaping, Format, Negotiated, content_type, negotiate
-from sidecar.model.pod_index import PodIndex, PodLabels
-from sidecar.model.rewriting import Marking, PolicyInForce, Rewriting
-from sidecar.model.series import Limits
-from sidecar.model.streaming import NODE_LIMITS, Passage, StreamMemory
+from sidecar.model.exposition.formats import Escaping, Format, Negotiated, content_type, negotiate
+from sidecar.model.exposition.series_cache import Limits
+from sidecar.model.exposition.stream import NODE_LIMITS, Passage, StreamMemory
+from sidecar.model.pods.index import PodIndex, PodLabels
+from sidecar.model.rewrite.rewriter import Marking, PolicyInForce, Rewriting
 from sidecar.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)

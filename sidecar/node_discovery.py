@@ -12,8 +12,8 @@ from sidecar.answers import failed, takes_gzip
 from sidecar.errors import LiveryError, SettingsError
 from sidecar.kubelet import KubeletSettings
 from sidecar.messages import Request, Response
-from sidecar.model.discovery import DiscoveredTarget, render_http_sd
-from sidecar.model.discovery_settings import DEFAULT_URL, DiscoverySettings
+from sidecar.model.pods.discovery_settings import DEFAULT_URL, DiscoverySettings
+from sidecar.model.pods.http_sd import DiscoveredTarget, render_http_sd
 
 logger = logging.getLogger(__name__)
 

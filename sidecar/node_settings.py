@@ -12,8 +12,8 @@ from sidecar.errors import SettingsError
 from sidecar.kubelet import KUBELET_PORT, KubeletSettings, bracket
 from sidecar.labelled_kubelet import TextSettings
 from sidecar.logs import LEVELS
-from sidecar.model.pod_index import PodLabels
-from sidecar.model.streaming import NODE_LIMITS
+from sidecar.model.exposition.stream import NODE_LIMITS
+from sidecar.model.pods.index import PodLabels
 
 DEFAULT_PORT = 8080
 DEFAULT_ADMIN_PORT = 8081

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sidecar.documents import read_document, stamp
 from sidecar.errors import DocumentError, PolicyError
-from sidecar.model.policy import MAX_POLICY_BYTES, Policy, parse_policy
+from sidecar.model.policy.document import MAX_POLICY_BYTES, Policy, parse_policy
 
 logger = logging.getLogger(__name__)
 

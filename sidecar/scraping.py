@@ -13,11 +13,16 @@ from typing import NamedTuple, TypeVar
 
 from sidecar.errors import LateError, LimitError, LiveryError, UpstreamTimeoutError
 from sidecar.exposing import Exposition, Outcome, Room
-from sidecar.model.families import MergeError
-from sidecar.model.formats import Format, Negotiated, format_of_content_type, target_accept
-from sidecar.model.policy import Policy
-from sidecar.model.rewriting import Marking
-from sidecar.model.series import Reading
+from sidecar.model.exposition.formats import (
+    Format,
+    Negotiated,
+    format_of_content_type,
+    target_accept,
+)
+from sidecar.model.exposition.merge import MergeError
+from sidecar.model.exposition.series_cache import Reading
+from sidecar.model.policy.document import Policy
+from sidecar.model.rewrite.rewriter import Marking
 from sidecar.model.targets import Target
 from sidecar.upstream import Fetched, TargetClient, scrape_budget
 

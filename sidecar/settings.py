@@ -14,7 +14,7 @@ from sidecar.arguments import Parser, read_control, read_port
 from sidecar.control import ControlSettings
 from sidecar.errors import SettingsError, TargetError
 from sidecar.logs import LEVELS
-from sidecar.model.access import Identity
+from sidecar.model.access.rules import Identity
 from sidecar.model.targets import MAX_TARGETS, Target, parse_target
 
 DEFAULT_PORT = 16090

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sidecar.model.exposition import escape
+from sidecar.model.exposition.parser import escape
 
 
 class Family(NamedTuple):

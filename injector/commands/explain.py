@@ -19,7 +19,7 @@ from injector.commands.workloads import decide_offline, describe_object, find_po
 from injector.model.injection import Decision, patch
 from injector.model.objects import namespace_of
 from injector.model.outcomes import Reason
-from sidecar.model.labels import derive_labels
+from sidecar.model.labels.namespace_labels import derive_labels
 
 EXAMPLES = """examples:
   livery explain pod -f pod.yaml

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TextIO
 
 from injector.commands.inputs import read_text
 from injector.files.rules import read_rules
-from sidecar.model.relabel import Rule, relabel, relabel_steps
+from sidecar.model.labels.relabel import Rule, relabel, relabel_steps
 
 EXAMPLES = """examples:
   echo '{"__name__": "up", "job": "web"}' | livery relabel -f rules.yaml

@@ -11,8 +11,8 @@ from injector.errors import SettingsError
 from sidecar.discovery.source import Discovery, NamespaceLabels
 from sidecar.errors import LiveryError, PolicyError
 from sidecar.errors import SettingsError as SidecarSettingsError
-from sidecar.model.discovery import render_http_sd
-from sidecar.model.discovery_settings import DiscoverySettings
+from sidecar.model.pods.discovery_settings import DiscoverySettings
+from sidecar.model.pods.http_sd import render_http_sd
 from sidecar.policy_file import read_policy_file
 
 EXAMPLES = """examples:

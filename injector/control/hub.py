@@ -11,7 +11,7 @@ from typing import NamedTuple
 from injector.model.policies import Scope, build_parts, build_policy
 from injector.model.settings import Platform
 from injector.model.world import World
-from sidecar.model.policy import encode, policy_version
+from sidecar.model.policy.document import encode, policy_version
 
 logger = logging.getLogger(__name__)
 

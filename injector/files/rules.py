@@ -3,7 +3,7 @@
 from injector.errors import ManifestError, SettingsError
 from injector.files.documents import TextLoader, read_documents
 from sidecar.errors import RuleError
-from sidecar.model.relabel import Rule, parse_rules
+from sidecar.model.labels.relabel import Rule, parse_rules
 
 _LIST_KEYS = ("metric_relabel_configs", "relabel_configs", "metricRelabelings")
 

@@ -41,7 +41,7 @@ from injector.model.templates import (
 from injector.model.world import World
 from sidecar import VERSION
 from sidecar.errors import TargetError
-from sidecar.model.labels import select_labels
+from sidecar.model.labels.namespace_labels import select_labels
 from sidecar.model.targets import parse_port
 
 DEFAULT_PORT = 16090

@@ -7,7 +7,7 @@ from injector.model.metricaccess import Acceptance, Grant, MetricAccess, grant_o
 from injector.model.objects import Object
 from injector.model.settings import Platform
 from injector.model.world import World
-from sidecar.model.access import MAX_PATTERNS
+from sidecar.model.access.rules import MAX_PATTERNS
 
 MAX_ACCESS_BYTES = 2 << 20
 """Of a namespace's objects together: a policy must stay within what a proxy reads."""

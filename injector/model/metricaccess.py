@@ -25,10 +25,10 @@ from injector.model.objects import (
 )
 from injector.model.settings import Platform
 from sidecar.errors import RuleError, show
-from sidecar.model.access import MAX_PATTERNS
-from sidecar.model.durations import parse_duration
-from sidecar.model.relabel import parse_rules
-from sidecar.model.selectors import parse_pattern
+from sidecar.model.access.rules import MAX_PATTERNS
+from sidecar.model.labels.relabel import parse_rules
+from sidecar.model.pods.durations import parse_duration
+from sidecar.model.promql.selectors import parse_pattern
 
 API_VERSION = "observability.ethos.io/v1alpha1"
 DEFAULT_INTERVAL_SECONDS = 30.0

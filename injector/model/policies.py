@@ -6,8 +6,8 @@ from injector.model.judgement import build_access
 from injector.model.settings import Platform
 from injector.model.templates import label_rules
 from injector.model.world import World
-from sidecar.model.labels import select_labels
-from sidecar.model.policy import SCHEMA
+from sidecar.model.labels.namespace_labels import select_labels
+from sidecar.model.policy.document import SCHEMA
 
 
 class Scope(NamedTuple):

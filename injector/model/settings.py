@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecar.model.labels import LabelRules
+from sidecar.model.labels.namespace_labels import LabelRules
 
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "48Mi"},

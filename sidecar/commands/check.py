@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from sidecar.errors import ExpositionError, PolicyError
-from sidecar.model.exposition import Sample, scan, unescape
-from sidecar.model.formats import Format
+from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.parser import Sample, scan, unescape
 
 EXAMPLES = """examples:
   curl -s localhost:8080/metrics | livery-proxy check exposition

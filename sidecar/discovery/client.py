@@ -15,9 +15,9 @@ import httpx
 from sidecar import VERSION
 from sidecar.discovery.credentials import Credentials
 from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
-from sidecar.model.discovery_settings import DiscoverySettings, ProxySettings, TlsSettings
-from sidecar.model.no_proxy import bypasses_proxy
-from sidecar.model.pods import MAX_PODS_BYTES
+from sidecar.model.pods.discovery_settings import DiscoverySettings, ProxySettings, TlsSettings
+from sidecar.model.pods.no_proxy import bypasses_proxy
+from sidecar.model.pods.pod_list import MAX_PODS_BYTES
 
 TIMEOUT_SECONDS = 30.0
 MAX_REASON_BYTES = 300

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from sidecar.errors import UpstreamError
-from sidecar.model.discovery_settings import DiscoverySettings, OAuth2
+from sidecar.model.pods.discovery_settings import DiscoverySettings, OAuth2
 
 MAX_SECRET_BYTES = 64 << 10
 MAX_ANSWER_BYTES = 256 << 10

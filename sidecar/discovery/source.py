@@ -8,9 +8,9 @@ from pathlib import Path
 from sidecar.discovery.client import PodsClient
 from sidecar.documents import read_document, stamp
 from sidecar.errors import DocumentError, LiveryError, RuleError, SettingsError
-from sidecar.model.discovery import DiscoveredTarget, discover
-from sidecar.model.discovery_settings import DiscoverySettings, parse_discovery_settings
-from sidecar.model.pods import Pod, read_pods
+from sidecar.model.pods.discovery_settings import DiscoverySettings, parse_discovery_settings
+from sidecar.model.pods.http_sd import DiscoveredTarget, discover
+from sidecar.model.pods.pod_list import Pod, read_pods
 
 MAX_SETTINGS_BYTES = 1 << 20
 NamespaceLabels = Mapping[str, Mapping[str, str]]

@@ -21,8 +21,8 @@ from sidecar.kubelet import KubeletSettings
 from sidecar.labelled_kubelet import LabelledKubelet
 from sidecar.listening import Listener, Ports, ServedCertificate, serve
 from sidecar.messages import Request, Response, plain
-from sidecar.model.policy import KUBELET_ENDPOINTS, Policy
-from sidecar.model.rewriting import PolicyInForce
+from sidecar.model.policy.document import KUBELET_ENDPOINTS, Policy
+from sidecar.model.rewrite.rewriter import PolicyInForce
 from sidecar.node_discovery import NodeDiscovery
 from sidecar.node_settings import NodeSettings
 from sidecar.policy_file import PolicyFile

@@ -12,9 +12,9 @@ from sidecar.control import ControlClient
 from sidecar.errors import LiveryError
 from sidecar.listening import Listener, Ports, serve
 from sidecar.messages import Request, Response, plain
-from sidecar.model.formats import negotiate
-from sidecar.model.policy import Policy, parse_policy
-from sidecar.model.rewriting import Marking
+from sidecar.model.exposition.formats import negotiate
+from sidecar.model.policy.document import Policy, parse_policy
+from sidecar.model.rewrite.rewriter import Marking
 from sidecar.policy_file import PolicyFile
 from sidecar.process import cpu_seconds, resident_bytes
 from sidecar.scraping import Scrape, Scraper

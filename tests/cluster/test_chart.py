@@ -13,7 +13,7 @@ from injector.kube.client import KubeClient, Object
 from injector.model.daemonsets import complete
 from injector.model.metricaccess import Acceptance, parse_metric_access
 from injector.settings import parse_platform
-from sidecar.model.discovery_settings import OAuth2, parse_discovery_settings
+from sidecar.model.pods.discovery_settings import OAuth2, parse_discovery_settings
 from tests.cluster.conftest import CHART, CRD_PATH, Namespace, Release
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have

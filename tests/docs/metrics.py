@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from injector.web.metrics import InjectorMetrics
-from sidecar.model.series import OWN_PREFIX
+from sidecar.model.exposition.series_cache import OWN_PREFIX
 from sidecar.roles.node import METRICS as NODE_METRICS
 from sidecar.roles.pod import METRICS
 from sidecar.scraping import TARGET_METRICS

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.model.discovery import discover
-from sidecar.model.discovery_settings import (
+from sidecar.model.pods.discovery_settings import (
     Authorization,
     BasicAuth,
     OAuth2,
     TlsSettings,
     parse_discovery_settings,
 )
-from sidecar.model.pods import read_pods
+from sidecar.model.pods.http_sd import discover
+from sidecar.model.pods.pod_list import read_pods
 from sidecar.node_settings import build_node_parser, parse_node_settings
 from tests.docs.pages import DOCS
 from tests.sidecar.kubelets import pod_list
-from tests.sidecar.model.test_pods import WHOLE
+from tests.sidecar.model.pods.test_pod_list import WHOLE
 
 # As its own help and documents have them.
 META_PROXY_FLAGS = {

@@ -13,7 +13,7 @@ import httpx
 from webhook_certs.authority import create_authority, issue_leaf
 from webhook_certs.tls import create_server_context
 
-from sidecar.model.policy import parse_policy
+from sidecar.model.policy.document import parse_policy
 from sidecar.node_settings import parse_node_settings
 from sidecar.roles.node import NodeRole
 from tests.sidecar.apps import Answer, App, get, http, until

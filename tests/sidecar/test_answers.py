@@ -3,9 +3,9 @@ import asyncio
 import pytest
 
 from sidecar.answers import BusyError, Shared, SharedScrapes, render_scrape, scrape_timeout
-from sidecar.model.formats import Escaping, Format, Negotiated
-from sidecar.model.policy import parse_policy
-from sidecar.model.rewriting import Marking
+from sidecar.model.exposition.formats import Escaping, Format, Negotiated
+from sidecar.model.policy.document import parse_policy
+from sidecar.model.rewrite.rewriter import Marking
 from sidecar.model.targets import parse_target
 from sidecar.scraping import Scrape, Scraper
 from tests.sidecar.apps import App, http, until

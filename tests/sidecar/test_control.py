@@ -11,7 +11,7 @@ import pytest
 from sidecar import control
 from sidecar.control import ControlClient, ControlSettings
 from sidecar.errors import SettingsError
-from sidecar.model.policy import Policy
+from sidecar.model.policy.document import Policy
 from tests.sidecar.apps import App, http, until
 from tests.sidecar.certificates import authority, server_tls
 

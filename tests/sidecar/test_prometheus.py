@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.kubelet_text import cadvisor_text
-from sidecar.model.policy import KUBELET_ENDPOINTS
+from sidecar.model.policy.document import KUBELET_ENDPOINTS
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import (
     Prometheus,
@@ -20,7 +20,7 @@ from tests.real_parts.prometheus import (
 )
 from tests.sidecar.apps import OPENMETRICS, App, http
 from tests.sidecar.kubelets import node_proxy, pod, tell_pods
-from tests.sidecar.model.test_streaming import CADVISOR
+from tests.sidecar.model.exposition.test_stream import CADVISOR
 from tests.sidecar.processes import running_proxy
 
 pytestmark = pytest.mark.anyio

@@ -7,9 +7,9 @@ import pytest
 
 from sidecar import exposing, scraping
 from sidecar.answers import SharedScrapes
-from sidecar.model.formats import Escaping, Format, Negotiated
-from sidecar.model.policy import Policy, parse_policy
-from sidecar.model.rewriting import Marking
+from sidecar.model.exposition.formats import Escaping, Format, Negotiated
+from sidecar.model.policy.document import Policy, parse_policy
+from sidecar.model.rewrite.rewriter import Marking
 from sidecar.model.targets import parse_target
 from sidecar.scraping import Scrape, Scraper
 from tests.sidecar.apps import OPENMETRICS, App, http, until

@@ -30,8 +30,8 @@ from injector.web.status.view import (
     look,
 )
 from sidecar import VERSION
-from sidecar.model.labels import LabelFate
-from sidecar.model.relabel import Rule
+from sidecar.model.labels.namespace_labels import LabelFate
+from sidecar.model.labels.relabel import Rule
 
 WAIT_SECONDS = 20.0
 """How long a page waits for a change before it asks again."""

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from injector.errors import SettingsError
 from sidecar.errors import ExpositionError, LiveryError
-from sidecar.model.exposition import scan, unescape
-from sidecar.model.formats import Format
-from sidecar.model.relabel import Rule, relabel_steps
+from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.parser import scan, unescape
+from sidecar.model.labels.relabel import Rule, relabel_steps
 
 MAX_TEXT_CHARACTERS = 16 << 10
 """Of rules, and of the series."""

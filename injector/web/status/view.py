@@ -15,7 +15,7 @@ from injector.model.judgement import Judged, judge_namespace
 from injector.model.names import INJECT
 from injector.model.settings import Platform
 from injector.model.world import World
-from sidecar.model.labels import ExplainedLabel, derive_labels, explain_labels
+from sidecar.model.labels.namespace_labels import ExplainedLabel, derive_labels, explain_labels
 
 ROWS = 25
 """Of one table on one page: the first page stays small however large the cluster is."""

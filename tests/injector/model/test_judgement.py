@@ -3,8 +3,8 @@ from injector.model.metricaccess import Acceptance
 from injector.model.policies import Scope, build_policy
 from injector.model.settings import Platform
 from injector.model.world import World
-from sidecar.model.access import MAX_PATTERNS
-from sidecar.model.policy import MAX_POLICY_BYTES, encode
+from sidecar.model.access.rules import MAX_PATTERNS
+from sidecar.model.policy.document import MAX_POLICY_BYTES, encode
 
 
 def _put(world: World, name: str, metrics: list[str]) -> None:

@@ -17,7 +17,7 @@ from injector.model.metricaccess import (
 )
 from injector.model.objects import Namespace
 from injector.model.settings import Platform
-from sidecar.model.access import MAX_PATTERNS, parse_access_rules
+from sidecar.model.access.rules import MAX_PATTERNS, parse_access_rules
 from tests.injector.model.pods import JSON
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ from injector.model.nodes import keep_node, kubelet_url
 from injector.model.policies import build_parts
 from injector.model.settings import Platform
 from injector.model.world import World
-from sidecar.model.policy import gather_parts, parse_policy
+from sidecar.model.policy.document import gather_parts, parse_policy
 
 
 def node(name: str, *addresses: tuple[str, str], port: object = None) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from injector.model.policies import Scope, build_policy
 from injector.model.settings import Platform
 from injector.model.world import World
-from sidecar.model.labels import LabelRules
-from sidecar.model.policy import encode, parse_policy, policy_version
+from sidecar.model.labels.namespace_labels import LabelRules
+from sidecar.model.policy.document import encode, parse_policy, policy_version
 
 Json = dict[str, Any]
 

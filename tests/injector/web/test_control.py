@@ -19,8 +19,8 @@ from injector.service import Service, ServiceSettings
 from injector.web import servers, streams
 from injector.web.questions import read_question
 from sidecar.control import ControlClient, ControlSettings
-from sidecar.model.labels import LabelRules
-from sidecar.model.policy import Policy
+from sidecar.model.labels.namespace_labels import LabelRules
+from sidecar.model.policy.document import Policy
 
 NAME = "livery-injector.livery-system.svc"
 NAMESPACES = """\

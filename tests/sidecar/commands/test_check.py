@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.commands.check import check_exposition, check_policy, main
-from sidecar.model.formats import Format
+from sidecar.model.exposition.formats import Format
 from tests.sidecar.processes import ROOT
 
 

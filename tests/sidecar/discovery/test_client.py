@@ -16,7 +16,7 @@ from webhook_certs.authority import create_authority
 
 from sidecar.discovery.client import PodsClient
 from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
-from sidecar.model.discovery_settings import parse_discovery_settings
+from sidecar.model.pods.discovery_settings import parse_discovery_settings
 from tests.sidecar.apps import Answer, App, http
 from tests.sidecar.certificates import client_certificate
 from tests.sidecar.kubelets import AUTHORITY, kubelet_tls, pod, pod_list, tell_pods

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from sidecar.model.formats import Format
+from sidecar.model.exposition.formats import Format
 
 _NAMES = [b"a", b"b:c", b"_d9", b"a_total", b"a_bucket", b"a_sum"]
 _ODD_NAMES = [b"", b"9a", b"\xc3\xa9", b"a-b", b'"a"', b"  a", b"\ta", b"a\0", b"a\xff"]

@@ -16,14 +16,14 @@ from webhook_certs.authority import Authority, create_authority, issue_leaf
 
 from sidecar import messages
 from sidecar.errors import SettingsError
-from sidecar.model.exposition import scan, unescape
-from sidecar.model.formats import Format
-from sidecar.model.policy import KUBELET_ENDPOINTS
+from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.parser import scan, unescape
+from sidecar.model.policy.document import KUBELET_ENDPOINTS
 from sidecar.node_settings import parse_node_settings
 from sidecar.roles.node import NodeRole
 from tests.sidecar.apps import Answer, get, http, until
 from tests.sidecar.kubelets import AUTHORITY, POLICY, kubelet_tls, node_proxy
-from tests.sidecar.model.test_streaming import CADVISOR, LABELLED
+from tests.sidecar.model.exposition.test_stream import CADVISOR, LABELLED
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sidecar.apps import App, http, until
 from tests.sidecar.kubelets import POLICY, kubelet_tls, node_proxy, pod, tell_pods
-from tests.sidecar.model.test_streaming import CADVISOR, LABELLED
+from tests.sidecar.model.exposition.test_stream import CADVISOR, LABELLED
 
 pytestmark = pytest.mark.anyio
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from sidecar.model.formats import Escaping
-from sidecar.model.pod_index import PodIndex, PodLabels
-from sidecar.model.pods import read_pods
-from sidecar.model.policy import KUBELET_ENDPOINTS
-from sidecar.model.rewriting import Marking, Rewriting
-from sidecar.model.streaming import Passage, StreamMemory
+from sidecar.model.exposition.formats import Escaping
+from sidecar.model.exposition.stream import Passage, StreamMemory
+from sidecar.model.pods.index import PodIndex, PodLabels
+from sidecar.model.pods.pod_list import read_pods
+from sidecar.model.policy.document import KUBELET_ENDPOINTS
+from sidecar.model.rewrite.rewriter import Marking, Rewriting
 from tests.sidecar.apps import http, until
 from tests.sidecar.kubelets import node_proxy, pod, pod_list, tell_pods
-from tests.sidecar.model.test_streaming import CADVISOR
+from tests.sidecar.model.exposition.test_stream import CADVISOR
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,1 @@
+"""Tenants' access rules: which series they let through."""

@@ -1,0 +1,1 @@
+"""The exposition formats: read, remembered from scrape to scrape, merged and written."""

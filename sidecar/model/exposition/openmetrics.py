@@ -1,0 +1,74 @@
+"""OpenMetrics as text 0.0.4, for clients and merges that take nothing else.
+
+Names, labels and values stay as written. A counter's family takes its samples' name, as the text
+format wants it; exemplars, units and `# EOF` go; timestamps become milliseconds; types that the
+text format does not know become `untyped` or the nearest it knows.
+
+Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#text-format
+"""
+
+import re
+
+from sidecar.errors import ExpositionError
+from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.names import is_plain_metric_name
+from sidecar.model.exposition.parser import Comment, CommentKind, scan
+
+_TYPES = {
+    b"counter": b"counter",
+    b"gauge": b"gauge",
+    b"histogram": b"histogram",
+    b"summary": b"summary",
+    b"info": b"gauge",
+    b"stateset": b"gauge",
+}
+_NAME_SUFFIXES = {b"counter": b"_total", b"info": b"_info"}
+_MAX_SECONDS = 9e15
+"""Milliseconds are a signed 64-bit number."""
+_TAIL = re.compile(rb" ([^ \n]+)(?: ([^ #\n]+))?")
+
+
+def openmetrics_to_text(body: bytes) -> bytes:
+    """Rewrite a whole exposition.
+
+    Raises:
+        ExpositionError: Prometheus would refuse the body, or a time does not fit.
+    """
+    parts: list[bytes] = []
+    types: dict[bytes, bytes] = {}
+    for sample in scan(body, Format.OPENMETRICS):
+        types.update(
+            {item.name: item.text for item in sample.head.comments if item.kind is CommentKind.TYPE}
+        )
+        parts += [_convert_comment(comment, types) for comment in sample.head.comments]
+        if sample.head.series is not None:
+            parts += [sample.head.series.raw, _convert_tail(sample.tail)]
+    return b"".join(parts)
+
+
+def _convert_comment(comment: Comment, types: dict[bytes, bytes]) -> bytes:
+    if comment.kind is CommentKind.UNIT:
+        return b""
+    kind = types.get(comment.name, b"")
+    name = comment.name + _NAME_SUFFIXES.get(kind, b"")
+    if not is_plain_metric_name(name):
+        name = b'"%b"' % name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    text = comment.text
+    if comment.kind is CommentKind.TYPE:
+        text = _TYPES.get(text, b"untyped")
+    else:
+        text = text.replace(b'\\"', b'"')
+    return b"# %b %b %b\n" % (comment.kind.upper().encode(), name, text)
+
+
+def _convert_tail(tail: bytes) -> bytes:
+    match = _TAIL.match(tail)
+    if match is None or match[2] is None:
+        return tail.split(b" # ", 1)[0].rstrip(b"\n") + b"\n"
+    seconds = float(match[2])
+    if abs(seconds) > _MAX_SECONDS:
+        raise ExpositionError(0, f"the time {match[2][:40].decode()} s cannot be written as text")
+    milliseconds = int(seconds * 1000)
+    if milliseconds < 0:
+        return b" %b\n" % match[1]  # text 0.0.4 has no time before 1970
+    return b" %b %d\n" % (match[1], milliseconds)

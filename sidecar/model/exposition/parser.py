@@ -1,0 +1,364 @@
+"""Exact reading of the two text formats, with every quirk of Prometheus 3.x's own parsers.
+
+A sample line is a *head* (the comment lines before it and the series: name and labels) and a
+*tail* (value, timestamp, exemplar, newline). Heads repeat from scrape to scrape, tails change:
+`sidecar.model.exposition.series_cache` lives on that. Here nothing is remembered.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and
+https://prometheus.io/docs/specs/om/open_metrics_spec/; where they and Prometheus's `textparse`
+differ, `textparse` wins, for it decides what a user's Prometheus ingests.
+
+Some things are refused though `textparse` lets them pass, because data is lost in silence or the
+whole scrape fails later: a NUL byte outside a label value or HELP text, blanks at the end of an
+OpenMetrics line, an empty name in HELP or TYPE, names that are not UTF-8, labels given twice.
+"""
+
+import math
+import re
+from collections.abc import Generator
+from enum import StrEnum
+from typing import NamedTuple
+
+from sidecar.errors import ExpositionError, LimitError
+from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.grammar import GRAMMARS, ITEM, PLAIN, PLAIN_ITEM, Grammar
+
+
+class CommentKind(StrEnum):
+    """What a line that is not a sample says."""
+
+    HELP = "help"
+    """The family's documentation."""
+    TYPE = "type"
+    """The family's type."""
+    UNIT = "unit"
+    """The family's unit (OpenMetrics)."""
+    FREE = "free"
+    """A comment without meaning, or a blank line (text format only)."""
+
+
+class Comment(NamedTuple):
+    """One line that is not a sample; `raw` is its text with the newline."""
+
+    kind: CommentKind
+    name: bytes
+    text: bytes
+    raw: bytes
+
+
+class Series(NamedTuple):
+    """A sample's identity.
+
+    `name` is unquoted, `labels` are (name unquoted, value as written between its quotes) in
+    the order written, `raw` is the text.
+    """
+
+    name: bytes
+    labels: tuple[tuple[bytes, bytes], ...]
+    raw: bytes
+
+
+class Head(NamedTuple):
+    """What precedes a tail; without a series, the last comment goes on in the tail."""
+
+    comments: tuple[Comment, ...]
+    series: Series | None
+
+
+class Sample(NamedTuple):
+    """One head, its text, and its tail."""
+
+    text: bytes
+    head: Head
+    tail: bytes
+
+
+_ESCAPE = re.compile(rb'\\(["\\n])')
+_UNESCAPED = {b'"': b'"', b"\\": b"\\", b"n": b"\n"}
+_TIMESTAMP_MAX_MS = 2**63 - 1
+
+MAX_SERIES_BYTES = 256 << 10
+"""The text of one series: bounds what reading its labels may take."""
+MAX_COMMENT_LINES = 100_000
+"""Comment and blank lines in a row: two for each of the samples that a pod may expose."""
+
+
+def unescape(text: bytes) -> bytes:
+    r"""Undo `\"`, `\\` and `\n`; any other escape stays as written."""
+    if b"\\" not in text:
+        return text
+    return _ESCAPE.sub(lambda match: _UNESCAPED[match[1]], text)
+
+
+def escape(text: bytes) -> bytes:
+    """Write a label value so that it can stand between double quotes."""
+    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+
+
+def scan(body: bytes, fmt: Format) -> Generator[Sample, None, tuple[Comment, ...]]:
+    """Read a whole exposition, sample by sample; returns the comments behind the last.
+
+    Args:
+        body: the decompressed body.
+        fmt: which of the formats it is in.
+
+    Raises:
+        ExpositionError: the first thing that Prometheus would refuse, with its line.
+    """
+    if fmt is Format.TEXT and body and not body.endswith(b"\n"):
+        body += b"\n"
+    grammar = GRAMMARS[fmt]
+    position, end = 0, len(body)
+    while position < end:
+        start = position
+        comments, position = _read_comments(body, position, fmt)
+        if position == end or _is_eof_line(body, position, fmt):
+            break
+        series, position = _read_series(body, position, grammar)
+        tail = _read_tail(body, position, fmt)
+        yield Sample(body[start:position], Head(tuple(comments), series), tail)
+        position += len(tail)
+    else:
+        comments = []
+    if fmt is Format.OPENMETRICS and position == end:
+        raise ExpositionError(_line(body, end), "the body does not end with # EOF")
+    return tuple(comments)
+
+
+def parse_head(text: bytes, fmt: Format) -> Head | None:
+    """Read a head on its own; None where only its surroundings can tell what it is.
+
+    With a tail of plain numbers behind it, a head so read means in every body what it means
+    here: reading goes from left to right and a tail ends its line.
+    """
+    if len(text) > MAX_SERIES_BYTES:
+        return None
+    plain = PLAIN.fullmatch(text)
+    if plain is not None and (series := _plain_series(plain)) is not None:
+        return Head((), series)
+    try:
+        text.decode()
+        comments, position = _read_comments(text, 0, fmt)
+        if position == len(text):
+            is_open = bool(comments) and _stays_open(comments[-1])
+            return Head(tuple(comments), None) if is_open else None
+        series, position = _read_series(text, position, GRAMMARS[fmt])
+    except (UnicodeDecodeError, ExpositionError):
+        return None
+    return Head(tuple(comments), series) if position == len(text) else None
+
+
+def parse_rest(text: bytes, fmt: Format) -> tuple[Comment, ...] | None:
+    """Read what follows the last tail; None where it is not only comments, well ended."""
+    if fmt is Format.TEXT:
+        if text and (not text.endswith(b"\n") or b"\0" in text):
+            return None
+    elif not text.endswith((b"# EOF", b"# EOF\n")):
+        return None
+    try:
+        text.decode()
+        comments, position = _read_comments(text, 0, fmt)
+        at_end = position == len(text) if fmt is Format.TEXT else _is_eof_line(text, position, fmt)
+    except (UnicodeDecodeError, ExpositionError):
+        return None
+    return tuple(comments) if at_end else None
+
+
+def _plain_series(match: re.Match[bytes]) -> Series | None:
+    block = match[2]
+    if not block:
+        return Series(match[1], (), match[0])
+    labels = tuple(PLAIN_ITEM.findall(block))
+    names = {name for name, _ in labels}
+    if len(names) != len(labels) or b"__name__" in names:
+        return None
+    if not block.isascii():
+        try:
+            block.decode()
+        except UnicodeDecodeError:
+            return None
+    return Series(match[1], labels, match[0])
+
+
+def _stays_open(last: Comment) -> bool:
+    if last.raw.endswith(b"\n"):
+        return False
+    if last.kind is CommentKind.FREE:
+        return last.raw.split()[-1:] not in ([b"HELP"], [b"TYPE"], [b"UNIT"])
+    return last.kind is CommentKind.HELP
+
+
+def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Comment], int]:
+    grammar = GRAMMARS[fmt]
+    comments: list[Comment] = []
+    end = len(body)
+    while position < end and body[position] in b"# \t\n":
+        blank = grammar.blank.match(body, position)
+        if blank is not None:
+            comment = Comment(CommentKind.FREE, b"", b"", blank[0])
+        elif grammar.comment_start.match(body, position) is None:
+            break  # blanks before a sample
+        elif _is_eof_line(body, position, fmt):
+            break
+        else:
+            comment = _read_comment(body, position, fmt)
+        comments.append(comment)
+        position += len(comment.raw)
+        if len(comments) > MAX_COMMENT_LINES:
+            raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines in a row")
+    return comments, position
+
+
+def _read_comment(body: bytes, position: int, fmt: Format) -> Comment:
+    meta = GRAMMARS[fmt].meta.match(body, position)
+    # A quoted name may hold newlines: the line goes on behind it.
+    newline = body.find(b"\n", position if meta is None else meta.end())
+    raw = body[position : len(body) if newline < 0 else newline + 1]
+    if meta is None:
+        if fmt is Format.OPENMETRICS:
+            raise ExpositionError(_line(body, position), "only HELP, TYPE, UNIT and EOF comments")
+        if b"\0" in raw:
+            raise ExpositionError(_line(body, position), "a NUL byte in a comment")
+        return Comment(CommentKind.FREE, b"", b"", raw)
+    name = meta[2] if meta[3] is None else meta[3][1:-1]
+    if not name:
+        raise ExpositionError(_line(body, position), f"no metric name after {meta[1].decode()}")
+    kind = CommentKind(meta[1].decode().lower())
+    text = raw[meta.end() - position :].removesuffix(b"\n")
+    reason = _refuse_comment(kind, name, text, fmt)
+    if reason:
+        raise ExpositionError(_line(body, position), reason)
+    return Comment(kind, unescape(name), text[1:], raw)
+
+
+def _refuse_comment(kind: CommentKind, name: bytes, rest: bytes, fmt: Format) -> str:
+    """Say what is wrong with a comment; `rest` begins with the one character behind the name."""
+    text = rest[1:]
+    if fmt is Format.OPENMETRICS and not rest.startswith(b" "):
+        return f"no text after {kind.upper()} and its name"
+    if kind is CommentKind.TYPE and text not in GRAMMARS[fmt].types:
+        return f"{_quote(text)} is not a metric type"
+    if kind is CommentKind.UNIT and text and not name.endswith(b"_" + text):
+        return f"unit {_quote(text)} is not a suffix of {_quote(name)}"
+    if not _is_utf8(name):
+        return "a metric name is not valid UTF-8"
+    if kind is CommentKind.HELP and not _is_utf8(text):
+        return "a HELP text is not valid UTF-8"
+    return ""
+
+
+def _read_series(body: bytes, position: int, grammar: Grammar) -> tuple[Series, int]:
+    match = grammar.series.match(body, position)
+    if match is None or (match[1] is None and match[2] is None):
+        raise ExpositionError(_line(body, position), _describe(body, position))
+    if match.end() - position > MAX_SERIES_BYTES:
+        raise LimitError(f"a series of more than {MAX_SERIES_BYTES} bytes")
+    name: bytes | None = match[1]
+    labels: list[tuple[bytes, bytes]] = []
+    for plain, quoted, value in (item.groups() for item in ITEM.finditer(match[2] or b"")):
+        label: bytes = unescape(quoted) if plain is None else plain
+        if value is not None:
+            labels.append((label, value))
+        elif name is None:
+            name = label
+        else:
+            raise ExpositionError(_line(body, position), "the metric name is given twice")
+    if match[2] is None and body[match.end() : match.end() + 1] == b"{":
+        raise ExpositionError(_line(body, position), "the label set is not well-formed")
+    if not name:
+        raise ExpositionError(_line(body, position), "there is no metric name")
+    _check_series(body, position, name, labels)
+    return Series(name, tuple(labels), match[0]), match.end()
+
+
+def _check_series(
+    body: bytes, position: int, name: bytes, labels: list[tuple[bytes, bytes]]
+) -> None:
+    # Prometheus's parser lets these four through; its scrape loop then fails the whole scrape.
+    _check_utf8(body, position, name, "a metric name")
+    seen: set[bytes] = set()
+    for label, value in labels:
+        if label in seen:
+            raise ExpositionError(
+                _line(body, position), f"label name {_quote(label)} is not unique"
+            )
+        if label in (b"__name__", b""):
+            raise ExpositionError(_line(body, position), f"a label is named {_quote(label)}")
+        seen.add(label)
+        _check_utf8(body, position, label, "a label name")
+        _check_utf8(body, position, value, "a label value")
+
+
+def _read_tail(body: bytes, position: int, fmt: Format) -> bytes:
+    match = GRAMMARS[fmt].tail.match(body, position)
+    if match is None:
+        raise ExpositionError(_line(body, position), _describe(body, position))
+    _check_number(body, position, match[1])
+    if fmt is Format.TEXT:
+        stamp = (match[2] or b"").lstrip(b"0")
+        if len(stamp) > 19 or int(stamp or b"0") > _TIMESTAMP_MAX_MS:
+            raise ExpositionError(_line(body, position), "the timestamp is out of range")
+    else:
+        _check_openmetrics_tail(body, position, match)
+    return match[0]
+
+
+def _check_openmetrics_tail(body: bytes, position: int, match: re.Match[bytes]) -> None:
+    for stamp in (match[2], match[5]):
+        if stamp is not None:
+            _check_number(body, position, stamp)
+            if not math.isfinite(float(stamp)):
+                raise ExpositionError(_line(body, position), "the timestamp is not finite")
+    if match[4] is not None:
+        _check_number(body, position, match[4])
+        _check_utf8(body, position, match[3], "an exemplar")
+
+
+def _check_number(body: bytes, position: int, text: bytes) -> None:
+    if text[-1:].isdigit() and math.isinf(float(text)):
+        raise ExpositionError(_line(body, position), f"{_quote(text)} is out of range")
+
+
+def _check_utf8(body: bytes, position: int, text: bytes, what: str) -> None:
+    if not _is_utf8(text):
+        raise ExpositionError(_line(body, position), f"{what} is not valid UTF-8")
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_eof_line(body: bytes, position: int, fmt: Format) -> bool:
+    if fmt is Format.TEXT or not body.startswith(b"# EOF", position):
+        return False
+    if position + 5 < len(body) and body[position + 5 :] != b"\n":
+        raise ExpositionError(_line(body, position), "there is data after # EOF")
+    return True
+
+
+def _describe(body: bytes, position: int) -> str:
+    start = body.rfind(b"\n", 0, position) + 1
+    stop = body.find(b"\n", position)
+    line = body[start : stop if stop >= 0 else len(body)]
+    where = position - start
+    rest = line[where:].strip()
+    if b"\r" in line[-1:]:
+        return "the line ends in CR LF; only LF is allowed"
+    if not rest:
+        return f"{_quote(line)} has no value"
+    return f"cannot read {_quote(rest)} in {_quote(line)}"
+
+
+def _quote(text: bytes) -> str:
+    shown = text[:80].decode(errors="replace")
+    return repr(shown) + ("…" if len(text) > 80 else "")
+
+
+def _line(body: bytes, position: int) -> int:
+    return body.count(b"\n", 0, position) + 1

@@ -1,0 +1,1 @@
+"""Labels of namespaces, and Prometheus relabel rules."""

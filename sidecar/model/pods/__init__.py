@@ -1,0 +1,1 @@
+"""A node's pods: the kubelet's list, and what is made of it."""

@@ -1,0 +1,1 @@
+"""What the control service sends to a proxy."""

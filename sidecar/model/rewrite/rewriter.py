@@ -1,0 +1,313 @@
+"""What becomes of one series: labels put on, rules applied, names fit for the client.
+
+Text stays as it was written wherever nothing had to change: the consumer's caches know a series by
+its text.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sidecar.errors import ExpositionError
+from sidecar.model.access.rules import Identity, admit
+from sidecar.model.exposition.formats import Escaping
+from sidecar.model.exposition.names import escape_name, is_plain_label_name, is_plain_metric_name
+from sidecar.model.exposition.parser import Comment, CommentKind, Series, escape, unescape
+from sidecar.model.exposition.series_cache import OWN_PREFIX, Line
+from sidecar.model.labels.namespace_labels import derive_labels
+from sidecar.model.labels.relabel import relabel
+from sidecar.model.pods.index import PodIndex
+from sidecar.model.policy.document import Policy
+
+_NAME = b"__name__"
+# A series without a quoted name, and a comment with one; nothing goes back.
+_UNQUOTED = re.compile(
+    rb"[a-zA-Z_:][a-zA-Z0-9_:]*+[ \t]*+(?:\{[ \t]*+(?:[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t]*+(?:,[ \t]*+)?+)*+\})?+'
+)
+_QUOTED_COMMENT = re.compile(rb'[ \t]*+#[ \t]*+[A-Z]++[ \t]*+"')
+_NOBODY = Identity()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marking:
+    """How one target's series are told apart and whom they speak for."""
+
+    identity: Identity = _NOBODY
+    target_label: str = ""
+    """Name of the label that says which target a series came from; empty for none."""
+    target: str = ""
+    """Its value."""
+    namespace_label: str = ""
+    """Label of a series that names the namespace whose labels it wears; empty: the pod's own."""
+    pods: PodIndex | None = None
+    """What series wear by the pod that they name, and whose a bare cgroup is."""
+    completes: bool = False
+    """Whether a series with a cgroup and no namespace is given its pod's."""
+    filters: bool = False
+    """Whether the policy's access rules decide what is exposed."""
+
+
+class Encoding:
+    """A policy's labels as one kind of client reads them; many targets share it.
+
+    All names are compared as the client will see them: two may be one after escaping.
+    """
+
+    def __init__(self, policy: Policy, escaping: Escaping) -> None:
+        self.escaping = escaping
+        self.protected = frozenset(self.escape(name.encode()) for name in policy.protected)
+        self.own = self.encode(policy.labels)
+        self.by_namespace = {
+            name.encode(): self.encode(labels) for name, labels in (policy.namespaces or {}).items()
+        }
+
+    def escape(self, name: bytes) -> bytes:
+        """Write a label's name."""
+        return escape_name(name, self.escaping, colons=False) if name else name
+
+    def encode(self, labels: Mapping[str, str]) -> "_Pairs":
+        """Write labels."""
+        return tuple(
+            (self.escape(name.encode()), escape(value.encode())) for name, value in labels.items()
+        )
+
+
+class PolicyInForce:
+    """A policy, and its labels for each kind of client once somebody asked."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._encodings: dict[Escaping, Encoding] = {}
+
+    def encoding(self, escaping: Escaping) -> Encoding:
+        """Return its labels for a kind of client."""
+        if escaping not in self._encodings:
+            self._encodings[escaping] = Encoding(self.policy, escaping)
+        return self._encodings[escaping]
+
+
+class Rewriting:
+    """One target's series under one policy, for one kind of client.
+
+    Args:
+        policy: the policy.
+        marking: how the target's series are told apart.
+        escaping: what the client takes.
+        encoding: of the policy, where somebody made it already.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        marking: Marking,
+        escaping: Escaping,
+        encoding: Encoding | None = None,
+    ) -> None:
+        self._policy = policy
+        self._marking = marking
+        self._escaping = escaping
+        encoding = encoding or Encoding(policy, escaping)
+        self._escape_label, self._encode = encoding.escape, encoding.encode
+        self._protected = encoding.protected
+        target_label = self._escape_label(marking.target_label.encode())
+        self._mark = (target_label, escape(marking.target.encode()))
+        self._namespace_label = self._escape_label(marking.namespace_label.encode())
+        self._own, self._by_namespace = encoding.own, encoding.by_namespace
+        self._pods = marking.pods
+        self._by_pod = self._encode_pods()
+        self._has_rules = bool(policy.relabelings) or marking.filters
+        # The common case: every series that has none of these labels gets the same text added.
+        self._common = self._additions((), self._own)
+        self._common_names = {name for name, _ in self._common} | self._protected
+        self._common_text = b",".join(b'%b="%b"' % pair for pair in self._common)
+
+    def series(self, series: Series) -> Line | None:
+        """Rewrite a series; None if a rule drops it.
+
+        Raises:
+            ExpositionError: a rule left a series without a name.
+        """
+        if self._is_common(series):
+            return Line(series.name, _insert(series, self._common_text), bool(self._mark[0]))
+        escaped = self._escape(series)
+        if self._pods is not None and self._marking.completes:
+            escaped = _complete(escaped, self._pods, self._namespace_label)
+        labels = self._wear(escaped)
+        is_marked = self._mark in labels and self._mark not in escaped.labels
+        line: Line | None = _render(escaped.name, labels)
+        if self._has_rules:
+            line = self._apply_rules(escaped, labels)
+            is_marked = is_marked and line is not None and self._is_marked(line)
+        if line is None:
+            return None
+        return line._replace(
+            is_marked=is_marked, may_collide=self._has_rules or escaped is not series
+        )
+
+    @property
+    def rules(self) -> int:
+        """How many rules and patterns a series may have to go through."""
+        access = self._policy.access or () if self._marking.filters else ()
+        tenant = sum(len(rule.patterns) + len(rule.relabelings) for rule in access)
+        return len(self._policy.relabelings) + tenant
+
+    def comment(self, comment: Comment) -> Comment:
+        """Fit a comment's name to the client."""
+        if comment.kind is CommentKind.FREE or self._escaping is Escaping.ALLOW_UTF8:
+            return comment
+        name = escape_name(comment.name, self._escaping, colons=True)
+        if name == comment.name and _QUOTED_COMMENT.match(comment.raw) is None:
+            return comment
+        kind = comment.kind.upper().encode()
+        end = b"\n" if comment.raw.endswith(b"\n") else b""
+        return comment._replace(name=name, raw=b"# %b %b %b%b" % (kind, name, comment.text, end))
+
+    def _is_common(self, series: Series) -> bool:
+        if self._has_rules or self._namespace_label or not self._escaping_keeps(series):
+            return False
+        return self._common_names.isdisjoint([name for name, _ in series.labels])
+
+    def _escaping_keeps(self, series: Series) -> bool:
+        if self._escaping is Escaping.ALLOW_UTF8:
+            return True
+        return self._escaping is not Escaping.DOTS and _UNQUOTED.fullmatch(series.raw) is not None
+
+    def _encode_pods(self) -> "Mapping[tuple[bytes, bytes], _Pairs]":
+        if self._pods is None:
+            return {}
+        naming = replace(self._policy.naming, include=("*",), exclude=())
+        return {
+            (namespace.encode(), pod.encode()): self._encode(derive_labels(worn, naming))
+            for (namespace, pod), worn in self._pods.worn.items()
+        }
+
+    def _escape(self, series: Series) -> Series:
+        """Fit a series' names to the client, before anything is decided by them."""
+        if self._escaping is Escaping.ALLOW_UTF8:
+            return series
+        labels = tuple((self._escape_label(name), value) for name, value in series.labels)
+        name = escape_name(series.name, self._escaping, colons=True)
+        if name == series.name and labels == series.labels:
+            return series
+        if len({label for label, _ in labels}) != len(labels):
+            shown = series.raw[:200].decode(errors="replace")
+            raise ExpositionError(0, f"two labels of {shown} are one in a client without UTF-8")
+        return Series(name, labels, series.raw)
+
+    def _wear(self, series: Series) -> list[tuple[bytes, bytes]]:
+        """The series' labels with ours, protected names moved out of the way."""
+        labels = [(name, value) for name, value in series.labels if value]
+        worn = self._own
+        if self._namespace_label:
+            said = dict(labels)
+            namespace = unescape(said.get(self._namespace_label, b""))
+            worn = self._by_namespace.get(namespace, ())
+            if self._by_pod:
+                # A namespace's labels go before: who may make a pod does not choose its team.
+                of_pod = self._by_pod.get((namespace, unescape(said.get(b"pod", b""))), ())
+                taken = {name for name, _ in worn} | self._protected
+                worn += tuple(pair for pair in of_pod if pair[0] not in taken)
+        if not self._protected.isdisjoint(name for name, _ in labels):
+            labels = self._move_protected(labels)
+        return labels + self._additions(labels, worn)
+
+    def _additions(
+        self, labels: tuple[()] | list[tuple[bytes, bytes]], worn: "_Pairs"
+    ) -> list[tuple[bytes, bytes]]:
+        taken = {name for name, _ in labels}
+        marks = [self._mark] if self._mark[0] and self._mark[0] not in taken else []
+        return [pair for pair in worn if pair[0] not in taken and pair[0] != self._mark[0]] + marks
+
+    def _move_protected(self, labels: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        taken = {name for name, _ in labels}
+        moved = []
+        for name, value in labels:
+            new = name
+            if name in self._protected:
+                while new in taken or new in self._protected:
+                    new = b"exported_" + new
+                taken.add(new)
+            moved.append((new, value))
+        return moved
+
+    def _apply_rules(self, series: Series, labels: list[tuple[bytes, bytes]]) -> Line | None:
+        seen: Mapping[str, str] = {
+            name.decode(): unescape(value).decode() for name, value in labels
+        }
+        seen = {**seen, "__name__": series.name.decode()}
+        changed = relabel(seen, self._policy.relabelings)
+        if changed is not None and self._marking.filters:
+            changed = self._admit(changed)
+        if not changed:
+            return None
+        if "__name__" not in changed or "" in changed:
+            what = "removed the name of" if "__name__" not in changed else "gave an empty label to"
+            raise ExpositionError(0, f"a relabel rule {what} {series.name[:80].decode()!r}")
+        final = {name.encode(): escape(value.encode()) for name, value in changed.items()}
+        name = unescape(final.pop(_NAME))
+        kept = [(label, final.pop(label)) for label, _ in labels if label in final]
+        made = [(self._escape_label(label), value) for label, value in sorted(final.items())]
+        if len({label for label, _ in kept + made}) != len(kept + made):
+            raise ExpositionError(0, f"relabel rules gave {name[:80].decode()!r} a label twice")
+        if name != series.name:
+            name = escape_name(name, self._escaping, colons=True)
+        return _render(name, kept + made)
+
+    def _admit(self, labels: dict[str, str]) -> dict[str, str] | None:
+        """Apply the tenant's rules, which narrow: protected labels stay as they were."""
+        admitted = admit(labels, self._policy.access or (), self._marking.identity)
+        if admitted is None:
+            return None
+        if admitted.get("__name__", "").startswith(OWN_PREFIX.decode()):
+            return None
+        for name in list(admitted):
+            if self._escape_label(name.encode()) in self._protected and name not in labels:
+                del admitted[name]
+        for name, value in labels.items():
+            if self._escape_label(name.encode()) in self._protected:
+                admitted[name] = value
+        return admitted
+
+    def _is_marked(self, line: Line) -> bool:
+        return b'%b="%b"' % self._mark in line.text
+
+
+def _complete(series: Series, pods: PodIndex, namespace_label: bytes) -> Series:
+    """Say whose a series is that has a cgroup and no namespace."""
+    said = dict(series.labels)
+    if said.get(namespace_label) or not said.get(b"id"):
+        return series
+    owner = pods.owner(unescape(said[b"id"]).decode())
+    if owner is None:
+        return series
+    facts = {namespace_label: owner.namespace, b"pod": owner.pod, b"container": owner.container}
+    made = {name: escape(value.encode()) for name, value in facts.items() if not said.get(name)}
+    kept = tuple(pair for pair in series.labels if pair[0] not in made)
+    return series._replace(labels=(*kept, *made.items()))
+
+
+def _render(name: bytes, labels: Sequence[tuple[bytes, bytes]]) -> Line:
+    pairs = [b'%b="%b"' % (_quote_label(label), value) for label, value in labels]
+    if is_plain_metric_name(name):
+        block = b"{%b}" % b",".join(pairs) if pairs else b""
+        return Line(name, name + block)
+    return Line(name, b"{%b}" % b",".join([b'"%b"' % escape(name), *pairs]))
+
+
+_Pairs = tuple[tuple[bytes, bytes], ...]
+
+
+def _quote_label(name: bytes) -> bytes:
+    return name if is_plain_label_name(name) else b'"%b"' % escape(name)
+
+
+def _insert(series: Series, text: bytes) -> bytes:
+    raw = series.raw
+    if not text:
+        return raw
+    if not raw.endswith(b"}"):
+        return b"%b{%b}" % (raw, text)
+    before = raw[:-1].rstrip(b" \t")
+    comma = b"" if before.endswith((b",", b"{")) else b","
+    return b"%b%b%b}" % (raw[:-1], comma, text)

@@ -1,0 +1,226 @@
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.errors import ExpositionError
+from sidecar.model.exposition.formats import Escaping, Format
+from sidecar.model.exposition.merge import MergeError, Plan, arrange
+from sidecar.model.exposition.series_cache import Limits, Reading, SeriesMemory
+from sidecar.model.policy.document import Policy
+from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from tests.real_parts.oracle import Oracle
+from tests.sidecar.model.bodies import bodies, regular_bodies
+from tests.sidecar.model.reading import Row, read, told
+
+_NOTHING = Rewriting(Policy(), Marking(), Escaping.ALLOW_UTF8)
+_TEAM = Rewriting(Policy(labels={"zz_team": 'b"l\\ue'}), Marking(), Escaping.ALLOW_UTF8)
+
+
+def _readings(texts: list[bytes], fmt: Format, rewriting: Rewriting = _NOTHING) -> list[Reading]:
+    return [SeriesMemory(rewriting, fmt, Limits()).read(text) for text in texts]
+
+
+def _merge(texts: list[bytes], fmt: Format = Format.TEXT, rewriting: Rewriting = _NOTHING) -> bytes:
+    readings = _readings(texts, fmt, rewriting)
+    return arrange(readings, fmt).render([tail for reading in readings for tail in reading.tails])
+
+
+def _series(rows: list[Row] | str, extra: list[tuple[str, str]]) -> list[Row]:
+    assert isinstance(rows, list)
+    return sorted(
+        (repr((row[1], sorted([*row[2], *extra]), *row[3:])),) for row in rows if row[0] == "series"
+    )
+
+
+@pytest.mark.parametrize("fmt", Format)
+@given(data=st.data())
+def test_a_regular_body_without_a_policy_stays_byte_for_byte(
+    data: st.DataObject, fmt: Format
+) -> None:
+    (body,) = data.draw(regular_bodies(fmt))
+
+    assert _merge([body], fmt) == body
+
+
+@pytest.mark.parametrize("fmt", Format)
+@given(data=st.data())
+def test_any_answer_is_the_body_and_the_labels(
+    data: st.DataObject, fmt: Format, oracle: Oracle
+) -> None:
+    body = data.draw(bodies(fmt))
+    before = read(body, fmt)
+    if isinstance(before, str):
+        return
+    after = told(oracle.parse(_merge([body], fmt, _TEAM), fmt.value))
+
+    assert _series(after, []) == _series(before, [("zz_team", 'b"l\\ue')])
+
+
+@given(texts=regular_bodies(targets=2))
+def test_an_answer_arranged_again_stays_as_it_is(texts: list[bytes]) -> None:
+    once = _merge(texts)
+
+    assert _merge([once]) == once
+
+
+@pytest.mark.parametrize("fmt", Format)
+@given(data=st.data())
+def test_merged_targets_are_accepted_and_complete(
+    data: st.DataObject, fmt: Format, oracle: Oracle
+) -> None:
+    texts = data.draw(regular_bodies(fmt, targets=3))
+    merged = _merge(texts, fmt)
+    parsed = oracle.parse(merged, fmt.value)
+
+    headers = [
+        (entry["kind"], entry["name"]) for entry in parsed.entries if entry["kind"] != "series"
+    ]
+    assert _series(told(parsed), []) == sorted(
+        row for text in texts for row in _series(told(oracle.parse(text, fmt.value)), [])
+    )
+    assert len(headers) == len(set(headers))
+
+
+@given(texts=regular_bodies(targets=2))
+def test_merged_text_is_accepted_by_the_strict_parser(texts: list[bytes], oracle: Oracle) -> None:
+    kinds = [{line for line in text.splitlines() if b"# TYPE" in line} for text in texts]
+    names = [{line.split()[2] for line in lines} for lines in kinds]
+    if len(kinds[0] | kinds[1]) != len(names[0] | names[1]):
+        return  # targets that disagree on a type leave samples that no one type fits
+
+    answer = oracle.ask({"op": "expfmt", "body": _base64(_merge(texts))})
+
+    assert answer["error"] is None
+    assert answer["families"] == len(names[0] | names[1])
+
+
+def _base64(body: bytes) -> str:
+    return base64.b64encode(body).decode()
+
+
+def test_samples_of_a_family_stand_together() -> None:
+    one = b"# HELP a x\n# TYPE a histogram\na_bucket 1\nb 1\n"
+    two = b'# HELP a y\n# TYPE a histogram\na_bucket{t="2"} 2\na_sum 2\n'
+
+    assert _merge([one, two]) == (
+        b'# HELP a x\n# TYPE a histogram\na_bucket 1\na_bucket{t="2"} 2\na_sum 2\nb 1\n'
+    )
+
+
+def test_interleaved_families_of_one_target_are_put_together() -> None:
+    assert _merge([b"# TYPE a gauge\na 1\nb 1\na 2\n"]) == b"# TYPE a gauge\na 1\na 2\nb 1\n"
+
+
+def test_a_conflict_of_types_keeps_the_first() -> None:
+    one, two = b"# TYPE a gauge\na 1\n", b'# TYPE a counter\na{t="2"} 1\n'
+
+    assert _merge([one, two]) == b'# TYPE a gauge\na 1\na{t="2"} 1\n'
+
+
+def test_free_comments_stay_with_one_target_and_go_with_two() -> None:
+    assert _merge([b"# x\na 1\n"]) == b"# x\na 1\n"
+    assert _merge([b"# x\na 1\n# y\n", b"\nb 1\n"]) == b"a 1\nb 1\n"
+
+
+def test_eof_stands_once_and_last() -> None:
+    merged = _merge([b"a 1\n# EOF", b"b 1\n# EOF\n"], Format.OPENMETRICS)
+
+    assert merged == b"a 1\nb 1\n# EOF\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (b"a 1\n", b"a 2\n"),
+        (b'a{x="1",y="2"} 1\n', b'a{y="2",x="1"} 1\n'),
+        (b'a{x=""} 1\n', b"a 1\n"),
+        (b'a{x="1"} 1\n', b'a{ "x" = "1" , } 1\n'),
+        (b'{"a"} 1\n', b"a 1\n"),
+        (b'a{x="\\n"} 1\n', b'a{x="\n"} 1\n'),
+    ],
+)
+def test_a_series_of_two_targets_fails_the_later(one: bytes, two: bytes) -> None:
+    with pytest.raises(MergeError, match="is also a series of another target") as caught:
+        _merge([b"z 1\n", one, two])
+
+    assert caught.value.index == 2
+
+
+def test_a_series_twice_in_one_target_is_the_consumers_affair() -> None:
+    assert _merge([b"a 1\na 2\n", b"b 1\n"]) == b"a 1\na 2\nb 1\n"
+
+
+_HISTOGRAM = b'# TYPE h histogram\nh_bucket{le="1"} 1\nh_sum 1\nh_count 1\n'
+
+
+def test_a_family_without_a_type_takes_none_from_another_target() -> None:
+    assert _merge([_HISTOGRAM, b'b{le="1"} 1\n']) == (
+        _HISTOGRAM + b'# TYPE b untyped\nb{le="1"} 1\n'
+    )
+
+
+def test_a_family_without_a_type_is_unknown_in_openmetrics() -> None:
+    summary = b'# TYPE a summary\na{quantile="1"} 1\n'
+    other = b'{"b.b",quantile="1"} 1\n'
+
+    assert _merge([summary + b"# EOF\n", other + b"# EOF\n"], Format.OPENMETRICS) == (
+        summary + b'# TYPE "b.b" unknown\n' + other + b"# EOF\n"
+    )
+
+
+def test_a_family_that_stood_behind_a_foreign_type_still_does() -> None:
+    body = _HISTOGRAM + b'b{le="1"} 1\n'
+
+    assert _merge([body]) == body
+
+
+def test_marked_targets_may_have_equal_series() -> None:
+    readings = []
+    for name in ("one", "two"):
+        marking = Marking(target_label="container", target=name)
+        readings += _readings(
+            [b"a 1\n"], Format.TEXT, Rewriting(Policy(), marking, Escaping.VALUES)
+        )
+
+    plan = arrange(readings, Format.TEXT)
+
+    assert plan.render([b" 1\n", b" 2\n"]) == b'a{container="one"} 1\na{container="two"} 2\n'
+
+
+def test_an_own_label_in_place_of_the_mark_is_still_compared() -> None:
+    readings = []
+    for name in ("one", "two"):
+        marking = Marking(target_label="container", target=name)
+        rewriting = Rewriting(Policy(), marking, Escaping.ALLOW_UTF8)
+        readings += _readings([b'a{container="one"} 1\n'], Format.TEXT, rewriting)
+
+    with pytest.raises(MergeError):
+        arrange(readings, Format.TEXT)
+
+
+def test_a_plan_serves_as_long_as_only_values_change() -> None:
+    memory = SeriesMemory(_NOTHING, Format.TEXT, Limits())
+    plan = arrange([memory.read(b"a 1\nb 1\na 2\n")], Format.TEXT)
+
+    tails = memory.read(b"a 7\nb 8\na 9\n").tails
+
+    assert plan.render(tails) == b"a 7\na 9\nb 8\n"
+
+
+def test_text_of_the_proxys_own_stands_before_eof() -> None:
+    plan = arrange(_readings([b"a 1\n# EOF\n"], Format.OPENMETRICS), Format.OPENMETRICS)
+
+    assert plan.render([b" 1\n"], b"own 1\n") == b"a 1\nown 1\n# EOF\n"
+
+
+@given(texts=regular_bodies(targets=2))
+def test_a_plan_knows_its_size(texts: list[bytes]) -> None:
+    plan: Plan = arrange(_readings(texts, Format.TEXT), Format.TEXT)
+
+    assert plan.size == len(b"".join(plan.parts))
+
+
+def test_the_error_of_a_merge_is_an_error_of_exposition() -> None:
+    assert issubclass(MergeError, ExpositionError)
