@@ -13,8 +13,8 @@ from bench.reviews import pod_review
 from bench.rig import NAME, process, wait_until
 from bench.served import client_tls, prepare, served
 from bench.table import Row, percentile
-from sidecar.client import Connection, render_request
 from sidecar.errors import UpstreamError
+from sidecar.http.connection import Connection, render_request
 from tests.real_parts.ports import free_port
 
 RATE = 200

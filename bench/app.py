@@ -5,8 +5,8 @@ import itertools
 import sys
 
 from bench.exposition import application_text
-from sidecar.messages import Request, Response
-from sidecar.server import Server
+from sidecar.http.messages import Request, Response
+from sidecar.http.server import Server
 
 
 async def main() -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from bench.rig import NAME
 from bench.served import Injector, client_tls, served
 from bench.table import Row
-from sidecar.client import Connection, render_request
+from sidecar.http.connection import Connection, render_request
 from tests.real_parts.chromium import running_chromium
 
 NAMESPACES = 200

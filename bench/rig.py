@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from injector.files.parts import folder_parts
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
-from sidecar.client import Connection, render_request
+from sidecar.http.connection import Connection, render_request
 from tests.real_parts.ports import free_port
 
 NAME = "livery-injector.livery-system.svc"

@@ -50,9 +50,9 @@ def _explain(given: Sequence[str], *, is_node: bool) -> int:
     from sidecar.errors import SettingsError
 
     if is_node:
-        from sidecar.node_settings import build_node_parser as build
+        from sidecar.roles.node.settings import build_node_parser as build
     else:
-        from sidecar.settings import build_parser as build
+        from sidecar.roles.pod.settings import build_parser as build
 
     try:
         build().parse_args(given)  # exits by itself for help and version
@@ -64,10 +64,10 @@ def _explain(given: Sequence[str], *, is_node: bool) -> int:
 def _serve_pod(given: Sequence[str], environ: Mapping[str, str]) -> int:
     import asyncio
 
-    from sidecar.logs import configure_logs
-    from sidecar.process import keep_freed_memory
-    from sidecar.roles.pod import PodRole
-    from sidecar.settings import parse_pod_settings
+    from sidecar.process.logs import configure_logs
+    from sidecar.process.memory import keep_freed_memory
+    from sidecar.roles.pod.role import PodRole
+    from sidecar.roles.pod.settings import parse_pod_settings
 
     keep_freed_memory()
     settings = parse_pod_settings(given, environ)
@@ -80,10 +80,10 @@ def _serve_node(given: Sequence[str], environ: Mapping[str, str]) -> int:
     import asyncio
 
     from sidecar.errors import SettingsError
-    from sidecar.logs import configure_logs
-    from sidecar.node_settings import parse_node_settings
-    from sidecar.process import keep_freed_memory
-    from sidecar.roles.node import NodeRole
+    from sidecar.process.logs import configure_logs
+    from sidecar.process.memory import keep_freed_memory
+    from sidecar.roles.node.role import NodeRole
+    from sidecar.roles.node.settings import parse_node_settings
 
     keep_freed_memory()
     try:

@@ -17,7 +17,7 @@ from injector.commands.demo_stage import START_SECONDS, Actor, Stage, read_metri
 from injector.errors import DemoError, SettingsError
 from injector.web.status.view import Hint
 from sidecar.errors import LiveryError
-from sidecar.logs import configure_logs
+from sidecar.process.logs import configure_logs
 
 EXAMPLES = """examples:
   livery demo --once     run through it and exit

@@ -25,7 +25,7 @@ from injector.model.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
 from injector.model.reviews import API_VERSION
 from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings, with_control_port
-from sidecar.client import Connection, render_request
+from sidecar.http.connection import Connection, render_request
 
 WEBHOOK_NAME = "livery-injector.livery-system.svc"
 STATUS_PORT = 8080

@@ -14,7 +14,7 @@ from injector.files.parts import folder_parts
 from injector.model.settings import ControlAddress, Platform
 from injector.service import Service, ServiceSettings
 from injector.web.metrics import InjectorMetrics
-from sidecar.logs import LEVELS, configure_logs
+from sidecar.process.logs import LEVELS, configure_logs
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from injector.errors import SettingsError
-from sidecar.discovery.source import Discovery, NamespaceLabels
+from sidecar.control.policy_file import read_policy_file
 from sidecar.errors import LiveryError, PolicyError
 from sidecar.errors import SettingsError as SidecarSettingsError
+from sidecar.kubelet.discovery.source import Discovery, NamespaceLabels
 from sidecar.model.pods.discovery_settings import DiscoverySettings
 from sidecar.model.pods.http_sd import render_http_sd
-from sidecar.policy_file import read_policy_file
 
 EXAMPLES = """examples:
   livery targets --url https://10.0.0.7:10250 --bearer-token-file token --ca-file ca.crt --once

@@ -90,7 +90,7 @@ def describe_sample(sample: Sample, fmt: Format) -> dict[str, object]:
 def check_policy(path: Path, out: TextIO) -> int:
     """Tell whether a policy file can be used, and what series will wear."""
     # The reader of policies brings RE2, which an exposition does not need.
-    from sidecar.policy_file import read_policy_file
+    from sidecar.control.policy_file import read_policy_file
 
     try:
         policy = read_policy_file(path)

@@ -14,7 +14,7 @@ from injector.kube.parts import ClusterSettings, Observers, cluster_parts
 from injector.service import Service, ServiceSettings
 from injector.settings import parse_platform
 from injector.web.metrics import InjectorMetrics
-from sidecar.client import Connection, render_request
+from sidecar.http.connection import Connection, render_request
 from tests.cluster.conftest import Namespace, Release, make_namespace
 
 _PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"

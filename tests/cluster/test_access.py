@@ -12,7 +12,7 @@ from injector.errors import IdentityError
 from injector.kube import access
 from injector.kube.access import AccessReviewer
 from injector.kube.client import KubeClient
-from sidecar.client import Connection, render_request
+from sidecar.http.connection import Connection, render_request
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace
 from tests.cluster.injector import running_injector
 from tests.cluster.proxy import CutConnections

@@ -13,13 +13,13 @@ from injector.files.rules import read_rules
 from injector.model.metricaccess import parse_metric_access
 from injector.model.reviews import parse_review
 from injector.settings import parse_platform
+from sidecar.control.policy_file import read_policy_file
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.series_cache import Limits, SeriesMemory
 from sidecar.model.labels.relabel import parse_rules
 from sidecar.model.policy.document import Policy, parse_policy
 from sidecar.model.rewrite.rewriter import Marking, Rewriting
 from sidecar.model.targets import parse_target
-from sidecar.policy_file import read_policy_file
 
 
 def _read(text: str, limits: Limits | None = None) -> object:

@@ -18,8 +18,8 @@ from pathlib import Path
 from injector.__main__ import build_parser as build_livery_parser
 from injector.model.injection import decide
 from injector.model.outcomes import Reason, WarningCode
-from sidecar.node_settings import build_node_parser
-from sidecar.settings import build_parser as build_proxy_parser
+from sidecar.roles.node.settings import build_node_parser
+from sidecar.roles.pod.settings import build_parser as build_proxy_parser
 from tests.docs.errors import render_examples, render_trees
 from tests.docs.metrics import Metric, injector_metrics, node_metrics, proxy_metrics, target_metrics
 from tests.injector.test_golden import CASES, GOLDEN, read_case

@@ -14,7 +14,7 @@ from sidecar.model.pods.discovery_settings import (
 )
 from sidecar.model.pods.http_sd import discover
 from sidecar.model.pods.pod_list import read_pods
-from sidecar.node_settings import build_node_parser, parse_node_settings
+from sidecar.roles.node.settings import build_node_parser, parse_node_settings
 from tests.docs.pages import DOCS
 from tests.sidecar.kubelets import pod_list
 from tests.sidecar.model.pods.test_pod_list import WHOLE

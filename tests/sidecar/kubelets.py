@@ -14,8 +14,8 @@ from webhook_certs.authority import create_authority, issue_leaf
 from webhook_certs.tls import create_server_context
 
 from sidecar.model.policy.document import parse_policy
-from sidecar.node_settings import parse_node_settings
-from sidecar.roles.node import NodeRole
+from sidecar.roles.node.role import NodeRole
+from sidecar.roles.node.settings import parse_node_settings
 from tests.sidecar.apps import Answer, App, get, http, until
 
 POLICY = {"namespaces": {"shop": {"team": "frontend"}, "bank": {"team": "payments"}}}

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-from sidecar.roles.pod import PodRole
-from sidecar.settings import parse_pod_settings
+from sidecar.roles.pod.role import PodRole
+from sidecar.roles.pod.settings import parse_pod_settings
 from tests.sidecar.apps import until
 
 

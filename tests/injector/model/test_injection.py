@@ -17,7 +17,7 @@ from injector.model.removal import uninject
 from injector.model.settings import Platform
 from injector.model.world import World
 from sidecar.model.targets import parse_target
-from sidecar.settings import parse_pod_settings
+from sidecar.roles.pod.settings import parse_pod_settings
 from tests.injector.model.pods import ASKING_PODS, JSON, PODS, Json, broken_pods
 from tests.injector.webhook import apply
 

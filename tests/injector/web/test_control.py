@@ -18,7 +18,8 @@ from injector.model.settings import Platform
 from injector.service import Service, ServiceSettings
 from injector.web import servers, streams
 from injector.web.questions import read_question
-from sidecar.control import ControlClient, ControlSettings
+from sidecar.control.client import ControlClient
+from sidecar.control.settings import ControlSettings
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.document import Policy
 

@@ -1,0 +1,1 @@
+"""Whose token a client's is, and what that user may do."""

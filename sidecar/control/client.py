@@ -1,0 +1,286 @@
+"""The proxy's end of the policy stream: connect, apply, keep the last good, try again.
+
+Source: design "Policy, identity, certificates"; the other end is `injector.web.control`.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlencode, urlsplit
+
+from sidecar import VERSION
+from sidecar.control.settings import ControlSettings
+from sidecar.errors import LiveryError, PolicyError, SettingsError, UpstreamError
+from sidecar.http.connection import Connection, render_request
+from sidecar.http.secrets import read_token
+from sidecar.http.tls import CaFile, trusting_context
+from sidecar.model.policy.document import MAX_POLICY_BYTES, Policy, gather_parts, parse_policy
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+SILENCE_TIMEOUT_SECONDS = 45.0
+"""Three pings missed: the connection is dead though nobody closed it."""
+FIRST_BACKOFF_SECONDS = 0.2
+LAST_BACKOFF_SECONDS = 30.0
+STABLE_SECONDS = 10.0
+"""A connection that lasted so long starts the backoff over."""
+REPORT_INTERVAL_SECONDS = 60.0
+REPORT_DELAY_SECONDS = 2.0
+"""What changes together, such as a policy and the scrape behind it, is told together."""
+MAX_ANSWER_BYTES = 64 << 10
+
+
+class ControlClient:
+    """Holds the stream and hands every new policy on."""
+
+    def __init__(
+        self,
+        settings: ControlSettings,
+        apply: Callable[[Policy], None],
+        *,
+        reads_access: bool = True,
+        version: str = "",
+    ) -> None:
+        self._settings = settings
+        self._reads_access = reads_access
+        self._apply = apply
+        self._host, self._port = _split_url(settings.url)
+        self._authorities = settings.authorities
+        # From a file they are read when they are needed: it may not be there yet.
+        file = settings.authorities_file
+        self._ca_file = None if file is None else CaFile(file)
+        self._tls = _trust(settings.authorities) if file is None else None
+        self._report_due = asyncio.Event()
+        self.version = version
+        """Of the policy in force; empty before the first."""
+        self.is_connected = False
+        self.confirmed_at: float | None = None
+        """Monotonic time at which the control service last said anything."""
+        self.failures = 0
+        self.rejected = 0
+        """Policies that could not be used."""
+        self.last_error = ""
+        """Why the stream broke last."""
+        self.policy_error = ""
+        """Why the last policy could not be used; empty where it is in force."""
+        self._parts: dict[str, object] | None = None
+        """The policy by key, where it comes so; None before a connection said any."""
+        self._whole_parts: dict[str, object] = {}
+        """The same when it was whole last."""
+
+    async def run(self) -> None:
+        """Follow the stream until cancelled."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(None) as deadline:
+                    await self._follow(deadline)
+            except (LiveryError, TimeoutError, OSError) as error:
+                self.failures += 1
+                self.last_error = str(error) or "no sign of life"
+                logger.warning("policy stream broke", extra={"reason": self.last_error})
+            self.is_connected = False
+            if time.monotonic() - started > STABLE_SECONDS:
+                backoff = FIRST_BACKOFF_SECONDS
+            # Thousands of proxies lose a replica at the same moment: spread their return.
+            await asyncio.sleep(random.uniform(backoff / 2, backoff))
+            backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
+
+    async def run_reports(self, report: Callable[[], dict[str, object]]) -> None:
+        """Tell the control service what runs here: on change, at most once a minute."""
+        while True:
+            await self._report_due.wait()
+            await asyncio.sleep(REPORT_DELAY_SECONDS)
+            self._report_due.clear()
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                    await self._post("/v1/report", report())
+            except (LiveryError, TimeoutError, OSError) as error:
+                logger.debug("a report was not sent", extra={"reason": str(error)})
+                self.changed()
+            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+
+    async def ask(self, question: dict[str, object]) -> dict[str, object]:
+        """Ask whose a token is; returns what the control service says.
+
+        Raises:
+            UpstreamError: it cannot be reached, refuses, or answers what is no object.
+        """
+        try:
+            found = json.loads(await self._post("/v1/authenticate", question))
+        except (ValueError, RecursionError) as error:
+            raise UpstreamError("the control service sent what is not JSON") from error
+        if not isinstance(found, dict):
+            raise UpstreamError("the control service sent what is not an object")
+        return found
+
+    def changed(self) -> None:
+        """Note that there is something new to report."""
+        self._report_due.set()
+
+    async def _follow(self, deadline: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+        deadline.reschedule(loop.time() + CONNECT_TIMEOUT_SECONDS)
+        connection = await self._open()
+        self._parts = None
+        try:
+            query = urlencode({"role": self._settings.role, "version": self.version})
+            status = await connection.send(self._request("GET", f"/v1/policy?{query}"))
+            if status != 200:
+                raise UpstreamError(
+                    f"the control service answered {status}: {await _text(connection)}"
+                )
+            self.is_connected = True
+            async for line in _lines(connection):
+                deadline.reschedule(loop.time() + SILENCE_TIMEOUT_SECONDS)
+                self.confirmed_at = time.monotonic()
+                self._take(line)
+        finally:
+            connection.close()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UpstreamError("the control service sent what is not JSON") from error
+        if not isinstance(message, dict):
+            raise UpstreamError("the control service sent what is not an object")
+        kind = message.get("type")
+        if kind == "policy":
+            self._take_policy(message)
+        elif kind in ("put", "delete", "synced"):
+            self._take_part(kind, message)
+        elif kind == "current":
+            self._parts = dict(self._whole_parts)
+        elif kind == "authorities":
+            self._take_authorities(message.get("pem"))
+        # `current`, `ping` and what newer services add need nothing.
+
+    def _take_part(self, kind: str, message: dict[str, object]) -> None:
+        """Take a part of a policy that is told by key; it is in force once it is whole."""
+        if self._parts is None:
+            self._parts = {}  # a connection begins with the whole, or with `current`
+        key = str(message.get("key", ""))
+        if kind == "put":
+            self._parts[key] = message.get("value")
+        elif kind == "delete":
+            self._parts.pop(key, None)
+        else:
+            document = gather_parts(self._parts)
+            whole = {"policy": document, "version": message.get("version", "")}
+            if self._take_policy(whole):
+                self._whole_parts = dict(self._parts)
+
+    def _take_policy(self, message: dict[str, object]) -> bool:
+        """Put a policy in force; False where it cannot be used."""
+        try:
+            policy = parse_policy(message.get("policy"), reads_access=self._reads_access)
+        except PolicyError as error:
+            self.rejected += 1
+            self.policy_error = str(error)
+            self.changed()
+            logger.error(
+                "a policy cannot be used; the last one stays", extra={"reason": str(error)}
+            )
+            return False
+        self.version, self.policy_error = str(message.get("version", "")), ""
+        self._apply(policy)
+        logger.info("policy in force", extra={"version": self.version})
+        self.changed()
+        return True
+
+    def _take_authorities(self, pem: object) -> None:
+        if not isinstance(pem, str) or pem == self._authorities:
+            return
+        if self._ca_file is not None:
+            return  # the file is followed
+        try:
+            self._tls = _trust(pem)
+        except SettingsError as error:
+            logger.error("new authorities cannot be used", extra={"reason": str(error)})
+            return
+        self._authorities = pem
+
+    async def _post(self, path: str, document: dict[str, object]) -> bytes:
+        """Send a document over a connection of its own; returns the answer's body."""
+        connection = await self._open()
+        try:
+            body = json.dumps(document, ensure_ascii=False).encode(errors="replace")
+            status = await connection.send(self._request("POST", path, body))
+            if status not in (200, 204):
+                reason = await _text(connection)
+                raise UpstreamError(f"the control service answered {status}: {reason}")
+            answer = bytearray()
+            while part := await connection.read():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise UpstreamError("the control service's answer is too long")
+            return bytes(answer)
+        finally:
+            connection.close()
+
+    async def _open(self) -> Connection:
+        address = self._settings.address or self._host
+        return await Connection.open(
+            address, self._port, tls=self._context(), server_name=self._host
+        )
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self._ca_file is None:
+            return self._tls
+        try:
+            return self._ca_file.context()
+        except OSError as error:
+            raise UpstreamError(f"the control service's CA cannot be read: {error}") from error
+
+    def _request(self, method: str, target: str, body: bytes = b"") -> bytes:
+        # Read anew each time: the kubelet renews it at four fifths of its life.
+        token = read_token(self._settings.token_file, "the token for the control service")
+        headers = {
+            "Host": f"{self._host}:{self._port}",
+            "User-Agent": f"livery-proxy/{VERSION}",
+            "Authorization": f"Bearer {token}",
+        }
+        if body:
+            headers["Content-Type"] = "application/json"
+        return render_request(method, target, headers, body)
+
+
+def _split_url(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError:
+        host = None
+    if host is None or parts.scheme != "https":
+        raise SettingsError(f"LIVERY_CONTROL_URL={url[:200]!r} is not https://host:port")
+    return host, port
+
+
+def _trust(pem: str) -> ssl.SSLContext:
+    try:
+        return trusting_context(pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise SettingsError(f"the control service's CA is not PEM: {error}") from error
+
+
+async def _lines(connection: Connection) -> AsyncIterator[bytes]:
+    buffer = bytearray()
+    while part := await connection.read():
+        *lines, rest = part.split(b"\n")
+        for line in lines:
+            yield bytes(buffer + line)
+            buffer.clear()
+        buffer += rest
+        if len(buffer) > MAX_POLICY_BYTES:
+            raise UpstreamError(f"a message of more than {MAX_POLICY_BYTES} bytes")
+
+
+async def _text(connection: Connection) -> str:
+    return (await connection.read())[:200].decode(errors="replace").strip()

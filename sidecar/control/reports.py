@@ -1,0 +1,54 @@
+"""What a proxy reports of itself to the control service."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sidecar import VERSION
+from sidecar.control.client import ControlClient
+from sidecar.model.targets import MAX_TARGETS
+from sidecar.process.memory import resident_bytes
+
+_TEXT_BYTES = 200
+_MAX_FAULTS = 8
+
+
+class TargetState(NamedTuple):
+    """How the last scrape of a target went; `error` is empty where it went well."""
+
+    url: str
+    error: str
+    samples: int
+
+
+class State(NamedTuple):
+    """What a proxy reports of itself."""
+
+    role: str
+    faults: Sequence[str]
+    targets: Sequence[TargetState]
+    samples: int
+    """Exposed by the last scrapes."""
+    policy_age_seconds: float
+
+
+def build_report(state: State, control: ControlClient | None) -> dict[str, object]:
+    """Write what the control service is told: bounded, however long an error is."""
+    return {
+        "role": state.role,
+        "proxyVersion": VERSION,
+        "policyVersion": control.version if control else "",
+        "policyError": control.policy_error[:_TEXT_BYTES] if control else "",
+        "faults": [fault[:_TEXT_BYTES] for fault in state.faults[:_MAX_FAULTS]],
+        "targets": [
+            {
+                "url": target.url[:_TEXT_BYTES],
+                "up": not target.error,
+                "error": target.error[:_TEXT_BYTES],
+                "samples": target.samples,
+            }
+            for target in state.targets[:MAX_TARGETS]
+        ],
+        "samples": state.samples,
+        "policyAgeSeconds": round(state.policy_age_seconds, 3),
+        "residentBytes": resident_bytes(),
+    }

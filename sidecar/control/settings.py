@@ -1,0 +1,35 @@
+"""Where the control service is, as the environment says it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class ControlSettings(NamedTuple):
+    """Where the control service is and how to speak to it."""
+
+    url: str
+    """`https://name:port`; the name is what its certificate must show."""
+    address: str
+    """The address to connect to, empty to look the name up: a pod's DNS may not know it."""
+    authorities: str
+    """PEM of the CA certificates that sign it."""
+    token_file: Path
+    role: str
+    authorities_file: Path | None = None
+    """Where they are kept up to date in place of `authorities`."""
+
+
+def read_control(environ: Mapping[str, str], role: str) -> ControlSettings | None:
+    """Read where the control service is; None where nobody said."""
+    if not environ.get("LIVERY_CONTROL_URL"):
+        return None
+    file = environ.get("LIVERY_CONTROL_CA_FILE")
+    return ControlSettings(
+        url=environ["LIVERY_CONTROL_URL"],
+        address=environ.get("LIVERY_CONTROL_ADDRESS", ""),
+        authorities=environ.get("LIVERY_CONTROL_CA", ""),
+        token_file=Path(environ.get("LIVERY_TOKEN_FILE", "")),
+        role=role,
+        authorities_file=Path(file) if file else None,
+    )

@@ -1,1 +1,0 @@
-"""A kubelet's pods, asked for as Alloy's `discovery.kubelet` does. The only home of httpx."""

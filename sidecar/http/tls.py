@@ -1,0 +1,116 @@
+"""TLS contexts: whom the proxy trusts, and what it serves with; files are followed."""
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+
+from sidecar.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+CERTIFICATE_POLL_SECONDS = 5.0
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Trust any server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def trusting_context(pem: str) -> ssl.SSLContext:
+    """Trust the CAs of a PEM text, and no other.
+
+    Raises:
+        ssl.SSLError: it holds no certificate.
+        ValueError: it is not ASCII.
+    """
+    context = _client_context()
+    context.load_verify_locations(cadata=pem)
+    return context
+
+
+def _client_context() -> ssl.SSLContext:
+    # Not `create_default_context`: from Python 3.13 it refuses certificates that lack extensions,
+    # as those of many clusters do.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class CaFile:
+    """CAs in a file, read again when it changes; the last good ones stay.
+
+    Args:
+        path: a PEM file; None for the system's CAs.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._stamp = -1
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return a context that trusts them now.
+
+        Raises:
+            OSError: the file cannot be read or holds no certificate, and never did.
+        """
+        try:
+            stamp = 0 if self._path is None else self._path.stat().st_mtime_ns
+            if self._context is None or stamp != self._stamp:
+                self._context, self._stamp = self._load(), stamp
+        except OSError:
+            if self._context is None:
+                raise
+        return self._context
+
+    def _load(self) -> ssl.SSLContext:
+        context = _client_context()
+        if self._path is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cafile=self._path)
+        return context
+
+
+class ServedCertificate:
+    """A certificate and key in files, followed while they are served.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._files = (certificate, key)
+        self._stamps = self._stat()
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            self.tls.load_cert_chain(*map(str, self._files))
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"--tls-cert-file {certificate}: {error}") from error
+
+    async def follow(self) -> None:
+        """Serve what the files hold whenever they change, until cancelled."""
+        while True:
+            await asyncio.sleep(CERTIFICATE_POLL_SECONDS)
+            stamps = self._stat()
+            if stamps == self._stamps:
+                continue
+            self._stamps = stamps
+            try:
+                # Tried first: a failed load would leave the live one without a key.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*map(str, self._files))
+                self.tls.load_cert_chain(*map(str, self._files))
+            except (OSError, ssl.SSLError) as error:
+                extra = {"reason": str(error)}
+                logger.error("the new certificate cannot be used; the last one stays", extra=extra)
+
+    def _stat(self) -> list[int]:
+        try:
+            return [path.stat().st_mtime_ns for path in self._files]
+        except OSError:
+            return []

@@ -1,0 +1,1 @@
+"""The kubelet's metrics, labelled while they arrive; its pods, as targets."""

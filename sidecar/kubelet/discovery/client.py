@@ -1,0 +1,252 @@
+"""The way to a kubelet that the settings describe: TLS, proxies, redirects, HTTP/2."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import ssl
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from sidecar import VERSION
+from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
+from sidecar.kubelet.discovery.credentials import Credentials
+from sidecar.model.pods.discovery_settings import DiscoverySettings, ProxySettings, TlsSettings
+from sidecar.model.pods.no_proxy import bypasses_proxy
+from sidecar.model.pods.pod_list import MAX_PODS_BYTES
+
+TIMEOUT_SECONDS = 30.0
+MAX_REASON_BYTES = 300
+_VERSIONS = {
+    "TLS10": ssl.TLSVersion.TLSv1,
+    "TLS11": ssl.TLSVersion.TLSv1_1,
+    "TLS12": ssl.TLSVersion.TLSv1_2,
+    "TLS13": ssl.TLSVersion.TLSv1_3,
+}
+_HINTS = {
+    401: "the kubelet does not know the token",
+    403: "who asks may not get nodes/pods (before Kubernetes 1.33: nodes/proxy)",
+}
+# It would tell of every request.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class PodsClient:
+    """Asks one kubelet for its pods.
+
+    Args:
+        settings: how.
+        environ: where proxies are looked up, if the settings say so.
+
+    Raises:
+        SettingsError: a certificate or CA cannot be used; names the argument.
+    """
+
+    def __init__(
+        self, settings: DiscoverySettings, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._settings = settings
+        self._token_client: httpx.AsyncClient | None = None
+        if (oauth2 := settings.oauth2) is not None:
+            tls = _tls_context(oauth2.tls, "oauth2.tls_config")
+            self._token_client = _client(_Routes(oauth2.proxy, tls, environ, has_http2=True))
+        tls = _tls_context(settings.tls, "tls_config")
+        routes = _Routes(settings.proxy, tls, environ, has_http2=settings.enable_http2)
+        self._client = _client(
+            routes,
+            auth=Credentials(settings, self._token_client),
+            follow_redirects=settings.follow_redirects,
+        )
+
+    async def fetch(self) -> bytes:
+        """Return the body of `/pods`.
+
+        Raises:
+            UpstreamTimeoutError: it was not whole within 30 s.
+            UpstreamError: no connection, a status other than 200, or too much; says what to do.
+        """
+        url = f"{self._settings.url}/pods"
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._client.stream("GET", url) as answer:
+                return await _read(answer)
+        except TimeoutError:
+            reason = f"the kubelet did not tell its pods within {TIMEOUT_SECONDS:g} s"
+            raise UpstreamTimeoutError(reason) from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            # ValueError: of names that are none, and of proxies' URLs.
+            raise UpstreamError(
+                f"the kubelet's pods: {str(error) or type(error).__name__}"
+            ) from error
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        await self._client.aclose()
+        if self._token_client is not None:
+            await self._token_client.aclose()
+
+
+def _client(routes: "_Routes", **options: Any) -> httpx.AsyncClient:
+    # Identity: what arrives is what is counted.
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"livery/{VERSION}",
+    }
+    return httpx.AsyncClient(transport=routes, headers=headers, timeout=TIMEOUT_SECONDS, **options)
+
+
+async def _read(answer: httpx.Response) -> bytes:
+    status = answer.status_code
+    if 300 <= status < 400:
+        reason = "no redirect that is followed (follow_redirects)"
+        raise UpstreamError(f"the kubelet answered {status}: {reason}")
+    limit = MAX_PODS_BYTES if status == 200 else MAX_REASON_BYTES
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.aiter_raw():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            break
+    body = b"".join(parts)
+    if status != 200:
+        said = " ".join(body[:MAX_REASON_BYTES].decode("utf-8", "replace").split())
+        hint = _HINTS.get(status) or said
+        raise UpstreamError(f"the kubelet answered {status}" + (f": {hint}" if hint else ""))
+    if size > limit:
+        raise UpstreamError(f"the kubelet's pods are more than {MAX_PODS_BYTES >> 20} MiB")
+    encoding = answer.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise UpstreamError(f"the kubelet encoded its pods ({encoding[:40]!r}), unasked")
+    return body
+
+
+class _Routes(httpx.AsyncBaseTransport):
+    """Sends each request directly or through the proxy that is its own, redirected ones too."""
+
+    def __init__(
+        self,
+        proxy: ProxySettings,
+        tls: ssl.SSLContext,
+        environ: Mapping[str, str],
+        *,
+        has_http2: bool,
+    ) -> None:
+        self._proxy = proxy
+        self._environ = environ
+        self._options: dict[str, Any] = {"verify": tls, "http2": has_http2, "trust_env": False}
+        self._ways: dict[str, httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one."""
+        proxy_url = self._choose(request.url)
+        way = self._ways.get(proxy_url)
+        if way is None:
+            proxy = self._make_proxy(proxy_url) if proxy_url else None
+            way = self._ways[proxy_url] = httpx.AsyncHTTPTransport(proxy=proxy, **self._options)
+        return await way.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Drop all connections."""
+        for way in self._ways.values():
+            await way.aclose()
+
+    def _choose(self, url: httpx.URL) -> str:
+        """Return the proxy's URL; empty for none."""
+        given = self._proxy
+        port = url.port or (443 if url.scheme == "https" else 80)
+        if given.proxy_from_environment:
+            if bypasses_proxy(url.host, port, self._variable("no_proxy")):
+                return ""
+            return self._variable(f"{url.scheme}_proxy")
+        if given.no_proxy and bypasses_proxy(url.host, port, given.no_proxy):
+            return ""
+        return given.proxy_url
+
+    def _variable(self, name: str) -> str:
+        return self._environ.get(name.upper()) or self._environ.get(name, "")
+
+    def _make_proxy(self, url: str) -> httpx.Proxy:
+        headers = [
+            (name, value)
+            for name, values in self._proxy.proxy_connect_header.items()
+            for value in values
+        ]
+        # What stands in the environment may lack the scheme, as curl allows.
+        return httpx.Proxy(url if "://" in url else f"http://{url}", headers=headers)
+
+
+class _NamedContext(ssl.SSLContext):
+    """Verifies the server by a name of our own, wherever it is."""
+
+    server_name = ""
+
+    def wrap_bio(  # noqa: PLR0917 # its callers give all by position
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        name = self.server_name or server_hostname
+        return super().wrap_bio(incoming, outgoing, server_side, name, session)
+
+
+def _tls_context(tls: TlsSettings, path: str) -> ssl.SSLContext:
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.server_name = tls.server_name
+    with warnings.catch_warnings():
+        # The user asked for it by name.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSIONS[tls.min_version]
+    try:
+        if tls.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif tls.ca_file or tls.ca_pem:
+            context.load_verify_locations(cafile=tls.ca_file or None, cadata=tls.ca_pem or None)
+        else:
+            context.load_default_certs()
+    except (OSError, ssl.SSLError, ValueError) as error:
+        argument = "ca_file" if tls.ca_file else "ca_pem"
+        raise SettingsError(f"{path}.{argument}: {error}") from error
+    if tls.cert_file or tls.cert_pem:
+        _load_pair(context, tls, path)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, tls: TlsSettings, path: str) -> None:
+    try:
+        with (
+            _as_file(tls.cert_file, tls.cert_pem) as cert,
+            _as_file(tls.key_file, tls.key_pem) as key,
+        ):
+            # An empty password: a key that needs one is an error, not a question at a terminal.
+            context.load_cert_chain(cert, key, password="")
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise SettingsError(f"{path}: certificate and key: {error}") from error
+
+
+@contextlib.contextmanager
+def _as_file(name: str, text: str) -> Iterator[str]:
+    """Give a file's name for what stands in the settings: OpenSSL reads keys from files only."""
+    if name:
+        yield name
+        return
+    if hasattr(os, "memfd_create"):  # a read-only file system has no other place
+        number = os.memfd_create("pem", os.MFD_CLOEXEC)
+        try:
+            os.write(number, text.encode())
+            yield f"/proc/self/fd/{number}"
+        finally:
+            os.close(number)
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        yield file.name

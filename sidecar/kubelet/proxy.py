@@ -1,0 +1,338 @@
+"""One kubelet's metrics, labelled on their way to who scrapes them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Collection
+from dataclasses import replace
+from typing import NamedTuple
+
+from sidecar.control.reports import TargetState
+from sidecar.errors import LiveryError, UpstreamTimeoutError
+from sidecar.http.messages import Request, Response, failed, plain
+from sidecar.http.negotiation import takes_gzip
+from sidecar.kubelet.client import KubeletClient, KubeletSettings, Parts
+from sidecar.kubelet.pods import KubeletPods
+from sidecar.model.exposition.formats import Escaping, Format, Negotiated, content_type, negotiate
+from sidecar.model.exposition.series_cache import Limits
+from sidecar.model.exposition.stream import NODE_LIMITS, Passage, StreamMemory
+from sidecar.model.exposition.timeouts import scrape_timeout
+from sidecar.model.pods.index import PodIndex, PodLabels
+from sidecar.model.rewrite.rewriter import Marking, PolicyInForce, Rewriting
+from sidecar.process.metrics import Telemetry
+
+logger = logging.getLogger(__name__)
+
+MAX_SCRAPES = 2
+"""At once, of one endpoint; the next gets 503."""
+MAX_CHANGED = 20
+"""Namespaces, pods and containers; of more everything is rewritten anew, which is cheaper."""
+MAX_VARIANTS = 2
+"""Kinds of clients that are remembered, for each endpoint."""
+_ACCEPT = "text/plain;version=0.0.4"
+_GZIP_WINDOW = 31
+
+
+class TextSettings(NamedTuple):
+    """What is made of a kubelet's text."""
+
+    namespace_label: str = "namespace"
+    """Label of a series that names the namespace whose labels it wears."""
+    keeps_timestamps: bool = False
+    limits: Limits = NODE_LIMITS
+    pod_labels: PodLabels | None = None
+    """What series wear of their pods; None where pods are not asked for."""
+
+
+class LabelledKubelet:
+    """Answers scrapes of one kubelet's endpoints.
+
+    Args:
+        kubelet: how it is asked.
+        text: what is made of its text.
+        telemetry: counts scrapes.
+        policy: in force at the start.
+        on_change: told when an endpoint fails, or does so no longer.
+        on_scraped: told when a scrape has ended, and more may be remembered than before.
+        turns: how many scrapes of all kubelets may be under way; others wait within their time.
+
+    Raises:
+        SettingsError: the kubelet's address or CA cannot be used.
+    """
+
+    def __init__(
+        self,
+        kubelet: KubeletSettings,
+        text: TextSettings,
+        telemetry: Telemetry,
+        policy: PolicyInForce,
+        *,
+        on_change: Callable[[], None],
+        on_scraped: Callable[[], None],
+        turns: asyncio.Semaphore,
+    ) -> None:
+        self._url = kubelet.url
+        self._states: dict[str, TargetState] = {}
+        """By endpoint."""
+        self._on_change, self._on_scraped = on_change, on_scraped
+        self._turns = turns
+        self._kubelet = KubeletClient(kubelet)
+        self._text = text
+        self._telemetry = telemetry
+        self._policy = policy
+        self._index: PodIndex | None = None
+        self._memories: dict[tuple[str, Escaping], StreamMemory] = {}
+        self._changed: set[str] | None = set()
+        """What was changed since the memories were made: texts of which each series that may be
+        concerned holds one; None where it may be any."""
+        self.running: dict[str, int] = {}
+        """Scrapes under way, by endpoint."""
+        self.pods: KubeletPods | None = None
+        if text.pod_labels is not None:
+            self.pods = KubeletPods(self._kubelet, text.pod_labels, self._apply_pods)
+
+    @property
+    def remembered_bytes(self) -> int:
+        """What is remembered of its series."""
+        return sum(memory.bytes for memory in self._memories.values())
+
+    @property
+    def pods_error(self) -> str:
+        """Why the kubelet did not tell its pods the last time; empty where it did."""
+        return self.pods.error if self.pods is not None else ""
+
+    def apply(self, policy: PolicyInForce, namespaces: Collection[str] | None) -> None:
+        """Put a policy in force.
+
+        Args:
+            policy: the policy.
+            namespaces: those whose labels are others now; None where more than labels is.
+        """
+        self._policy = policy
+        if namespaces is None or len(namespaces) > MAX_CHANGED:
+            self._changed = None
+            return
+        marks = {f'"{name}"' for name in namespaces}
+        if self._index is not None:
+            marks |= self._index.marks_of(namespaces)
+        self._add_changed(marks)
+
+    def states(self) -> list[TargetState]:
+        """Return how the last scrape of each endpoint went."""
+        return list(self._states.values())
+
+    def forget(self) -> None:
+        """Empty the memory."""
+        self._memories.clear()
+
+    def close(self) -> None:
+        """Drop the connections."""
+        if self.pods is not None:
+            self.pods.close()
+        self._kubelet.close()
+
+    async def scrape(self, endpoint: str, request: Request) -> Response:
+        """Answer a scrape of one of the kubelet's paths."""
+        if self.running.get(endpoint, 0) >= MAX_SCRAPES:
+            return plain(503, "too many scrapes of this endpoint at once")
+        slot = _Slot(self.running, endpoint, self._turns)
+        try:
+            return await self._begin(request, slot)
+        except LiveryError as error:
+            slot.release()
+            self._note(endpoint, str(error))
+            return failed(error)
+        except BaseException:
+            slot.release()
+            raise
+
+    async def _begin(self, request: Request, slot: "_Slot") -> Response:
+        """Ask the kubelet; answer when its own answer has begun, for an error has a status then."""
+        wanted = negotiate(request.headers.get("accept", ""))._replace(fmt=Format.TEXT)
+        timeout_seconds = scrape_timeout(request.headers)
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        path = slot.endpoint + (f"?{request.query}" if request.query else "")
+        await slot.take_turn(deadline)
+        timeout_seconds = deadline - asyncio.get_running_loop().time()
+        body = await self._ask(path, timeout_seconds, deadline)
+        parts = self._label(slot, wanted, body, deadline)
+        first = await anext(parts, b"")
+        vary = ("Vary", "Accept, Accept-Encoding")
+        stream = _behind(first, parts)
+        if not takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(200, b"", content_type(wanted), (vary,), stream)
+        headers = (vary, ("Content-Encoding", "gzip"))
+        return Response(200, b"", content_type(wanted), headers, _compressed(stream))
+
+    async def _ask(self, path: str, timeout_seconds: float, deadline: float) -> Parts:
+        """Ask for metrics, and at the same time for pods: the kubelet takes long for the first."""
+        ask = self._kubelet.get(path, accept=_ACCEPT, timeout_seconds=timeout_seconds)
+        if self.pods is None:
+            return await ask
+        asked = asyncio.ensure_future(ask)
+        try:
+            await self.pods.refresh(deadline)
+            return await asked
+        except BaseException:
+            asked.cancel()
+            with contextlib.suppress(LiveryError, asyncio.CancelledError):
+                await _drop(await asked)
+            raise
+
+    async def _label(
+        self, slot: "_Slot", wanted: Negotiated, parts: Parts, deadline: float
+    ) -> AsyncGenerator[bytes, None]:
+        endpoint = slot.endpoint
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        memory = self._memory(endpoint, wanted.escaping)
+        passage = Passage(memory, lambda: loop.time() > deadline)
+        try:
+            async with contextlib.aclosing(parts):
+                while some := await _next(parts, deadline):
+                    if labelled := passage.feed(*some):
+                        yield labelled
+            if last := passage.finish():
+                yield last
+            self._telemetry.set("livery_node_samples", passage.samples, endpoint=endpoint)
+            self._note(endpoint, "", passage.samples)
+        except LiveryError as error:
+            passage.leave()
+            extra = {"endpoint": endpoint, "reason": str(error)}
+            logger.warning("a scrape broke off", extra=extra)
+            self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
+            self._note(endpoint, str(error))
+            raise
+        finally:
+            slot.release()
+            self._on_scraped()
+            spent = loop.time() - started
+            self._telemetry.add(
+                "livery_node_scrape_duration_seconds_total", spent, endpoint=endpoint
+            )
+
+    def _note(self, endpoint: str, error: str, samples: int = 0) -> None:
+        before = self._states.get(endpoint)
+        self._states[endpoint] = TargetState(f"{self._url}{endpoint}", error, samples)
+        if before is None or before.error != error:
+            self._on_change()
+
+    def _memory(self, endpoint: str, escaping: Escaping) -> StreamMemory:
+        self._adopt()
+        memory = self._memories.get((endpoint, escaping))
+        if memory is None:
+            others = [key for key in self._memories if key[0] == endpoint]
+            if len(others) >= MAX_VARIANTS:
+                del self._memories[others[0]]
+            memory = self._memories[endpoint, escaping] = StreamMemory(
+                self._rewriting(endpoint, escaping),
+                keeps_timestamps=self._text.keeps_timestamps,
+                limits=self._text.limits,
+            )
+        return memory
+
+    def _rewriting(self, endpoint: str, escaping: Escaping) -> Rewriting:
+        policy = self._policy.policy
+        own = policy.endpoint_relabelings.get(endpoint, ())
+        policy = replace(policy, relabelings=policy.relabelings + own)
+        wanted = self._text.pod_labels
+        marking = Marking(
+            namespace_label=self._text.namespace_label,
+            pods=self._index,
+            completes=wanted is not None and wanted.completes,
+        )
+        return Rewriting(policy, marking, escaping, self._policy.encoding(escaping))
+
+    def _apply_pods(self, index: PodIndex, changed: Collection[str]) -> None:
+        self._index = index
+        self._add_changed(changed)
+
+    def _add_changed(self, marks: Collection[str]) -> None:
+        if self._changed is not None:
+            self._changed.update(marks)
+        if self._changed is not None and len(self._changed) > MAX_CHANGED:
+            self._changed = None
+
+    def _adopt(self) -> None:
+        """Rewrite what was changed, now that somebody asks: of many nodes not all at once."""
+        if self._changed is None:
+            self._memories.clear()
+        elif self._changed:
+            for (endpoint, escaping), memory in self._memories.items():
+                memory.adopt(self._rewriting(endpoint, escaping), self._changed)
+        self._changed = set()
+
+
+class _Slot:
+    """One scrape's place among those of its endpoint; given back once, by whoever is last."""
+
+    def __init__(self, running: dict[str, int], endpoint: str, turns: asyncio.Semaphore) -> None:
+        self._running, self.endpoint = running, endpoint
+        self._turns = turns
+        self._is_held, self._has_turn = True, False
+        running[endpoint] = running.get(endpoint, 0) + 1
+
+    async def take_turn(self, deadline: float) -> None:
+        """Wait until not too many are under way.
+
+        Raises:
+            UpstreamTimeoutError: that took all of the scrape's time.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UpstreamTimeoutError("too many scrapes of all nodes are under way") from None
+        self._has_turn = True
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._is_held:
+            self._is_held = False
+            self._running[self.endpoint] -= 1
+        if self._has_turn:
+            self._has_turn = False
+            self._turns.release()
+
+
+async def _next(parts: Parts, deadline: float) -> list[bytes]:
+    """Return what came next; nothing at the end."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(parts, [])
+    except TimeoutError:
+        reason = "the kubelet's text was not whole in the scrape's time"
+        raise UpstreamTimeoutError(reason) from None
+
+
+async def _drop(parts: Parts) -> None:
+    # Only what was begun gives its connection back; nothing is waited for.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0), contextlib.aclosing(parts):
+            await anext(parts, [])
+
+
+async def _behind(first: bytes, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(parts):
+        if first:
+            yield first
+        async for part in parts:
+            yield part
+
+
+async def _compressed(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    # Imported at the first need: not every scraper asks for it.
+    from isal import isal_zlib
+
+    compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP_WINDOW)
+    is_first = True
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            data = compressor.compress(part)
+            if is_first:
+                # So that the scraper sees that the answer has begun.
+                data += compressor.flush(isal_zlib.Z_SYNC_FLUSH)
+                is_first = False
+            if data:
+                yield data
+        yield compressor.flush()

@@ -1,0 +1,19 @@
+"""Tasks that go on though they failed. Shared with the injector, so it imports nothing else."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = 5.0
+
+
+async def keep_up(run: Callable[[], Awaitable[None]]) -> None:
+    """Start a task again that failed in a way nobody foresaw: the proxy must not end for it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            logger.exception("a task failed; starting it again")
+        await asyncio.sleep(RESTART_SECONDS)

@@ -1,0 +1,1 @@
+"""Role `node`: in front of the kubelets."""

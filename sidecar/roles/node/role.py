@@ -1,0 +1,378 @@
+"""Role `node`: between kubelets and whoever scrapes them; text is labelled while it arrives."""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from sidecar import VERSION
+from sidecar.auth.tokens import Gate
+from sidecar.control.client import ControlClient
+from sidecar.control.policy_file import PolicyFile
+from sidecar.control.reports import State, build_report
+from sidecar.errors import SettingsError, TargetError
+from sidecar.http.messages import Request, Response, failed, plain
+from sidecar.http.server import Server
+from sidecar.http.tls import ServedCertificate
+from sidecar.kubelet.client import KubeletSettings
+from sidecar.kubelet.discovery.targets import NodeDiscovery
+from sidecar.kubelet.proxy import LabelledKubelet
+from sidecar.model.policy.document import KUBELET_ENDPOINTS, Policy
+from sidecar.model.rewrite.rewriter import PolicyInForce
+from sidecar.process.admin import answer_admin
+from sidecar.process.memory import cpu_seconds, resident_bytes
+from sidecar.process.metrics import Family, Telemetry
+from sidecar.process.ports import Listener, Ports, serve
+from sidecar.roles.node.settings import NodeSettings
+
+logger = logging.getLogger(__name__)
+
+METRICS = (
+    Family("gauge", "livery_node_build_info", "Version of this proxy.", ("version",)),
+    Family(
+        "counter", "livery_node_scrapes_total", "Scrapes that began, by status.",
+        ("endpoint", "code"),
+    ),
+    Family(
+        "counter", "livery_node_broken_scrapes_total",
+        "Answers that broke off midway: the kubelet's text did.", ("endpoint",),
+    ),
+    Family("counter", "livery_node_scrape_duration_seconds_total", "Time spent.", ("endpoint",)),
+    Family("gauge", "livery_node_samples", "Samples in the last whole answer.", ("endpoint",)),
+    Family("gauge", "livery_node_remembered_bytes", "Size of the remembered series."),
+    Family("gauge", "livery_node_namespaces", "Namespaces whose labels are known."),
+    Family("gauge", "livery_node_kubelets", "Kubelets that can be scraped here."),
+    Family("gauge", "livery_node_pods_up", "Whether the kubelet told its pods the last time."),
+    Family("gauge", "livery_node_discovery_up", "Whether targets could be told the last time."),
+    Family("gauge", "livery_node_kubelet_tls_verified", "Whether the kubelet is verified."),
+    Family("gauge", "livery_node_control_connected", "Whether the policy stream is open."),
+    Family("gauge", "livery_node_policy_age_seconds", "Time since the policy came into force."),
+    Family("counter", "livery_node_policies_rejected_total", "Policies that could not be used."),
+    Family("gauge", "process_resident_memory_bytes", "Resident memory."),
+    Family("counter", "process_cpu_seconds_total", "User and system time."),
+)  # fmt: skip
+"""What the admin port tells of this proxy."""
+MAX_CONNECTIONS = 1024
+"""Of a proxy for all nodes: Prometheus keeps one for each path of each."""
+MAX_UNDER_WAY = 64
+"""Scrapes at once, of all nodes: what each makes is in memory until it has ended."""
+DRAIN_SECONDS = 15.0
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_NODE_PATH = re.compile(r"/nodes/([a-z0-9.-]{1,253})(/[a-z/]+)")
+_JSON = "application/json"
+_TARGETS = "/targets"
+
+
+class NodeRole:
+    """One proxy in the node role.
+
+    Raises:
+        SettingsError: the kubelet's address or CA cannot be used, or the control service's.
+    """
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        self._telemetry = Telemetry(METRICS)
+        self._telemetry.set("livery_node_build_info", 1, version=VERSION)
+        self._telemetry.add("livery_node_policies_rejected_total", 0)
+        self._policy = Policy()
+        self._in_force = PolicyInForce(self._policy)
+        self._policy_at = time.monotonic()
+        self._fault = "the namespaces' labels have not arrived yet"
+        self._turns = asyncio.Semaphore(MAX_UNDER_WAY)
+        self._kubelets: OrderedDict[str, LabelledKubelet] = OrderedDict()
+        """By the node's name, who was scraped last at the end; by the empty name the only one."""
+        if not settings.serves_all_nodes:
+            self._kubelets[""] = self._make_kubelet("")
+        self._discovery: NodeDiscovery | None = None
+        if settings.discovers:
+            self._discovery = NodeDiscovery(settings.discovery_file, self._kubelet_settings)
+        self._file: PolicyFile | None = None
+        self._control: ControlClient | None = None
+        self._gates: dict[str, Gate] = {}
+        """By what one must be allowed to get of nodes; none where nobody is asked."""
+        if settings.control is not None:
+            self._control = ControlClient(settings.control, self._apply, reads_access=False)
+            if settings.accounts is not None:
+                ask = self._control.ask
+                # Who is named may scrape, which does not mean to see what pods are made of.
+                self._gates = {
+                    "metrics": Gate(ask, settings.accounts),
+                    "pods": Gate(ask, frozenset(), "pods"),
+                }
+        if settings.policy_file is not None:
+            self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
+        elif self._control is None:
+            self._fault = "there is neither a control service (LIVERY_CONTROL_URL) nor a --policy"
+        self._certificate = _read_certificate(settings.certificate)
+        self._admin_certificate = _read_certificate(settings.admin_certificate)
+        self.data = Server(
+            self.handle_data,
+            max_connections=MAX_CONNECTIONS if settings.serves_all_nodes else 32,
+        )
+        self.admin = Server(self.handle_admin)
+        self.secure_admin = Server(self.handle_admin)
+        self.ports = Ports()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, then finish what is in flight."""
+        for note in self._settings.notes:
+            logger.info(note)
+        if self._file is not None:
+            self._file.read()
+        await serve(self.ports, self._listeners(), self._tasks(), stop)
+        for kubelet in self._kubelets.values():
+            kubelet.close()
+        if self._discovery is not None:
+            await self._discovery.close()
+
+    def _listeners(self) -> list[Listener]:
+        settings = self._settings
+        tls = None if self._certificate is None else self._certificate.tls
+        listeners = [
+            Listener(self.data, settings.port, "metrics", tls, DRAIN_SECONDS),
+            Listener(self.admin, settings.admin_port, "admin"),
+        ]
+        if self._admin_certificate is not None:
+            tls = self._admin_certificate.tls
+            secure = Listener(self.secure_admin, settings.secure_admin_port, "admin over TLS", tls)
+            listeners.append(secure)
+        return listeners
+
+    def _tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        followed = [self._certificate, self._admin_certificate, self._file]
+        tasks: list[Callable[[], Awaitable[None]]] = [
+            one.follow for one in followed if one is not None
+        ]
+        if self._control is not None and self._file is None:
+            control = self._control
+            tasks += [control.run, lambda: control.run_reports(self.report)]
+        return tasks
+
+    async def handle_data(self, request: Request) -> Response:
+        """Answer on the data port."""
+        endpoint, node = self._route(request.path)
+        if not endpoint:
+            return plain(404, f"served here: {', '.join(self._served())}")
+        if request.method != "GET":
+            return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
+        return self._count(endpoint, await self._answer(endpoint, node, request))
+
+    async def handle_admin(self, request: Request) -> Response:
+        """Answer on the admin port."""
+        unready = self._fault or next(iter(self.ports.faults.values()), "")
+        return answer_admin(request.path, unready, self._render_metrics)
+
+    def report(self) -> dict[str, object]:
+        """What the control service is told of this proxy."""
+        targets = [state for kubelet in self._kubelets.values() for state in kubelet.states()]
+        # Of many the failed ones, for they are what somebody looks for.
+        targets.sort(key=lambda target: not target.error)
+        samples = sum(target.samples for target in targets)
+        age_seconds = time.monotonic() - self._policy_at
+        state = State("node", list(self.ports.faults.values()), targets, samples, age_seconds)
+        return build_report(state, self._control)
+
+    def _route(self, path: str) -> tuple[str, str]:
+        """Return the endpoint and the node that a path means; an empty endpoint for none."""
+        if path == _TARGETS and self._discovery is not None:
+            return path, ""
+        if not self._settings.serves_all_nodes:
+            return (path, "") if path in KUBELET_ENDPOINTS else ("", "")
+        if path == "/nodes":
+            return path, ""
+        found = _NODE_PATH.fullmatch(path)
+        if found is None:
+            return "", ""
+        is_served = found[2] in KUBELET_ENDPOINTS or (
+            found[2] == _TARGETS and self._discovery is not None
+        )
+        return (found[2], found[1]) if is_served else ("", "")
+
+    def _served(self) -> list[str]:
+        is_all = self._settings.serves_all_nodes
+        served = (
+            [f"/nodes/NAME{path}" for path in KUBELET_ENDPOINTS]
+            if is_all
+            else list(KUBELET_ENDPOINTS)
+        )
+        has_targets = self._discovery is not None
+        extra = [
+            ("/nodes", is_all), (_TARGETS, has_targets),
+            (f"/nodes/NAME{_TARGETS}", is_all and has_targets),
+        ]  # fmt: skip
+        return served + [path for path, is_there in extra if is_there]
+
+    async def _answer(self, endpoint: str, node: str, request: Request) -> Response:
+        gate = self._gates.get("pods" if endpoint == _TARGETS else "metrics")
+        refusal = None if gate is None else await gate.refuse(request.headers)
+        if refusal is not None:
+            response = plain(refusal.status, refusal.sentence)
+            if refusal.status == 401:
+                response = response._replace(headers=(("WWW-Authenticate", "Bearer"),))
+            return response
+        if self._fault:
+            return plain(503, self._fault)
+        if endpoint == "/nodes":
+            return self._tell_nodes(request)
+        if node and node not in self._policy.nodes:
+            return plain(404, f"there is no node {node!r}")
+        if endpoint == _TARGETS and self._discovery is not None:
+            return await self._tell_targets(self._discovery, node, request)
+        try:
+            kubelet = self._find_kubelet(node)
+        except SettingsError as error:  # what the policy says of the node is no address
+            return failed(error)
+        return await kubelet.scrape(endpoint, request)
+
+    async def _tell_targets(
+        self, discovery: NodeDiscovery, node: str, request: Request
+    ) -> Response:
+        """Tell the pods of one node, or of all."""
+        nodes = [node]
+        if self._settings.serves_all_nodes and not node:
+            nodes = sorted(self._policy.nodes)
+            if not nodes:
+                return plain(503, "no node is known yet")
+            await discovery.forget_others(nodes)
+        return await discovery.answer(request, nodes, self._policy.namespace_labels)
+
+    def _tell_nodes(self, request: Request) -> Response:
+        """Tell every node's endpoints as targets: behind a Service they have one address."""
+        asked = parse_qs(request.query).get("endpoint", ["/metrics/cadvisor"])
+        address = request.headers.get("host", "")
+        if not set(asked) <= set(KUBELET_ENDPOINTS):
+            return plain(400, f"endpoint is one of {', '.join(KUBELET_ENDPOINTS)}")
+        if _HOST.fullmatch(address) is None:
+            return plain(400, "a Host header is needed, for it is the targets' address")
+        groups = [
+            {
+                "targets": [address],
+                "labels": {
+                    "__scheme__": "http" if self._certificate is None else "https",
+                    "__metrics_path__": f"/nodes/{name}{endpoint}",
+                    "__meta_kubernetes_node_name": name,
+                    "instance": name,
+                },
+            }
+            for name in sorted(self._policy.nodes)
+            for endpoint in KUBELET_ENDPOINTS
+            if endpoint in asked
+        ]
+        if not groups:
+            return plain(503, "no node is known yet")
+        return Response(200, json.dumps(groups).encode(), _JSON)
+
+    def _find_kubelet(self, node: str) -> LabelledKubelet:
+        """Return a node's kubelet, as the one that was asked last."""
+        if node not in self._kubelets:
+            self._kubelets[node] = self._make_kubelet(node)
+        self._kubelets.move_to_end(node)
+        return self._kubelets[node]
+
+    def _bound_memory(self) -> None:
+        """Forget the series of who was scraped least recently, where it gets too much."""
+        remembered = sum(kubelet.remembered_bytes for kubelet in self._kubelets.values())
+        for kubelet in self._kubelets.values():
+            if remembered <= self._settings.remembered_bytes:
+                break
+            remembered -= kubelet.remembered_bytes
+            kubelet.forget()
+
+    def _make_kubelet(self, node: str) -> LabelledKubelet:
+        settings = self._kubelet_settings(node)
+        return LabelledKubelet(
+            settings,
+            self._settings.text,
+            self._telemetry,
+            self._in_force,
+            on_change=self._changed,
+            on_scraped=self._bound_memory,
+            turns=self._turns,
+        )
+
+    def _kubelet_settings(self, node: str) -> KubeletSettings:
+        settings = self._settings.kubelet
+        if not node:
+            return settings
+        if node not in self._policy.nodes:
+            raise TargetError(f"there is no node {node!r}")
+        return settings.of_node(node, self._policy.nodes[node])
+
+    def _changed(self) -> None:
+        if self._control is not None:
+            self._control.changed()
+
+    def _count(self, endpoint: str, response: Response) -> Response:
+        code = str(response.status)
+        self._telemetry.add("livery_node_scrapes_total", endpoint=endpoint, code=code)
+        return response
+
+    def _render_metrics(self) -> bytes:
+        self._observe()
+        return self._telemetry.render()
+
+    def _observe(self) -> None:
+        put, now = self._telemetry.set, time.monotonic()
+        kubelets = list(self._kubelets.values())
+        put("livery_node_remembered_bytes", sum(one.remembered_bytes for one in kubelets))
+        put("livery_node_namespaces", len(self._policy.namespaces or {}))
+        is_all = self._settings.serves_all_nodes
+        put("livery_node_kubelets", len(self._policy.nodes) if is_all else 1)
+        put("livery_node_kubelet_tls_verified", int(self._settings.kubelet.is_verified))
+        if self._settings.text.pod_labels is not None:
+            put("livery_node_pods_up", int(not any(one.pods_error for one in kubelets)))
+        is_healthy = None if self._discovery is None else self._discovery.is_healthy
+        if is_healthy is not None:
+            put("livery_node_discovery_up", int(is_healthy))
+        put("livery_node_policy_age_seconds", round(now - self._policy_at, 3))
+        put("process_resident_memory_bytes", resident_bytes())
+        put("process_cpu_seconds_total", round(cpu_seconds(), 3))
+        if self._control is not None:
+            put("livery_node_control_connected", int(self._control.is_connected))
+            put("livery_node_policies_rejected_total", self._control.rejected)
+
+    # Policy
+
+    def _apply(self, policy: Policy) -> None:
+        if policy.namespaces is None:
+            reason = "it has no namespaces: this proxy is not granted their labels"
+            self._reject(reason, is_first=True)
+            return
+        self._fault = ""
+        before = self._policy
+        # What has no namespace is the node's own and wears nobody's labels.
+        self._policy = replace(policy, labels={}, access=None)
+        self._in_force = PolicyInForce(self._policy)
+        self._policy_at = time.monotonic()
+        changed = _changed_namespaces(before, self._policy)
+        for name, kubelet in list(self._kubelets.items()):
+            if before.nodes.get(name) == self._policy.nodes.get(name):
+                kubelet.apply(self._in_force, changed)
+            else:
+                del self._kubelets[name]
+                kubelet.close()
+
+    def _reject(self, reason: str, *, is_first: bool) -> None:
+        self._telemetry.add("livery_node_policies_rejected_total")
+        if is_first:
+            self._fault = f"the policy cannot be used: {reason}"
+
+
+def _read_certificate(files: tuple[Path, Path] | None) -> ServedCertificate | None:
+    return None if files is None else ServedCertificate(*files)
+
+
+def _changed_namespaces(before: Policy, after: Policy) -> list[str] | None:
+    """Return the namespaces whose labels differ; None where more than labels does."""
+    rest = [replace(one, namespaces=None, namespace_labels={}, nodes={}) for one in (before, after)]
+    if rest[0] != rest[1]:
+        return None
+    old, new = before.namespaces or {}, after.namespaces or {}
+    return [name for name in {*old, *new} if old.get(name) != new.get(name)]

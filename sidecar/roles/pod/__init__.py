@@ -1,0 +1,1 @@
+"""Role `pod`: beside one workload."""

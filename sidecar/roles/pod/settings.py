@@ -1,0 +1,188 @@
+"""What the pod role was started with: arguments, and the environment that the injector gave it.
+
+A wrong value becomes a fault that is served as the reason, never an exit: a sidecar that does not
+run makes its pod un-ready.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.control.settings import ControlSettings, read_control
+from sidecar.errors import SettingsError, TargetError
+from sidecar.model.access.rules import Identity
+from sidecar.model.targets import MAX_TARGETS, Target, parse_target
+from sidecar.process.arguments import Parser, read_port
+from sidecar.process.logs import LEVELS
+
+DEFAULT_PORT = 16090
+DEFAULT_ADMIN_PORT = 16091
+DEFAULT_TARGET_LABEL = "container"
+
+EXAMPLES = """examples:
+  livery-proxy --role pod --target http://127.0.0.1:8080/metrics
+      pass the application's metrics on, unchanged, on port 16090
+  livery-proxy --role pod --target http://:8080/metrics --policy policy.yaml
+      put labels on them: policy.yaml holds, for instance, `labels: {team: frontend}`
+  livery-proxy --role pod --target app=http://:8080/metrics --target envoy=http://:9901/stats
+      merge two endpoints; each series gets container="app" or container="envoy"
+  livery-proxy check exposition < metrics.txt
+      read metrics as Prometheus would and print each sample as JSON
+  livery-proxy check policy policy.yaml
+      tell whether a policy can be used
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSettings:
+    """All settings of one proxy in the pod role."""
+
+    targets: tuple[Target, ...]
+    port: int
+    admin_port: int
+    policy_file: Path | None
+    """A policy to use in place of the control service; read again when it changes."""
+    control: ControlSettings | None
+    bootstrap: Mapping[str, object] | None
+    """The policy as it was when the pod was made; None where nobody injected this proxy."""
+    identity: Identity
+    filters: bool
+    """Expose only what the namespace's access rules let through."""
+    namespace_label: str
+    """Label of a series that names the namespace whose labels it wears; empty: the pod's."""
+    target_label: str
+    """Label that tells several targets' series apart."""
+    log_level: str
+    faults: tuple[str, ...]
+    """What is wrong; with any, scrapes are answered 503 and the first."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line of `livery-proxy`."""
+    parser = Parser.of_role(
+        "pod",
+        prog="livery-proxy",
+        description="Livery's proxy beside one workload: scrapes it, labels, filters, re-exposes.",
+        examples=EXAMPLES,
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="[NAME=]URL",
+        help="an endpoint to scrape; may be given several times",
+    )
+    parser.add_argument("--policy", metavar="FILE", help="a policy file (YAML or JSON), watched")
+    parser.add_argument("--port", default=str(DEFAULT_PORT), help="data port (%(default)s)")
+    parser.add_argument("--admin-port", default=str(DEFAULT_ADMIN_PORT), help="(%(default)s)")
+    parser.add_argument(
+        "--filter",
+        choices=["none", "metricaccess"],
+        default="none",
+        help="expose all, or what MetricAccess rules let through (%(default)s)",
+    )
+    parser.add_argument(
+        "--namespace-label",
+        default="",
+        metavar="LABEL",
+        help="take labels by each series' own namespace, named by this label",
+    )
+    parser.add_argument(
+        "--target-label",
+        default=DEFAULT_TARGET_LABEL,
+        metavar="LABEL",
+        help="says which of several targets a series is of (%(default)s)",
+    )
+    parser.add_argument("--allow-remote-targets", action="store_true", help="not only loopback")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="(%(default)s)")
+    return parser
+
+
+def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> PodSettings:
+    """Read arguments and environment; whatever is wrong ends up in `faults`."""
+    faults: list[str] = []
+    parser = build_parser()
+    try:
+        given = parser.parse_args(arguments)
+    except SettingsError as error:
+        faults.append(str(error))
+        given = _parse_leniently(arguments)
+    if given.port == given.admin_port != "0":
+        faults.append(f"--port and --admin-port are both {given.port[:40]}; two ports are needed")
+    return PodSettings(
+        targets=_targets(given, faults),
+        port=_port("--port", given.port, DEFAULT_PORT, faults),
+        admin_port=_port("--admin-port", given.admin_port, DEFAULT_ADMIN_PORT, faults),
+        policy_file=Path(given.policy) if given.policy else None,
+        control=read_control(environ, "pod"),
+        bootstrap=_bootstrap(environ, faults),
+        identity=Identity(
+            namespace=environ.get("LIVERY_POD_NAMESPACE", ""),
+            pod=environ.get("LIVERY_POD_NAME", ""),
+            job=environ.get("LIVERY_JOB", ""),
+            instance=environ.get("LIVERY_POD_IP", ""),
+        ),
+        filters=given.filter == "metricaccess",
+        namespace_label=given.namespace_label,
+        target_label=given.target_label,
+        log_level=given.log_level,
+        faults=tuple(faults),
+    )
+
+
+def _parse_leniently(arguments: Sequence[str]) -> argparse.Namespace:
+    """Take of a wrong command line what says where to listen."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--port", default=str(DEFAULT_PORT))
+    parser.add_argument("--admin-port", default=str(DEFAULT_ADMIN_PORT))
+    try:
+        known, _ = parser.parse_known_args(arguments)
+    except SettingsError:
+        known = parser.parse_args([])
+    given = build_parser().parse_args(["--role", "pod"])
+    given.port, given.admin_port = known.port, known.admin_port
+    return given
+
+
+def _targets(given: argparse.Namespace, faults: list[str]) -> tuple[Target, ...]:
+    targets: list[Target] = []
+    for text in given.target[:MAX_TARGETS]:
+        try:
+            targets.append(parse_target(text, allows_remote=given.allow_remote_targets))
+        except TargetError as error:
+            faults.append(f"--target: {error}")
+    if len(given.target) > MAX_TARGETS:
+        faults.append(f"--target: {len(given.target)} targets; at most {MAX_TARGETS} are allowed")
+    names = [target.name or str(target.port) for target in targets]
+    if len(set(names)) != len(names):
+        faults.append("--target: two targets have the same name; write NAME=URL")
+    if not given.target and not faults:
+        faults.append("--target: no target is given, so there is nothing to scrape")
+    return tuple(targets)
+
+
+def _port(name: str, text: str, default: int, faults: list[str]) -> int:
+    port = read_port(text)
+    if port is not None:
+        return port
+    faults.append(f"{name}: {text[:40]!r} is not a port from 0 to 65535; using {default}")
+    return default
+
+
+def _bootstrap(environ: Mapping[str, str], faults: list[str]) -> Mapping[str, object] | None:
+    if "LIVERY_NAMESPACE_LABELS" not in environ:
+        return None
+    pairs = [pair for pair in environ["LIVERY_NAMESPACE_LABELS"].split(",") if pair]
+    labels = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+    rules: object = {}
+    try:
+        rules = json.loads(environ.get("LIVERY_LABEL_RULES") or "{}")
+    except (ValueError, RecursionError) as error:
+        faults.append(f"LIVERY_LABEL_RULES: not JSON: {error}")
+    return {
+        "namespace": environ.get("LIVERY_POD_NAMESPACE", ""),
+        "labels": labels,
+        "labelRules": rules,
+    }

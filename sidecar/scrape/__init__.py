@@ -1,0 +1,1 @@
+"""From targets to one answer: fetched, read, merged, shared among equal scrapes."""

@@ -1,0 +1,153 @@
+"""Targets' bodies: fetched within a deadline and a budget of bytes, decoded, never more."""
+
+import asyncio
+from typing import NamedTuple
+
+from sidecar import VERSION
+from sidecar.errors import LimitError, UpstreamError, UpstreamTimeoutError
+from sidecar.http.connection import Connection, render_request
+from sidecar.http.decoding import Decoder
+from sidecar.http.pool import ConnectionPool
+from sidecar.http.tls import unverified_context
+from sidecar.model.targets import Target
+
+MAX_BODY_BYTES = 10 << 20
+"""Decompressed bytes of one target."""
+MAX_SCRAPE_BYTES = 24 << 20
+"""Decompressed bytes of all targets of one scrape."""
+
+
+class Fetched(NamedTuple):
+    """One target's answer."""
+
+    body: bytes
+    content_type: str
+
+
+class Budget:
+    """Bytes that may still be read; one for each target, one for the whole scrape."""
+
+    def __init__(self, limit_bytes: int, what: str) -> None:
+        self._left = limit_bytes
+        self._sentence = f"more than {limit_bytes >> 20} MiB {what}"
+
+    def take(self, count: int) -> None:
+        """Use some of it up.
+
+        Raises:
+            LimitError: there is not so much left.
+        """
+        if count > self._left:
+            raise LimitError(self._sentence)
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        """Leave to others what was taken in vain."""
+        self._left += count
+
+
+def scrape_budget() -> Budget:
+    """The budget of one scrape."""
+    return Budget(MAX_SCRAPE_BYTES, "from all targets in one scrape")
+
+
+class TargetClient:
+    """Fetches one target again and again, over one connection while that lasts."""
+
+    def __init__(self, target: Target, pod_ip: str = "") -> None:
+        self.target = target
+        # An application may listen on one address family only, or on the pod's address only.
+        own = [address for address in ("127.0.0.1", "::1", pod_ip) if address]
+        self._addresses = [target.host.strip("[]")] if target.host else own
+        # Within one pod there is no one to impersonate the application but the pod itself.
+        self._tls = unverified_context() if target.scheme == "https" else None
+        self._pool = ConnectionPool(self._connect, max_idle=1)
+
+    async def fetch(
+        self, *, accept: str, query: str, timeout_seconds: float, budget: Budget
+    ) -> Fetched:
+        """Fetch the target's exposition.
+
+        Args:
+            accept: the Accept header to send.
+            query: a query string to add to the target's own; empty for none.
+            timeout_seconds: for the whole of it, connecting included.
+            budget: the scrape's bytes.
+
+        Raises:
+            UpstreamTimeoutError: it took longer.
+            UpstreamError: no connection, not HTTP, or a status other than 200.
+            LimitError: the body is too large.
+        """
+        request = self._render(accept, query, timeout_seconds)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                connection = await self._pool.send(request)
+                try:
+                    return await _read(connection, budget)
+                finally:
+                    self._pool.release(connection)
+        except TimeoutError:
+            raise UpstreamTimeoutError(f"no whole answer within {timeout_seconds:.3g} s") from None
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._pool.close()
+
+    def _render(self, accept: str, query: str, timeout_seconds: float) -> bytes:
+        path = self.target.path
+        if query:
+            path += ("&" if "?" in path else "?") + query
+        headers = {
+            "Host": f"{self.target.host or 'localhost'}:{self.target.port}",
+            "User-Agent": f"livery-proxy/{VERSION}",
+            "Accept": accept,
+            # On loopback compressing costs the application more than it saves anyone.
+            "Accept-Encoding": "identity",
+            "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_seconds:.3f}",
+        }
+        return render_request("GET", path, headers)
+
+    async def _connect(self) -> Connection:
+        failures = []
+        for address in self._addresses:
+            try:
+                connection = await Connection.open(address, self.target.port, tls=self._tls)
+            except UpstreamError as error:
+                failures.append(str(error))
+                continue
+            # The address that answered is tried first from now on.
+            self._addresses.sort(key=lambda item: item != address)
+            return connection
+        raise UpstreamError("; ".join(failures))
+
+
+async def _read(connection: Connection, scrape: Budget) -> Fetched:
+    if connection.status != 200:
+        raise UpstreamError(_refusal(connection))
+    decoder = Decoder(connection.headers.get("content-encoding", ""))
+    body = bytearray()
+    try:
+        await _read_into(body, connection, decoder, scrape)
+    except BaseException:
+        scrape.give_back(len(body))
+        raise
+    return Fetched(bytes(body), connection.headers.get("content-type", ""))
+
+
+async def _read_into(
+    body: bytearray, connection: Connection, decoder: Decoder, scrape: Budget
+) -> None:
+    target = Budget(MAX_BODY_BYTES, "from one target")
+    while part := await connection.read():
+        for plain in decoder.decode(part):
+            target.take(len(plain))
+            scrape.take(len(plain))
+            body += plain
+    decoder.finish()
+
+
+def _refusal(connection: Connection) -> str:
+    if 300 <= connection.status < 400:
+        return f"answered {connection.status}; redirects are not followed"
+    return f"answered {connection.status}"

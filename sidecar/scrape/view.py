@@ -1,0 +1,165 @@
+"""What one kind of client is shown of a workload, and what is remembered to show it again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from sidecar.errors import ExpositionError, LimitError, LiveryError, UpstreamError
+from sidecar.model.exposition.formats import Format, Negotiated, format_of_content_type
+from sidecar.model.exposition.merge import Plan, arrange
+from sidecar.model.exposition.openmetrics import openmetrics_to_text
+from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
+from sidecar.model.exposition.series_cache import OWN_PREFIX, Limits, Reading, SeriesMemory
+from sidecar.model.policy.document import Policy
+from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.targets import Target
+from sidecar.scrape.fetch import Fetched
+
+MAX_MEMORY_BYTES = 16 << 20
+"""What the memories of all targets, for all kinds of clients, may hold together."""
+
+Outcome = Reading | LiveryError
+"""One target's part of a scrape, or why there is none."""
+
+
+class Exposition:
+    """A workload's series for one kind of client under one policy.
+
+    Args:
+        policy: what is put on and let through.
+        marking: how targets are told apart, and whom they speak for.
+        targets: in their stable order; an index below counts in it.
+        wanted: the client's format and escaping.
+        share: how many expositions there may be, among which the memory is divided.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        marking: Marking,
+        targets: Sequence[Target],
+        wanted: Negotiated,
+        *,
+        share: int,
+    ) -> None:
+        self.wanted = wanted
+        self._is_single = len(targets) == 1
+        self._marking = marking
+        limits = Limits(memory_bytes=MAX_MEMORY_BYTES // (len(targets) * share))
+        rewritings = [self._rewriting(policy, target) for target in targets]
+        self._memories = [SeriesMemory(item, wanted.fmt, limits) for item in rewritings]
+        # The proxy's own series wear labels and pass no rules.
+        self._own_policy = replace(policy, relabelings=(), access=None)
+        self._entries: list[object] = []
+        self._plan: Plan | None = None
+        self.rules = max((item.rules for item in rewritings), default=0)
+        """How many rules and patterns a series may have to go through."""
+
+    @property
+    def remembered_bytes(self) -> int:
+        """What the memories hold."""
+        return sum(memory.bytes for memory in self._memories)
+
+    def read(self, index: int, fetched: Fetched, is_late: Callable[[], bool]) -> Outcome:
+        """Read one target's answer.
+
+        Args:
+            index: of the target.
+            fetched: what it answered.
+            is_late: whether the scrape's time is up; asked again and again.
+        """
+        try:
+            return self._memories[index].read(self._text(fetched), is_late)
+        except LiveryError as error:
+            return error.with_traceback(None)  # its frames hold the whole body
+
+    def plan(self, readings: Sequence[Reading]) -> Plan:
+        """Plan the answer; the last plan is used again while nothing but values changed.
+
+        Raises:
+            MergeError: one of the readings does not go together with those before it.
+        """
+        entries: list[object] = [reading.entries for reading in readings]
+        if self._plan is not None and _are_same(entries, self._entries):
+            return self._plan
+        self._plan, self._entries = None, []  # two plans at once could be one too many
+        plan = arrange(readings, self.wanted.fmt)
+        # What was too large to remember must not be kept alive by its plan.
+        if all(memory.bytes for memory in self._memories):
+            self._plan, self._entries = plan, entries
+        return plan
+
+    def render_own(
+        self, families: Sequence[tuple[str, str, Sequence[tuple[Target, float]]]]
+    ) -> bytes:
+        """Write gauges of the proxy's own: name behind the prefix, help, a value a target."""
+        parts = []
+        for suffix, text, values in families:
+            name = OWN_PREFIX + suffix.encode()
+            parts.append(b"# HELP %b %b\n# TYPE %b gauge\n" % (name, text.encode(), name))
+            for target, value in values:
+                marking = Marking(target_label=self._marking.target_label, target=_name_of(target))
+                rewriting = Rewriting(self._own_policy, marking, self.wanted.escaping)
+                line = rewriting.series(Series(name, (), name))
+                if line is not None:
+                    parts.append(b"%b %b\n" % (line.text, str(value).encode()))
+        return b"".join(parts)
+
+    def _text(self, fetched: Fetched) -> bytes:
+        fmt = format_of_content_type(fetched.content_type)
+        if fmt is None:
+            kind = fetched.content_type[:80]
+            raise UpstreamError(f"answered {kind!r}, which is no text exposition")
+        if fmt is Format.OPENMETRICS and self.wanted.fmt is Format.TEXT:
+            _check_lines(fetched.body)
+            return openmetrics_to_text(fetched.body)
+        return fetched.body
+
+    def _rewriting(self, policy: Policy, target: Target) -> Rewriting:
+        marking = replace(
+            self._marking,
+            identity=self._marking.identity._replace(container=target.name),
+            target_label="" if self._is_single else self._marking.target_label,
+            target=_name_of(target),
+        )
+        return Rewriting(policy, marking, self.wanted.escaping)
+
+
+class Room:
+    """What all targets of one scrape may expose together: each alone may be within its bounds."""
+
+    def __init__(self) -> None:
+        self._samples = Limits().samples
+        self._bytes = Limits().lines_bytes
+
+    def take(self, outcome: Outcome) -> Outcome:
+        """Let a target in, or say why there is no room for it."""
+        if isinstance(outcome, LiveryError):
+            return outcome
+        if outcome.samples > self._samples:
+            limit = f"{Limits().samples} samples"
+            return LimitError(f"more than {limit} from all targets in one scrape")
+        if outcome.lines_bytes > self._bytes:
+            limit = f"{Limits().lines_bytes >> 20} MiB of series"
+            return LimitError(f"more than {limit} from all targets in one scrape")
+        # Where only one target is well nothing is merged, yet the proxy speaks beside it.
+        if outcome.forged:
+            name = outcome.forged[:80].decode()
+            return ExpositionError(0, f"{name!r} is a name of the proxy's own")
+        self._samples -= outcome.samples
+        self._bytes -= outcome.lines_bytes
+        return outcome
+
+
+def _check_lines(body: bytes) -> None:
+    # Before it is converted: each line takes many times its length while it is.
+    limit = Limits().samples + MAX_COMMENT_LINES
+    if body.count(b"\n") > limit:
+        raise LimitError(f"more than {limit} lines of OpenMetrics")
+
+
+def _name_of(target: Target) -> str:
+    return target.name or str(target.port)
+
+
+def _are_same(entries: Sequence[object], others: Sequence[object]) -> bool:
+    return len(entries) == len(others) and all(map(lambda a, b: a is b, entries, others))

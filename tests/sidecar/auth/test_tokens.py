@@ -1,0 +1,139 @@
+"""Who may scrape a node proxy."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sidecar.auth import tokens as gate
+from sidecar.auth.tokens import Gate
+from sidecar.errors import UpstreamError
+
+USER = {"username": "system:serviceaccount:monitoring:prometheus", "groups": []}
+MAY = {"authenticated": True, "user": USER, "allowed": True, "validSeconds": 30.0}
+
+
+class Judge:
+    """Stands where the control service does."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.questions: list[dict[str, object]] = []
+
+    async def ask(self, question: dict[str, object]) -> dict[str, object]:
+        self.questions.append(question)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+
+def _refuse(judge: Judge, token: str = "Bearer abc", *accounts: str) -> tuple[int, str]:
+    refusal = asyncio.run(Gate(judge.ask, frozenset(accounts)).refuse({"authorization": token}))
+    return (0, "") if refusal is None else (refusal.status, refusal.sentence)
+
+
+def test_whoever_may_read_the_kubelet_s_metrics_may_read_ours() -> None:
+    judge = Judge(MAY)
+
+    assert _refuse(judge) == (0, "")
+    access = {"verb": "get", "resource": "nodes", "subresource": "metrics"}
+    assert judge.questions == [{"token": "abc", "access": access}]
+
+
+def test_pods_are_told_to_whoever_the_kubelet_would_tell_them() -> None:
+    judge = Judge({**MAY, "allowed": False})
+    gate = Gate(judge.ask, frozenset(), "pods")
+
+    refusal = asyncio.run(gate.refuse({"authorization": "Bearer abc"}))
+
+    assert refusal is not None
+    assert "prometheus may not get nodes/pods" in refusal.sentence
+    access = {"verb": "get", "resource": "nodes", "subresource": "pods"}
+    assert judge.questions == [{"token": "abc", "access": access}]
+
+
+@pytest.mark.parametrize("header", ["", "abc", "Basic abc", "Bearer ", f"Bearer {'x' * 20_000}"])
+def test_without_a_token_nobody_is_asked(header: str) -> None:
+    judge = Judge()
+
+    assert _refuse(judge, header)[0] == 401
+    assert judge.questions == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        ({"authenticated": False}, 401, "not known"),
+        ({}, 401, "not known"),
+        ({**MAY, "user": "x"}, 401, "not known"),
+        ({**MAY, "allowed": False}, 403, "prometheus may not get nodes/metrics"),
+        ({**MAY, "allowed": "yes"}, 403, "may not get"),
+        (UpstreamError("away"), 503, "cannot be judged now: away"),
+    ],
+)
+def test_who_is_not_let_in_is_told_why(answer: Any, status: int, reason: str) -> None:
+    found, sentence = _refuse(Judge(answer))
+
+    assert found == status
+    assert reason in sentence
+
+
+def test_a_named_account_needs_no_right_of_its_own() -> None:
+    answer = {**MAY, "allowed": False}
+
+    assert _refuse(Judge(answer), "Bearer abc", "monitoring/prometheus") == (0, "")
+    assert _refuse(Judge(answer), "Bearer abc", "monitoring/other")[0] == 403
+    imposter = {**answer, "user": {"username": "monitoring:prometheus"}}
+    assert _refuse(Judge(imposter), "Bearer abc", "monitoring/prometheus")[0] == 403
+
+
+def test_an_answer_counts_as_long_as_the_control_service_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        judge = Judge(MAY, {**MAY, "allowed": False}, UpstreamError("away"), MAY)
+        door = Gate(judge.ask, frozenset())
+        now = 1000.0
+        monkeypatch.setattr(gate.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
+        headers = {"authorization": "Bearer abc"}
+        assert await door.refuse(headers) is None
+        now = 1029.0
+        assert await door.refuse(headers) is None
+        assert len(judge.questions) == 1
+        now = 1031.0
+        refused = await door.refuse(headers)
+        assert refused is not None
+        assert refused.status == 403
+        now = 1040.0
+        away = await door.refuse(headers)
+        assert away is not None
+        assert away.status == 503
+        assert await door.refuse(headers) is None  # what could not be judged is not remembered
+
+    asyncio.run(body())
+
+
+def test_many_requests_with_one_token_are_one_question() -> None:
+    async def body() -> None:
+        judge = Judge({**MAY, "validSeconds": 10**400})
+        door = Gate(judge.ask, frozenset())
+        headers = {"authorization": "Bearer abc"}
+        found = await asyncio.gather(*(door.refuse(headers) for _ in range(20)))
+        assert found == [None] * 20
+        assert len(judge.questions) == 1
+
+    asyncio.run(body())
+
+
+def test_many_tokens_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_REMEMBERED", 10)
+
+    async def body() -> None:
+        judge = Judge(*[{"authenticated": False}] * 30)
+        door = Gate(judge.ask, frozenset())
+        for number in range(30):
+            await door.refuse({"authorization": f"Bearer {number}"})
+        assert len(door._kept) == 10
+
+    asyncio.run(body())

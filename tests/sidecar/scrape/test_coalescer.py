@@ -1,0 +1,183 @@
+import asyncio
+
+import pytest
+
+from sidecar.model.exposition.formats import Escaping, Format, Negotiated
+from sidecar.model.exposition.timeouts import scrape_timeout
+from sidecar.model.policy.document import parse_policy
+from sidecar.model.rewrite.rewriter import Marking
+from sidecar.model.targets import parse_target
+from sidecar.scrape.answers import render_scrape
+from sidecar.scrape.coalescer import BusyError, Shared, SharedScrapes
+from sidecar.scrape.scraper import Scrape, Scraper
+from tests.sidecar.apps import App, http, until
+
+pytestmark = pytest.mark.anyio
+
+_WANTED = Negotiated(Format.TEXT, Escaping.UNDERSCORES)
+
+
+class _Gate:
+    """An application that answers when it is told to, once for each call of `open`."""
+
+    def __init__(self) -> None:
+        self._permits = asyncio.Semaphore(0)
+        self.app = App(self._answer)
+
+    def open(self) -> None:
+        self._permits.release()
+
+    async def _answer(self, writer: asyncio.StreamWriter) -> None:
+        await self._permits.acquire()
+        writer.write(http(b"a 1\n"))
+
+    def scraper(self) -> Scraper:
+        return Scraper([parse_target(self.app.target)], Marking())
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("10", 9.5), ("1", 0.9), ("0.001", 0.0009), ("1e9", 120.0), ("", 9.0), ("x", 9.0),
+        ("nan", 9.0), ("inf", 9.0), ("-1", 9.0), ("0", 9.0), ("1, 2", 9.0),
+        ("9" * 5000, 9.0),
+    ],
+)  # fmt: skip
+def test_the_time_for_a_scrape_is_the_clients_less_a_margin(header: str, seconds: float) -> None:
+    headers = {"x-prometheus-scrape-timeout-seconds": header}
+
+    assert scrape_timeout(headers) == pytest.approx(seconds)
+
+
+def test_without_a_header_the_time_is_the_default() -> None:
+    assert scrape_timeout({}) == 9.0
+
+
+@pytest.mark.parametrize(
+    ("header", "is_zipped"),
+    [
+        ("gzip", True), ("GZIP", True), ("br, gzip ; q=0.1", True), ("gzip;q=1.0", True),
+        ("gzip;q=0", False), ("gzip; q=0.000", False), ("", False), ("identity", False),
+        ("*", False), ("x-gzip", False), ("br," * 40 + "gzip", False),
+    ],
+)  # fmt: skip
+def test_an_answer_is_compressed_for_those_who_say_gzip(header: str, is_zipped: bool) -> None:
+    shared = Shared(Scrape(200, b"a 1\n" * 200, Format.TEXT, ()))
+
+    response = render_scrape(shared, _WANTED, {"accept-encoding": header})
+
+    assert (("Content-Encoding", "gzip") in response.headers) == is_zipped
+
+
+def test_a_small_answer_stays_plain() -> None:
+    shared = Shared(Scrape(200, b"a 1\n", Format.TEXT, ()))
+
+    assert render_scrape(shared, _WANTED, {"accept-encoding": "gzip"}).body == b"a 1\n"
+
+
+def test_an_answer_is_compressed_once_for_all() -> None:
+    shared = Shared(Scrape(200, b"a 1\n" * 200, Format.TEXT, ()))
+    headers = {"accept-encoding": "gzip"}
+
+    first, second = (render_scrape(shared, _WANTED, headers) for _ in range(2))
+
+    assert first.body is second.body
+
+
+async def test_scrapes_of_different_kinds_follow_one_another() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = SharedScrapes(gate.scraper())
+        tasks = [asyncio.create_task(scrapes.get(_WANTED, query, 3.0)) for query in ("a", "b")]
+        await until(lambda: len(gate.app.requests) == 1)
+        gate.open()
+        await until(lambda: len(gate.app.requests) == 2)
+        gate.open()
+
+        assert [(await task).scrape.status for task in tasks] == [200, 200]
+
+
+async def test_a_fifth_waiter_is_refused() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = SharedScrapes(gate.scraper())
+        tasks = [asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(4)]
+        await until(lambda: len(gate.app.requests) == 1)
+        with pytest.raises(BusyError, match="too many scrapes are waiting"):
+            await scrapes.get(_WANTED, "", 3.0)
+        gate.open()
+
+        assert {id(await task) for task in tasks} == {id(tasks[0].result())}
+
+
+async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = SharedScrapes(gate.scraper())
+        leaving, staying = (asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(2))
+        await until(lambda: len(gate.app.requests) == 1)
+        leaving.cancel()
+        gate.open()
+
+        assert (await staying).scrape.status == 200
+
+
+async def test_when_all_have_left_the_scrape_ends_and_the_next_begins_anew() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = SharedScrapes(gate.scraper())
+        leaving = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
+        await until(lambda: len(gate.app.requests) == 1)
+        leaving.cancel()
+        await asyncio.sleep(0)
+        staying = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
+        await until(lambda: len(gate.app.requests) == 2)
+        gate.open()
+        gate.open()
+
+        assert (await staying).scrape.status == 200
+        assert gate.app.connections == 2
+
+
+async def test_a_hasty_client_does_not_fail_the_scrape_of_a_patient_one() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = SharedScrapes(gate.scraper())
+        hasty = asyncio.create_task(scrapes.get(_WANTED, "", 0.05))
+        await until(lambda: len(gate.app.requests) == 1)
+        patient = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
+        assert (await hasty).scrape.status == 504
+        gate.open()
+        gate.open()
+
+        assert (await patient).scrape.status == 200
+
+
+async def test_while_too_much_is_unsent_nothing_is_scraped() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = SharedScrapes(gate.scraper(), lambda: True)
+        with pytest.raises(BusyError, match="earlier answers have not been read yet"):
+            await scrapes.get(_WANTED, "", 3.0)
+
+    assert not gate.app.requests
+
+
+async def test_who_asks_after_a_policy_came_does_not_join_an_older_scrape() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scraper = gate.scraper()
+        shares = SharedScrapes(scraper)
+        scraper.use(parse_policy({"labels": {"team": "old"}}))
+        first = asyncio.create_task(shares.get(_WANTED, "", 5))
+        await until(lambda: bool(gate.app.requests))
+        scraper.use(parse_policy({"labels": {"team": "new"}}))
+        second = asyncio.create_task(shares.get(_WANTED, "", 5))
+        await asyncio.sleep(0)
+        gate.open()
+        gate.open()
+
+        assert b'team="new"' in (await second).scrape.body
+        await first
+        assert len(gate.app.requests) == 2
+        scraper.close()
