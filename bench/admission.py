@@ -4,9 +4,9 @@ import time
 
 from bench.reviews import pod_review
 from bench.table import Row, percentile
-from injector.model.reviews import parse_review, render_review
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.admission.reviews import parse_review, render_review
+from injector.model.cluster.state import World
+from injector.platform import Platform
 from injector.web.admission import AdmissionContext, review_pod
 from injector.web.metrics import InjectorMetrics
 

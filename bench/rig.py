@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from injector.files.parts import folder_parts
-from injector.model.settings import Platform
-from injector.service import Service, ServiceSettings
+from injector.app.service import Service, ServiceSettings
+from injector.files.backend import folder_parts
+from injector.platform import Platform
 from sidecar.http.connection import Connection, render_request
 from tests.real_parts.ports import free_port
 

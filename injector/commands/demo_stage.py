@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import jsonpatch
 
+from injector.app.service import Service, ServiceSettings, with_control_port
 from injector.commands.demo_kubelet import start_container
 from injector.errors import DemoError
+from injector.files.backend import folder_parts
 from injector.files.manifests import read_manifests
-from injector.files.parts import folder_parts
-from injector.model.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
-from injector.model.reviews import API_VERSION
-from injector.model.settings import Platform
-from injector.service import Service, ServiceSettings, with_control_port
+from injector.model.admission.reviews import API_VERSION
+from injector.model.cluster.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
+from injector.platform import Platform
 from sidecar.http.connection import Connection, render_request
 
 WEBHOOK_NAME = "livery-injector.livery-system.svc"

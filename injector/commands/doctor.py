@@ -32,7 +32,7 @@ def add_parsers(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Look, and say."""
-    from injector.kube.client import connect
+    from injector.kube.api.client import connect
     from injector.kube.doctor.examine import examine
     from injector.kube.doctor.findings import Installation
 

@@ -16,9 +16,9 @@ from injector.commands.inputs import (
     read_offline,
 )
 from injector.commands.workloads import decide_offline, describe_object, find_pod
-from injector.model.injection import Decision, patch
-from injector.model.objects import namespace_of
-from injector.model.outcomes import Reason
+from injector.model.admission.decide import Decision, patch
+from injector.model.admission.outcomes import Reason
+from injector.model.cluster.objects import namespace_of
 from sidecar.model.labels.namespace_labels import derive_labels
 
 EXAMPLES = """examples:

@@ -23,9 +23,9 @@ from injector.commands.workloads import (
     replace_pod,
 )
 from injector.files.manifests import Manifest, write_manifests
-from injector.model.objects import namespace_of
-from injector.model.outcomes import Reason
-from injector.model.removal import uninject
+from injector.model.admission.outcomes import Reason
+from injector.model.admission.removal import uninject
+from injector.model.cluster.objects import namespace_of
 
 INJECT_EXAMPLES = """examples:
   livery inject -f deployment.yaml | kubectl apply -f -

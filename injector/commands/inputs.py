@@ -12,10 +12,9 @@ from typing import NamedTuple
 from injector.errors import ManifestError, ObjectError, SettingsError
 from injector.files.documents import read_documents
 from injector.files.manifests import Manifest, read_manifests
-from injector.model.objects import metadata_of, namespace_of
-from injector.model.settings import Platform
-from injector.model.world import World
-from injector.settings import parse_platform
+from injector.model.cluster.objects import metadata_of, namespace_of
+from injector.model.cluster.state import World
+from injector.platform import Platform, parse_platform
 
 # A comma within a value would end it: the environment carries labels as a list.
 _LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]*)=([A-Za-z0-9]?[A-Za-z0-9_.-]{0,62})")

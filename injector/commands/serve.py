@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from injector.app.service import Service, ServiceSettings
 from injector.commands.inputs import read_platform
-from injector.files.parts import folder_parts
-from injector.model.settings import ControlAddress, Platform
-from injector.service import Service, ServiceSettings
+from injector.files.backend import folder_parts
+from injector.platform import ControlAddress, Platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.process.logs import LEVELS, configure_logs
 
@@ -134,8 +134,8 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
     if not given.cluster:
         return Service(settings, platform, folder_parts(given.manifests, given.tokens, given.certs))
     # Imported only here: who runs on a folder does not pay the client's 24 MB.
-    from injector.kube.client import connect
-    from injector.kube.parts import ClusterSettings, Observers, cluster_parts, service_address
+    from injector.kube.api.client import connect
+    from injector.kube.backend import ClusterSettings, Observers, cluster_parts, service_address
 
     client, metrics = connect(), InjectorMetrics()
     if platform.control is not None:

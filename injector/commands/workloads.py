@@ -7,11 +7,11 @@ import jsonpatch
 
 from injector.commands.inputs import Offline
 from injector.errors import ObjectError
-from injector.model import names
-from injector.model.daemonsets import prepare
-from injector.model.injection import Decision, decide, patch
-from injector.model.objects import labels_of, name_of, namespace_of
-from injector.model.outcomes import Reason
+from injector.model.admission.daemonsets import prepare
+from injector.model.admission.decide import Decision, decide, patch
+from injector.model.admission.outcomes import Reason
+from injector.model.cluster import names
+from injector.model.cluster.objects import labels_of, name_of, namespace_of
 
 TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
     "Pod": (),

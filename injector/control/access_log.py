@@ -2,9 +2,9 @@
 
 import logging
 
-from injector.model.judgement import judge_namespace
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.access.verdicts import judge_namespace
+from injector.model.cluster.state import World
+from injector.platform import Platform
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from injector.model.cluster.state import World
 from injector.model.policies import Scope, build_parts, build_policy
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.platform import Platform
 from sidecar.model.policy.document import encode, policy_version
 
 logger = logging.getLogger(__name__)

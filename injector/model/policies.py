@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from injector.model.judgement import build_access
-from injector.model.settings import Platform
-from injector.model.templates import label_rules
-from injector.model.world import World
+from injector.model.access.verdicts import build_access
+from injector.model.admission.templates import label_rules
+from injector.model.cluster.state import World
+from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import select_labels
 from sidecar.model.policy.document import SCHEMA
 

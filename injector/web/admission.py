@@ -15,19 +15,19 @@ from starlette.routing import Route
 
 from injector.control.journal import Journal, Reviewed
 from injector.errors import ObjectError, RequestError
-from injector.model.daemonsets import prepare
-from injector.model.injection import decide, patch
-from injector.model.objects import name_of
-from injector.model.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
-from injector.model.reviews import (
+from injector.model.admission.daemonsets import prepare
+from injector.model.admission.decide import decide, patch
+from injector.model.admission.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
+from injector.model.admission.reviews import (
     MAX_REVIEW_BYTES,
     Review,
     Verdict,
     parse_review,
     render_review,
 )
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.cluster.objects import name_of
+from injector.model.cluster.state import World
+from injector.platform import Platform
 from injector.web.bodies import read_body
 from injector.web.metrics import InjectorMetrics
 

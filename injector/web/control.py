@@ -23,7 +23,7 @@ from injector.control.journal import Journal
 from injector.control.reports import Reports
 from injector.errors import IdentityError, RequestError
 from injector.model.policies import NODE_SCOPE, Scope
-from injector.model.settings import Platform
+from injector.platform import Platform
 from injector.web.bodies import read_body
 from injector.web.metrics import InjectorMetrics
 from injector.web.questions import read_question

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from injector.app.service import Service, ServiceSettings
 from injector.control.journal import Reviewed
-from injector.files.parts import folder_parts
+from injector.files.backend import folder_parts
 from injector.model.policies import Scope
-from injector.model.settings import Platform
-from injector.service import Service, ServiceSettings
+from injector.platform import Platform
 
 UP = {"url": "http://:8080/metrics", "up": True, "error": "", "samples": 120}
 DOWN = {"url": "http://:9102/metrics", "up": False, "samples": 0,

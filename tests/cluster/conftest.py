@@ -11,7 +11,7 @@ import yaml
 from kubernetes.client import Configuration
 
 from injector.errors import KubeError
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from tests.real_parts.kubernetes import (
     ApiServer,
     etcd_program,

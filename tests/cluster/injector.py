@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from injector.kube.client import KubeClient
-from injector.kube.parts import ClusterSettings, Observers, cluster_parts
-from injector.service import Service, ServiceSettings
-from injector.settings import parse_platform
+from injector.app.service import Service, ServiceSettings
+from injector.kube.api.client import KubeClient
+from injector.kube.backend import ClusterSettings, Observers, cluster_parts
+from injector.platform import parse_platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.http.connection import Connection, render_request
 from tests.cluster.conftest import Namespace, Release, make_namespace

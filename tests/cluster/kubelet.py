@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from injector.kube.client import MERGE
+from injector.kube.api.client import MERGE
 from tests.cluster.conftest import Namespace
 
 

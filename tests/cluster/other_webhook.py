@@ -15,7 +15,7 @@ from typing import Any
 from webhook_certs.authority import create_authority, issue_leaf
 from webhook_certs.tls import create_server_context
 
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 
 _PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 

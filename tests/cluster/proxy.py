@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from tests.real_parts.kubernetes import ApiServer
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from injector.control.identity import Access
 from injector.errors import IdentityError
-from injector.kube import access
-from injector.kube.access import AccessReviewer
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
+from injector.kube.tokens import reviewer as access
+from injector.kube.tokens.reviewer import AccessReviewer
 from sidecar.http.connection import Connection, render_request
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace
 from tests.cluster.injector import running_injector

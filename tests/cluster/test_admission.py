@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from injector.errors import KubeError
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from tests.cluster.conftest import Namespace, Release
 from tests.cluster.injector import (
     Running,

@@ -12,8 +12,9 @@ from webhook_certs.rotation import Rotation
 from webhook_certs.stores import Generation, Kept
 
 from injector.errors import KubeError
-from injector.kube.authorities import MANAGER, SecretStore, WebhookBundle
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
+from injector.kube.certificates.published import MANAGER, WebhookBundle
+from injector.kube.certificates.secrets import SecretStore
 from tests.cluster.conftest import Namespace
 
 _PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"

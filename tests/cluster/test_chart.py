@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from injector.errors import KubeError
-from injector.kube.client import KubeClient, Object
-from injector.model.daemonsets import complete
-from injector.model.metricaccess import Acceptance, parse_metric_access
-from injector.settings import parse_platform
+from injector.kube.api.client import KubeClient, Object
+from injector.model.access.metricaccess import Acceptance, parse_metric_access
+from injector.model.admission.daemonsets import complete
+from injector.platform import parse_platform
 from sidecar.model.pods.discovery_settings import OAuth2, parse_discovery_settings
 from tests.cluster.conftest import CHART, CRD_PATH, Namespace, Release
 from tests.real_parts.kubernetes import helm_program

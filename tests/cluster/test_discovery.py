@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from tests.cluster.conftest import Release
 from tests.cluster.injector import label_for_injection, make_shop, running_injector, until
 from tests.cluster.kubelet import played_pod

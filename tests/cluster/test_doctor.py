@@ -13,8 +13,9 @@ from webhook_certs.rotation import Rotation
 
 from injector.commands.inputs import parse_platform_text
 from injector.errors import KubeError
-from injector.kube.authorities import SecretStore, WebhookBundle
-from injector.kube.client import MERGE, KubeClient
+from injector.kube.api.client import MERGE, KubeClient
+from injector.kube.certificates.published import WebhookBundle
+from injector.kube.certificates.secrets import SecretStore
 from injector.kube.doctor import namespaces
 from injector.kube.doctor.examine import examine
 from injector.kube.doctor.findings import Finding, Installation, find

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from injector.errors import KubeError
-from injector.kube.client import MERGE, KubeClient, Object
+from injector.kube.api.client import MERGE, KubeClient, Object
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace, until
 from tests.real_parts.kubernetes import ApiServer
 

@@ -7,9 +7,9 @@ from kubernetes.client import Configuration
 
 from injector.control.identity import Caller
 from injector.errors import IdentityError
-from injector.kube import identity
-from injector.kube.client import KubeClient
-from injector.kube.identity import TokenReviewAuthenticator
+from injector.kube.api.client import KubeClient
+from injector.kube.tokens import authenticator as identity
+from injector.kube.tokens.authenticator import TokenReviewAuthenticator
 from tests.cluster.conftest import Namespace
 
 

@@ -3,9 +3,9 @@ import time
 import pytest
 
 from injector.errors import KubeError
-from injector.kube import lease as module
-from injector.kube.client import KubeClient
-from injector.kube.lease import Lease
+from injector.kube.api import lease as module
+from injector.kube.api.client import KubeClient
+from injector.kube.api.lease import Lease
 from tests.cluster.conftest import Namespace
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from webhook_certs.authority import create_authority
 
-from injector.kube.client import MERGE, KubeClient
+from injector.kube.api.client import MERGE, KubeClient
 from sidecar.errors import UpstreamError
 from tests.cluster.conftest import Release, installed_chart, make_namespace
 from tests.cluster.injector import (

@@ -14,16 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from injector.errors import KubeError
-from injector.kube.authorities import policy_facts
-from injector.kube.client import Object
-from injector.model import names
-from injector.model.injection import decide, patch
-from injector.model.outcomes import Reason
-from injector.model.quantities import parse_quantity
-from injector.model.settings import Platform
-from injector.model.templates import template_hash
-from injector.model.world import World
-from injector.settings import parse_platform
+from injector.kube.api.client import Object
+from injector.kube.certificates.published import policy_facts
+from injector.model.admission.decide import decide, patch
+from injector.model.admission.outcomes import Reason
+from injector.model.admission.quantities import parse_quantity
+from injector.model.admission.templates import template_hash
+from injector.model.cluster import names
+from injector.model.cluster.state import World
+from injector.platform import Platform, parse_platform
 from tests.cluster.conftest import (
     CHART,
     Namespace,

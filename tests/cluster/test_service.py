@@ -9,10 +9,11 @@ import pytest
 from webhook_certs.rotation import Rotation
 
 from injector.control import hub
-from injector.kube import drift
-from injector.kube.authorities import SecretStore, WebhookBundle
-from injector.kube.client import KubeClient
-from injector.model.metricaccess import API_VERSION
+from injector.kube.api.client import KubeClient
+from injector.kube.certificates.published import WebhookBundle
+from injector.kube.certificates.secrets import SecretStore
+from injector.kube.objects import missing_proxies as drift
+from injector.model.access.metricaccess import API_VERSION
 from tests.cluster.conftest import Release
 from tests.cluster.injector import (
     ask,

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from injector.kube import reflector
-from injector.kube.client import MERGE, KubeClient
-from injector.kube.reflector import Resource
-from injector.kube.source import NODES, RESOURCES, ClusterWorld
-from injector.model.world import World
+from injector.kube.api import reflector
+from injector.kube.api.client import MERGE, KubeClient
+from injector.kube.api.reflector import Resource
+from injector.kube.api.source import NODES, RESOURCES, ClusterWorld
+from injector.model.cluster.state import World
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace
 from tests.cluster.proxy import CutConnections
 from tests.real_parts.kubernetes import ApiServer, start_api_server, start_etcd

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from injector.kube.client import KubeClient
-from injector.model.metricaccess import API_VERSION
+from injector.kube.api.client import KubeClient
+from injector.model.access.metricaccess import API_VERSION
 from tests.cluster.conftest import CHART, installed_chart
 from tests.cluster.injector import (
     create_until_injected,

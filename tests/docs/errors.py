@@ -10,9 +10,9 @@ import injector.errors
 import sidecar.errors
 from injector.files.manifests import read_manifests
 from injector.files.rules import read_rules
-from injector.model.metricaccess import parse_metric_access
-from injector.model.reviews import parse_review
-from injector.settings import parse_platform
+from injector.model.access.metricaccess import parse_metric_access
+from injector.model.admission.reviews import parse_review
+from injector.platform import parse_platform
 from sidecar.control.policy_file import read_policy_file
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.series_cache import Limits, SeriesMemory

@@ -16,8 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from injector.__main__ import build_parser as build_livery_parser
-from injector.model.injection import decide
-from injector.model.outcomes import Reason, WarningCode
+from injector.model.admission.decide import decide
+from injector.model.admission.outcomes import Reason, WarningCode
 from sidecar.roles.node.settings import build_node_parser
 from sidecar.roles.pod.settings import build_parser as build_proxy_parser
 from tests.docs.errors import render_examples, render_trees

@@ -5,12 +5,11 @@ import re
 import pytest
 import yaml
 
-from injector.model import names
-from injector.model.injection import decide
-from injector.model.outcomes import Reason
-from injector.model.settings import Platform
-from injector.model.world import World
-from injector.settings import _FIELDS, parse_platform
+from injector.model.admission.decide import decide
+from injector.model.admission.outcomes import Reason
+from injector.model.cluster import names
+from injector.model.cluster.state import World
+from injector.platform import _FIELDS, Platform, parse_platform
 from tests.charts.test_monitoring import _alerts
 from tests.docs.test_links import ROOT
 from tests.injector.webhook import Json

@@ -17,11 +17,11 @@ import pytest
 from injector.commands.inputs import Offline, read_platform
 from injector.commands.workloads import find_pod, inject_object
 from injector.files.manifests import read_manifests, write_manifests
-from injector.model import names
-from injector.model.outcomes import Reason
-from injector.model.removal import uninject
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.admission.outcomes import Reason
+from injector.model.admission.removal import uninject
+from injector.model.cluster import names
+from injector.model.cluster.state import World
+from injector.platform import Platform
 from tests.injector.webhook import AUTHORITIES, Json, Webhook, apply, decode_patch, render_review
 
 GOLDEN = Path(__file__).parents[1] / "golden"

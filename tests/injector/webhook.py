@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import jsonpatch
 
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.cluster.state import World
+from injector.platform import Platform
 from injector.web.admission import AdmissionContext, build_admission_app
 from injector.web.metrics import InjectorMetrics
 

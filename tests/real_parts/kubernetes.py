@@ -17,7 +17,7 @@ from kubernetes.config import load_kube_config
 from webhook_certs.authority import create_authority, issue_leaf
 
 from injector.errors import KubeError
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from tests.real_parts.go import build
 from tests.real_parts.ports import free_port
 

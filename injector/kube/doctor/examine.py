@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from webhook_certs.errors import CertificateError
 
 from injector.errors import KubeError, ObjectError, SettingsError
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation
 from injector.kube.doctor.grants import look_at_grants
 from injector.kube.doctor.installation import (

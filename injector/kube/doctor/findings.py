@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from injector.errors import KubeError
-from injector.kube.client import KubeClient, Object
-from injector.model.settings import Platform
+from injector.kube.api.client import KubeClient, Object
+from injector.platform import Platform
 
 _PAGE = 500
 

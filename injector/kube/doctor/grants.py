@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find
 from injector.kube.doctor.nodes import read_node_proxies
-from injector.model.settings import Platform
+from injector.platform import Platform
 
 
 class _Right(NamedTuple):

@@ -8,10 +8,11 @@ from webhook_certs.authority import load_certificate
 from webhook_certs.provided import AUTHORITIES
 
 from injector.errors import KubeError
-from injector.kube.authorities import ProvidedSecret, SecretStore, WebhookBundle, policy_facts
-from injector.kube.client import KubeClient, Object
+from injector.kube.api.client import KubeClient, Object
+from injector.kube.certificates.published import WebhookBundle, policy_facts
+from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
 from injector.kube.doctor.findings import Finding, Installation, find
-from injector.model.metricaccess import API_VERSION
+from injector.model.access.metricaccess import API_VERSION
 
 OLDEST_MINOR = 29
 SHORT_LIFE = timedelta(days=90)

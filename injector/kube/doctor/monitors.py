@@ -4,11 +4,10 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find_all
-from injector.model import names
-from injector.model.label_selectors import selects, selects_namespace
-from injector.model.objects import (
+from injector.model.cluster import names
+from injector.model.cluster.objects import (
     Object,
     annotations_of,
     get_list,
@@ -18,6 +17,7 @@ from injector.model.objects import (
     name_of,
     namespace_of,
 )
+from injector.model.cluster.selectors import selects, selects_namespace
 
 _MOST = 5_000
 _MONITORS = "/apis/monitoring.coreos.com/v1"

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 from webhook_certs.authority import load_certificate
 
 from injector.errors import KubeError, ObjectError
-from injector.kube.client import KubeClient, Object
+from injector.kube.api.client import KubeClient, Object
 from injector.kube.doctor.findings import Finding, Installation, find_all
 from injector.kube.doctor.grants import read_platform
 from injector.kube.doctor.installation import SHORT_LIFE, injects, read_authorities
 from injector.kube.doctor.surroundings import look_at_network, look_at_quotas, try_a_pod
-from injector.model import names
-from injector.model.injection import decide, workload_name
-from injector.model.objects import annotations_of, get_list, get_mapping, name_of
-from injector.model.outcomes import Reason
-from injector.model.settings import Platform
-from injector.model.templates import template_hash
-from injector.model.world import World
+from injector.model.admission.decide import decide, workload_name
+from injector.model.admission.outcomes import Reason
+from injector.model.admission.templates import template_hash
+from injector.model.cluster import names
+from injector.model.cluster.objects import annotations_of, get_list, get_mapping, name_of
+from injector.model.cluster.state import World
+from injector.platform import Platform
 
 MAX_PODS = 20_000
 """Of one namespace; more are not looked at, and said to be."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find
-from injector.model.objects import get_list, get_mapping
+from injector.model.cluster.objects import get_list, get_mapping
 
 
 class NodeProxies(NamedTuple):

@@ -4,15 +4,22 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from injector.errors import KubeError
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find, find_all
-from injector.model import names
-from injector.model.injection import DEFAULT_PORT, workload_name
-from injector.model.network_policies import Peer, Port, admits_connection, admits_scrapes
-from injector.model.objects import Object, get_list, get_mapping, get_names, labels_of, name_of
-from injector.model.quantities import parse_quantity
-from injector.model.settings import DEFAULT_RESOURCES
-from injector.model.templates import security_context
+from injector.model.admission.decide import DEFAULT_PORT, workload_name
+from injector.model.admission.quantities import parse_quantity
+from injector.model.admission.templates import security_context
+from injector.model.cluster import names
+from injector.model.cluster.network_policies import Peer, Port, admits_connection, admits_scrapes
+from injector.model.cluster.objects import (
+    Object,
+    get_list,
+    get_mapping,
+    get_names,
+    labels_of,
+    name_of,
+)
+from injector.platform import DEFAULT_RESOURCES
 
 CONTROL = Port(8444, "control")
 _MOST = 1_000

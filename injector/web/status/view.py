@@ -11,10 +11,10 @@ from typing import Generic, NamedTuple, TypeVar
 from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Pod, Report, Reports
-from injector.model.judgement import Judged, judge_namespace
-from injector.model.names import INJECT
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.access.verdicts import Judged, judge_namespace
+from injector.model.cluster.names import INJECT
+from injector.model.cluster.state import World
+from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import ExplainedLabel, derive_labels, explain_labels
 
 ROWS = 25

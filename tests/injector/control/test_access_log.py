@@ -3,8 +3,8 @@ import logging
 import pytest
 
 from injector.control.access_log import AccessLog
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.cluster.state import World
+from injector.platform import Platform
 
 
 def _put(world: World, *metrics: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from injector.control import hub as hub_module
 from injector.control.hub import MAX_BEHIND, PolicyHub, Stream
+from injector.model.cluster.state import World
 from injector.model.policies import Scope
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.platform import Platform
 
 SHOP, BANK = Scope("shop"), Scope("bank")
 EXPORTER = Scope("monitoring", knows_all_labels=True)

@@ -10,7 +10,7 @@ from injector.errors import IdentityError
 from injector.files import identity
 from injector.files.identity import FolderAuthenticator
 from injector.files.watcher import FolderWorld
-from injector.model.world import World
+from injector.model.cluster.state import World
 
 NAMESPACE = """\
 apiVersion: v1

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubernetes.client import Configuration
 
-from injector.kube.client import KubeClient
+from injector.kube.api.client import KubeClient
 
 Answer = tuple[int, bytes]
 Handle = Callable[[str, dict[str, str]], Answer | Iterator[bytes]]

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from injector.model import names
+from injector.model.cluster import names
 
 Json = dict[str, Any]
 

@@ -4,9 +4,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from injector.model.cluster.state import World
 from injector.model.policies import Scope, build_policy
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.document import encode, parse_policy, policy_version
 

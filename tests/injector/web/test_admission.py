@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from injector.model.outcomes import Reason, WarningCode
-from injector.model.reviews import MAX_REVIEW_BYTES
-from injector.model.world import World
+from injector.model.admission.outcomes import Reason, WarningCode
+from injector.model.admission.reviews import MAX_REVIEW_BYTES
+from injector.model.cluster.state import World
 from tests.injector.webhook import Json, Webhook, apply, decode_patch, render_review
 
 _REVIEWS = "livery_admission_reviews_total"

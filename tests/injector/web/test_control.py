@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from injector.app.service import Service, ServiceSettings
 from injector.control import hub
 from injector.errors import RequestError, SettingsError
-from injector.files.parts import folder_parts
-from injector.model.settings import Platform
-from injector.service import Service, ServiceSettings
+from injector.files.backend import folder_parts
+from injector.platform import Platform
 from injector.web import servers, streams
 from injector.web.questions import read_question
 from sidecar.control.client import ControlClient
@@ -436,7 +436,11 @@ def test_a_reader_that_takes_nothing_loses_its_stream(
             world, streams = injector.service.world, injector.service.hub
             tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
             _, writer = await asyncio.open_connection(
-                "127.0.0.1", injector.service.ports[1], ssl=tls, server_hostname=NAME, limit=1024
+                "127.0.0.1",
+                injector.service.ports[1],
+                ssl=tls,
+                server_hostname=NAME,
+                limit=1024,
             )
             head = "GET /v1/policy?role=pod HTTP/1.1\r\nHost: x\r\n"
             writer.write(f"{head}Authorization: Bearer token-of-shop\r\n\r\n".encode())

@@ -11,8 +11,8 @@ from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Reports
 from injector.files.rules import read_rules
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.model.cluster.state import World
+from injector.platform import Platform
 from injector.web.status import app as module
 from injector.web.status.app import build_status_app
 from injector.web.status.view import Hint, Sources

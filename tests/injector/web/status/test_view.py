@@ -4,10 +4,10 @@ from typing import Any
 from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Reports
-from injector.model.objects import Object
+from injector.model.cluster.objects import Object
+from injector.model.cluster.state import World
 from injector.model.policies import Scope
-from injector.model.settings import Platform
-from injector.model.world import World
+from injector.platform import Platform
 from injector.web.status.view import (
     COLOURS,
     ROWS,

@@ -1,0 +1,125 @@
+"""The injector's certificates in use: issued, published where the API server looks, then served."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from webhook_certs.errors import CertificateError
+from webhook_certs.rotation import Material
+from webhook_certs.tls import create_server_context, use_leaf
+
+from injector.control.backend import Parts, Publisher
+from injector.errors import InjectorError
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 30.0
+CHECK_SECONDS = 30.0
+"""How often what is published is looked at again: others apply that object, too."""
+PUBLISH_RETRY_SECONDS = 1.0
+PUBLISH_SECONDS = 60.0
+"""How long a leaf waits for its CA to be seen. Then it is served all the same: a new CA is vouched
+for by the one before, so who knows that one only verifies it."""
+
+
+class Certificates:
+    """Keeps a TLS context at a leaf that counts, and tells others of the CAs."""
+
+    def __init__(
+        self, parts: Parts, names: Sequence[str], announce: Callable[[Material], None]
+    ) -> None:
+        self._parts = parts
+        self._issuer = parts.issuer(names)
+        self._announce = announce
+        self._published = ""
+        """The bundle that the API server was seen to have."""
+        self._wanted = asyncio.Event()
+        self._seen = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.material: Material
+        self.tls: ssl.SSLContext
+
+    def open(self) -> None:
+        """Issue the first leaf.
+
+        Raises:
+            CertificateError: no certificate can be made or kept.
+        """
+        self.material = self._issuer.issue(datetime.now(UTC))
+        self.tls = create_server_context(self.material.leaf)
+        self._announce(self.material)
+
+    def unready(self) -> str:
+        """Say what keeps the API server from calling; empty where nothing does."""
+        # Once published, what follows is vouched for by what was: nobody leaves his Service for it.
+        if self._parts.publisher is None or self._published:
+            return ""
+        return "the webhook's configuration does not have the CA yet"
+
+    async def run(self) -> None:
+        """Renew and publish until cancelled."""
+        self._parts.on_store_change(self._changed.set)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._renew())
+            if self._parts.publisher is not None:
+                group.create_task(self._publish(self._parts.publisher))
+
+    async def _renew(self) -> None:
+        while True:
+            left = (self.material.renew_at - datetime.now(UTC)).total_seconds()
+            await _wait(self._changed, max(1.0, left))
+            self._changed.clear()
+            try:
+                material = await asyncio.to_thread(self._issuer.issue, datetime.now(UTC))
+            except (CertificateError, OSError) as error:
+                logger.error("no new certificate; trying again", extra={"reason": str(error)})
+                await _wait(self._changed, RETRY_SECONDS)
+                self._changed.set()
+                continue
+            if material[:2] == self.material[:2]:
+                self.material = material  # to be looked at again, perhaps, at another time
+                continue
+            await self._take(material)
+
+    async def _take(self, material: Material) -> None:
+        before = self.material
+        self.material = material
+        # Before it is used: who listens now would not know a CA that none before vouches for.
+        self._announce(material)
+        if self._parts.publisher is not None and material.bundle_pem != before.bundle_pem:
+            self._seen.clear()
+            self._wanted.set()
+            await _wait(self._seen, PUBLISH_SECONDS)
+        if material.leaf == before.leaf:
+            logger.info("other CAs are trusted from now on")
+            return
+        use_leaf(self.tls, material.leaf)
+        logger.info("certificate renewed", extra={"until": material.leaf.not_after.isoformat()})
+
+    async def _publish(self, publisher: Publisher) -> None:
+        while True:
+            bundle = self.material.bundle_pem
+            self._wanted.clear()
+            try:
+                await asyncio.to_thread(publisher.publish, bundle)
+                is_seen = await asyncio.to_thread(publisher.is_published, bundle)
+            except InjectorError as error:
+                logger.warning("the CA cannot be published", extra={"reason": str(error)})
+                is_seen = False
+            if is_seen:
+                # Once seen it stays so for readiness: a replica that went out of service for one
+                # failed look would take the webhook with it.
+                self._published = bundle
+            if is_seen and bundle == self.material.bundle_pem:
+                self._seen.set()
+            await _wait(self._wanted, CHECK_SECONDS if is_seen else PUBLISH_RETRY_SECONDS)
+
+
+async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,223 @@
+"""The injector put together: a source of objects, the hub, the apps and their certificates."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from webhook_certs.authority import fingerprint
+from webhook_certs.rotation import Material
+
+from injector.app.certificates import Certificates
+from injector.control.access_log import AccessLog
+from injector.control.backend import Parts
+from injector.control.hub import PolicyHub
+from injector.control.journal import Journal
+from injector.files.rules import read_rules
+from injector.platform import Platform
+from injector.web.admission import AdmissionContext, build_admission_app
+from injector.web.control import ControlContext, build_control_app
+from injector.web.health import build_health_app
+from injector.web.metrics import InjectorMetrics
+from injector.web.servers import AppServer, listen
+from injector.web.status.app import build_status_app
+from injector.web.status.view import CertificateFacts, Sources
+from sidecar.model.labels.relabel import Rule
+
+_LOOPBACK = "127.0.0.1"
+_LOOK_SECONDS = 1.0
+_RESTART_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """Where the injector listens."""
+
+    names: Sequence[str]
+    """DNS names and addresses under which the injector is reached; the first is the Service's."""
+    host: str = ""
+    """Address to listen on; empty for all."""
+    admission_port: int = 8443
+    control_port: int = 8444
+    metrics_port: int = 9090
+    status_port: int | None = None
+    """On the loopback only; None for no status page."""
+    drain_seconds: float = 0.0
+    """How long it answers on after it was told to stop: who sends to a Service learns it late."""
+
+
+class Service:
+    """One injector, on a cluster or on what plays one."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        platform: Platform,
+        parts: Parts,
+        metrics: InjectorMetrics | None = None,
+    ) -> None:
+        self.world = parts.world
+        self.metrics = metrics or InjectorMetrics()
+        self.journal = Journal()
+        self.world.listeners.append(self.journal.ring)
+        self.hub = PolicyHub(self.world, platform)
+        self.hub.listeners.append(self.journal.ring)
+        self._access_log = AccessLog(self.world, platform)
+        self.admission = AdmissionContext(self.world, platform, self.metrics, self.journal)
+        self.control = ControlContext(
+            self.hub,
+            parts.authenticator,
+            platform,
+            self.metrics,
+            parts.reviewer,
+            self.journal,
+            has_read=parts.source.has_read,
+        )
+        self.sources = Sources(
+            world=self.world,
+            hub=self.hub,
+            reports=self.control.reports,
+            journal=self.journal,
+            platform=platform,
+            replica=socket.gethostname(),
+            certificates=lambda: self._certificate_facts,
+            problems=parts.source.problems,
+        )
+        self._certificate_facts: CertificateFacts | None = None
+        self._certificates = Certificates(parts, settings.names, self._announce)
+        self._source = parts.source
+        self._chores = parts.chores
+        self._settings = settings
+        self._servers: list[AppServer] = []
+        self._is_stopping = False
+        self._answers = False
+        """Whether a TLS call to its own address, by the Service's name, worked."""
+
+    def open(self) -> None:
+        """Read what is there, make certificates, open the ports.
+
+        Raises:
+            SettingsError: there is nothing to read from.
+            CertificateError: no certificate can be made or kept.
+            OSError: a port is taken.
+        """
+        self._source.open()
+        self._observe()
+        self._certificates.open()
+        settings, tls = self._settings, self._certificates.tls
+        for app, port, context in (
+            (build_admission_app(self.admission), settings.admission_port, tls),
+            (build_control_app(self.control), settings.control_port, tls),
+            (build_health_app(self.metrics, self._unready), settings.metrics_port, None),
+        ):
+            self._servers.append(AppServer(app, listen(settings.host, port), context))
+        if settings.status_port is not None:
+            page = build_status_app(self.sources, _read_played_rules)
+            self._servers.append(AppServer(page, listen(_LOOPBACK, settings.status_port), None))
+
+    @property
+    def ports(self) -> tuple[int, int, int]:
+        """Admission, control and metrics port."""
+        admission, control, metrics, *_ = (server.port for server in self._servers)
+        return admission, control, metrics
+
+    @property
+    def status_port(self) -> int:
+        """Port of the status page; 0 where there is none."""
+        return 0 if self._settings.status_port is None else self._servers[-1].port
+
+    def use_platform(self, platform: Platform) -> None:
+        """Decide by other settings from now on; before `run` only."""
+        self.admission.platform = self.control.platform = self.sources.platform = platform
+        self.hub.use_platform(platform)
+        self._access_log.use_platform(platform)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._follow_source()),
+                group.create_task(self._certificates.run()),
+                group.create_task(self._look_at_itself()),
+            ]
+            tasks += [group.create_task(_keep_up(chore)) for chore in self._chores]
+            closing = asyncio.Event()
+            servers = [group.create_task(server.run_until(closing)) for server in self._servers]
+            await stop.wait()
+            self._is_stopping = True
+            await asyncio.sleep(self._settings.drain_seconds)
+            closing.set()
+            self.hub.close_all()
+            self.journal.close()
+            await asyncio.wait(servers)
+            for task in tasks:
+                task.cancel()
+
+    async def _follow_source(self) -> None:
+        async for _ in self._source.changes():
+            self._observe()
+
+    def _observe(self) -> None:
+        self.journal.ring()
+        self._access_log.write()
+        self.metrics.problems.set(len(self._source.problems()))
+
+    async def _look_at_itself(self) -> None:
+        """Call the webhook as the API server will, past the Service: that waits for readiness."""
+        host = self._settings.host or _LOOPBACK
+        while not self._answers:
+            trust = ssl.create_default_context(cadata=self._certificates.material.bundle_pem)
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(
+                    host, self.ports[0], ssl=trust, server_hostname=self._settings.names[0]
+                )
+                writer.close()
+                self._answers = True
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _announce(self, material: Material) -> None:
+        self.admission.authorities = material.bundle_pem
+        self._certificate_facts = CertificateFacts(
+            leaf_ends=material.leaf.not_after,
+            authority_ends=material.authority_not_after,
+            fingerprint=fingerprint(material.bundle_pem),
+            names=self._settings.names,
+        )
+        self.journal.ring()
+        self.hub.announce_authorities(material.bundle_pem)
+        expiry = self.metrics.certificate_expiry
+        expiry.labels("leaf").set(material.leaf.not_after.timestamp())
+        expiry.labels("authority").set(material.authority_not_after.timestamp())
+
+    def _unready(self) -> str:
+        if self._is_stopping:
+            return "it was told to stop"
+        own = "" if self._answers else "the webhook does not answer itself yet"
+        return own or self._source.unready() or self._certificates.unready()
+
+
+async def _keep_up(chore: Callable[[], Awaitable[None]]) -> None:
+    """Start a chore again that failed in a way nobody foresaw: admission must not end for it."""
+    while True:
+        try:
+            await chore()
+        except Exception:
+            logger.exception("a chore failed; starting it again")
+        await asyncio.sleep(_RESTART_SECONDS)
+
+
+def _read_played_rules(text: str) -> tuple[Rule, ...]:
+    return read_rules(text, "rules")
+
+
+def with_control_port(platform: Platform, url: str, address: str) -> Platform:
+    """Return the settings with the control service at another place."""
+    if platform.control is None:
+        return platform
+    return replace(platform, control=replace(platform.control, url=url, address=address))

@@ -1,0 +1,70 @@
+"""What an injector is put together from, on a cluster or on a folder that plays one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from webhook_certs.rotation import Issuer
+
+from injector.control.identity import Authenticator, Reviewer
+from injector.model.cluster.state import World
+
+
+class Source(Protocol):
+    """Keeps a world as what it stands for is."""
+
+    def open(self) -> None:
+        """Begin, with whatever can be had at once.
+
+        Raises:
+            SettingsError: there is nothing to read from.
+        """
+
+    def changes(self) -> AsyncIterator[None]:
+        """Follow; yields whenever something was read."""
+
+    def problems(self) -> Sequence[str]:
+        """Say what cannot be used now, a sentence each."""
+
+    def has_read(self) -> bool:
+        """Tell whether the whole was read once: before, nobody can be told of it."""
+
+    def unready(self) -> str:
+        """Say why the world is not to be relied on; empty where it is."""
+
+
+class Publisher(Protocol):
+    """Tells the API server which CAs sign the webhook; its methods block."""
+
+    def publish(self, bundle_pem: str) -> None:
+        """Write the bundle where the API server looks.
+
+        Raises:
+            KubeError: it refused.
+        """
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether the API server has exactly this bundle.
+
+        Raises:
+            KubeError: it did not say.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """One world, who keeps it, who knows its callers, and where its CA is kept."""
+
+    world: World
+    source: Source
+    authenticator: Authenticator
+    reviewer: Reviewer | None = None
+    """None where there is no API server to ask about third parties."""
+    issuer: Callable[[Sequence[str]], Issuer]
+    """Takes the names under which the injector is reached; gives who issues its certificate."""
+    publisher: Publisher | None = None
+    """None where nobody has to be told: there is no API server."""
+    chores: Sequence[Callable[[], Awaitable[None]]] = ()
+    """What else runs until cancelled: objects' status, pods without a proxy."""
+    on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
+    """Takes what to call when another changed what certificates are issued from."""

@@ -1,0 +1,28 @@
+"""An injector's parts where a folder of manifests plays the cluster."""
+
+from pathlib import Path
+
+from webhook_certs.rotation import Rotation
+from webhook_certs.stores import FolderStore
+
+from injector.control.backend import Parts
+from injector.files.identity import FolderAuthenticator
+from injector.files.watcher import FolderWorld
+from injector.model.cluster.state import World
+
+
+def folder_parts(manifests: Path, tokens: Path, certificates: Path) -> Parts:
+    """Make the parts.
+
+    Args:
+        manifests: the folder of manifests, or one file.
+        tokens: a folder `<namespace>/<pod>` of tokens by which proxies are known.
+        certificates: the folder in which the CA is kept.
+    """
+    world = World()
+    return Parts(
+        world=world,
+        source=FolderWorld(manifests, world),
+        authenticator=FolderAuthenticator(tokens),
+        issuer=lambda names: Rotation(FolderStore(certificates), names),
+    )

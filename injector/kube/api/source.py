@@ -1,0 +1,133 @@
+"""The cluster's objects in a world: reflectors' threads learn, the event loop's thread writes."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from injector.errors import ObjectError
+from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.reflector import Reflector, Resource
+from injector.model.access.metricaccess import API_VERSION
+from injector.model.cluster.nodes import keep_node
+from injector.model.cluster.state import Key, World, key_of
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.02
+"""What comes within is one change for those who look at the whole."""
+NODES = Resource("Node", "/api/v1/nodes", keep=keep_node)
+RESOURCES = (
+    Resource("Namespace", "/api/v1/namespaces"),
+    Resource("LimitRange", "/api/v1/limitranges"),
+    Resource("MetricAccess", f"/apis/{API_VERSION}/metricaccesses", is_optional=True),
+)
+
+
+class ClusterWorld:
+    """Puts the cluster's objects into a world and follows them."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        resources: Sequence[Resource] = RESOURCES,
+        on_failure: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        self._world = world
+        self._keys: dict[str, set[Key]] = {}
+        """Of each kind that was listed, what is known of it."""
+        self.statuses: dict[Key, Mapping[str, Any]] = {}
+        """The status of each object, as the API server has it."""
+        self._kinds = [resource.kind for resource in resources]
+        self._reflectors = [
+            Reflector(client, resource, self, on_failure=on_failure) for resource in resources
+        ]
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+
+    def open(self) -> None:
+        """Do nothing yet: the reflectors begin with `changes`, in whose loop they write."""
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Follow the cluster; yields whenever something was learned."""
+        self._loop = asyncio.get_running_loop()
+        for reflector in self._reflectors:
+            reflector.start()
+        try:
+            while True:
+                await self._changed.wait()
+                await asyncio.sleep(GATHER_SECONDS)
+                self._changed.clear()
+                yield
+        finally:
+            for reflector in self._reflectors:
+                reflector.stop()
+
+    def problems(self) -> Sequence[str]:
+        """Say which resources cannot be followed now."""
+        return [reflector.error for reflector in self._reflectors if reflector.error]
+
+    def has_read(self) -> bool:
+        """Tell whether every resource was listed once."""
+        return all(kind in self._keys for kind in self._kinds)
+
+    def unready(self) -> str:
+        """Say what has not been listed yet."""
+        missing = [kind for kind in self._kinds if kind not in self._keys]
+        if not missing:
+            return ""
+        problems = "; ".join(self.problems())
+        return f"not listed yet: {', '.join(missing)}" + (f" ({problems})" if problems else "")
+
+    # In the reflectors' threads
+
+    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+        """Take the whole of a resource."""
+        self._hand_over(self._replace, resource.kind, objects)
+
+    def put(self, resource: Resource, obj: Object) -> None:
+        """Take a new or changed object."""
+        self._hand_over(self._put, resource.kind, obj)
+
+    def remove(self, resource: Resource, obj: Object) -> None:
+        """Forget an object."""
+        self._hand_over(self._remove, resource.kind, obj)
+
+    def _hand_over(self, work: Callable[..., None], *given: object) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._do, work, given)
+
+    # In the loop's thread
+
+    def _do(self, work: Callable[..., None], given: Sequence[object]) -> None:
+        try:
+            work(*given)
+        except ObjectError as error:
+            # The API server checks more than this does: it is a fault of ours.
+            logger.error("an object cannot be used", extra={"reason": str(error)})
+        self._changed.set()
+
+    def _replace(self, kind: str, objects: Sequence[Object]) -> None:
+        gone = self._keys.get(kind, set()) - {key_of(kind, obj) for obj in objects}
+        for key in gone:
+            self.statuses.pop(key, None)
+            self._world.remove(key)
+        self._keys[kind] = set()
+        for obj in objects:
+            self._put(kind, obj)
+
+    def _put(self, kind: str, obj: Object) -> None:
+        key = key_of(kind, obj)
+        self._keys.setdefault(kind, set()).add(key)
+        if kind == "MetricAccess":
+            # Kept apart: what we write must not look like a change of what its author wrote.
+            self.statuses[key] = obj.get("status") or {}
+            obj = {name: value for name, value in obj.items() if name != "status"}
+        self._world.put(kind, obj)
+
+    def _remove(self, kind: str, obj: Object) -> None:
+        key = key_of(kind, obj)
+        self._keys.setdefault(kind, set()).discard(key)
+        self.statuses.pop(key, None)
+        self._world.remove(key)

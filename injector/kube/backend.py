@@ -1,0 +1,182 @@
+"""An injector's parts in a cluster."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from webhook_certs.rotation import Issuer, Rotation
+
+from injector.control.backend import Parts, Publisher
+from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.lease import Lease
+from injector.kube.api.reflector import Reflector, Resource
+from injector.kube.api.source import NODES, RESOURCES, ClusterWorld
+from injector.kube.certificates.published import (
+    BesideOthers,
+    Everywhere,
+    PublishedObject,
+    WebhookBundle,
+    authorities_map,
+    policy_facts,
+)
+from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
+from injector.kube.objects.missing_proxies import Drift
+from injector.kube.objects.status import StatusWriter
+from injector.kube.tokens.authenticator import TokenReviewAuthenticator
+from injector.kube.tokens.reviewer import AccessReviewer
+from injector.model.cluster.state import World
+from injector.platform import Platform
+
+
+class ClusterSettings(NamedTuple):
+    """Where in the cluster the injector keeps what it keeps."""
+
+    namespace: str
+    ca_secret: str
+    """Where the own CA is kept, or the certificate that is provided."""
+    lease: str
+    """By which one replica writes the status of objects; empty where none does."""
+    webhook_configuration: str
+    """Empty where no webhook is registered: pods are injected by policy, or by hand."""
+    policy_secret: str = ""
+    """By which the policy is told of the control service; empty where there is none."""
+    authorities_map: str = ""
+    """The ConfigMap by which node proxies are told the CAs; empty where there is none."""
+    is_provided: bool = False
+    """Whether somebody else issues the certificate."""
+
+
+class Observers(NamedTuple):
+    """Who counts what happens."""
+
+    on_failure: Callable[[str], None]
+    """Takes the kind of a resource that cannot be followed, each time."""
+    show_missing: Callable[[Mapping[str, int]], None]
+    """Takes how many pods lack a proxy, by namespace."""
+
+
+def cluster_parts(
+    client: KubeClient,
+    settings: ClusterSettings,
+    platform: Platform,
+    observers: Observers,
+) -> Parts:
+    """Make the parts.
+
+    Args:
+        client: the cluster.
+        settings: where the CA is kept and published.
+        platform: the platform's settings, by which objects are judged.
+        observers: told of what is to be counted.
+    """
+    world = World()
+    listeners: list[Callable[[], None]] = []
+
+    def listen(listener: Callable[[], None]) -> None:
+        if not listeners:
+            _follow_secret(client, settings, listeners, observers.on_failure)
+        listeners.append(listener)
+
+    resources = (*RESOURCES, NODES) if platform.tells_nodes else RESOURCES
+    source = ClusterWorld(client, world, resources, observers.on_failure)
+    authenticator = TokenReviewAuthenticator(client)
+    drift = Drift(
+        client,
+        world,
+        platform,
+        show=observers.show_missing,
+        on_deleted=authenticator.forget,
+        tells=bool(settings.webhook_configuration or settings.policy_secret),
+    )
+    chores: list[Callable[[], Awaitable[None]]] = [lambda: drift.run(observers.on_failure)]
+    if settings.lease:
+        lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
+        writer = StatusWriter(
+            client,
+            world,
+            source.statuses,
+            platform=platform,
+            lease=lease,
+            is_listed=source.has_read,
+        )
+        chores.append(writer.run)
+    return Parts(
+        world=world,
+        source=source,
+        chores=chores,
+        authenticator=authenticator,
+        reviewer=AccessReviewer(client),
+        issuer=lambda names: _issuer(client, settings, names),
+        publisher=_publisher(client, settings, platform),
+        on_store_change=listen,
+    )
+
+
+def _issuer(client: KubeClient, settings: ClusterSettings, names: Sequence[str]) -> Issuer:
+    if settings.is_provided:
+        return ProvidedSecret(client, settings.namespace, settings.ca_secret, names[0])
+    return Rotation(SecretStore(client, settings.namespace, settings.ca_secret), names)
+
+
+def _publisher(
+    client: KubeClient, settings: ClusterSettings, platform: Platform
+) -> Publisher | None:
+    places: list[WebhookBundle | PublishedObject] = []
+    if settings.webhook_configuration:
+        places.append(WebhookBundle(client, settings.webhook_configuration))
+    elif settings.policy_secret:
+        address = platform.control.address if platform.control else ""
+        places.append(policy_facts(client, settings.namespace, settings.policy_secret, address))
+    if settings.authorities_map:
+        places.append(authorities_map(client, settings.namespace, settings.authorities_map))
+    if not places:
+        return None
+    return Everywhere([BesideOthers(item) if settings.is_provided else item for item in places])
+
+
+def service_address(client: KubeClient, namespace: str, name: str) -> str:
+    """Return the ClusterIP of a Service, so that pods with a DNS of their own find it.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    service = client.request("GET", f"/api/v1/namespaces/{namespace}/services/{name}")
+    address = str((service.get("spec") or {}).get("clusterIP", ""))
+    return "" if address == "None" else address
+
+
+def _follow_secret(
+    client: KubeClient,
+    settings: ClusterSettings,
+    listeners: Sequence[Callable[[], None]],
+    on_failure: Callable[[str], None],
+) -> None:
+    path = f"/api/v1/namespaces/{settings.namespace}/secrets"
+    resource = Resource("Secret", path, selector=f"metadata.name={settings.ca_secret}")
+    bell = _Bell(asyncio.get_running_loop(), listeners)
+    Reflector(client, resource, bell, on_failure=on_failure).start()
+
+
+class _Bell:
+    """Calls listeners, in the loop's thread, whenever a resource may have changed."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Callable[[], None]]
+    ) -> None:
+        self._loop = loop
+        self._listeners = listeners
+
+    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+        self._ring()
+
+    def put(self, resource: Resource, obj: Object) -> None:
+        self._ring()
+
+    def remove(self, resource: Resource, obj: Object) -> None:
+        self._ring()
+
+    def _ring(self) -> None:
+        if not self._loop.is_closed():
+            for listener in self._listeners:
+                self._loop.call_soon_threadsafe(listener)

@@ -1,0 +1,1 @@
+"""The CA in the cluster: kept in a Secret, published where others read it."""

@@ -1,0 +1,234 @@
+"""The CA, published where the webhook or the policy reads it."""
+
+import base64
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from webhook_certs.provided import AUTHORITIES, CHAIN, KEY
+
+from injector.control.backend import Publisher
+from injector.kube.api.client import APPLY, KubeClient, Object
+from injector.kube.certificates.secrets import decode_text
+from injector.model.cluster.names import CONTROL_ADDRESS, CONTROL_AUTHORITIES
+
+logger = logging.getLogger(__name__)
+
+MANAGER = "livery-injector"
+_FILES = (CHAIN, KEY, AUTHORITIES)
+_CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+
+
+class WebhookBundle:
+    """The `caBundle` of a MutatingWebhookConfiguration's webhooks; the rest is the chart's."""
+
+    def __init__(self, client: KubeClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._path = f"{_CONFIGURATIONS}/{quote(name)}"
+
+    def publish(self, bundle_pem: str) -> None:
+        """Apply the bundle to every webhook there, as the owner of that field alone.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        configuration = self._client.request("GET", self._path)
+        if _has(configuration, bundle_pem):
+            return
+        encoded = base64.b64encode(bundle_pem.encode()).decode()
+        names = [str(item.get("name")) for item in _webhooks(configuration)]
+        applied: Object = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": self._name},
+            "webhooks": [{"name": name, "clientConfig": {"caBundle": encoded}} for name in names],
+        }
+        query = {"fieldManager": MANAGER, "force": "true"}
+        self._client.request("PATCH", self._path, query=query, body=applied, content_type=APPLY)
+        logger.info("the webhook's CA was published", extra={"configuration": self._name})
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether every webhook there has exactly this bundle.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        return _has(self._client.request("GET", self._path), bundle_pem)
+
+    def has_authorities(self, bundle_pem: str) -> bool:
+        """Tell whether every webhook there has these CAs, beside others perhaps.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        webhooks = _webhooks(self._client.request("GET", self._path))
+        configs = [item.get("clientConfig") or {} for item in webhooks]
+        return all(bundle_pem in decode_text(item.get("caBundle"), self._path) for item in configs)
+
+
+class PublishedObject:
+    """An object some of whose texts hold the CAs, and are ours: the rest is the chart's.
+
+    Args:
+        client: the cluster.
+        place: where it is, and where its texts stand.
+        others: what stands there beside the CAs.
+    """
+
+    def __init__(
+        self, client: KubeClient, place: "Place", others: Mapping[str, str] | None = None
+    ) -> None:
+        self._client = client
+        self._place = place
+        self._others = dict(others or {})
+        self._path = place.path
+
+    def publish(self, bundle_pem: str) -> None:
+        """Apply the texts, as the owner of these alone.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        if self.is_published(bundle_pem):
+            return
+        place = self._place
+        applied: Object = {
+            "apiVersion": "v1",
+            "kind": place.kind,
+            "metadata": {"name": place.name, "namespace": place.namespace},
+        }
+        parent = applied["metadata"] if place.is_annotation else applied
+        parent["annotations" if place.is_annotation else "data"] = self._texts(bundle_pem)
+        query = {"fieldManager": MANAGER, "force": "true"}
+        self._client.request("PATCH", self._path, query=query, body=applied, content_type=APPLY)
+        logger.info("the CA was published", extra={"kind": place.kind, "object": place.name})
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether it says exactly this.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        return self._texts(bundle_pem).items() <= self._read().items()
+
+    def has_authorities(self, bundle_pem: str) -> bool:
+        """Tell whether it names these CAs, beside others perhaps.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        return bundle_pem in str(self._read().get(self._place.key, ""))
+
+    def _texts(self, bundle_pem: str) -> dict[str, str]:
+        return {self._place.key: bundle_pem, **self._others}
+
+    def _read(self) -> Mapping[str, Any]:
+        found = self._client.request("GET", self._path)
+        if self._place.is_annotation:
+            found = found["metadata"]
+        return found.get("annotations" if self._place.is_annotation else "data") or {}
+
+
+class Place(NamedTuple):
+    """Which text of which object."""
+
+    kind: str
+    namespace: str
+    name: str
+    key: str
+    is_annotation: bool = False
+    """Else it is of the object's data."""
+
+    @property
+    def path(self) -> str:
+        """The object's."""
+        return f"/api/v1/namespaces/{self.namespace}/{self.kind.lower()}s/{quote(self.name)}"
+
+
+def policy_facts(
+    client: KubeClient, namespace: str, name: str, address: str | None = None
+) -> PublishedObject:
+    """What a policy tells proxies of the control service: annotations of a Secret.
+
+    Args:
+        client: the cluster.
+        namespace: the Secret's.
+        name: the Secret's.
+        address: the control service's ClusterIP; None where only the CAs are asked for.
+    """
+    others = {} if address is None else {CONTROL_ADDRESS: address}
+    place = Place("Secret", namespace, name, CONTROL_AUTHORITIES, is_annotation=True)
+    return PublishedObject(client, place, others)
+
+
+def authorities_map(client: KubeClient, namespace: str, name: str) -> PublishedObject:
+    """A ConfigMap with the CAs, for proxies that are not injected: `ca.crt`."""
+    return PublishedObject(client, Place("ConfigMap", namespace, name, AUTHORITIES))
+
+
+class Everywhere:
+    """Publishes in several places; published is what is in all."""
+
+    def __init__(self, publishers: Sequence[Publisher]) -> None:
+        self._publishers = publishers
+
+    def publish(self, bundle_pem: str) -> None:
+        """Write the bundle in each.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        for publisher in self._publishers:
+            publisher.publish(bundle_pem)
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether each has it.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        return all(publisher.is_published(bundle_pem) for publisher in self._publishers)
+
+
+class BesideOthers:
+    """Publishes for replicas that need not know the same CAs.
+
+    Where somebody else provides the certificate each replica adds the CA that was there before, as
+    far as it saw it: what one publishes must not take the other's away, for ever in turns.
+    """
+
+    def __init__(self, publisher: WebhookBundle | PublishedObject) -> None:
+        self._publisher = publisher
+        self._has_written = False
+
+    def publish(self, bundle_pem: str) -> None:
+        """Write exactly the bundle the first time, later only what is missing.
+
+        Raises:
+            KubeError: the API server refused.
+        """
+        if not self._has_written or not self._publisher.has_authorities(bundle_pem):
+            self._publisher.publish(bundle_pem)
+            self._has_written = True
+
+    def is_published(self, bundle_pem: str) -> bool:
+        """Tell whether the bundle is there, beside others perhaps.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
+        return self._publisher.has_authorities(bundle_pem)
+
+
+def _webhooks(configuration: Object) -> Sequence[Object]:
+    return [item for item in configuration.get("webhooks") or () if isinstance(item, dict)]
+
+
+def _has(configuration: Object, bundle_pem: str) -> bool:
+    encoded = base64.b64encode(bundle_pem.encode()).decode()
+    bundles = [
+        (item.get("clientConfig") or {}).get("caBundle") for item in _webhooks(configuration)
+    ]
+    return bool(bundles) and all(bundle == encoded for bundle in bundles)

@@ -1,0 +1,118 @@
+"""Writes the status of MetricAccess objects, by one replica, where it is not as it must be."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from injector.errors import KubeError
+from injector.kube.api.client import APPLY, KubeClient
+from injector.kube.api.lease import RENEW_SECONDS, Lease
+from injector.model.access.metricaccess import API_VERSION
+from injector.model.access.status import build_status
+from injector.model.access.verdicts import judge_namespace
+from injector.model.cluster.state import Key, World
+from injector.platform import Platform
+
+logger = logging.getLogger(__name__)
+
+MANAGER = "livery-status"
+LOOK_SECONDS = 1.0
+
+
+class StatusWriter:
+    """Keeps the status of every object as this replica's world says.
+
+    Args:
+        client: the cluster.
+        world: its objects.
+        present: the status that each has now.
+        platform: the platform's settings, which grant.
+        lease: held by the replica that writes.
+        is_listed: whether the world is whole.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        present: Mapping[Key, Mapping[str, Any]],
+        *,
+        platform: Platform,
+        lease: Lease,
+        is_listed: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._world = world
+        self._platform = platform
+        self._lease = lease
+        self._is_listed = is_listed
+        self._renewed_at = float("-inf")
+        self._changed: set[str] = set()
+        self._present = present
+        world.listeners.append(self._changed.add)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        try:
+            while True:
+                if await self._holds() and self._changed:
+                    await self._write(self._changed.pop())
+                else:
+                    await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await asyncio.to_thread(self._release)
+
+    async def _holds(self) -> bool:
+        """Tell whether this replica writes; the lease is renewed where that is due."""
+        if not self._is_listed():
+            return False  # a grant that is not known yet would be told as refused
+        if time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+            was_held = self._lease.is_held
+            try:
+                await asyncio.to_thread(self._lease.renew)
+            except KubeError as error:
+                logger.warning("the lease cannot be renewed", extra={"reason": str(error)})
+            self._renewed_at = time.monotonic()
+            if self._lease.is_held and not was_held:
+                self._changed.update(self._world.namespaces_with("MetricAccess"))
+        return self._lease.is_held
+
+    def _release(self) -> None:
+        try:
+            self._lease.release()
+        except KubeError as error:
+            logger.info("the lease was not given up", extra={"reason": str(error)})
+
+    async def _write(self, namespace: str) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for judged in judge_namespace(self._world, namespace, self._platform):
+            before = self._present.get(Key("MetricAccess", namespace, judged.name), {})
+            status = build_status(judged, before, now)
+            if status == before:
+                continue
+            if not await self._holds():
+                self._changed.add(namespace)
+                return
+            try:
+                await asyncio.to_thread(self._apply, namespace, judged.name, status)
+            except KubeError as error:
+                if error.status == 404:
+                    continue  # it went away
+                self._changed.add(namespace)
+                extra = {"namespace": namespace, "object": judged.name, "reason": str(error)}
+                logger.warning("a status cannot be written; trying again", extra=extra)
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def _apply(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        path = f"/apis/{API_VERSION}/namespaces/{namespace}/metricaccesses/{name}/status"
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "MetricAccess",
+            "metadata": {"name": name, "namespace": namespace},
+            "status": status,
+        }
+        query = {"fieldManager": MANAGER, "force": "true"}
+        self._client.request("PATCH", path, query=query, body=body, content_type=APPLY)

@@ -1,0 +1,1 @@
+"""Tokens, judged by the API server."""

@@ -1,0 +1,1 @@
+"""MetricAccess objects: read, judged against the platform's grants, and their status."""

@@ -1,0 +1,1 @@
+"""Admission: from a review to a decision, a patch and an answer."""

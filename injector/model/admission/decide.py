@@ -1,0 +1,386 @@
+"""Whether a pod gets a proxy, and the patch that gives it one.
+
+`decide` looks, `patch` writes; both take the pod as the API server sent it. Applied to its own
+result nothing changes: the container decides, never an annotation.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from injector.errors import ObjectError
+from injector.model.admission.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
+from injector.model.admission.patch import Operation, PatchBuilder
+from injector.model.admission.resources import allot_resources
+from injector.model.admission.scrape_annotations import ScrapeAnnotations, read_scrape_annotations
+from injector.model.admission.targets import declared_ports, find_targets
+from injector.model.admission.templates import (
+    MAX_BOOTSTRAP_BYTES,
+    NON_ROOT_USER,
+    PodProxy,
+    compact_json,
+    render_bootstrap,
+    render_container,
+    render_token_volume,
+    template_hash,
+)
+from injector.model.cluster import names
+from injector.model.cluster.objects import (
+    Object,
+    annotations_of,
+    get_list,
+    get_mapping,
+    get_names,
+    get_text,
+    labels_of,
+    metadata_of,
+    name_of,
+)
+from injector.model.cluster.state import World
+from injector.platform import Platform
+from sidecar import VERSION
+from sidecar.errors import TargetError
+from sidecar.model.labels.namespace_labels import select_labels
+from sidecar.model.targets import parse_port
+
+DEFAULT_PORT = 16090
+_LAST_DEFAULT_PORT = 65534
+_JOB = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:/-]{0,251}[A-Za-z0-9])?")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to become of one pod."""
+
+    reason: Reason
+    warnings: tuple[AdmissionWarning, ...] = ()
+    proxy: PodProxy | None = None
+    detail: str = ""
+    """What exactly was malformed."""
+
+    @property
+    def sentence(self) -> str:
+        """The decision in words."""
+        text = SENTENCES[self.reason]
+        return f"{text}: {self.detail}" if self.detail else text
+
+
+def decide(
+    pod: Object, namespace: str, world: World, platform: Platform, *, workload: str = ""
+) -> Decision:
+    """Decide about a pod at its creation.
+
+    Args:
+        pod: the raw pod; its own namespace field may be empty.
+        namespace: the namespace of the request. That its label admits injection is the API
+            server's to know: the webhook's selector sends no pod of another, and a cache may lag.
+        world: what is known of the cluster.
+        platform: the platform's settings.
+        workload: what the pod will belong to, where it does not say so itself: a pod template.
+    """
+    try:
+        refusal = _refuse(pod, namespace, platform)
+        if refusal is not None:
+            return refusal
+        # `patch` reads these, too, and must not fail.
+        labels_of(pod)
+        get_names(get_mapping(pod, "spec"), "imagePullSecrets", "spec")
+        return _Decider(pod, namespace, world, platform).decide(workload)
+    except ObjectError as error:
+        return _malformed(str(error))
+
+
+def patch(
+    pod: Object, decision: Decision, platform: Platform, authorities: str = ""
+) -> list[Operation]:
+    """Return the operations that carry a decision out; none unless it is to inject.
+
+    Args:
+        pod: the raw pod that was decided about.
+        decision: what `decide` said.
+        platform: the platform's settings.
+        authorities: PEM of the CAs that sign the control service.
+    """
+    if decision.proxy is None:
+        return []
+    return _Patcher(pod, decision.proxy, platform).patch(authorities)
+
+
+def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
+    """The rules that need nothing but the pod and the name of its namespace."""
+    spec, annotations = get_mapping(pod, "spec"), annotations_of(pod)
+    os_name = get_text(get_mapping(spec, "os", "spec"), "name", "spec.os")
+    selector = get_mapping(spec, "nodeSelector", "spec")
+    scrape = read_scrape_annotations(annotations)
+    inject = annotations.get(names.INJECT)
+    containers = get_names(spec, "containers", "spec") + get_names(spec, "initContainers", "spec")
+    if namespace in names.SYSTEM_NAMESPACES:
+        return Decision(Reason.SYSTEM_NAMESPACE)
+    if namespace == platform.own_namespace:
+        return Decision(Reason.OWN_NAMESPACE)
+    if names.MIRROR_POD in annotations:
+        return Decision(Reason.MIRROR_POD)
+    if names.PROXY_CONTAINER in containers:
+        return Decision(Reason.ALREADY_INJECTED, _foreign_container(annotations))
+    if inject == "false":
+        return Decision(Reason.OPTED_OUT)
+    warnings = (
+        () if inject in (None, "true") else (_bad(names.INJECT, inject, '"true" or "false"'),)
+    )
+    if inject != "true" and scrape.values.get("scrape") != "true":
+        return Decision(Reason.NOT_ANNOTATED, (*warnings, *scrape.warnings))
+    if "windows" in (os_name, selector.get("kubernetes.io/os")):
+        return Decision(Reason.WINDOWS, _left_alone(Reason.WINDOWS, warnings))
+    if not get_list(spec, "containers", "spec"):
+        return _malformed("spec.containers: there is none")
+    return None
+
+
+def _malformed(detail: str) -> Decision:
+    text = f"no proxy was added: {SENTENCES[Reason.MALFORMED]}: {detail}"
+    warning = AdmissionWarning(WarningCode.LEFT_ALONE, text)
+    return Decision(Reason.MALFORMED, (warning,), detail=detail)
+
+
+def _foreign_container(annotations: Mapping[str, str]) -> tuple[AdmissionWarning, ...]:
+    """Warn where the container of the proxy's name is none that Livery put there."""
+    if names.STATUS in annotations:
+        return ()
+    text = f"no proxy was added: the pod has a container of its own named {names.PROXY_CONTAINER}"
+    return (AdmissionWarning(WarningCode.NAME_TAKEN, text),)
+
+
+def _bad(key: str, value: str, wanted: str) -> AdmissionWarning:
+    text = f"annotation {key}: {value[:60]!r} is not {wanted}; it counts as absent"
+    return AdmissionWarning(WarningCode.BAD_ANNOTATION, text)
+
+
+def _left_alone(
+    reason: Reason, warnings: tuple[AdmissionWarning, ...]
+) -> tuple[AdmissionWarning, ...]:
+    text = f"no proxy was added: {SENTENCES[reason]}"
+    return (*warnings, AdmissionWarning(WarningCode.LEFT_ALONE, text))
+
+
+class _Ports(NamedTuple):
+    data: int
+    admin: int
+
+
+class _Decider:
+    """Decides what a pod's proxy will be like, gathering warnings."""
+
+    def __init__(self, pod: Object, namespace: str, world: World, platform: Platform) -> None:
+        self._pod = pod
+        self._spec = get_mapping(pod, "spec")
+        self._annotations = annotations_of(pod)
+        self._namespace = namespace
+        self._world = world
+        self._platform = platform
+        self._warnings: list[AdmissionWarning] = []
+
+    def decide(self, workload: str) -> Decision:
+        inject = self._annotations.get(names.INJECT)
+        if inject not in (None, "true"):
+            self._warnings.append(_bad(names.INJECT, inject, '"true" or "false"'))
+        is_on_host = self._spec.get("hostNetwork") is True
+        if is_on_host and names.PORT not in self._annotations:
+            return self._leave(Reason.HOST_NETWORK)
+        scrape = read_scrape_annotations(self._annotations)
+        self._warnings += scrape.warnings
+        found = find_targets(self._pod, self._annotations, scrape.values)
+        self._warnings += found.warnings
+        if not found.targets:
+            return self._leave(Reason.NO_TARGET)
+        limit_ranges = self._world.in_namespace("LimitRange", self._namespace)
+        allotment = allot_resources(self._pod, self._annotations, limit_ranges)
+        self._warnings += allotment.warnings
+        if not allotment.is_possible:
+            return self._leave(Reason.LIMIT_RANGE)
+        ports = self._choose_ports({target.port for target in found.targets}, is_on_host=is_on_host)
+        if ports is None:
+            return self._leave(Reason.HOST_NETWORK)
+        pod_user = get_mapping(self._spec, "securityContext", "spec").get("runAsUser")
+        proxy = PodProxy(
+            targets=found.targets,
+            port=ports.data,
+            admin_port=ports.admin,
+            is_native=self._is_native(),
+            resources=allotment.resources,
+            run_as_user=NON_ROOT_USER if pod_user == 0 else None,
+            filters=self._choice(names.FILTER, ("none", "metricaccess")) == "metricaccess",
+            namespace_label=self._matching(names.NAMESPACE_LABEL, _LABEL_NAME, "a label name"),
+            job=self._matching(names.JOB, _JOB, "a job's name")
+            or workload
+            or workload_name(self._pod),
+            namespace_labels=self._bootstrap(),
+            token_volume=self._free_volume_name(),
+        )
+        return Decision(Reason.INJECTED, tuple(self._warnings), proxy)
+
+    def _leave(self, reason: Reason) -> Decision:
+        return Decision(reason, _left_alone(reason, tuple(self._warnings)))
+
+    def _choice(self, key: str, choices: tuple[str, ...]) -> str:
+        value = self._annotations.get(key, choices[0])
+        if value in choices:
+            return value
+        self._warnings.append(_bad(key, value, " or ".join(choices)))
+        return choices[0]
+
+    def _matching(self, key: str, pattern: re.Pattern[str], what: str) -> str:
+        value = self._annotations.get(key, "")
+        if not value or pattern.fullmatch(value):
+            return value
+        self._warnings.append(_bad(key, value, what))
+        return ""
+
+    def _is_native(self) -> bool:
+        is_native = self._choice(names.SIDECAR, ("native", "container")) == "native"
+        if not is_native and self._spec.get("restartPolicy", "Always") != "Always":
+            text = "with the proxy as an ordinary container this pod never completes; use native"
+            self._warnings.append(AdmissionWarning(WarningCode.JOB_STAYS, text))
+        return is_native
+
+    def _choose_ports(self, targets: set[int], *, is_on_host: bool) -> _Ports | None:
+        taken = declared_ports(self._pod) | targets
+        asked = self._annotations.get(names.PORT)
+        if asked is not None:
+            try:
+                return _asked_ports(asked, taken)
+            except TargetError as error:
+                # What is free on a node only its owner knows.
+                instead = "" if is_on_host else "; the next free pair is used"
+                text = f"annotation {names.PORT}: {error}{instead}"
+                self._warnings.append(AdmissionWarning(WarningCode.BAD_PORT, text))
+                if is_on_host:
+                    return None
+        port = DEFAULT_PORT
+        while not taken.isdisjoint((port, port + 1)) and port < _LAST_DEFAULT_PORT:
+            port += 2
+        return _Ports(port, port + 1)
+
+    def _bootstrap(self) -> dict[str, str]:
+        namespace = self._world.namespace(self._namespace)
+        if namespace is None:
+            return {}
+        labels = select_labels(namespace.labels, self._platform.labels)
+        if len(render_bootstrap(labels).encode()) > MAX_BOOTSTRAP_BYTES:
+            text = "the namespace's labels are too long to travel with the pod; the stream has them"
+            self._warnings.append(AdmissionWarning(WarningCode.BOOTSTRAP_TOO_LARGE, text))
+            return {}
+        return labels
+
+    def _free_volume_name(self) -> str:
+        taken = get_names(self._spec, "volumes", "spec")
+        name, number = names.TOKEN_VOLUME, 1
+        while name in taken:
+            number += 1
+            name = f"{names.TOKEN_VOLUME}-{number}"
+        return name
+
+
+def _asked_ports(text: str, taken: set[int]) -> _Ports:
+    port = parse_port(text)
+    if not taken.isdisjoint((port, port + 1)) or port == 65535:
+        raise TargetError(f"{port} and {port + 1} are not both free in this pod")
+    return _Ports(port, port + 1)
+
+
+def workload_name(pod: Object) -> str:
+    """Name the workload that a pod belongs to: what owns its ReplicaSet or Job, else its owner."""
+    metadata = metadata_of(pod)
+    for owner in get_list(metadata, "ownerReferences", "metadata"):
+        if owner.get("controller") is not True:
+            continue
+        name, kind = str(owner.get("name", "")), owner.get("kind")
+        template_hash_label = labels_of(pod).get("pod-template-hash")
+        if kind == "ReplicaSet" and template_hash_label:
+            return name.removesuffix(f"-{template_hash_label}")
+        if kind == "Job":
+            # A CronJob names its Jobs by the minute they were due.
+            return re.sub(r"-[0-9]{8,}\Z", "", name)
+        return name
+    return name_of(pod) or get_text(metadata, "generateName", "metadata").rstrip("-._")
+
+
+class _Patcher:
+    """Writes the operations, all on Livery's own paths."""
+
+    def __init__(self, pod: Object, proxy: PodProxy, platform: Platform) -> None:
+        self._pod = pod
+        self._spec = get_mapping(pod, "spec")
+        self._proxy = proxy
+        self._platform = platform
+        self._builder = PatchBuilder(pod)
+
+    def patch(self, authorities: str) -> list[Operation]:
+        proxy, builder = self._proxy, self._builder
+        container = render_container(proxy, self._platform, authorities)
+        if proxy.is_native:
+            builder.insert(("spec", "initContainers"), self._native_index(), container)
+        else:
+            builder.insert(("spec", "containers"), None, container)
+        volume = render_token_volume(proxy.token_volume)
+        builder.insert(("spec", "volumes"), None, volume)
+        secrets = self._add_pull_secrets()
+        scrape = read_scrape_annotations(annotations_of(self._pod))
+        self._point_at_proxy(scrape)
+        builder.put_key(("metadata", "labels"), names.PROXY_LABEL, "pod")
+        self._note(scrape, secrets)
+        return builder.operations
+
+    def _native_index(self) -> int:
+        """First, but behind a mesh's own containers, through which the proxy's traffic goes."""
+        present = get_names(self._spec, "initContainers", "spec")
+        mesh = [i for i, name in enumerate(present) if name in names.MESH_CONTAINERS]
+        return max(mesh, default=-1) + 1
+
+    def _add_pull_secrets(self) -> list[str]:
+        present = get_names(self._spec, "imagePullSecrets", "spec")
+        added = [name for name in self._platform.image_pull_secrets if name not in present]
+        for name in added:
+            self._builder.insert(("spec", "imagePullSecrets"), None, {"name": name})
+        return added
+
+    def _point_at_proxy(self, scrape: ScrapeAnnotations) -> None:
+        parent = ("metadata", "annotations")
+        wanted = {
+            # Who asked for a proxy and said "do not scrape" has a PodMonitor in mind.
+            "scrape": scrape.values.get("scrape", "true"),
+            "port": str(self._proxy.port),
+            "path": "/metrics",
+            "scheme": "http",
+        }
+        canonical = {f"prometheus.io/{name}": value for name, value in wanted.items()}
+        for key in scrape.keys:
+            if key not in canonical:
+                self._builder.remove_key(parent, key)
+        for key, value in canonical.items():
+            self._builder.put_key(parent, key, value)
+
+    def _note(self, scrape: ScrapeAnnotations, secrets: list[str]) -> None:
+        """Write down what was done, and what `livery uninject` needs to undo it."""
+        annotations, labels = annotations_of(self._pod), labels_of(self._pod)
+        parent = ("metadata", "annotations")
+        status = {
+            "version": VERSION,
+            "template": template_hash(self._platform),
+            "container": names.PROXY_CONTAINER,
+            "volumes": [self._proxy.token_volume],
+            "imagePullSecrets": secrets,
+            "targets": [str(target) for target in self._proxy.targets],
+        }
+        kept = {key: annotations[key] for key in scrape.keys}
+        for key in (names.STATUS, names.ORIGINAL):
+            if key in annotations:
+                kept[key] = annotations[key]
+        original: dict[str, Any] = {"annotations": kept, "created": self._builder.created}
+        if self._builder.replaced_nulls:
+            original["nulls"] = self._builder.replaced_nulls
+        if names.PROXY_LABEL in labels:
+            original["labels"] = {names.PROXY_LABEL: labels[names.PROXY_LABEL]}
+        self._builder.put_key(parent, names.STATUS, compact_json(status))
+        self._builder.put_key(parent, names.ORIGINAL, compact_json(original))

@@ -1,0 +1,89 @@
+"""Undo an injection: what `livery uninject` does to a manifest."""
+
+import copy
+import json
+from typing import Any
+
+from injector.errors import ObjectError
+from injector.model.cluster import names
+from injector.model.cluster.objects import (
+    Object,
+    annotations_of,
+    get_list,
+    get_mapping,
+    get_names,
+    get_strings,
+)
+
+
+def uninject(pod: Object) -> dict[str, Any]:
+    """Return the pod as it was before the webhook; one without a proxy comes back equal.
+
+    Raises:
+        ObjectError: its `livery.dev/status` or `livery.dev/original` is not what was written.
+    """
+    restored: dict[str, Any] = copy.deepcopy(dict(pod))
+    annotations = annotations_of(pod)
+    if not (names.STATUS in annotations and names.ORIGINAL in annotations and _has_proxy(pod)):
+        return restored
+    status = _read(annotations, names.STATUS)
+    original = _read(annotations, names.ORIGINAL)
+    spec, metadata = restored["spec"], restored["metadata"]
+    _drop(spec, "initContainers", {names.PROXY_CONTAINER})
+    _drop(spec, "containers", {names.PROXY_CONTAINER})
+    _drop(spec, "volumes", _texts(status, "volumes", names.STATUS))
+    _drop(spec, "imagePullSecrets", _texts(status, "imagePullSecrets", names.STATUS))
+    for name in names.SCRAPE_KEYS:
+        metadata["annotations"].pop(f"prometheus.io/{name}", None)
+    for key in (names.STATUS, names.ORIGINAL):
+        metadata["annotations"].pop(key)
+    metadata["annotations"].update(get_strings(original, "annotations", names.ORIGINAL))
+    if metadata.get("labels"):
+        metadata["labels"].pop(names.PROXY_LABEL, None)
+        metadata["labels"].update(get_strings(original, "labels", names.ORIGINAL))
+    created = _texts(original, "created", names.ORIGINAL)
+    _remove_created(restored, created, _texts(original, "nulls", names.ORIGINAL))
+    return restored
+
+
+def _has_proxy(pod: Object) -> bool:
+    spec = get_mapping(pod, "spec")
+    containers = get_names(spec, "containers", "spec") + get_names(spec, "initContainers", "spec")
+    return names.PROXY_CONTAINER in containers
+
+
+def _read(annotations: Object, key: str) -> dict[str, Any]:
+    try:
+        value = json.loads(annotations[key])
+    except (ValueError, RecursionError) as error:
+        raise ObjectError(f"metadata.annotations.{key}", "not the JSON that was written") from error
+    if not isinstance(value, dict):
+        raise ObjectError(f"metadata.annotations.{key}", "not the JSON that was written")
+    return value
+
+
+def _texts(note: Object, field: str, key: str) -> set[str]:
+    value = note.get(field, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ObjectError(f"metadata.annotations.{key}", f"{field} is not a list of strings")
+    return set(value)
+
+
+def _drop(spec: dict[str, Any], field: str, unwanted: set[str]) -> None:
+    if spec.get(field):
+        items = get_list(spec, field, "spec")
+        spec[field] = [item for item in items if str(item.get("name")) not in unwanted]
+
+
+def _remove_created(restored: dict[str, Any], created: set[str], nulls: set[str]) -> None:
+    """Take away the parents that the patch had to make, innermost first, if they are empty."""
+    for path in sorted(created, key=len, reverse=True):
+        *parents, last = path.split("/")[1:] or [""]
+        found: Object = restored
+        for key in parents:
+            found = get_mapping(found, key)
+        if isinstance(found, dict) and found.get(last) in ({}, []):
+            if path in nulls:
+                found[last] = None
+            else:
+                del found[last]

@@ -1,0 +1,232 @@
+"""The proxy's resources in one pod: defaults, annotations, quality of service, LimitRanges."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from injector.model.admission.outcomes import AdmissionWarning, WarningCode
+from injector.model.admission.quantities import parse_quantity, render_quantity
+from injector.model.cluster.names import RESOURCES
+from injector.model.cluster.objects import Object, get_list, get_mapping
+from injector.platform import DEFAULT_RESOURCES
+
+Amounts = dict[str, Fraction]
+
+_SENSIBLE = {
+    "cpu": (Fraction(1, 1000), Fraction(256)),
+    "memory": (Fraction(24 << 20), Fraction(1 << 40)),
+}
+"""What can be meant: `128m` of memory is an eighth of a byte, and no process starts in it."""
+
+
+class Allotment(NamedTuple):
+    """What the proxy gets: Kubernetes' `resources`, None for no such field at all.
+
+    `is_possible` is false where no amounts fit the namespace's LimitRange.
+    """
+
+    resources: dict[str, dict[str, str]] | None
+    warnings: tuple[AdmissionWarning, ...]
+    is_possible: bool = True
+
+
+def allot_resources(
+    pod: Object, annotations: Mapping[str, str], limit_ranges: Sequence[Object]
+) -> Allotment:
+    """Decide the proxy's requests and limits.
+
+    Args:
+        pod: the raw pod.
+        annotations: its annotations.
+        limit_ranges: the raw LimitRanges of its namespace.
+    """
+    spec = get_mapping(pod, "spec")
+    items = [item for limit_range in limit_ranges for item in _items(limit_range)]
+    if spec.get("resources"):
+        # With pod-level resources the pod's sum is fixed; what the proxy took would be taken from
+        # the application's share by a number nobody chose.
+        return Allotment(None, (), is_possible=_leaves_room(spec, items))
+    warnings: list[AdmissionWarning] = []
+    requests, limits = _wanted(annotations, warnings)
+    is_guaranteed = _is_guaranteed(spec)
+    if is_guaranteed:
+        requests = dict(limits)
+    clamped = _clamp(requests, limits, items, is_guaranteed=is_guaranteed)
+    if clamped is None or not _fits_pod(spec, *clamped, items):
+        return Allotment(None, tuple(warnings), is_possible=False)
+    if clamped != (requests, limits):
+        text = "the proxy's resources were fitted into the namespace's LimitRange"
+        warnings.append(AdmissionWarning(WarningCode.CLAMPED, text))
+    requests, limits = clamped
+    rendered = {
+        "requests": {name: render_quantity(value, name) for name, value in requests.items()},
+        "limits": {name: render_quantity(value, name) for name, value in limits.items()},
+    }
+    return Allotment(rendered, tuple(warnings))
+
+
+def _wanted(
+    annotations: Mapping[str, str], warnings: list[AdmissionWarning]
+) -> tuple[Amounts, Amounts]:
+    amounts: dict[str, Amounts] = {
+        kind: {name: parse_quantity(text) or Fraction(0) for name, text in defaults.items()}
+        for kind, defaults in DEFAULT_RESOURCES.items()
+    }
+    given: set[tuple[str, str]] = set()
+    for (kind, name), key in RESOURCES.items():
+        if key not in annotations:
+            continue
+        value = parse_quantity(annotations[key])
+        least, most = _SENSIBLE[name]
+        if value is None or not least <= value <= most:
+            shown = annotations[key][:40]
+            text = f"{key}: {shown!r} is no quantity that a proxy can run with; the default stays"
+            warnings.append(AdmissionWarning(WarningCode.BAD_QUANTITY, text))
+            continue
+        amounts[kind][name] = value
+        given.add((kind, name))
+    for name in ("cpu", "memory"):
+        _order(name, amounts, given, warnings)
+    return amounts["requests"], amounts["limits"]
+
+
+def _order(
+    name: str,
+    amounts: dict[str, Amounts],
+    given: set[tuple[str, str]],
+    warnings: list[AdmissionWarning],
+) -> None:
+    """Keep the request under the limit: the API server would refuse the pod."""
+    request, limit = amounts["requests"][name], amounts["limits"][name]
+    if request <= limit:
+        return
+    if ("limits", name) not in given:
+        amounts["limits"][name] = request
+    elif ("requests", name) not in given:
+        amounts["requests"][name] = limit
+    else:
+        text = f"the {name} request is above the {name} limit; the limit counts for both"
+        warnings.append(AdmissionWarning(WarningCode.BAD_QUANTITY, text))
+        amounts["requests"][name] = limit
+
+
+def _is_guaranteed(spec: Object) -> bool:
+    containers = get_list(spec, "containers", "spec") + get_list(spec, "initContainers", "spec")
+    for container in containers:
+        resources = get_mapping(container, "resources", "spec.containers[]")
+        limits = get_mapping(resources, "limits", "resources")
+        requests = get_mapping(resources, "requests", "resources")
+        for name in ("cpu", "memory"):
+            limit = parse_quantity(limits.get(name))
+            if not limit or parse_quantity(requests.get(name, limits[name])) != limit:
+                return False
+    return bool(containers)
+
+
+class _Item(NamedTuple):
+    """One entry of a LimitRange."""
+
+    kind: str
+    minimum: Amounts
+    maximum: Amounts
+    ratio: Amounts
+    default: Amounts
+    """What the API server requests for a container that says nothing."""
+
+
+def _items(limit_range: Object) -> Iterator[_Item]:
+    spec = get_mapping(limit_range, "spec")
+    for item in get_list(spec, "limits", "spec"):
+        yield _Item(
+            str(item.get("type", "")),
+            _amounts(get_mapping(item, "min")),
+            _amounts(get_mapping(item, "max")),
+            _amounts(get_mapping(item, "maxLimitRequestRatio")),
+            {
+                **_amounts(get_mapping(item, "default")),
+                **_amounts(get_mapping(item, "defaultRequest")),
+            },
+        )
+
+
+def _amounts(values: Object) -> Amounts:
+    parsed = {name: parse_quantity(values[name]) for name in ("cpu", "memory") if name in values}
+    return {name: value for name, value in parsed.items() if value is not None}
+
+
+def _clamp(
+    requests: Amounts, limits: Amounts, items: Sequence[_Item], *, is_guaranteed: bool
+) -> tuple[Amounts, Amounts] | None:
+    """Return both fitted into every `Container` entry; None where nothing fits."""
+    requests, limits = dict(requests), dict(limits)
+    for name in ("cpu", "memory"):
+        bounds = [item for item in items if item.kind == "Container"]
+        least = max([item.minimum.get(name, Fraction(0)) for item in bounds], default=Fraction(0))
+        most = min([item.maximum[name] for item in bounds if name in item.maximum], default=None)
+        ratio = min([item.ratio[name] for item in bounds if name in item.ratio], default=None)
+        if most is not None and least > most:
+            return None
+        limits[name] = max(least, limits[name] if most is None else min(limits[name], most))
+        requests[name] = max(least, min(requests[name], limits[name]))
+        if is_guaranteed:
+            requests[name] = limits[name]
+        if ratio is not None and limits[name] > requests[name] * ratio:
+            if ratio < 1:
+                return None
+            requests[name] = limits[name] / ratio
+    return requests, limits
+
+
+def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[_Item]) -> bool:
+    """Tell whether the pod's sum stays within every `Pod` entry with the proxy added."""
+    for item in items:
+        if item.kind != "Pod":
+            continue
+        for name, least in item.minimum.items():
+            # Without any limit none is asked for: ours would be the first, and too small.
+            if _peak(spec, "limits", name) + limits[name] < least:
+                return False
+        for name, most in item.maximum.items():
+            if _peak(spec, "limits", name) + limits[name] > most:
+                return False
+        for name, ratio in item.ratio.items():
+            total = _peak(spec, "requests", name) + requests[name]
+            if _peak(spec, "limits", name) + limits[name] > total * ratio:
+                return False
+    return True
+
+
+def _leaves_room(spec: Object, items: Sequence[_Item]) -> bool:
+    """Tell whether what the API server will request for the proxy fits pod-level resources."""
+    whole = get_mapping(spec, "resources", "spec")
+    for name in ("cpu", "memory"):
+        defaults = [item.default[name] for item in items if name in item.default]
+        # Where only limits are said they are the requests, too.
+        most = next(filter(None, (_amount({"resources": whole}, kind, name)
+                                  for kind in ("requests", "limits"))), None)  # fmt: skip
+        # What the pod does not name the API server fixes at the sum before the proxy came.
+        if defaults and (not most or _peak(spec, "requests", name) + max(defaults) > most):
+            return False
+    return True
+
+
+def _peak(spec: Object, kind: str, name: str) -> Fraction:
+    """What the pod takes at most, as the scheduler counts: native sidecars run beside all others.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    sidecars = starting = Fraction(0)
+    for container in get_list(spec, "initContainers", "spec"):
+        amount = _amount(container, kind, name)
+        if container.get("restartPolicy") == "Always":
+            sidecars += amount
+        else:
+            starting = max(starting, sidecars + amount)
+    running = sum(_amount(item, kind, name) for item in get_list(spec, "containers", "spec"))
+    return max(starting, sidecars + running)
+
+
+def _amount(container: Object, kind: str, name: str) -> Fraction:
+    resources = get_mapping(container, "resources", "spec.containers[]")
+    amounts = get_mapping(resources, kind, "resources")
+    return parse_quantity(amounts.get(name)) or Fraction(0)

@@ -1,0 +1,91 @@
+"""AdmissionReview v1: read and answered, on raw JSON.
+
+Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from injector.errors import ObjectError, RequestError
+from injector.model.admission.patch import Operation
+from injector.model.cluster.objects import Object, get_mapping, get_text
+
+API_VERSION = "admission.k8s.io/v1"
+MAX_REVIEW_BYTES = 8 << 20
+"""Twice what etcd takes of an object, old and new one together, and room for the rest."""
+
+
+class Review(NamedTuple):
+    """One question of the API server."""
+
+    uid: str
+    kind: str
+    operation: str
+    namespace: str
+    name: str
+    obj: Object
+    is_dry_run: bool
+
+
+class Verdict(NamedTuple):
+    """The answer: allowed with operations and warnings, or refused with a sentence."""
+
+    operations: Sequence[Operation] = ()
+    warnings: Sequence[str] = ()
+    refusal: str = ""
+
+
+def parse_review(body: bytes) -> Review:
+    """Read a review.
+
+    Raises:
+        RequestError: it is not JSON, too deep, of another version, or without a request.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else "not JSON"
+        raise RequestError(400, f"the body is {reason}") from error
+    if not isinstance(value, dict) or value.get("kind") != "AdmissionReview":
+        raise RequestError(400, "the body is not an AdmissionReview")
+    if value.get("apiVersion") != API_VERSION:
+        raise RequestError(
+            400, f"apiVersion {str(value.get('apiVersion'))[:60]!r} is not {API_VERSION}"
+        )
+    try:
+        return _parse_request(value)
+    except ObjectError as error:
+        raise RequestError(400, str(error)) from error
+
+
+def render_review(uid: str, verdict: Verdict) -> bytes:
+    """Write the answer to a review."""
+    response: dict[str, Any] = {"uid": uid, "allowed": not verdict.refusal}
+    if verdict.operations:
+        patch = json.dumps(list(verdict.operations)).encode()
+        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode()}
+    if verdict.warnings:
+        response["warnings"] = list(verdict.warnings)
+    if verdict.refusal:
+        response["status"] = {"code": 422, "reason": "Invalid", "message": verdict.refusal}
+    return json.dumps(
+        {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
+    ).encode()
+
+
+def _parse_request(value: Object) -> Review:
+    request = get_mapping(value, "request")
+    uid = get_text(request, "uid", "request")
+    if not uid:
+        raise RequestError(400, "request.uid: it is missing")
+    return Review(
+        uid=uid,
+        kind=get_text(get_mapping(request, "kind", "request"), "kind", "request.kind"),
+        operation=get_text(request, "operation", "request"),
+        namespace=get_text(request, "namespace", "request"),
+        name=get_text(request, "name", "request"),
+        obj=get_mapping(request, "object", "request"),
+        is_dry_run=request.get("dryRun") is True,
+    )

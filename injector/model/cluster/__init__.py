@@ -1,0 +1,1 @@
+"""Kubernetes objects, and what is known of the cluster."""

@@ -1,0 +1,130 @@
+"""What the injector knows of the cluster, or of a folder of manifests that plays one.
+
+One mutable store without I/O: a source (`injector.files`, `injector.kube`) puts objects in,
+decisions read it, and listeners hear which namespace changed.
+"""
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
+
+from injector.errors import ObjectError
+from injector.model.cluster.nodes import kubelet_url
+from injector.model.cluster.objects import (
+    Namespace,
+    Object,
+    annotations_of,
+    get_text,
+    labels_of,
+    metadata_of,
+    name_of,
+    namespace_of,
+)
+
+Derived = TypeVar("Derived")
+
+
+class Key(NamedTuple):
+    """What names an object; the namespace is empty for a kind that has none."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+KINDS = ("Namespace", "MetricAccess", "LimitRange", "Pod", "Node")
+_CLUSTER_KINDS = frozenset(["Namespace", "Node"])
+"""Those whose objects are in no namespace."""
+
+
+class World:
+    """The objects, by kind and namespace."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[str], None]] = []
+        """Called with the name of a namespace in which something changed; empty for a node."""
+        self._objects: dict[tuple[str, str], dict[str, Object]] = {}
+        self._derived: dict[Key, Any] = {}
+        """What was made of objects, until they change."""
+
+    def put(self, kind: str, obj: Object) -> None:
+        """Add or replace an object.
+
+        Raises:
+            ObjectError: its metadata is malformed.
+        """
+        key = key_of(kind, obj)
+        if kind == "Namespace":
+            labels_of(obj)
+            annotations_of(obj)
+        if kind == "Node":
+            kubelet_url(obj)
+        group = self._objects.setdefault(key[:2], {})
+        if group.get(key.name) != obj:
+            group[key.name] = obj
+            self._derived.pop(key, None)
+            self._tell(key)
+
+    def remove(self, key: Key) -> None:
+        """Forget an object."""
+        self._derived.pop(key, None)
+        if self._objects.get(key[:2], {}).pop(key.name, None) is not None:
+            self._tell(key)
+
+    def namespace(self, name: str) -> Namespace | None:
+        """Return a namespace, None where it is not known (yet)."""
+        obj = self._objects.get(("Namespace", ""), {}).get(name)
+        return None if obj is None else Namespace(name, labels_of(obj), annotations_of(obj))
+
+    def namespaces(self) -> list[Namespace]:
+        """Return all namespaces, by name."""
+        names = sorted(self._objects.get(("Namespace", ""), {}))
+        return [item for item in map(self.namespace, names) if item is not None]
+
+    def nodes(self) -> dict[str, str]:
+        """Return the URL of each node's kubelet, by name, of those that have an address."""
+        urls = {name: kubelet_url(obj) for name, obj in self.named("Node", "")}
+        return {name: url for name, url in urls.items() if url}
+
+    def in_namespace(self, kind: str, namespace: str) -> list[Object]:
+        """Return the objects of one kind in a namespace, by name."""
+        return [obj for _, obj in self.named(kind, namespace)]
+
+    def named(self, kind: str, namespace: str) -> list[tuple[str, Object]]:
+        """Return the objects of one kind in a namespace with their names, by name."""
+        return sorted(self._objects.get((kind, namespace), {}).items(), key=itemgetter(0))
+
+    def namespaces_with(self, kind: str) -> list[str]:
+        """Return the names of namespaces that hold an object of a kind, sorted."""
+        return sorted(
+            namespace
+            for (held, namespace), group in self._objects.items()
+            if held == kind and group
+        )
+
+    def derive(self, key: Key, parse: Callable[[Object], Derived]) -> Derived:
+        """Return what `parse` makes of an object; it is made once for each state of the object.
+
+        Raises:
+            KeyError: there is no such object.
+        """
+        derived: Derived | None = self._derived.get(key)
+        if derived is None:
+            derived = self._derived[key] = parse(self._objects[key[:2]][key.name])
+        return derived
+
+    def _tell(self, key: Key) -> None:
+        for listener in self.listeners:
+            listener(key.name if key.kind == "Namespace" else key.namespace)
+
+
+def key_of(kind: str, obj: Object) -> Key:
+    """Name an object of a kind.
+
+    Raises:
+        ObjectError: its metadata is malformed, or it has no name.
+    """
+    name = name_of(obj) or get_text(metadata_of(obj), "generateName", "metadata")
+    if not name:
+        raise ObjectError("metadata.name", "it is missing")
+    return Key(kind, "" if kind in _CLUSTER_KINDS else namespace_of(obj), name)

@@ -1,0 +1,122 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from injector.model.admission.targets import FoundTargets, declared_ports, find_targets
+
+_POD: dict[str, Any] = {
+    "spec": {
+        "containers": [
+            {"name": "web", "ports": [{"name": "http", "containerPort": 8080}, {"name": "odd"}]},
+            {"name": "db", "ports": [{"name": "tls", "containerPort": 9443}]},
+        ],
+        "initContainers": [
+            {"name": "setup", "ports": [{"name": "early", "containerPort": 7000}]},
+            {"name": "agent", "restartPolicy": "Always", "ports": [{"containerPort": 9100}]},
+        ],
+    }
+}
+
+
+def _find(**scrape: str) -> FoundTargets:
+    return find_targets(_POD, {}, scrape)
+
+
+def _list(text: str) -> FoundTargets:
+    return find_targets(_POD, {"livery.dev/targets": text}, {})
+
+
+def _texts(found: FoundTargets) -> list[str]:
+    return [str(target) for target in found.targets]
+
+
+@pytest.mark.parametrize(
+    ("scrape", "target"),
+    [
+        ({}, "web=http://:80/metrics"),
+        ({"port": "8080"}, "web=http://:8080/metrics"),
+        ({"port": "9443", "scheme": "https"}, "db=https://:9443/metrics"),
+        ({"port": "9100"}, "agent=http://:9100/metrics"),
+        ({"port": "tls", "scheme": "HTTPS"}, "db=https://:9443/metrics"),
+        ({"port": "65535", "path": "/a?b=c,d"}, "web=http://:65535/a?b=c,d"),
+        ({"port": "", "scheme": "", "path": ""}, "web=http://:80/metrics"),
+    ],
+)
+def test_annotations_name_one_target(scrape: dict[str, str], target: str) -> None:
+    assert _texts(_find(**scrape)) == [target]
+
+
+@pytest.mark.parametrize(
+    "scrape",
+    [
+        *({"port": port} for port in ("0", "015020", "65536", "99999999", "²", "-1", "8080 ", " ",
+                                      "1e3", "nope", "odd", "early", "x" * 10_000, "80\r\n")),
+        *({"path": path} for path in ("metrics", "/a b", "/\r\nHost: x", "/é", "/" + "x" * 10_000,
+                                      "@evil.example/x", "http://evil.example/")),
+        *({"scheme": scheme} for scheme in ("ftp", "http://", "file", "httpſ", "x" * 10_000)),
+    ],
+    ids=lambda scrape: ascii(scrape)[:60],
+)  # fmt: skip
+def test_annotations_that_cannot_be_scraped_are_one_warning(scrape: dict[str, str]) -> None:
+    found = _find(**scrape)
+
+    assert found.targets == ()
+    assert [len(str(warning)) <= 256 for warning in found.warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("web=http://:http/m", ["web=http://:8080/m"]),
+        ("http://:tls", ["db=http://:9443/metrics"]),
+        ("web=https://", ["web=https://:443/metrics"]),
+        (" web=http://:1 ,, db=http://:2 ,", ["web=http://:1/metrics", "db=http://:2/metrics"]),
+        ("web=http://:1/a%2Cb%2c?x=%20%2C", ["web=http://:1/a,b,?x=%20,"]),
+        ("agent=http://:9100", ["agent=http://:9100/metrics"]),
+        (
+            "web=http://:1,web=http://:1/b,web=http://:1/c,web=http://:2",
+            ["web=http://:1/metrics", "web-1=http://:1/b", "web-1-2=http://:1/c",
+             "web-2=http://:2/metrics"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_list_names_targets(text: str, targets: list[str]) -> None:
+    assert _list(text) == (_list(text).targets, ())
+    assert _texts(_list(text)) == targets
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["@evil.example/x", "//", "web", "web=", "web=//:80", "web=ftp://:80", "gone=http://:80",
+     "setup=http://:80", "web=http://:tls", "web=http://evil.example:80/x", "web=http://[::1]:80",
+     "web=http://localhost:80", "web=http://127.0.0.1:80", "web=http://user@:80/", "WEB=http://:80",
+     "web=http://:0", "web=http://:015020", "web=http://:65536", "web=http://:²", "web=http://:80#x",
+     "web=http://:80/a b", "web=http://:80/\r\nx", "web=http://:80/" + "x" * 10_000, "x" * 10_000],
+    ids=lambda text: ascii(text)[:40],
+)  # fmt: skip
+def test_a_bad_target_of_a_list_costs_no_other(bad: str) -> None:
+    found = _list(f"db=http://:1,{bad},web=http://:2")
+
+    assert _texts(found) == ["db=http://:1/metrics", "web=http://:2/metrics"]
+    assert [warning.code for warning in found.warnings] == ["bad-target"]
+
+
+@pytest.mark.parametrize("text", ["", ",", " , ", ",".join(["http://:1"] * 17)])
+def test_a_list_of_none_or_too_many_is_one_warning(text: str) -> None:
+    assert _list(text).targets == ()
+    assert len(_list(text).warnings) == 1
+
+
+@given(st.text(max_size=50) | st.from_regex(r"(web|db)?=?https?://:[0-9a-z]{0,6}/?.{0,9}"))
+def test_no_text_raises_and_targets_have_different_names(text: str) -> None:
+    found = _list(f"{text},{text},{text}")
+    names = [target.name for target in found.targets]
+
+    assert len(set(names)) == len(names)
+    assert all(target.host == "" and 0 < target.port < 65536 for target in found.targets)
+
+
+def test_declared_ports_are_those_of_all_containers() -> None:
+    assert declared_ports(_POD) == {8080, 9443, 7000, 9100}
