@@ -5,7 +5,7 @@ import time
 from bench.reviews import pod_review
 from bench.table import Row, percentile
 from injector.model.admission.reviews import parse_review, render_review
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from injector.web.admission import AdmissionContext, review_pod
 from injector.web.metrics import InjectorMetrics
@@ -14,11 +14,11 @@ _REVIEWS = 2000
 
 
 def measure() -> list[Row]:
-    world = World()
+    cluster = ClusterState()
     labels = {"team": "frontend", "kubernetes.io/metadata.name": "shop"}
-    world.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
-    context = AdmissionContext(world, Platform(), InjectorMetrics())
-    context.authorities = "-----BEGIN CERTIFICATE-----\n" + "A" * 800
+    cluster.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
+    context = AdmissionContext(cluster, Platform(), InjectorMetrics())
+    context.ca_bundle = "-----BEGIN CERTIFICATE-----\n" + "A" * 800
     usual = _times(context, pod_review(20), _REVIEWS)
     large = _times(context, pod_review(2000), 500)
     return [

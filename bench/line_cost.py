@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.exposition import application_text
 from bench.table import Row
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.merge import Plan, arrange
-from sidecar.model.exposition.series_cache import Limits, SeriesMemory
+from sidecar.model.exposition.merge import MergePlan, plan_merge
+from sidecar.model.exposition.series_cache import Limits, SeriesCache
 from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from tests.real_parts.go import RealPartMissing
 from tests.real_parts.oracle import Oracle
 
@@ -28,15 +28,15 @@ def measure() -> list[Row]:
     bodies = [application_text(_SERIES, turn) for turn in range(1, _SCRAPES + 1)]
     lines = bodies[0].count(b"\n")
 
-    def read_first() -> tuple[SeriesMemory, Plan]:
-        rewriting = Rewriting(policy, Marking(), Escaping.ALLOW_UTF8)
-        memory = SeriesMemory(rewriting, Format.TEXT, Limits())
-        return memory, arrange([memory.read(bodies[0])], Format.TEXT)
+    def read_first() -> tuple[SeriesCache, MergePlan]:
+        rewriter = SeriesRewriter(policy, RewriteContext(), Escaping.ALLOW_UTF8)
+        cache = SeriesCache(rewriter, Format.TEXT, Limits())
+        return cache, plan_merge([cache.read(bodies[0])], Format.TEXT)
 
-    memory, plan = read_first()
+    cache, plan = read_first()
 
     def read_again(body: bytes) -> None:
-        plan.render(memory.read(body).tails)
+        plan.render(cache.read(body).tails)
 
     text = bodies[0].decode()
     warm = _median([partial(read_again, body) for body in bodies])

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from injector.app.service import Service, ServiceSettings
-from injector.files.backend import folder_parts
+from injector.files.backend import folder_backend
 from injector.platform import Platform
 from sidecar.http.connection import Connection, render_request
 from tests.real_parts.ports import free_port
@@ -113,7 +113,7 @@ def injector() -> Iterator[tuple[Service, Path]]:
         service = Service(
             settings,
             Platform(),
-            folder_parts(folder / "world", folder / "tokens", folder / "certs"),
+            folder_backend(folder / "world", folder / "tokens", folder / "certs"),
         )
         service.open()
         loop = asyncio.new_event_loop()
@@ -135,7 +135,7 @@ def proxy(url: str, service: Service, folder: Path) -> Iterator["Pod"]:
     env = {
         "LIVERY_CONTROL_URL": f"https://{NAME}:{service.ports[1]}",
         "LIVERY_CONTROL_ADDRESS": "127.0.0.1",
-        "LIVERY_CONTROL_CA": service.admission.authorities,
+        "LIVERY_CONTROL_CA": service.admission.ca_bundle,
         "LIVERY_TOKEN_FILE": str(folder / "tokens" / "shop" / "web-0"),
         "LIVERY_NAMESPACE_LABELS": "team=frontend",
         "LIVERY_POD_NAMESPACE": "shop",

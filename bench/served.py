@@ -31,14 +31,14 @@ class Injector(NamedTuple):
         return int(float(line.split()[1]))
 
 
-def prepare(folder: Path, world: str, *, tokens: int) -> Path:
+def prepare(folder: Path, cluster: str, *, tokens: int) -> Path:
     """Write a world and the tokens of pods `shop/web-0` and on; returns the world's file."""
     (folder / "tokens" / "shop").mkdir(parents=True)
     for number in range(tokens):
         (folder / "tokens" / "shop" / f"web-{number}").write_text(f"token-{number}")
     (folder / "world").mkdir()
     manifest = folder / "world" / "namespace.yaml"
-    manifest.write_text(world)
+    manifest.write_text(cluster)
     return manifest
 
 
@@ -64,7 +64,7 @@ def served(folder: Path, *, has_page: bool = True) -> Iterator[Injector]:
         yield injector
 
 
-def authorities(folder: Path) -> Path:
+def ca_bundle(folder: Path) -> Path:
     """Write what signs the injector's certificates to a file."""
     path = folder / "ca.pem"
     generations = FolderStore(folder / "certs").load().generations
@@ -74,7 +74,7 @@ def authorities(folder: Path) -> Path:
 
 def client_tls(folder: Path) -> ssl.SSLContext:
     """Return a client's TLS settings that trust the injector."""
-    return ssl.create_default_context(cafile=authorities(folder))
+    return ssl.create_default_context(cafile=ca_bundle(folder))
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def held_streams(
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Run processes that open policy streams once they are told to."""
     with contextlib.ExitStack() as stack:
-        given = (str(port), str(authorities(folder)), str(streams // clients))
+        given = (str(port), str(ca_bundle(folder)), str(streams // clients))
         yield [
             stack.enter_context(process("-m", "bench.stream_clients", *given, stdin=True))
             for _ in range(clients)

@@ -36,17 +36,17 @@ class _Stream(asyncio.Protocol):
             self.arrived.set_result(time.time())
 
 
-async def main(port: int, authorities: str, count: int) -> None:
+async def main(port: int, ca_bundle: str, count: int) -> None:
     loop = asyncio.get_running_loop()
-    tls = ssl.create_default_context(cafile=authorities)
-    gate = asyncio.Semaphore(AT_ONCE)
+    tls = ssl.create_default_context(cafile=ca_bundle)
+    authorizer = asyncio.Semaphore(AT_ONCE)
 
     async def connect(number: int) -> _Stream:
         request = (
             f"GET /v1/policy?role=pod HTTP/1.1\r\nHost: {NAME}\r\n"
             f"Authorization: Bearer token-{number % 100}\r\n\r\n"
         ).encode()
-        async with gate:
+        async with authorizer:
             _, stream = await loop.create_connection(
                 lambda: _Stream(request), "127.0.0.1", port, ssl=tls, server_hostname=NAME
             )

@@ -10,7 +10,7 @@ from webhook_certs.errors import CertificateError
 from webhook_certs.rotation import Material
 from webhook_certs.tls import create_server_context, use_leaf
 
-from injector.control.backend import Parts, Publisher
+from injector.control.backend import Backend, Publisher
 from injector.errors import InjectorError
 
 logger = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ class Certificates:
     """Keeps a TLS context at a leaf that counts, and tells others of the CAs."""
 
     def __init__(
-        self, parts: Parts, names: Sequence[str], announce: Callable[[Material], None]
+        self, backend: Backend, names: Sequence[str], announce: Callable[[Material], None]
     ) -> None:
-        self._parts = parts
-        self._issuer = parts.issuer(names)
+        self._backend = backend
+        self._issuer = backend.issuer(names)
         self._announce = announce
         self._published = ""
         """The bundle that the API server was seen to have."""
@@ -54,17 +54,17 @@ class Certificates:
     def unready(self) -> str:
         """Say what keeps the API server from calling; empty where nothing does."""
         # Once published, what follows is vouched for by what was: nobody leaves his Service for it.
-        if self._parts.publisher is None or self._published:
+        if self._backend.publisher is None or self._published:
             return ""
         return "the webhook's configuration does not have the CA yet"
 
     async def run(self) -> None:
         """Renew and publish until cancelled."""
-        self._parts.on_store_change(self._changed.set)
+        self._backend.on_store_change(self._changed.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._renew())
-            if self._parts.publisher is not None:
-                group.create_task(self._publish(self._parts.publisher))
+            if self._backend.publisher is not None:
+                group.create_task(self._publish(self._backend.publisher))
 
     async def _renew(self) -> None:
         while True:
@@ -88,7 +88,7 @@ class Certificates:
         self.material = material
         # Before it is used: who listens now would not know a CA that none before vouches for.
         self._announce(material)
-        if self._parts.publisher is not None and material.bundle_pem != before.bundle_pem:
+        if self._backend.publisher is not None and material.bundle_pem != before.bundle_pem:
             self._seen.clear()
             self._wanted.set()
             await _wait(self._seen, PUBLISH_SECONDS)

@@ -12,10 +12,10 @@ from webhook_certs.authority import fingerprint
 from webhook_certs.rotation import Material
 
 from injector.app.certificates import Certificates
-from injector.control.access_log import AccessLog
-from injector.control.backend import Parts
+from injector.control.backend import Backend
 from injector.control.hub import PolicyHub
 from injector.control.journal import Journal
+from injector.control.metric_access_log import MetricAccessLog
 from injector.files.rules import read_rules
 from injector.platform import Platform
 from injector.web.admission import AdmissionContext, build_admission_app
@@ -58,40 +58,40 @@ class Service:
         self,
         settings: ServiceSettings,
         platform: Platform,
-        parts: Parts,
+        backend: Backend,
         metrics: InjectorMetrics | None = None,
     ) -> None:
-        self.world = parts.world
+        self.cluster = backend.cluster
         self.metrics = metrics or InjectorMetrics()
         self.journal = Journal()
-        self.world.listeners.append(self.journal.ring)
-        self.hub = PolicyHub(self.world, platform)
+        self.cluster.listeners.append(self.journal.ring)
+        self.hub = PolicyHub(self.cluster, platform)
         self.hub.listeners.append(self.journal.ring)
-        self._access_log = AccessLog(self.world, platform)
-        self.admission = AdmissionContext(self.world, platform, self.metrics, self.journal)
+        self._access_log = MetricAccessLog(self.cluster, platform)
+        self.admission = AdmissionContext(self.cluster, platform, self.metrics, self.journal)
         self.control = ControlContext(
             self.hub,
-            parts.authenticator,
+            backend.authenticator,
             platform,
             self.metrics,
-            parts.reviewer,
+            backend.reviewer,
             self.journal,
-            has_read=parts.source.has_read,
+            has_read=backend.source.has_read,
         )
         self.sources = Sources(
-            world=self.world,
+            cluster=self.cluster,
             hub=self.hub,
             reports=self.control.reports,
             journal=self.journal,
             platform=platform,
             replica=socket.gethostname(),
             certificates=lambda: self._certificate_facts,
-            problems=parts.source.problems,
+            problems=backend.source.problems,
         )
         self._certificate_facts: CertificateFacts | None = None
-        self._certificates = Certificates(parts, settings.names, self._announce)
-        self._source = parts.source
-        self._chores = parts.chores
+        self._certificates = Certificates(backend, settings.names, self._announce)
+        self._source = backend.source
+        self._background_tasks = backend.background_tasks
         self._settings = settings
         self._servers: list[AppServer] = []
         self._is_stopping = False
@@ -145,7 +145,7 @@ class Service:
                 group.create_task(self._certificates.run()),
                 group.create_task(self._look_at_itself()),
             ]
-            tasks += [group.create_task(_keep_up(chore)) for chore in self._chores]
+            tasks += [group.create_task(_keep_up(task)) for task in self._background_tasks]
             closing = asyncio.Event()
             servers = [group.create_task(server.run_until(closing)) for server in self._servers]
             await stop.wait()
@@ -182,7 +182,7 @@ class Service:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _announce(self, material: Material) -> None:
-        self.admission.authorities = material.bundle_pem
+        self.admission.ca_bundle = material.bundle_pem
         self._certificate_facts = CertificateFacts(
             leaf_ends=material.leaf.not_after,
             authority_ends=material.authority_not_after,
@@ -190,7 +190,7 @@ class Service:
             names=self._settings.names,
         )
         self.journal.ring()
-        self.hub.announce_authorities(material.bundle_pem)
+        self.hub.publish_ca_bundle(material.bundle_pem)
         expiry = self.metrics.certificate_expiry
         expiry.labels("leaf").set(material.leaf.not_after.timestamp())
         expiry.labels("authority").set(material.authority_not_after.timestamp())
@@ -202,11 +202,11 @@ class Service:
         return own or self._source.unready() or self._certificates.unready()
 
 
-async def _keep_up(chore: Callable[[], Awaitable[None]]) -> None:
+async def _keep_up(task: Callable[[], Awaitable[None]]) -> None:
     """Start a chore again that failed in a way nobody foresaw: admission must not end for it."""
     while True:
         try:
-            await chore()
+            await task()
         except Exception:
             logger.exception("a chore failed; starting it again")
         await asyncio.sleep(_RESTART_SECONDS)

@@ -20,7 +20,7 @@ import jsonpatch
 from injector.app.service import Service, ServiceSettings, with_control_port
 from injector.commands.demo_kubelet import start_container
 from injector.errors import DemoError
-from injector.files.backend import folder_parts
+from injector.files.backend import folder_backend
 from injector.files.manifests import read_manifests
 from injector.model.admission.reviews import API_VERSION
 from injector.model.cluster.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
@@ -52,17 +52,17 @@ class Stage:
     """What the demo runs; everything ends with the stack that it was started on."""
 
     def __init__(self, folder: Path, manifests: Path, stack: AsyncExitStack) -> None:
-        self.world = folder / "world"
+        self.manifests = folder / "world"
         self.folder = folder
         self._stack = stack
         self._tokens: dict[str, str] = {}
         self.service: Service
-        shutil.copytree(manifests, self.world)
+        shutil.copytree(manifests, self.manifests)
 
     @property
     def namespaces_file(self) -> Path:
         """The file whose labels there are to edit."""
-        return self.world / "namespaces.yaml"
+        return self.manifests / "namespaces.yaml"
 
     def start_injector(self) -> None:
         """Start the webhook, the control service and the status page."""
@@ -77,7 +77,7 @@ class Stage:
         service = self.service = Service(
             settings,
             Platform(),
-            folder_parts(self.world, self.folder / "tokens", self.folder / "certs"),
+            folder_backend(self.manifests, self.folder / "tokens", self.folder / "certs"),
         )
         service.open()
         url = f"https://{WEBHOOK_NAME}:{service.ports[1]}"
@@ -117,7 +117,7 @@ class Stage:
         return int(await asyncio.wait_for(process.stdout.readline(), START_SECONDS))
 
     def _pod(self, file: str, app_port: int) -> dict[str, Any]:
-        text = (self.world / file).read_text()
+        text = (self.manifests / file).read_text()
         pod = copy.deepcopy(read_manifests(text, file)[0].obj)
         annotations = pod["metadata"]["annotations"]
         annotations["prometheus.io/port"] = str(app_port)
@@ -139,7 +139,7 @@ class Stage:
                 "object": pod,
             },
         }
-        tls = ssl.create_default_context(cadata=self.service.admission.authorities)
+        tls = ssl.create_default_context(cadata=self.service.admission.ca_bundle)
         started = time.perf_counter()
         connection = await Connection.open(
             "127.0.0.1", self.service.ports[0], tls=tls, server_name=WEBHOOK_NAME
@@ -209,8 +209,8 @@ def _free_pair() -> int:
 async def _exchange(connection: Connection, method: str, path: str, body: bytes = b"") -> bytes:
     headers = {"Host": "localhost", "Connection": "close", "Content-Type": "application/json"}
     await connection.send(render_request(method, path, headers, body))
-    parts = []
+    backend = []
     while part := await connection.read():
-        parts.append(part)
+        backend.append(part)
     connection.close()
-    return b"".join(parts)
+    return b"".join(backend)

@@ -81,7 +81,7 @@ def _explain(obj: dict[str, Any], offline: Offline, labels: list[str]) -> Reason
         print(f"  warning ({warning.code}): {warning.text}")
     for line in _plan(decision, offline.platform.labels):
         print(f"  {line}")
-    for operation in patch(pod, decision, offline.platform, offline.authorities):
+    for operation in patch(pod, decision, offline.platform, offline.ca_bundle):
         print(f"  {operation['op']:8}{operation['path']}")
         if "value" in operation:
             print(_indent(json.dumps(operation["value"], indent=2, ensure_ascii=False)))

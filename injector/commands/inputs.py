@@ -13,7 +13,7 @@ from injector.errors import ManifestError, ObjectError, SettingsError
 from injector.files.documents import read_documents
 from injector.files.manifests import Manifest, read_manifests
 from injector.model.cluster.objects import metadata_of, namespace_of
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform, parse_platform
 
 # A comma within a value would end it: the environment carries labels as a list.
@@ -21,11 +21,11 @@ _LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]*)=([A-Za-z0-9]?[A-Za-z0-9_.-]{
 
 
 class Offline(NamedTuple):
-    """The world of a command without a cluster: one namespace, opted in."""
+    """The state of a command without a cluster: one namespace, opted in."""
 
     platform: Platform
-    world: World
-    authorities: str
+    cluster: ClusterState
+    ca_bundle: str
     namespace: str
     """For objects that name none."""
 
@@ -69,12 +69,12 @@ def read_offline(given: argparse.Namespace) -> Offline:
         SettingsError: a file or label is wrong.
     """
     platform = read_platform(given.platform)
-    authorities = ""
+    ca_bundle = ""
     if given.control_ca is None:
         platform = replace(platform, control=None)
     else:
-        authorities = _read_certificates(given.control_ca)
-    return Offline(platform, World(), authorities, given.namespace)
+        ca_bundle = _read_certificates(given.control_ca)
+    return Offline(platform, ClusterState(), ca_bundle, given.namespace)
 
 
 def learn(offline: Offline, manifests: Sequence[Manifest]) -> None:
@@ -87,11 +87,11 @@ def learn(offline: Offline, manifests: Sequence[Manifest]) -> None:
         kind = manifest.obj.get("kind")
         with placed(manifest):
             if kind == "Namespace":
-                offline.world.put("Namespace", manifest.obj)
+                offline.cluster.put("Namespace", manifest.obj)
             elif kind == "LimitRange":
                 namespace = namespace_of(manifest.obj) or offline.namespace
                 metadata = {**metadata_of(manifest.obj), "namespace": namespace}
-                offline.world.put("LimitRange", {**manifest.obj, "metadata": metadata})
+                offline.cluster.put("LimitRange", {**manifest.obj, "metadata": metadata})
 
 
 def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
@@ -100,14 +100,14 @@ def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
     Raises:
         SettingsError: a label is not `key=value`.
     """
-    known = offline.world.namespace(name)
+    known = offline.cluster.namespace(name)
     merged = {} if known is None else dict(known.labels)
     for text in labels:
         match = _LABEL.fullmatch(text)
         if match is None:
             raise SettingsError(f"--namespace-label {text[:80]!r} is not one label KEY=VALUE")
         merged[match[1]] = match[2]
-    offline.world.put("Namespace", {"metadata": {"name": name, "labels": merged}})
+    offline.cluster.put("Namespace", {"metadata": {"name": name, "labels": merged}})
 
 
 @contextmanager

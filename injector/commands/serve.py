@@ -11,7 +11,7 @@ from typing import Any
 
 from injector.app.service import Service, ServiceSettings
 from injector.commands.inputs import read_platform
-from injector.files.backend import folder_parts
+from injector.files.backend import folder_backend
 from injector.platform import ControlAddress, Platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.process.logs import LEVELS, configure_logs
@@ -90,6 +90,7 @@ def add_parsers(commands: Any) -> None:
     )
     cluster.add_argument(
         "--authorities-map",
+        dest="ca_bundle_map",
         default="",
         metavar="NAME",
         help="the ConfigMap by which node proxies are told the CA; none by default",
@@ -132,10 +133,12 @@ def run(given: argparse.Namespace) -> int:
 
 def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Platform) -> Service:
     if not given.cluster:
-        return Service(settings, platform, folder_parts(given.manifests, given.tokens, given.certs))
+        return Service(
+            settings, platform, folder_backend(given.manifests, given.tokens, given.certs)
+        )
     # Imported only here: who runs on a folder does not pay the client's 24 MB.
     from injector.kube.api.client import connect
-    from injector.kube.backend import ClusterSettings, Observers, cluster_parts, service_address
+    from injector.kube.backend import ClusterSettings, Observers, cluster_backend, service_address
 
     client, metrics = connect(), InjectorMetrics()
     if platform.control is not None:
@@ -152,13 +155,13 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
         given.lease,
         given.webhook_configuration,
         given.policy_secret,
-        given.authorities_map,
+        given.ca_bundle_map,
         is_provided=bool(given.certificate_secret),
     )
     failures = metrics.watch_failures.labels
     observers = Observers(lambda kind: failures(kind).inc(), metrics.show_missing)
-    parts = cluster_parts(client, where, platform, observers)
-    return Service(settings, platform, parts, metrics)
+    backend = cluster_backend(client, where, platform, observers)
+    return Service(settings, platform, backend, metrics)
 
 
 def _collect_rarely() -> None:

@@ -66,7 +66,7 @@ def decide_offline(obj: dict[str, Any], offline: Offline) -> Decision | None:
     return decide(
         pod,
         namespace_of(obj) or offline.namespace,
-        offline.world,
+        offline.cluster,
         offline.platform,
         workload=name_of(obj) if is_template else "",
     )
@@ -79,14 +79,14 @@ def inject_object(obj: dict[str, Any], offline: Offline) -> Treated:
         ObjectError: the object is malformed.
     """
     if obj.get("kind") == "DaemonSet" and names.ROLE_LABEL in labels_of(obj):
-        reason, operations = prepare(obj, offline.platform, offline.authorities)
+        reason, operations = prepare(obj, offline.platform, offline.ca_bundle)
         if reason is Reason.PREPARED:
             return Treated(_apply(obj, operations), Decision(reason))
     decision = decide_offline(obj, offline)
     pod = find_pod(obj)
     if decision is None or pod is None:
         return Treated(obj, None)
-    operations = patch(pod, decision, offline.platform, offline.authorities)
+    operations = patch(pod, decision, offline.platform, offline.ca_bundle)
     return Treated(replace_pod(obj, _apply(pod, operations)), decision)
 
 

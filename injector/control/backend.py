@@ -7,11 +7,11 @@ from typing import Protocol
 from webhook_certs.rotation import Issuer
 
 from injector.control.identity import Authenticator, Reviewer
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 
 
 class Source(Protocol):
-    """Keeps a world as what it stands for is."""
+    """Keeps the cluster's state up to date."""
 
     def open(self) -> None:
         """Begin, with whatever can be had at once.
@@ -30,7 +30,7 @@ class Source(Protocol):
         """Tell whether the whole was read once: before, nobody can be told of it."""
 
     def unready(self) -> str:
-        """Say why the world is not to be relied on; empty where it is."""
+        """Say why the state is not to be relied on; empty where it is."""
 
 
 class Publisher(Protocol):
@@ -52,10 +52,10 @@ class Publisher(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """One world, who keeps it, who knows its callers, and where its CA is kept."""
+class Backend:
+    """The cluster's state, its source, who knows callers, and where the CA is kept."""
 
-    world: World
+    cluster: ClusterState
     source: Source
     authenticator: Authenticator
     reviewer: Reviewer | None = None
@@ -64,7 +64,7 @@ class Parts:
     """Takes the names under which the injector is reached; gives who issues its certificate."""
     publisher: Publisher | None = None
     """None where nobody has to be told: there is no API server."""
-    chores: Sequence[Callable[[], Awaitable[None]]] = ()
+    background_tasks: Sequence[Callable[[], Awaitable[None]]] = ()
     """What else runs until cancelled: objects' status, pods without a proxy."""
     on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
     """Takes what to call when another changed what certificates are issued from."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.model.policies import Scope, build_parts, build_policy
 from injector.platform import Platform
 from sidecar.model.policy.document import encode, policy_version
@@ -94,8 +94,8 @@ class Stream:
 class PolicyHub:
     """Keeps every stream at the present policy."""
 
-    def __init__(self, world: World, platform: Platform) -> None:
-        self._world = world
+    def __init__(self, cluster: ClusterState, platform: Platform) -> None:
+        self._cluster = cluster
         self._platform = platform
         self._streams: dict[Scope, set[Stream]] = {}
         self._of_pods: dict[tuple[str, str], list[Stream]] = {}
@@ -103,10 +103,10 @@ class PolicyHub:
         self._told: dict[Scope, _Told] = {}
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._authorities = b""
+        self._ca_bundle = b""
         self.listeners: list[Callable[[], None]] = []
         """Called whenever a changed world has been told to those whom it concerns."""
-        world.listeners.append(self.mark)
+        cluster.listeners.append(self.mark)
 
     @property
     def count(self) -> int:
@@ -150,12 +150,12 @@ class PolicyHub:
         for listener in self.listeners:
             listener()
 
-    def announce_authorities(self, pem: str) -> None:
+    def publish_ca_bundle(self, pem: str) -> None:
         """Tell every proxy, present and future, which CAs sign the control service."""
         message = json.dumps({"type": "authorities", "pem": pem}).encode() + b"\n"
-        if message == self._authorities:
+        if message == self._ca_bundle:
             return
-        self._authorities = message
+        self._ca_bundle = message
         for streams in self._streams.values():
             for stream in list(streams):
                 stream.push(message)
@@ -164,8 +164,8 @@ class PolicyHub:
     def open(self, scope: Scope, version: str, pod: tuple[str, str] = ("", "")) -> Iterator[Stream]:
         """Give a proxy its stream, beginning with a snapshot unless it has this version."""
         stream = Stream(scope, pod)
-        if self._authorities:
-            stream.push(self._authorities)
+        if self._ca_bundle:
+            stream.push(self._ca_bundle)
         if self._dirty:
             self.flush()  # else a newcomer's snapshot would hide the change from the others
         told = self._told.get(scope) or self._tell(scope)
@@ -205,9 +205,9 @@ class PolicyHub:
 
     def _tell(self, scope: Scope) -> _Told:
         if scope.is_by_key:
-            told = self._told[scope] = _tell_by_key(build_parts(self._world, self._platform))
+            told = self._told[scope] = _tell_by_key(build_parts(self._cluster, self._platform))
             return told
-        document = build_policy(self._world, scope, self._platform)
+        document = build_policy(self._cluster, scope, self._platform)
         version = policy_version(document)
         message = {"type": "policy", "version": version, "policy": document}
         told = self._told[scope] = _Told(version, encode(message) + b"\n")

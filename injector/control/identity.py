@@ -14,7 +14,7 @@ class Caller(NamedTuple):
     """Unix time after which the token counts no more; None where it does not say."""
 
 
-class Access(NamedTuple):
+class AccessAttributes(NamedTuple):
     """What somebody wants to do, as Kubernetes' authorization asks: a path, or a resource."""
 
     verb: str
@@ -26,7 +26,7 @@ class Access(NamedTuple):
     name: str = ""
 
 
-class Review(NamedTuple):
+class TokenVerdict(NamedTuple):
     """What the API server says of a third party's token."""
 
     username: str
@@ -41,7 +41,7 @@ class Review(NamedTuple):
 class Reviewer(Protocol):
     """Judges tokens of third parties: who asks a node proxy or a gateway."""
 
-    async def review(self, token: str, access: Access | None) -> Review:
+    async def review(self, token: str, access: AccessAttributes | None) -> TokenVerdict:
         """Return whose token it is, and whether that user may do something.
 
         Raises:

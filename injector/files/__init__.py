@@ -1,1 +1,1 @@
-"""The world from a folder of manifests: the injector without a cluster."""
+"""The cluster's state from a folder of manifests: the injector without a cluster."""

@@ -5,13 +5,13 @@ from pathlib import Path
 from webhook_certs.rotation import Rotation
 from webhook_certs.stores import FolderStore
 
-from injector.control.backend import Parts
+from injector.control.backend import Backend
 from injector.files.identity import FolderAuthenticator
-from injector.files.watcher import FolderWorld
-from injector.model.cluster.state import World
+from injector.files.watcher import FolderSource
+from injector.model.cluster.state import ClusterState
 
 
-def folder_parts(manifests: Path, tokens: Path, certificates: Path) -> Parts:
+def folder_backend(manifests: Path, tokens: Path, certificates: Path) -> Backend:
     """Make the parts.
 
     Args:
@@ -19,10 +19,10 @@ def folder_parts(manifests: Path, tokens: Path, certificates: Path) -> Parts:
         tokens: a folder `<namespace>/<pod>` of tokens by which proxies are known.
         certificates: the folder in which the CA is kept.
     """
-    world = World()
-    return Parts(
-        world=world,
-        source=FolderWorld(manifests, world),
+    cluster = ClusterState()
+    return Backend(
+        cluster=cluster,
+        source=FolderSource(manifests, cluster),
         authenticator=FolderAuthenticator(tokens),
         issuer=lambda names: Rotation(FolderStore(certificates), names),
     )

@@ -1,4 +1,4 @@
-"""A folder of manifests kept in a world: files come and go, a broken one changes nothing."""
+"""A folder of manifests as the source of a cluster's state; a broken file changes nothing."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from injector.errors import InjectorError, ManifestError, ObjectError, SettingsE
 from injector.files.manifests import MAX_FILE_BYTES, read_manifests
 from injector.model.access.metricaccess import API_VERSION as METRIC_ACCESS_VERSION
 from injector.model.cluster.objects import Object
-from injector.model.cluster.state import KINDS, Key, World, key_of
+from injector.model.cluster.state import KINDS, ClusterState, Key, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -19,16 +19,16 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 _VERSIONS = {"MetricAccess": METRIC_ACCESS_VERSION}
 
 
-class FolderWorld:
-    """Puts a folder's objects into a world and follows it."""
+class FolderSource:
+    """Puts a folder's objects into the cluster's state, and follows the folder."""
 
-    def __init__(self, folder: Path, world: World) -> None:
+    def __init__(self, folder: Path, cluster: ClusterState) -> None:
         self._folder = folder
-        self._world = world
+        self._cluster = cluster
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._objects: dict[Path, dict[Key, Object]] = {}
         self.errors: dict[Path, InjectorError] = {}
-        """Files that cannot be used now; their last good state stays in the world."""
+        """Files that cannot be used now; their last good state stays in force."""
 
     def open(self) -> None:
         """Read the folder for the first time.
@@ -108,11 +108,11 @@ class FolderWorld:
         elsewhere = {key for others in self._objects.values() for key in others}
         for key in before:
             if key not in objects and key not in elsewhere:
-                self._world.remove(key)
+                self._cluster.remove(key)
         for key, obj in objects.items():
             if key in elsewhere:
                 logger.warning("an object stands in two files", extra={"object": "/".join(key)})
-            self._world.put(key.kind, obj)
+            self._cluster.put(key.kind, obj)
         if objects:
             self._objects[path] = objects
 
@@ -133,7 +133,7 @@ def _load(path: Path) -> dict[Key, Object]:
             reason = f"apiVersion of a {kind} is {manifest.obj.get('apiVersion')!r}, not {wanted}"
             raise ManifestError(str(path), manifest.line, reason)
         try:
-            World().put(kind, manifest.obj)
+            ClusterState().put(kind, manifest.obj)
             objects[key_of(kind, manifest.obj)] = manifest.obj
         except ObjectError as error:
             raise ManifestError(str(path), manifest.line, str(error)) from error

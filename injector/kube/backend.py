@@ -7,25 +7,25 @@ from typing import NamedTuple
 
 from webhook_certs.rotation import Issuer, Rotation
 
-from injector.control.backend import Parts, Publisher
-from injector.kube.api.client import KubeClient, Object
+from injector.control.backend import Backend, Publisher
+from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.api.lease import Lease
 from injector.kube.api.reflector import Reflector, Resource
-from injector.kube.api.source import NODES, RESOURCES, ClusterWorld
+from injector.kube.api.source import NODES, RESOURCES, ClusterSource
 from injector.kube.certificates.published import (
-    BesideOthers,
-    Everywhere,
+    AdditivePublisher,
+    FanOutPublisher,
     PublishedObject,
     WebhookBundle,
-    authorities_map,
+    ca_bundle_map,
     policy_facts,
 )
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
-from injector.kube.objects.missing_proxies import Drift
+from injector.kube.objects.missing_proxies import MissingProxyMonitor
 from injector.kube.objects.status import StatusWriter
 from injector.kube.tokens.authenticator import TokenReviewAuthenticator
 from injector.kube.tokens.reviewer import AccessReviewer
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
 
@@ -41,7 +41,7 @@ class ClusterSettings(NamedTuple):
     """Empty where no webhook is registered: pods are injected by policy, or by hand."""
     policy_secret: str = ""
     """By which the policy is told of the control service; empty where there is none."""
-    authorities_map: str = ""
+    ca_bundle_map: str = ""
     """The ConfigMap by which node proxies are told the CAs; empty where there is none."""
     is_provided: bool = False
     """Whether somebody else issues the certificate."""
@@ -56,12 +56,12 @@ class Observers(NamedTuple):
     """Takes how many pods lack a proxy, by namespace."""
 
 
-def cluster_parts(
+def cluster_backend(
     client: KubeClient,
     settings: ClusterSettings,
     platform: Platform,
     observers: Observers,
-) -> Parts:
+) -> Backend:
     """Make the parts.
 
     Args:
@@ -70,7 +70,7 @@ def cluster_parts(
         platform: the platform's settings, by which objects are judged.
         observers: told of what is to be counted.
     """
-    world = World()
+    cluster = ClusterState()
     listeners: list[Callable[[], None]] = []
 
     def listen(listener: Callable[[], None]) -> None:
@@ -79,32 +79,34 @@ def cluster_parts(
         listeners.append(listener)
 
     resources = (*RESOURCES, NODES) if platform.tells_nodes else RESOURCES
-    source = ClusterWorld(client, world, resources, observers.on_failure)
+    source = ClusterSource(client, cluster, resources, observers.on_failure)
     authenticator = TokenReviewAuthenticator(client)
-    drift = Drift(
+    monitor = MissingProxyMonitor(
         client,
-        world,
+        cluster,
         platform,
         show=observers.show_missing,
         on_deleted=authenticator.forget,
         tells=bool(settings.webhook_configuration or settings.policy_secret),
     )
-    chores: list[Callable[[], Awaitable[None]]] = [lambda: drift.run(observers.on_failure)]
+    background_tasks: list[Callable[[], Awaitable[None]]] = [
+        lambda: monitor.run(observers.on_failure)
+    ]
     if settings.lease:
         lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
         writer = StatusWriter(
             client,
-            world,
+            cluster,
             source.statuses,
             platform=platform,
             lease=lease,
             is_listed=source.has_read,
         )
-        chores.append(writer.run)
-    return Parts(
-        world=world,
+        background_tasks.append(writer.run)
+    return Backend(
+        cluster=cluster,
         source=source,
-        chores=chores,
+        background_tasks=background_tasks,
         authenticator=authenticator,
         reviewer=AccessReviewer(client),
         issuer=lambda names: _issuer(client, settings, names),
@@ -128,11 +130,13 @@ def _publisher(
     elif settings.policy_secret:
         address = platform.control.address if platform.control else ""
         places.append(policy_facts(client, settings.namespace, settings.policy_secret, address))
-    if settings.authorities_map:
-        places.append(authorities_map(client, settings.namespace, settings.authorities_map))
+    if settings.ca_bundle_map:
+        places.append(ca_bundle_map(client, settings.namespace, settings.ca_bundle_map))
     if not places:
         return None
-    return Everywhere([BesideOthers(item) if settings.is_provided else item for item in places])
+    return FanOutPublisher(
+        [AdditivePublisher(item) if settings.is_provided else item for item in places]
+    )
 
 
 def service_address(client: KubeClient, namespace: str, name: str) -> str:
@@ -167,13 +171,13 @@ class _Bell:
         self._loop = loop
         self._listeners = listeners
 
-    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+    def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
         self._ring()
 
-    def put(self, resource: Resource, obj: Object) -> None:
+    def put(self, resource: Resource, obj: JsonObject) -> None:
         self._ring()
 
-    def remove(self, resource: Resource, obj: Object) -> None:
+    def remove(self, resource: Resource, obj: JsonObject) -> None:
         self._ring()
 
     def _ring(self) -> None:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from injector.model.access.verdicts import build_access
 from injector.model.admission.templates import label_rules
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import select_labels
 from sidecar.model.policy.document import SCHEMA
@@ -30,11 +30,11 @@ PLATFORM_KEY = "platform"
 """Key of what does not depend on a namespace."""
 
 
-def build_parts(world: World, platform: Platform) -> dict[str, Any]:
+def build_parts(cluster: ClusterState, platform: Platform) -> dict[str, Any]:
     """Write the policy of node proxies by key: `platform`, `namespace/NAME`, `node/NAME`.
 
     Args:
-        world: what is known of the cluster.
+        cluster: what is known of the cluster.
         platform: the platform's settings.
     """
     rules: dict[str, Any] = {
@@ -45,34 +45,34 @@ def build_parts(world: World, platform: Platform) -> dict[str, Any]:
         by_endpoint = platform.endpoint_relabelings.items()
         rules["endpointRelabelings"] = {path: list(own) for path, own in by_endpoint}
     parts: dict[str, Any] = {PLATFORM_KEY: {"schema": SCHEMA, **rules}}
-    for item in world.namespaces():
+    for item in cluster.namespaces():
         labels = select_labels(item.labels, platform.labels)
         if labels:
             parts[f"namespace/{item.name}"] = labels
     if platform.tells_nodes:
-        parts |= {f"node/{name}": url for name, url in world.nodes().items()}
+        parts |= {f"node/{name}": url for name, url in cluster.nodes().items()}
     return parts
 
 
-def build_policy(world: World, scope: Scope, platform: Platform) -> dict[str, Any]:
+def build_policy(cluster: ClusterState, scope: Scope, platform: Platform) -> dict[str, Any]:
     """Write the policy document of a scope.
 
     Args:
-        world: what is known of the cluster.
+        cluster: what is known of the cluster.
         scope: whom it is for.
         platform: the platform's settings.
     """
-    namespace = world.namespace(scope.namespace)
+    namespace = cluster.namespace(scope.namespace)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "namespace": scope.namespace,
         "labels": {} if namespace is None else select_labels(namespace.labels, platform.labels),
         "labelRules": label_rules(platform),
         "metricRelabelings": list(platform.metric_relabelings),
-        "access": build_access(world, scope.namespace, platform),
+        "access": build_access(cluster, scope.namespace, platform),
     }
     if scope.knows_all_labels:
         document["namespaces"] = {
-            item.name: select_labels(item.labels, platform.labels) for item in world.namespaces()
+            item.name: select_labels(item.labels, platform.labels) for item in cluster.namespaces()
         }
     return document

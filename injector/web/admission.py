@@ -20,13 +20,13 @@ from injector.model.admission.decide import decide, patch
 from injector.model.admission.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
 from injector.model.admission.reviews import (
     MAX_REVIEW_BYTES,
-    Review,
+    AdmissionReview,
     Verdict,
     parse_review,
     render_review,
 )
 from injector.model.cluster.objects import name_of
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from injector.web.bodies import read_body
 from injector.web.metrics import InjectorMetrics
@@ -52,16 +52,16 @@ class AdmissionContext:
 
     def __init__(
         self,
-        world: World,
+        cluster: ClusterState,
         platform: Platform,
         metrics: InjectorMetrics,
         journal: Journal | None = None,
     ) -> None:
-        self.world = world
+        self.cluster = cluster
         self.journal = journal or Journal()
         self.platform = platform
         self.metrics = metrics
-        self.authorities = ""
+        self.ca_bundle = ""
         """PEM of the CAs that pods are to trust."""
 
 
@@ -82,15 +82,15 @@ def build_admission_app(context: AdmissionContext) -> Starlette:
     )
 
 
-def review_pod(review: Review, context: AdmissionContext) -> Outcome:
+def review_pod(review: AdmissionReview, context: AdmissionContext) -> Outcome:
     """Decide about a pod."""
     if review.kind != "Pod":
         return Outcome(Reason.NOT_A_POD, Verdict())
     if review.operation != "CREATE":
         return Outcome(Reason.NOT_A_CREATE, Verdict())
     try:
-        decision = decide(review.obj, review.namespace, context.world, context.platform)
-        operations = patch(review.obj, decision, context.platform, context.authorities)
+        decision = decide(review.obj, review.namespace, context.cluster, context.platform)
+        operations = patch(review.obj, decision, context.platform, context.ca_bundle)
     except Exception:
         logger.exception("a pod could not be reviewed; it is admitted as it is")
         warning = AdmissionWarning(WarningCode.LEFT_ALONE, "no proxy was added: internal error")
@@ -100,12 +100,12 @@ def review_pod(review: Review, context: AdmissionContext) -> Outcome:
     return Outcome(decision.reason, verdict, decision.warnings, decision.sentence)
 
 
-def review_daemonset(review: Review, context: AdmissionContext) -> Outcome:
+def review_daemonset(review: AdmissionReview, context: AdmissionContext) -> Outcome:
     """Complete a DaemonSet; one that cannot be completed would not run, so it is refused."""
     if review.kind != "DaemonSet" or review.operation not in ("CREATE", "UPDATE"):
         return Outcome(Reason.NOT_A_PROXY, Verdict())
     try:
-        reason, operations = prepare(review.obj, context.platform, context.authorities)
+        reason, operations = prepare(review.obj, context.platform, context.ca_bundle)
     except ObjectError as error:
         return Outcome(Reason.MALFORMED, Verdict(refusal=f"livery: {error}"))
     except Exception:
@@ -119,7 +119,7 @@ async def _answer(
     request: Request,
     context: AdmissionContext,
     webhook: str,
-    decide_review: Callable[[Review, AdmissionContext], Outcome],
+    decide_review: Callable[[AdmissionReview, AdmissionContext], Outcome],
 ) -> Response:
     started = time.perf_counter()
     try:
@@ -149,7 +149,9 @@ async def _answer(
     return Response(body, media_type="application/json")
 
 
-def _journal_entry(webhook: str, review: Review, outcome: Outcome, seconds: float) -> Reviewed:
+def _journal_entry(
+    webhook: str, review: AdmissionReview, outcome: Outcome, seconds: float
+) -> Reviewed:
     return Reviewed(
         at=time.time(),
         webhook=webhook,
@@ -163,7 +165,7 @@ def _journal_entry(webhook: str, review: Review, outcome: Outcome, seconds: floa
     )
 
 
-def _object_name(review: Review) -> str:
+def _object_name(review: AdmissionReview) -> str:
     try:
         generated = str(review.obj.get("metadata", {}).get("generateName", ""))
         return review.name or name_of(review.obj) or generated

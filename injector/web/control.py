@@ -50,7 +50,7 @@ class ControlContext:
     journal: Journal = field(default_factory=Journal)
     reports: Reports = field(default_factory=Reports)
     has_read: Callable[[], bool] = lambda: True
-    """Whether the world is whole: a policy without its labels would replace a good one."""
+    """Whether the cluster was read whole: a policy without its labels would replace a good one."""
 
 
 def build_control_app(context: ControlContext) -> Starlette:

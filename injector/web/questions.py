@@ -2,13 +2,13 @@
 
 import json
 
-from injector.control.identity import Access
+from injector.control.identity import AccessAttributes
 from injector.errors import RequestError
 
 MAX_TOKEN_CHARACTERS = 16 << 10
 
 
-def read_question(body: bytes) -> tuple[str, Access | None]:
+def read_question(body: bytes) -> tuple[str, AccessAttributes | None]:
     """Read `{"token": …, "access": {"verb": …, "path": …}}`, or with `resource` and its like.
 
     Raises:
@@ -27,11 +27,11 @@ def read_question(body: bytes) -> tuple[str, Access | None]:
         return token, None
     if not isinstance(access, dict) or not all(isinstance(text, str) for text in access.values()):
         raise RequestError(400, "access: an object of strings is needed")
-    unknown = sorted(set(access) - set(Access._fields))
+    unknown = sorted(set(access) - set(AccessAttributes._fields))
     if unknown:
-        known = ", ".join(Access._fields)
+        known = ", ".join(AccessAttributes._fields)
         raise RequestError(400, f"access.{unknown[0][:40]}: not a field (known here: {known})")
-    read = Access(**{"verb": "", **access})
+    read = AccessAttributes(**{"verb": "", **access})
     if not read.verb or bool(read.path) == bool(read.resource):
         raise RequestError(400, "access: a verb is needed, and either a path or a resource")
     return token, read

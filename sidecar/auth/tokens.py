@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
     sentence: str
 
 
-class Gate:
+class TokenAuthorizer:
     """Lets requests in by their bearer token.
 
     Args:
@@ -46,7 +46,7 @@ class Gate:
         self._asked: dict[bytes, asyncio.Task[Refusal | None]] = {}
         self._kept: OrderedDict[bytes, tuple[float, Refusal | None]] = OrderedDict()
 
-    async def refuse(self, headers: Mapping[str, str]) -> Refusal | None:
+    async def authorize(self, headers: Mapping[str, str]) -> Refusal | None:
         """Return why a request is not let in; None where it is."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip()

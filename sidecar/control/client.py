@@ -50,11 +50,11 @@ class ControlClient:
         self._reads_access = reads_access
         self._apply = apply
         self._host, self._port = _split_url(settings.url)
-        self._authorities = settings.authorities
+        self._ca_bundle = settings.ca_bundle
         # From a file they are read when they are needed: it may not be there yet.
-        file = settings.authorities_file
+        file = settings.ca_file
         self._ca_file = None if file is None else CaFile(file)
-        self._tls = _trust(settings.authorities) if file is None else None
+        self._tls = _trust(settings.ca_bundle) if file is None else None
         self._report_due = asyncio.Event()
         self.version = version
         """Of the policy in force; empty before the first."""
@@ -159,7 +159,7 @@ class ControlClient:
         elif kind == "current":
             self._parts = dict(self._whole_parts)
         elif kind == "authorities":
-            self._take_authorities(message.get("pem"))
+            self._take_ca_bundle(message.get("pem"))
         # `current`, `ping` and what newer services add need nothing.
 
     def _take_part(self, kind: str, message: dict[str, object]) -> None:
@@ -195,8 +195,8 @@ class ControlClient:
         self.changed()
         return True
 
-    def _take_authorities(self, pem: object) -> None:
-        if not isinstance(pem, str) or pem == self._authorities:
+    def _take_ca_bundle(self, pem: object) -> None:
+        if not isinstance(pem, str) or pem == self._ca_bundle:
             return
         if self._ca_file is not None:
             return  # the file is followed
@@ -205,7 +205,7 @@ class ControlClient:
         except SettingsError as error:
             logger.error("new authorities cannot be used", extra={"reason": str(error)})
             return
-        self._authorities = pem
+        self._ca_bundle = pem
 
     async def _post(self, path: str, document: dict[str, object]) -> bytes:
         """Send a document over a connection of its own; returns the answer's body."""

@@ -12,11 +12,11 @@ class ControlSettings(NamedTuple):
     """`https://name:port`; the name is what its certificate must show."""
     address: str
     """The address to connect to, empty to look the name up: a pod's DNS may not know it."""
-    authorities: str
+    ca_bundle: str
     """PEM of the CA certificates that sign it."""
     token_file: Path
     role: str
-    authorities_file: Path | None = None
+    ca_file: Path | None = None
     """Where they are kept up to date in place of `authorities`."""
 
 
@@ -28,8 +28,8 @@ def read_control(environ: Mapping[str, str], role: str) -> ControlSettings | Non
     return ControlSettings(
         url=environ["LIVERY_CONTROL_URL"],
         address=environ.get("LIVERY_CONTROL_ADDRESS", ""),
-        authorities=environ.get("LIVERY_CONTROL_CA", ""),
+        ca_bundle=environ.get("LIVERY_CONTROL_CA", ""),
         token_file=Path(environ.get("LIVERY_TOKEN_FILE", "")),
         role=role,
-        authorities_file=Path(file) if file else None,
+        ca_file=Path(file) if file else None,
     )

@@ -147,7 +147,7 @@ class _Connection(asyncio.Protocol):
         self._server.release(self)
         self._set_timer(None)
         self._writable.set()
-        # Others who wait for the same scrape still get it: `SharedScrapes` sees to that.
+        # Others who wait for the same scrape still get it: `ScrapeCoalescer` sees to that.
         if self._task is not None:
             self._task.cancel()
 

@@ -42,7 +42,7 @@ class KubeletSettings(NamedTuple):
     port: int = KUBELET_PORT
     """Of kubelets that are asked directly."""
     token_file: Path | None = None
-    authorities_file: Path | None = None
+    ca_file: Path | None = None
     """PEM of the CAs that sign it; None for the system's."""
     is_verified: bool = True
     cadvisor_path: str = ""
@@ -96,7 +96,7 @@ class KubeletClient:
         self._port = port or (443 if parts.scheme == "https" else 80)
         self._prefix = parts.path.rstrip("/")
         self._is_secure = parts.scheme == "https"
-        self._authorities = CaFile(settings.authorities_file)
+        self._ca_bundle = CaFile(settings.ca_file)
         self._unverified = None if settings.is_verified else unverified_context()
         self._pool = ConnectionPool(self._connect, MAX_IDLE_CONNECTIONS)
         self._context()  # so that a wrong file is found at once
@@ -160,9 +160,9 @@ class KubeletClient:
         if not self._is_secure:
             return None
         try:
-            return self._unverified or self._authorities.context()
+            return self._unverified or self._ca_bundle.context()
         except OSError as error:
-            path = self._settings.authorities_file
+            path = self._settings.ca_file
             raise SettingsError(f"--kubelet-ca-file: {path}: {error}") from error
 
     async def _read(self, connection: Connection, decoder: Decoder) -> Parts:

@@ -15,10 +15,10 @@ from sidecar.kubelet.client import KubeletClient, KubeletSettings, Parts
 from sidecar.kubelet.pods import KubeletPods
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated, content_type, negotiate
 from sidecar.model.exposition.series_cache import Limits
-from sidecar.model.exposition.stream import NODE_LIMITS, Passage, StreamMemory
+from sidecar.model.exposition.stream import NODE_LIMITS, StreamCache, StreamRewriter
 from sidecar.model.exposition.timeouts import scrape_timeout
 from sidecar.model.pods.index import PodIndex, PodLabels
-from sidecar.model.rewrite.rewriter import Marking, PolicyInForce, Rewriting
+from sidecar.model.rewrite.rewriter import PolicyInForce, RewriteContext, SeriesRewriter
 from sidecar.process.metrics import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ MAX_SCRAPES = 2
 MAX_CHANGED = 20
 """Namespaces, pods and containers; of more everything is rewritten anew, which is cheaper."""
 MAX_VARIANTS = 2
-"""Kinds of clients that are remembered, for each endpoint."""
+"""Kinds of clients that are cached for, per endpoint."""
 _ACCEPT = "text/plain;version=0.0.4"
 _GZIP_WINDOW = 31
 
@@ -44,7 +44,7 @@ class TextSettings(NamedTuple):
     """What series wear of their pods; None where pods are not asked for."""
 
 
-class LabelledKubelet:
+class KubeletProxy:
     """Answers scrapes of one kubelet's endpoints.
 
     Args:
@@ -53,7 +53,7 @@ class LabelledKubelet:
         telemetry: counts scrapes.
         policy: in force at the start.
         on_change: told when an endpoint fails, or does so no longer.
-        on_scraped: told when a scrape has ended, and more may be remembered than before.
+        on_scraped: called when a scrape has ended, and more may be cached than before.
         turns: how many scrapes of all kubelets may be under way; others wait within their time.
 
     Raises:
@@ -69,21 +69,21 @@ class LabelledKubelet:
         *,
         on_change: Callable[[], None],
         on_scraped: Callable[[], None],
-        turns: asyncio.Semaphore,
+        scrape_slots: asyncio.Semaphore,
     ) -> None:
         self._url = kubelet.url
         self._states: dict[str, TargetState] = {}
         """By endpoint."""
         self._on_change, self._on_scraped = on_change, on_scraped
-        self._turns = turns
+        self._scrape_slots = scrape_slots
         self._kubelet = KubeletClient(kubelet)
         self._text = text
         self._telemetry = telemetry
         self._policy = policy
         self._index: PodIndex | None = None
-        self._memories: dict[tuple[str, Escaping], StreamMemory] = {}
+        self._caches: dict[tuple[str, Escaping], StreamCache] = {}
         self._changed: set[str] | None = set()
-        """What was changed since the memories were made: texts of which each series that may be
+        """What changed since the caches were filled: texts of which each series that may be
         concerned holds one; None where it may be any."""
         self.running: dict[str, int] = {}
         """Scrapes under way, by endpoint."""
@@ -92,9 +92,9 @@ class LabelledKubelet:
             self.pods = KubeletPods(self._kubelet, text.pod_labels, self._apply_pods)
 
     @property
-    def remembered_bytes(self) -> int:
-        """What is remembered of its series."""
-        return sum(memory.bytes for memory in self._memories.values())
+    def cached_bytes(self) -> int:
+        """Size of its caches."""
+        return sum(cache.bytes for cache in self._caches.values())
 
     @property
     def pods_error(self) -> str:
@@ -122,8 +122,8 @@ class LabelledKubelet:
         return list(self._states.values())
 
     def forget(self) -> None:
-        """Empty the memory."""
-        self._memories.clear()
+        """Empty the caches."""
+        self._caches.clear()
 
     def close(self) -> None:
         """Drop the connections."""
@@ -135,7 +135,7 @@ class LabelledKubelet:
         """Answer a scrape of one of the kubelet's paths."""
         if self.running.get(endpoint, 0) >= MAX_SCRAPES:
             return plain(503, "too many scrapes of this endpoint at once")
-        slot = _Slot(self.running, endpoint, self._turns)
+        slot = _Slot(self.running, endpoint, self._scrape_slots)
         try:
             return await self._begin(request, slot)
         except LiveryError as error:
@@ -152,7 +152,7 @@ class LabelledKubelet:
         timeout_seconds = scrape_timeout(request.headers)
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         path = slot.endpoint + (f"?{request.query}" if request.query else "")
-        await slot.take_turn(deadline)
+        await slot.acquire(deadline)
         timeout_seconds = deadline - asyncio.get_running_loop().time()
         body = await self._ask(path, timeout_seconds, deadline)
         parts = self._label(slot, wanted, body, deadline)
@@ -185,19 +185,19 @@ class LabelledKubelet:
         endpoint = slot.endpoint
         loop = asyncio.get_running_loop()
         started = loop.time()
-        memory = self._memory(endpoint, wanted.escaping)
-        passage = Passage(memory, lambda: loop.time() > deadline)
+        cache = self._cache(endpoint, wanted.escaping)
+        stream = StreamRewriter(cache, lambda: loop.time() > deadline)
         try:
             async with contextlib.aclosing(parts):
                 while some := await _next(parts, deadline):
-                    if labelled := passage.feed(*some):
+                    if labelled := stream.feed(*some):
                         yield labelled
-            if last := passage.finish():
+            if last := stream.finish():
                 yield last
-            self._telemetry.set("livery_node_samples", passage.samples, endpoint=endpoint)
-            self._note(endpoint, "", passage.samples)
+            self._telemetry.set("livery_node_samples", stream.samples, endpoint=endpoint)
+            self._note(endpoint, "", stream.samples)
         except LiveryError as error:
-            passage.leave()
+            stream.leave()
             extra = {"endpoint": endpoint, "reason": str(error)}
             logger.warning("a scrape broke off", extra=extra)
             self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
@@ -217,31 +217,31 @@ class LabelledKubelet:
         if before is None or before.error != error:
             self._on_change()
 
-    def _memory(self, endpoint: str, escaping: Escaping) -> StreamMemory:
-        self._adopt()
-        memory = self._memories.get((endpoint, escaping))
-        if memory is None:
-            others = [key for key in self._memories if key[0] == endpoint]
+    def _cache(self, endpoint: str, escaping: Escaping) -> StreamCache:
+        self._invalidate()
+        cache = self._caches.get((endpoint, escaping))
+        if cache is None:
+            others = [key for key in self._caches if key[0] == endpoint]
             if len(others) >= MAX_VARIANTS:
-                del self._memories[others[0]]
-            memory = self._memories[endpoint, escaping] = StreamMemory(
-                self._rewriting(endpoint, escaping),
+                del self._caches[others[0]]
+            cache = self._caches[endpoint, escaping] = StreamCache(
+                self._rewriter(endpoint, escaping),
                 keeps_timestamps=self._text.keeps_timestamps,
                 limits=self._text.limits,
             )
-        return memory
+        return cache
 
-    def _rewriting(self, endpoint: str, escaping: Escaping) -> Rewriting:
+    def _rewriter(self, endpoint: str, escaping: Escaping) -> SeriesRewriter:
         policy = self._policy.policy
         own = policy.endpoint_relabelings.get(endpoint, ())
         policy = replace(policy, relabelings=policy.relabelings + own)
         wanted = self._text.pod_labels
-        marking = Marking(
+        context = RewriteContext(
             namespace_label=self._text.namespace_label,
             pods=self._index,
             completes=wanted is not None and wanted.completes,
         )
-        return Rewriting(policy, marking, escaping, self._policy.encoding(escaping))
+        return SeriesRewriter(policy, context, escaping, self._policy.encoding(escaping))
 
     def _apply_pods(self, index: PodIndex, changed: Collection[str]) -> None:
         self._index = index
@@ -253,26 +253,28 @@ class LabelledKubelet:
         if self._changed is not None and len(self._changed) > MAX_CHANGED:
             self._changed = None
 
-    def _adopt(self) -> None:
+    def _invalidate(self) -> None:
         """Rewrite what was changed, now that somebody asks: of many nodes not all at once."""
         if self._changed is None:
-            self._memories.clear()
+            self._caches.clear()
         elif self._changed:
-            for (endpoint, escaping), memory in self._memories.items():
-                memory.adopt(self._rewriting(endpoint, escaping), self._changed)
+            for (endpoint, escaping), cache in self._caches.items():
+                cache.invalidate(self._rewriter(endpoint, escaping), self._changed)
         self._changed = set()
 
 
 class _Slot:
     """One scrape's place among those of its endpoint; given back once, by whoever is last."""
 
-    def __init__(self, running: dict[str, int], endpoint: str, turns: asyncio.Semaphore) -> None:
+    def __init__(
+        self, running: dict[str, int], endpoint: str, scrape_slots: asyncio.Semaphore
+    ) -> None:
         self._running, self.endpoint = running, endpoint
-        self._turns = turns
-        self._is_held, self._has_turn = True, False
+        self._scrape_slots = scrape_slots
+        self._is_held, self._has_slot = True, False
         running[endpoint] = running.get(endpoint, 0) + 1
 
-    async def take_turn(self, deadline: float) -> None:
+    async def acquire(self, deadline: float) -> None:
         """Wait until not too many are under way.
 
         Raises:
@@ -280,19 +282,19 @@ class _Slot:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                await self._turns.acquire()
+                await self._scrape_slots.acquire()
         except TimeoutError:
             raise UpstreamTimeoutError("too many scrapes of all nodes are under way") from None
-        self._has_turn = True
+        self._has_slot = True
 
     def release(self) -> None:
         """Give it back."""
         if self._is_held:
             self._is_held = False
             self._running[self.endpoint] -= 1
-        if self._has_turn:
-            self._has_turn = False
-            self._turns.release()
+        if self._has_slot:
+            self._has_slot = False
+            self._scrape_slots.release()
 
 
 async def _next(parts: Parts, deadline: float) -> list[bytes]:

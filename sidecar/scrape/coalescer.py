@@ -57,7 +57,7 @@ class _Run:
                 waiter.cancel()
 
 
-class SharedScrapes:
+class ScrapeCoalescer:
     """Lets simultaneous scrapes of one kind share one fan-out, and others queue."""
 
     def __init__(self, scraper: Scraper, is_full: Callable[[], bool] = lambda: False) -> None:

@@ -21,16 +21,16 @@ from sidecar.model.exposition.formats import (
 from sidecar.model.exposition.merge import MergeError
 from sidecar.model.exposition.series_cache import Reading
 from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import Marking
+from sidecar.model.rewrite.rewriter import RewriteContext
 from sidecar.model.targets import Target
 from sidecar.scrape.fetch import Fetched, TargetClient, scrape_budget
-from sidecar.scrape.view import Exposition, Outcome, Room
+from sidecar.scrape.view import Outcome, ScrapeQuota, ScrapeView
 
 MAX_ANSWER_BYTES = 24 << 20
 INLINE_BYTES = 256 << 10
 """A larger body is read in a thread, so that others are answered meanwhile."""
 MAX_VARIANTS = 2
-"""Kinds of clients (formats and escapings) that are remembered: an old and a new Prometheus."""
+"""Kinds of clients (formats and escapings) that are cached for: an old and a new Prometheus."""
 
 TARGET_METRICS = {
     "up": "Whether the target's last scrape succeeded.",
@@ -78,22 +78,24 @@ class _Deadline:
 class Scraper:
     """Scrapes one workload under the present policy, one scrape at a time."""
 
-    def __init__(self, targets: Sequence[Target], marking: Marking, pod_ip: str = "") -> None:
+    def __init__(
+        self, targets: Sequence[Target], context: RewriteContext, pod_ip: str = ""
+    ) -> None:
         self._targets = tuple(targets)
         self._clients = [TargetClient(target, pod_ip) for target in targets]
-        self._marking = marking
+        self._context = context
         self.policy = Policy()
-        self._expositions: dict[Negotiated, Exposition] = {}
+        self._views: dict[Negotiated, ScrapeView] = {}
 
     @property
-    def remembered_bytes(self) -> int:
-        """What the memories hold."""
-        return sum(exposition.remembered_bytes for exposition in self._expositions.values())
+    def cached_bytes(self) -> int:
+        """Size of the caches."""
+        return sum(view.cached_bytes for view in self._views.values())
 
     def use(self, policy: Policy) -> None:
-        """Rewrite under another policy from the next scrape on, with empty memory."""
+        """Rewrite under another policy from the next scrape on, with empty caches."""
         self.policy = policy
-        self._expositions.clear()
+        self._views.clear()
 
     def close(self) -> None:
         """Drop the connections."""
@@ -112,22 +114,22 @@ class Scraper:
             wanted, query = wanted._replace(fmt=Format.TEXT), ""
         deadline = _Deadline(timeout_seconds)
         fetched, durations = await self._fetch(target_accept(wanted), query, timeout_seconds)
-        exposition = self._exposition(_answered(wanted, fetched[0]))
+        view = self._view(_answered(wanted, fetched[0]))
         outcomes: list[Outcome] = []
-        room = Room()
+        quota = ScrapeQuota()
         is_quick = True
         while fetched:
-            is_quick &= _is_quick(fetched[0], exposition)
+            is_quick &= _is_quick(fetched[0], view)
             # Taken out of the queue: its text stands in the reading then, and a second copy of
             # it could be the one too many.
-            outcome = await _read(exposition, len(outcomes), fetched.popleft(), deadline)
-            outcomes.append(outcome if len(self._clients) == 1 else room.take(outcome))
+            outcome = await _read(view, len(outcomes), fetched.popleft(), deadline)
+            outcomes.append(outcome if len(self._clients) == 1 else quota.take(outcome))
             del outcome
             if fetched:
                 await asyncio.sleep(0)  # others have their turn between two large bodies
         if is_quick:
-            return self._answer(exposition, outcomes, durations)
-        return await _in_thread(deadline, lambda: self._answer(exposition, outcomes, durations))
+            return self._answer(view, outcomes, durations)
+        return await _in_thread(deadline, lambda: self._answer(view, outcomes, durations))
 
     async def _fetch(
         self, accept: str, query: str, timeout_seconds: float
@@ -146,25 +148,25 @@ class Scraper:
         fetched = [await fetches[0]] if is_single else await asyncio.gather(*fetches)
         return deque(item[0] for item in fetched), [item[1] for item in fetched]
 
-    def _exposition(self, wanted: Negotiated) -> Exposition:
-        exposition = self._expositions.get(wanted)
-        if exposition is None:
-            if len(self._expositions) >= MAX_VARIANTS:
-                self._expositions.clear()
-            exposition = self._expositions[wanted] = Exposition(
-                self.policy, self._marking, self._targets, wanted, share=MAX_VARIANTS
+    def _view(self, wanted: Negotiated) -> ScrapeView:
+        view = self._views.get(wanted)
+        if view is None:
+            if len(self._views) >= MAX_VARIANTS:
+                self._views.clear()
+            view = self._views[wanted] = ScrapeView(
+                self.policy, self._context, self._targets, wanted, share=MAX_VARIANTS
             )
-        return exposition
+        return view
 
     def _answer(
-        self, exposition: Exposition, outcomes: list[Outcome], durations: Sequence[float]
+        self, view: ScrapeView, outcomes: list[Outcome], durations: Sequence[float]
     ) -> Scrape:
         while True:
             results = tuple(map(_result, self._targets, outcomes, durations))
             if all(isinstance(outcome, LiveryError) for outcome in outcomes):
-                return _failure(results, exposition.wanted.fmt)
+                return _failure(results, view.wanted.fmt)
             try:
-                return _render(exposition, outcomes, results)
+                return _render(view, outcomes, results)
             except MergeError as error:
                 good = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Reading)]
                 outcomes[good[error.index]] = error
@@ -177,24 +179,24 @@ def _answered(wanted: Negotiated, first: Fetched | LiveryError) -> Negotiated:
     return wanted
 
 
-def _is_quick(fetched: Fetched | LiveryError, exposition: Exposition) -> bool:
+def _is_quick(fetched: Fetched | LiveryError, view: ScrapeView) -> bool:
     if isinstance(fetched, LiveryError):
         return True
-    return len(fetched.body) * (1 + exposition.rules // 10) <= INLINE_BYTES
+    return len(fetched.body) * (1 + view.rules // 10) <= INLINE_BYTES
 
 
 async def _read(
-    exposition: Exposition, index: int, fetched: Fetched | LiveryError, deadline: _Deadline
+    view: ScrapeView, index: int, fetched: Fetched | LiveryError, deadline: _Deadline
 ) -> Outcome:
     if isinstance(fetched, LiveryError):
         return fetched
-    if _is_quick(fetched, exposition):
-        return exposition.read(index, fetched, deadline.is_over)
-    return await _in_thread(deadline, lambda: exposition.read(index, fetched, deadline.is_over))
+    if _is_quick(fetched, view):
+        return view.read(index, fetched, deadline.is_over)
+    return await _in_thread(deadline, lambda: view.read(index, fetched, deadline.is_over))
 
 
 async def _in_thread(deadline: _Deadline, work: Callable[[], T]) -> T:
-    """Work in a thread; who is cancelled waits for its end, so that no two are in one memory."""
+    """Work in a thread; who is cancelled waits for its end, so that no two are in one cache."""
     job = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(job)
@@ -221,12 +223,12 @@ def _result(target: Target, outcome: Outcome, duration_seconds: float) -> Target
 
 
 def _render(
-    exposition: Exposition, outcomes: Sequence[Outcome], results: tuple[TargetResult, ...]
+    view: ScrapeView, outcomes: Sequence[Outcome], results: tuple[TargetResult, ...]
 ) -> Scrape:
     readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
-    fmt = exposition.wanted.fmt
-    own = b"" if len(results) == 1 else exposition.render_own(_own_families(results))
-    plan = exposition.plan(readings)
+    fmt = view.wanted.fmt
+    own = b"" if len(results) == 1 else view.render_own(_own_families(results))
+    plan = view.plan(readings)
     size = plan.size + sum(reading.tail_bytes for reading in readings) + len(own)
     if size > MAX_ANSWER_BYTES:
         error = LimitError(

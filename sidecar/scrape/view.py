@@ -1,27 +1,27 @@
-"""What one kind of client is shown of a workload, and what is remembered to show it again."""
+"""One kind of client's view of a workload, and the caches behind it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sidecar.errors import ExpositionError, LimitError, LiveryError, UpstreamError
 from sidecar.model.exposition.formats import Format, Negotiated, format_of_content_type
-from sidecar.model.exposition.merge import Plan, arrange
+from sidecar.model.exposition.merge import MergePlan, plan_merge
 from sidecar.model.exposition.openmetrics import openmetrics_to_text
 from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
-from sidecar.model.exposition.series_cache import OWN_PREFIX, Limits, Reading, SeriesMemory
+from sidecar.model.exposition.series_cache import OWN_PREFIX, Limits, Reading, SeriesCache
 from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from sidecar.model.targets import Target
 from sidecar.scrape.fetch import Fetched
 
-MAX_MEMORY_BYTES = 16 << 20
-"""What the memories of all targets, for all kinds of clients, may hold together."""
+MAX_CACHE_BYTES = 16 << 20
+"""Size of the caches of all targets, for all kinds of clients, together."""
 
 Outcome = Reading | LiveryError
 """One target's part of a scrape, or why there is none."""
 
 
-class Exposition:
+class ScrapeView:
     """A workload's series for one kind of client under one policy.
 
     Args:
@@ -29,13 +29,13 @@ class Exposition:
         marking: how targets are told apart, and whom they speak for.
         targets: in their stable order; an index below counts in it.
         wanted: the client's format and escaping.
-        share: how many expositions there may be, among which the memory is divided.
+        share: how many views there may be, among which the cache is divided.
     """
 
     def __init__(
         self,
         policy: Policy,
-        marking: Marking,
+        context: RewriteContext,
         targets: Sequence[Target],
         wanted: Negotiated,
         *,
@@ -43,21 +43,21 @@ class Exposition:
     ) -> None:
         self.wanted = wanted
         self._is_single = len(targets) == 1
-        self._marking = marking
-        limits = Limits(memory_bytes=MAX_MEMORY_BYTES // (len(targets) * share))
-        rewritings = [self._rewriting(policy, target) for target in targets]
-        self._memories = [SeriesMemory(item, wanted.fmt, limits) for item in rewritings]
+        self._context = context
+        limits = Limits(cache_bytes=MAX_CACHE_BYTES // (len(targets) * share))
+        rewriters = [self._rewriter(policy, target) for target in targets]
+        self._caches = [SeriesCache(item, wanted.fmt, limits) for item in rewriters]
         # The proxy's own series wear labels and pass no rules.
         self._own_policy = replace(policy, relabelings=(), access=None)
         self._entries: list[object] = []
-        self._plan: Plan | None = None
-        self.rules = max((item.rules for item in rewritings), default=0)
+        self._plan: MergePlan | None = None
+        self.rules = max((item.rules for item in rewriters), default=0)
         """How many rules and patterns a series may have to go through."""
 
     @property
-    def remembered_bytes(self) -> int:
-        """What the memories hold."""
-        return sum(memory.bytes for memory in self._memories)
+    def cached_bytes(self) -> int:
+        """Size of the caches."""
+        return sum(cache.bytes for cache in self._caches)
 
     def read(self, index: int, fetched: Fetched, is_late: Callable[[], bool]) -> Outcome:
         """Read one target's answer.
@@ -68,11 +68,11 @@ class Exposition:
             is_late: whether the scrape's time is up; asked again and again.
         """
         try:
-            return self._memories[index].read(self._text(fetched), is_late)
+            return self._caches[index].read(self._text(fetched), is_late)
         except LiveryError as error:
             return error.with_traceback(None)  # its frames hold the whole body
 
-    def plan(self, readings: Sequence[Reading]) -> Plan:
+    def plan(self, readings: Sequence[Reading]) -> MergePlan:
         """Plan the answer; the last plan is used again while nothing but values changed.
 
         Raises:
@@ -82,9 +82,9 @@ class Exposition:
         if self._plan is not None and _are_same(entries, self._entries):
             return self._plan
         self._plan, self._entries = None, []  # two plans at once could be one too many
-        plan = arrange(readings, self.wanted.fmt)
-        # What was too large to remember must not be kept alive by its plan.
-        if all(memory.bytes for memory in self._memories):
+        plan = plan_merge(readings, self.wanted.fmt)
+        # What was too large for the cache must not be kept alive by its plan.
+        if all(cache.bytes for cache in self._caches):
             self._plan, self._entries = plan, entries
         return plan
 
@@ -97,9 +97,11 @@ class Exposition:
             name = OWN_PREFIX + suffix.encode()
             parts.append(b"# HELP %b %b\n# TYPE %b gauge\n" % (name, text.encode(), name))
             for target, value in values:
-                marking = Marking(target_label=self._marking.target_label, target=_name_of(target))
-                rewriting = Rewriting(self._own_policy, marking, self.wanted.escaping)
-                line = rewriting.series(Series(name, (), name))
+                context = RewriteContext(
+                    target_label=self._context.target_label, target=_name_of(target)
+                )
+                rewriter = SeriesRewriter(self._own_policy, context, self.wanted.escaping)
+                line = rewriter.series(Series(name, (), name))
                 if line is not None:
                     parts.append(b"%b %b\n" % (line.text, str(value).encode()))
         return b"".join(parts)
@@ -114,17 +116,17 @@ class Exposition:
             return openmetrics_to_text(fetched.body)
         return fetched.body
 
-    def _rewriting(self, policy: Policy, target: Target) -> Rewriting:
-        marking = replace(
-            self._marking,
-            identity=self._marking.identity._replace(container=target.name),
-            target_label="" if self._is_single else self._marking.target_label,
+    def _rewriter(self, policy: Policy, target: Target) -> SeriesRewriter:
+        context = replace(
+            self._context,
+            identity=self._context.identity._replace(container=target.name),
+            target_label="" if self._is_single else self._context.target_label,
             target=_name_of(target),
         )
-        return Rewriting(policy, marking, self.wanted.escaping)
+        return SeriesRewriter(policy, context, self.wanted.escaping)
 
 
-class Room:
+class ScrapeQuota:
     """What all targets of one scrape may expose together: each alone may be within its bounds."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from injector.app.service import Service, ServiceSettings
 from injector.control.journal import Reviewed
-from injector.files.backend import folder_parts
+from injector.files.backend import folder_backend
 from injector.model.policies import Scope
 from injector.platform import Platform
 
@@ -21,9 +21,9 @@ DOWN = {"url": "http://:9102/metrics", "up": False, "samples": 0,
 class Stage:
     """A running injector."""
 
-    def __init__(self, service: Service, world: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, service: Service, cluster: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.service = service
-        self._world = world
+        self._cluster = cluster
         self._loop = loop
         self._streams = contextlib.ExitStack()
 
@@ -33,7 +33,7 @@ class Stage:
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the world, as an editor would."""
-        (self._world / name).write_text(text)
+        (self._cluster / name).write_text(text)
 
     def label(self, namespace: str, **labels: str) -> None:
         pairs = ", ".join(f"{name}: {value!r}" for name, value in labels.items())
@@ -75,8 +75,8 @@ class Stage:
 @contextlib.contextmanager
 def running_stage(folder: Path) -> Iterator[Stage]:
     """Run an injector with a status page until the end."""
-    world = folder / "world"
-    world.mkdir()
+    cluster = folder / "world"
+    cluster.mkdir()
     (folder / "tokens").mkdir()
     settings = ServiceSettings(
         names=("livery-injector.livery-system.svc",),
@@ -87,14 +87,14 @@ def running_stage(folder: Path) -> Iterator[Stage]:
         status_port=0,
     )
     service = Service(
-        settings, Platform(), folder_parts(world, folder / "tokens", folder / "certs")
+        settings, Platform(), folder_backend(cluster, folder / "tokens", folder / "certs")
     )
     service.open()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(target=loop.run_until_complete, args=(service.run(stop),))
     thread.start()
     try:
-        yield Stage(service, world, loop)
+        yield Stage(service, cluster, loop)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(20)

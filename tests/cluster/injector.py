@@ -11,7 +11,7 @@ import yaml
 
 from injector.app.service import Service, ServiceSettings
 from injector.kube.api.client import KubeClient
-from injector.kube.backend import ClusterSettings, Observers, cluster_parts
+from injector.kube.backend import ClusterSettings, Observers, cluster_backend
 from injector.platform import parse_platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.http.connection import Connection, render_request
@@ -61,8 +61,8 @@ async def running_injector(release: Release, **where: str | bool) -> AsyncIterat
     observers = Observers(
         lambda kind: metrics.watch_failures.labels(kind).inc(), metrics.show_missing
     )
-    parts = cluster_parts(client, settled, platform, observers)
-    service = Service(settings, platform, parts, metrics)
+    backend = cluster_backend(client, settled, platform, observers)
+    service = Service(settings, platform, backend, metrics)
     await asyncio.to_thread(service.open)
     if settled.webhook_configuration:
         await asyncio.to_thread(_point, own.client, release, service.ports[0])
@@ -123,7 +123,7 @@ def make_shop(client: KubeClient) -> Namespace:
 
 
 def known_labels(service: Service, name: str) -> dict[str, str]:
-    found = service.world.namespace(name)
+    found = service.cluster.namespace(name)
     return {} if found is None else dict(found.labels)
 
 
@@ -166,10 +166,10 @@ async def ask(port: int, trust: ssl.SSLContext, token: str, target: str) -> tupl
     connection = await Connection.open("127.0.0.1", port, tls=trust, server_name="127.0.0.1")
     headers = {"Host": "x", "Authorization": f"Bearer {token}"}
     status = await connection.send(render_request("GET", target, headers))
-    parts = []
+    backend = []
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.5):
             while part := await connection.read():
-                parts.append(part)
+                backend.append(part)
     connection.close()
-    return status, b"".join(parts).decode()
+    return status, b"".join(backend).decode()

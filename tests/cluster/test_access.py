@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from injector.control.identity import Access
+from injector.control.identity import AccessAttributes
 from injector.errors import IdentityError
 from injector.kube.api.client import KubeClient
 from injector.kube.tokens import reviewer as access
@@ -18,7 +18,7 @@ from tests.cluster.injector import running_injector
 from tests.cluster.proxy import CutConnections
 from tests.real_parts.kubernetes import ApiServer
 
-METRICS = Access("get", path="/metrics")
+METRICS = AccessAttributes("get", path="/metrics")
 API = "https://kubernetes.default.svc"
 
 
@@ -46,10 +46,10 @@ def test_a_scraper_may_what_it_was_granted_and_no_more(
     asks = {
         METRICS: True,
         None: True,
-        Access("get", resource="nodes", subresource="metrics"): True,
-        Access("get", resource="nodes", subresource="proxy"): False,
-        Access("post", path="/metrics"): False,
-        Access("get", path="/debug"): False,
+        AccessAttributes("get", resource="nodes", subresource="metrics"): True,
+        AccessAttributes("get", resource="nodes", subresource="proxy"): False,
+        AccessAttributes("post", path="/metrics"): False,
+        AccessAttributes("get", path="/debug"): False,
     }
 
     async def body() -> None:
@@ -102,7 +102,7 @@ def test_only_granted_accounts_are_answered(api_server: ApiServer, client: KubeC
     async def body() -> None:
         with installed_chart(api_server, client, "--set", grants) as release:
             async with running_injector(release) as running:
-                trust = ssl.create_default_context(cadata=running.service.admission.authorities)
+                trust = ssl.create_default_context(cadata=running.service.admission.ca_bundle)
 
                 async def ask(token: str, question: object) -> tuple[int, str]:
                     return await _post(running.service.ports[1], trust, token, question)
@@ -129,8 +129,8 @@ async def _post(port: int, trust: ssl.SSLContext, token: str, question: object) 
     body = json.dumps(question).encode()
     headers = {"Host": "x", "Authorization": f"Bearer {token}"}
     status = await connection.send(render_request("POST", "/v1/authenticate", headers, body))
-    parts = []
+    backend = []
     while part := await connection.read():
-        parts.append(part)
+        backend.append(part)
     connection.close()
-    return status, b"".join(parts).decode()
+    return status, b"".join(backend).decode()

@@ -66,7 +66,7 @@ async def test_a_limit_range_takes_the_proxy_that_was_fitted_into_it(release: Re
         most = {"cpu": "100m", "memory": "64Mi"}
         limits = {"limits": [{"type": "Container", "max": most, "default": most}]}
         await asyncio.to_thread(shop.create, "limitranges", "small", spec=limits)
-        await until(lambda: running.service.world.in_namespace("LimitRange", shop.name))
+        await until(lambda: running.service.cluster.in_namespace("LimitRange", shop.name))
 
         pod = await asyncio.to_thread(_create, shop, "fits")
 

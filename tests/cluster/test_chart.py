@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from injector.errors import KubeError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 from injector.model.access.metricaccess import Acceptance, parse_metric_access
 from injector.model.admission.daemonsets import complete
 from injector.platform import parse_platform
@@ -47,14 +47,14 @@ RULES = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
 STRICT = {"dryRun": "All", "fieldValidation": "Strict"}
 
 
-def _render(*arguments: str, **values: str) -> list[Object]:
+def _render(*arguments: str, **values: str) -> list[JsonObject]:
     pairs = [f"--set={name}={value}" for name, value in values.items()]
     ran = _helm("template", "livery", str(CHART), *pairs, *arguments)
     assert ran.returncode == 0, ran.stderr
     return [item for item in yaml.safe_load_all(ran.stdout) if item]
 
 
-def _node_object(kind: str, **values: str) -> Object:
+def _node_object(kind: str, **values: str) -> JsonObject:
     """The node role's object of a kind."""
     rendered = _render(**{"node.enabled": "true", **values})
     own = [item for item in rendered if item["metadata"]["name"] == "livery-node"]
@@ -67,7 +67,7 @@ def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def _path(client: KubeClient, obj: Object, namespace: str) -> str:
+def _path(client: KubeClient, obj: JsonObject, namespace: str) -> str:
     """Where an object of a kind is created, as discovery says."""
     version = obj["apiVersion"]
     group = f"/api/{version}" if "/" not in version else f"/apis/{version}"
@@ -134,12 +134,12 @@ def test_a_five_line_daemon_set_is_prepared_to_what_the_chart_renders(secrets: l
     assert _comparable(completed) == _comparable(whole["spec"])
 
 
-def _comparable(spec: Object) -> Object:
+def _comparable(spec: JsonObject) -> JsonObject:
     """Leave out how it is named and how the control service's CA comes to it.
 
     The chart's namespace has the CA in a ConfigMap; any other has it from the webhook.
     """
-    copied: Object = json.loads(json.dumps(spec))
+    copied: JsonObject = json.loads(json.dumps(spec))
     del copied["selector"], copied["template"]["metadata"]["labels"]
     pod = copied["template"]["spec"]
     (container,) = pod["containers"]
@@ -303,14 +303,14 @@ def crd(release: Release) -> str:
     return RULES.format(release.own.name)
 
 
-def _objects() -> list[Object]:
+def _objects() -> list[JsonObject]:
     text = (Path(__file__).parent / "seed_objects.yaml").read_text()
     return list(yaml.safe_load_all(text))
 
 
 @pytest.mark.parametrize("obj", _objects(), ids=lambda obj: str(obj["metadata"]["name"]))
 def test_objects_of_the_first_implementation_are_taken_unchanged(
-    client: KubeClient, crd: str, obj: Object
+    client: KubeClient, crd: str, obj: JsonObject
 ) -> None:
     written = client.request("POST", crd, query={"fieldValidation": "Strict"}, body=obj)
 

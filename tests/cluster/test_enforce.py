@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from injector.errors import KubeError
-from injector.kube.api.client import MERGE, KubeClient, Object
+from injector.kube.api.client import MERGE, JsonObject, KubeClient
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace, until
 from tests.real_parts.kubernetes import ApiServer
 
@@ -31,11 +31,11 @@ def shop(api_server: ApiServer) -> Iterator[Namespace]:
         yield made
 
 
-def _port(port: int) -> Object:
+def _port(port: int) -> JsonObject:
     return {"annotations": {"prometheus.io/port": str(port)}}
 
 
-def _edit(client: KubeClient, shop: Namespace, pod: str, metadata: Object) -> str:
+def _edit(client: KubeClient, shop: Namespace, pod: str, metadata: JsonObject) -> str:
     """Edit a pod; returns why not, empty where it was edited."""
     path = f"{shop.path}/pods/{pod}"
     try:
@@ -58,7 +58,7 @@ def _edit(client: KubeClient, shop: Namespace, pod: str, metadata: Object) -> st
     ],
 )
 def test_an_edit_that_leads_past_the_proxy_is_refused(
-    client: KubeClient, shop: Namespace, metadata: Object
+    client: KubeClient, shop: Namespace, metadata: JsonObject
 ) -> None:
     assert "go through its Livery proxy" in _edit(client, shop, "web", metadata)
 
@@ -72,6 +72,6 @@ def test_an_edit_that_leads_past_the_proxy_is_refused(
     ],
 )
 def test_any_other_edit_is_none_of_its_business(
-    client: KubeClient, shop: Namespace, pod: str, metadata: Object
+    client: KubeClient, shop: Namespace, pod: str, metadata: JsonObject
 ) -> None:
     assert _edit(client, shop, pod, metadata) == ""

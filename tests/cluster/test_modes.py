@@ -79,7 +79,7 @@ async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(
             coming = {"data": _encode({"ca.crt": both})}
             client.request("PATCH", path, body=coming, content_type=MERGE)
             admission = running.service.admission
-            await until(lambda: second.certificate_pem in admission.authorities)
+            await until(lambda: second.certificate_pem in admission.ca_bundle)
             assert await running.is_ready()
             changed = {"data": _encode(provided(name, "127.0.0.1", authority=second, now=_now()))}
             client.request("PATCH", path, body=changed, content_type=MERGE)
@@ -94,7 +94,7 @@ async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(
 
             await until(is_served)
             # Who starts meanwhile trusts both: another replica may serve the old one yet.
-            bundle = running.service.admission.authorities
+            bundle = running.service.admission.ca_bundle
             assert first.certificate_pem in bundle
             assert second.certificate_pem in bundle
             changed = {"data": _encode({"tls.key": "nonsense"})}

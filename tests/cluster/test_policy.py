@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from injector.errors import KubeError
-from injector.kube.api.client import Object
+from injector.kube.api.client import JsonObject
 from injector.kube.certificates.published import policy_facts
 from injector.model.admission.decide import decide, patch
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.quantities import parse_quantity
 from injector.model.admission.templates import template_hash
 from injector.model.cluster import names
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform, parse_platform
 from tests.cluster.conftest import (
     CHART,
@@ -32,7 +32,7 @@ from tests.cluster.conftest import (
     until,
 )
 from tests.injector.test_golden import CASES, GOLDEN, WORKLOADS, make_pod, read_case
-from tests.injector.webhook import AUTHORITIES, apply
+from tests.injector.webhook import CA_BUNDLE, apply
 from tests.real_parts.kubernetes import ApiServer
 
 DRY_RUN = {"dryRun": "All"}
@@ -59,26 +59,26 @@ class Rig:
         self._plain = make_namespace(self.client, "plain")
         self._plain.create("serviceaccounts", "web")
 
-    def by_policy(self, pod: Object, namespace: str) -> Object:
+    def by_policy(self, pod: JsonObject, namespace: str) -> JsonObject:
         """What the API server makes of a pod in a namespace that asks for injection."""
         return self._dry(pod, namespace)
 
-    def by_webhook(self, pod: Object, namespace: str) -> tuple[Object, Reason]:
+    def by_webhook(self, pod: JsonObject, namespace: str) -> tuple[JsonObject, Reason]:
         """What it would make of it with the webhook's patch."""
         seen = _as_reviewed(self._dry(pod, self._plain.name), pod)
-        world = World()
-        world.put("Namespace", self.client.request("GET", f"/api/v1/namespaces/{namespace}"))
-        decision = decide(seen, namespace, world, self.platform)
-        patched = apply(seen, patch(seen, decision, self.platform, AUTHORITIES))
+        cluster = ClusterState()
+        cluster.put("Namespace", self.client.request("GET", f"/api/v1/namespaces/{namespace}"))
+        decision = decide(seen, namespace, cluster, self.platform)
+        patched = apply(seen, patch(seen, decision, self.platform, CA_BUNDLE))
         return self._dry(patched, self._plain.name), decision.reason
 
-    def _dry(self, pod: Object, namespace: str) -> Object:
+    def _dry(self, pod: JsonObject, namespace: str) -> JsonObject:
         metadata = {key: value for key, value in pod["metadata"].items() if key != "namespace"}
         path = f"/api/v1/namespaces/{namespace}/pods"
         return self.client.request("POST", path, query=DRY_RUN, body={**pod, "metadata": metadata})
 
 
-def _as_reviewed(made: Object, pod: Object) -> Object:
+def _as_reviewed(made: JsonObject, pod: JsonObject) -> JsonObject:
     """Take off what comes after admission: a review shows a pod that has no name yet."""
     after = {"uid", "creationTimestamp", "namespace", "managedFields", "resourceVersion",
              "generation"}  # fmt: skip
@@ -88,8 +88,10 @@ def _as_reviewed(made: Object, pod: Object) -> Object:
     return {key: value for key, value in made.items() if key != "status"} | {"metadata": metadata}
 
 
-def _comparable(pod: Object, asked: Object) -> Object:
-    shown: Object = json.loads(_RANDOM.sub("kube-api-access", json.dumps(_as_reviewed(pod, asked))))
+def _comparable(pod: JsonObject, asked: JsonObject) -> JsonObject:
+    shown: JsonObject = json.loads(
+        _RANDOM.sub("kube-api-access", json.dumps(_as_reviewed(pod, asked)))
+    )
     for container in [*shown["spec"]["containers"], *shown["spec"].get("initContainers", ())]:
         for amounts in container.get("resources", {}).values():
             amounts.update({name: parse_quantity(text) for name, text in amounts.items()})
@@ -127,7 +129,7 @@ def _platform(release: Release) -> Platform:
     platform = parse_platform(yaml.safe_load(document))
     if platform.control is None:
         return platform
-    policy_facts(own.client, own.name, f"{name}-policy", ADDRESS).publish(AUTHORITIES)
+    policy_facts(own.client, own.name, f"{name}-policy", ADDRESS).publish(CA_BUNDLE)
     return replace(platform, control=replace(platform.control, address=ADDRESS))
 
 
@@ -141,7 +143,7 @@ def _compare(rig: Rig, name: str) -> None:
     assert has_proxy == (reason in (Reason.INJECTED, Reason.ALREADY_INJECTED))
 
 
-def _stage(rig: Rig, name: str) -> tuple[Object, str]:
+def _stage(rig: Rig, name: str) -> tuple[JsonObject, str]:
     """Return a case's pod, and a namespace like the case's that asks for injection."""
     case = read_case(name)
     pod: Any = case.obj if case.obj.get("kind") == "Pod" else make_pod(case.obj)
@@ -155,7 +157,7 @@ def _stage(rig: Rig, name: str) -> tuple[Object, str]:
         with suppress(KubeError):
             system.create("serviceaccounts", "default")
         return pod, system.name
-    known = case.world.namespace(case.namespace)
+    known = case.cluster.namespace(case.namespace)
     labels = {} if known is None else dict(known.labels)
     labels.pop("kubernetes.io/metadata.name", None)
     made = make_namespace(rig.client, "case", {**labels, **asks})
@@ -238,14 +240,16 @@ _AMOUNTS = st.dictionaries(
 def test_any_pod_gets_of_the_policy_what_the_webhook_gives(
     rig: Rig,
     annotations: dict[str, str],
-    ports: list[Object],
-    amounts: Object,
+    ports: list[JsonObject],
+    amounts: JsonObject,
     is_native: bool,
     on_host: bool,
 ) -> None:
     _, namespace = _stage(rig, "annotated-pod-is-injected")
     beside = {"name": "web-80", "image": "b:1", "ports": ports}
-    spec: Object = {"containers": [{"name": "web", "image": "a:1", "resources": amounts}, beside]}
+    spec: JsonObject = {
+        "containers": [{"name": "web", "image": "a:1", "resources": amounts}, beside]
+    }
     if is_native:
         spec["initContainers"] = [{**beside, "name": "istio-proxy", "restartPolicy": "Always"}]
     if on_host:

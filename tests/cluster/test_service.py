@@ -12,7 +12,7 @@ from injector.control import hub
 from injector.kube.api.client import KubeClient
 from injector.kube.certificates.published import WebhookBundle
 from injector.kube.certificates.secrets import SecretStore
-from injector.kube.objects import missing_proxies as drift
+from injector.kube.objects import missing_proxies as monitor
 from injector.model.access.metricaccess import API_VERSION
 from tests.cluster.conftest import Release
 from tests.cluster.injector import (
@@ -65,7 +65,7 @@ async def test_a_pod_never_learns_of_another_namespace(
     await asyncio.to_thread(shop.pod, "web-0")
     async with running_injector(release) as running:
         token = await asyncio.to_thread(shop.token, "default", pod="web-0")
-        ports, bundle = running.service.ports, running.service.admission.authorities
+        ports, bundle = running.service.ports, running.service.admission.ca_bundle
         trust = ssl.create_default_context(cadata=bundle)
         asks = (f"namespace={bank.name}", "role=node", "role=gateway", f"pod={bank.name}/web-0")
         for asked in asks:
@@ -77,8 +77,8 @@ async def test_a_pod_never_learns_of_another_namespace(
 async def test_pods_that_asked_and_run_without_a_proxy_are_counted(
     client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(drift, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "AGAIN_SECONDS", 0.2)
     shop = await asyncio.to_thread(make_shop, client)
     asks = {"prometheus.io/scrape": "true"}
     await asyncio.to_thread(shop.pod, "old", **asks)
@@ -118,7 +118,7 @@ async def test_a_deleted_pod_s_stream_says_no_more_and_its_token_is_refused(
     await asyncio.to_thread(shop.pod, "web-0")
     async with running_injector(release) as running:
         port = running.service.ports[1]
-        trust = ssl.create_default_context(cadata=running.service.admission.authorities)
+        trust = ssl.create_default_context(cadata=running.service.admission.ca_bundle)
         token = await asyncio.to_thread(shop.token, "default", pod="web-0")
         async with open_stream(port, trust, token) as messages:
             assert (await anext(messages))["namespace"] == shop.name
@@ -135,8 +135,8 @@ async def test_a_deleted_pod_s_stream_says_no_more_and_its_token_is_refused(
 async def test_a_pod_that_asked_and_has_no_proxy_is_told_why_once(
     client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(drift, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(monitor, "AGAIN_SECONDS", 0.2)
     shop = await asyncio.to_thread(make_shop, client)
     asks = {"prometheus.io/scrape": "true"}
     await asyncio.to_thread(shop.pod, "old", **asks)
@@ -214,8 +214,8 @@ async def test_a_new_authority_takes_over_with_no_pod_left_out(
         await asyncio.to_thread(label_for_injection, shop, own)
         await until(lambda: "of" in known_labels(second.service, shop.name))
         await create_until_injected(shop)
-        before = second.service.admission.authorities
-        assert first.service.admission.authorities == before
+        before = second.service.admission.ca_bundle
+        assert first.service.admission.ca_bundle == before
         renewed = asyncio.create_task(
             asyncio.to_thread(Rotation(store, ["x"]).renew_authority, datetime.now(UTC))
         )
@@ -225,10 +225,10 @@ async def test_a_new_authority_takes_over_with_no_pod_left_out(
             pod = await asyncio.to_thread(shop.pod, f"during-{number}", **annotations)
             assert pod["spec"].get("initContainers"), f"pod {number} has no proxy"
         await renewed
-        await until(lambda: first.service.admission.authorities != before)
-        await until(lambda: second.service.admission.authorities != before)
-        after = first.service.admission.authorities
-        assert second.service.admission.authorities == after
+        await until(lambda: first.service.admission.ca_bundle != before)
+        await until(lambda: second.service.admission.ca_bundle != before)
+        after = first.service.admission.ca_bundle
+        assert second.service.admission.ca_bundle == after
         assert before in after
         assert await asyncio.to_thread(WebhookBundle(client, release.name).is_published, after)
         pod = await asyncio.to_thread(shop.pod, "afterwards", **{"prometheus.io/scrape": "true"})

@@ -12,8 +12,8 @@ import pytest
 from injector.kube.api import reflector
 from injector.kube.api.client import MERGE, KubeClient
 from injector.kube.api.reflector import Resource
-from injector.kube.api.source import NODES, RESOURCES, ClusterWorld
-from injector.model.cluster.state import World
+from injector.kube.api.source import NODES, RESOURCES, ClusterSource
+from injector.model.cluster.state import ClusterState
 from tests.cluster.conftest import Namespace, installed_chart, make_namespace
 from tests.cluster.proxy import CutConnections
 from tests.real_parts.kubernetes import ApiServer, start_api_server, start_etcd
@@ -29,9 +29,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.asynccontextmanager
 async def _following(
     client: KubeClient, resources: Sequence[Resource] = RESOURCES
-) -> AsyncIterator[tuple[World, ClusterWorld]]:
-    world = World()
-    source = ClusterWorld(client, world, resources)
+) -> AsyncIterator[tuple[ClusterState, ClusterSource]]:
+    cluster = ClusterState()
+    source = ClusterSource(client, cluster, resources)
     source.open()
 
     async def follow() -> None:
@@ -41,7 +41,7 @@ async def _following(
     task = asyncio.create_task(follow())
     await _until(lambda: not source.unready())
     try:
-        yield world, source
+        yield cluster, source
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -54,8 +54,8 @@ async def _until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
             await asyncio.sleep(0.01)
 
 
-def _labels(world: World, name: str) -> dict[str, str]:
-    found = world.namespace(name)
+def _labels(cluster: ClusterState, name: str) -> dict[str, str]:
+    found = cluster.namespace(name)
     return {} if found is None else dict(found.labels)
 
 
@@ -63,25 +63,25 @@ async def test_what_is_there_comes_changes_and_goes(
     client: KubeClient, namespace: Namespace
 ) -> None:
     namespace.label(team="frontend")
-    async with _following(client) as (world, _):
-        assert _labels(world, namespace.name)["team"] == "frontend"
+    async with _following(client) as (cluster, _):
+        assert _labels(cluster, namespace.name)["team"] == "frontend"
         await asyncio.to_thread(namespace.label, team="backend", tier="gold")
-        await _until(lambda: _labels(world, namespace.name).get("tier") == "gold")
-        assert _labels(world, namespace.name)["team"] == "backend"
+        await _until(lambda: _labels(cluster, namespace.name).get("tier") == "gold")
+        assert _labels(cluster, namespace.name)["team"] == "backend"
         other = await asyncio.to_thread(make_namespace, client, "new")
-        await _until(lambda: world.namespace(other.name) is not None)
+        await _until(lambda: cluster.namespace(other.name) is not None)
         limit = {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}
         await asyncio.to_thread(namespace.create, "limitranges", "small", spec=limit)
-        await _until(lambda: world.in_namespace("LimitRange", namespace.name))
+        await _until(lambda: cluster.in_namespace("LimitRange", namespace.name))
         path = f"{namespace.path}/limitranges/small"
         await asyncio.to_thread(client.request, "DELETE", path)
-        await _until(lambda: not world.in_namespace("LimitRange", namespace.name))
+        await _until(lambda: not cluster.in_namespace("LimitRange", namespace.name))
 
 
 async def test_nodes_are_known_by_where_their_kubelets_are(client: KubeClient) -> None:
     body = {"metadata": {"name": "worker-1"}}
     addresses = [{"type": "InternalIP", "address": "10.0.0.7"}]
-    async with _following(client, (*RESOURCES, NODES)) as (world, _):
+    async with _following(client, (*RESOURCES, NODES)) as (cluster, _):
         await asyncio.to_thread(client.request, "POST", "/api/v1/nodes", body=body)
         path = "/api/v1/nodes/worker-1"
         try:
@@ -89,16 +89,16 @@ async def test_nodes_are_known_by_where_their_kubelets_are(client: KubeClient) -
             await asyncio.to_thread(
                 client.request, "PATCH", f"{path}/status", body=status, content_type=MERGE
             )
-            await _until(lambda: world.nodes() == {"worker-1": "https://10.0.0.7:10250"})
+            await _until(lambda: cluster.nodes() == {"worker-1": "https://10.0.0.7:10250"})
         finally:
             await asyncio.to_thread(client.request, "DELETE", path)
-        await _until(lambda: world.nodes() == {})
+        await _until(lambda: cluster.nodes() == {})
 
 
 async def test_a_resource_that_the_cluster_gets_later_is_followed_then(
     api_server: ApiServer, client: KubeClient, namespace: Namespace
 ) -> None:
-    async with _following(client) as (world, source):
+    async with _following(client) as (cluster, source):
         assert source.problems() == []
         with installed_chart(api_server, client):
             path = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
@@ -108,8 +108,8 @@ async def test_a_resource_that_the_cluster_gets_later_is_followed_then(
             }  # fmt: skip
             rules = path.format(namespace.name)
             await asyncio.to_thread(client.request, "POST", rules, body=body)
-            await _until(lambda: world.in_namespace("MetricAccess", namespace.name))
-        await _until(lambda: not world.in_namespace("MetricAccess", namespace.name))
+            await _until(lambda: cluster.in_namespace("MetricAccess", namespace.name))
+        await _until(lambda: not cluster.in_namespace("MetricAccess", namespace.name))
 
 
 async def test_many_objects_come_in_pages(
@@ -117,8 +117,8 @@ async def test_many_objects_come_in_pages(
 ) -> None:
     made = [make_namespace(client, "page") for _ in range(7)]
     monkeypatch.setattr(reflector, "PAGE", 2)
-    async with _following(client) as (world, _):
-        assert all(world.namespace(item.name) for item in made)
+    async with _following(client) as (cluster, _):
+        assert all(cluster.namespace(item.name) for item in made)
 
 
 async def test_an_api_server_that_restarts_is_followed_on(tmp_path: Path) -> None:
@@ -129,18 +129,18 @@ async def test_an_api_server_that_restarts_is_followed_on(tmp_path: Path) -> Non
         client = server.client()
         kept, gone = make_namespace(client, "kept"), make_namespace(client, "gone")
         port = int(server.url.rsplit(":", 1)[1])
-        async with _following(client) as (world, source):
+        async with _following(client) as (cluster, source):
             await asyncio.to_thread(first.close)
             await _until(lambda: len(source.problems()) == 3)
-            assert world.namespace(gone.name) is not None
+            assert cluster.namespace(gone.name) is not None
             start = (tmp_path, etcd_url, stack, port)
             await asyncio.to_thread(start_api_server, *start)
             await asyncio.to_thread(kept.label, team="new")
             await asyncio.to_thread(client.request, "DELETE", gone.path)
             finalize = {"metadata": {"name": gone.name}, "spec": {"finalizers": []}}
             await asyncio.to_thread(client.request, "PUT", f"{gone.path}/finalize", body=finalize)
-            await _until(lambda: _labels(world, kept.name).get("team") == "new")
-            await _until(lambda: world.namespace(gone.name) is None)
+            await _until(lambda: _labels(cluster, kept.name).get("team") == "new")
+            await _until(lambda: cluster.namespace(gone.name) is None)
             await _until(lambda: source.problems() == [])
 
 
@@ -148,7 +148,7 @@ async def test_connections_that_are_cut_lose_nothing(
     api_server: ApiServer, namespace: Namespace
 ) -> None:
     with CutConnections(api_server) as between:
-        async with _following(between.client()) as (world, source):
+        async with _following(between.client()) as (cluster, source):
             between.cut()
             await asyncio.to_thread(namespace.label, team="new")
             await _until(lambda: len(source.problems()) == 3)
@@ -157,7 +157,7 @@ async def test_connections_that_are_cut_lose_nothing(
             # Three reflectors, each with a pause that grows to a third of a second here.
             assert between.connections - asked < 40
             between.mend()
-            await _until(lambda: _labels(world, namespace.name).get("team") == "new")
+            await _until(lambda: _labels(cluster, namespace.name).get("team") == "new")
             await _until(lambda: source.problems() == [])
 
 
@@ -166,7 +166,7 @@ async def test_a_slow_network_delays_and_loses_nothing(
 ) -> None:
     with CutConnections(api_server) as between:
         between.seconds_each_part = 0.01
-        async with _following(between.client()) as (world, _):
+        async with _following(between.client()) as (cluster, _):
             for number in range(5):
                 await asyncio.to_thread(namespace.label, team=f"team-{number}")
-            await _until(lambda: _labels(world, namespace.name).get("team") == "team-4")
+            await _until(lambda: _labels(cluster, namespace.name).get("team") == "team-4")

@@ -15,16 +15,16 @@ from injector.model.admission.reviews import parse_review
 from injector.platform import parse_platform
 from sidecar.control.policy_file import read_policy_file
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.series_cache import Limits, SeriesMemory
+from sidecar.model.exposition.series_cache import Limits, SeriesCache
 from sidecar.model.labels.relabel import parse_rules
 from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from sidecar.model.targets import parse_target
 
 
 def _read(text: str, limits: Limits | None = None) -> object:
-    rewriting = Rewriting(Policy(), Marking(), Escaping.ALLOW_UTF8)
-    return SeriesMemory(rewriting, Format.TEXT, limits or Limits()).read(text.encode())
+    rewriter = SeriesRewriter(Policy(), RewriteContext(), Escaping.ALLOW_UTF8)
+    return SeriesCache(rewriter, Format.TEXT, limits or Limits()).read(text.encode())
 
 
 _RULE = {"sourceLabels": ["a"], "regex": "(", "targetLabel": "b"}

@@ -110,7 +110,7 @@ def _warning(code: str) -> str:
         if kind not in ("Pod", "Job"):
             continue
         pod = case.obj if kind == "Pod" else case.obj["spec"]["template"]
-        for warning in decide(pod, case.namespace, case.world, case.platform).warnings:
+        for warning in decide(pod, case.namespace, case.cluster, case.platform).warnings:
             if warning.code == code:
                 return f"`{warning}`"
     return "–"

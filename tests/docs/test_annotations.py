@@ -8,7 +8,7 @@ import yaml
 from injector.model.admission.decide import decide
 from injector.model.admission.outcomes import Reason
 from injector.model.cluster import names
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import _FIELDS, Platform, parse_platform
 from tests.charts.test_monitoring import _alerts
 from tests.docs.test_links import ROOT
@@ -40,7 +40,7 @@ def test_every_name_of_the_code_is_on_the_page_and_no_other() -> None:
 @pytest.mark.parametrize(("key", "example"), _ROW.findall(PAGE))
 def test_an_example_is_taken_without_a_warning(key: str, example: str) -> None:
     annotations = {"prometheus.io/scrape": "true", key: example.strip('"')}
-    decision = decide(_pod(annotations), "shop", World(), Platform())
+    decision = decide(_pod(annotations), "shop", ClusterState(), Platform())
 
     assert decision.reason is Reason.INJECTED
     assert decision.warnings == ()
@@ -48,7 +48,7 @@ def test_an_example_is_taken_without_a_warning(key: str, example: str) -> None:
 
 def test_the_whole_example_is_injected_without_a_warning() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    decision = decide(yaml.safe_load(text), "shop", World(), Platform())
+    decision = decide(yaml.safe_load(text), "shop", ClusterState(), Platform())
 
     assert (decision.reason, decision.warnings) == (Reason.INJECTED, ())
 

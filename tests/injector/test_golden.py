@@ -20,9 +20,9 @@ from injector.files.manifests import read_manifests, write_manifests
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.removal import uninject
 from injector.model.cluster import names
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
-from tests.injector.webhook import AUTHORITIES, Json, Webhook, apply, decode_patch, render_review
+from tests.injector.webhook import CA_BUNDLE, Json, Webhook, apply, decode_patch, render_review
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
@@ -32,7 +32,7 @@ WORKLOADS = ("deployment", "stateful-set", "replica-set", "daemon-set", "replica
 
 
 class Case(NamedTuple):
-    world: World
+    cluster: ClusterState
     obj: Json
     namespace: str
     platform: Platform
@@ -41,13 +41,13 @@ class Case(NamedTuple):
 def read_case(name: str) -> Case:
     path = GOLDEN / name / "platform.yaml"
     platform = read_platform(path if path.exists() else None)
-    world = World()
+    cluster = ClusterState()
     *known, obj = [manifest.obj for manifest in read_objects(name, "input.yaml")]
     for item in known:
-        world.put(item["kind"], item)
-    namespaces = world.namespaces()
+        cluster.put(item["kind"], item)
+    namespaces = cluster.namespaces()
     own = obj["metadata"].get("namespace", namespaces[0].name if namespaces else "default")
-    return Case(world, obj, own, platform)
+    return Case(cluster, obj, own, platform)
 
 
 def read_objects(name: str, file: str) -> list[Any]:
@@ -61,7 +61,7 @@ def read_expected(name: str) -> tuple[Json, Json]:
 
 def review(case: Case, obj: Json, path: str = "/mutate") -> tuple[Json, Json]:
     """Ask the webhook; return the object that the API server goes on with, and the facts."""
-    webhook = Webhook(case.world, case.platform)
+    webhook = Webhook(case.cluster, case.platform)
     response = webhook.answer(render_review(obj, case.namespace), path)
     assert response["allowed"] is True
     operations = decode_patch(response)
@@ -74,7 +74,7 @@ def review(case: Case, obj: Json, path: str = "/mutate") -> tuple[Json, Json]:
 def inject(case: Case) -> tuple[Json, Json]:
     """Inject as `livery inject` does."""
     treated = inject_object(
-        case.obj, Offline(case.platform, case.world, AUTHORITIES, case.namespace)
+        case.obj, Offline(case.platform, case.cluster, CA_BUNDLE, case.namespace)
     )
     decision = treated.decision
     if decision is None:
@@ -179,7 +179,7 @@ def make_pod(workload: Json) -> Json:
     ],
 )
 def test_the_command_itself_writes_what_a_case_says(name: str, tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text(AUTHORITIES)
+    (tmp_path / "ca.pem").write_text(CA_BUNDLE)
     platform, source = GOLDEN / name / "platform.yaml", GOLDEN / name / "input.yaml"
     command = [sys.executable, "-m", "injector", "inject", "-f", str(source), "-n", "default",
                "--control-ca", str(tmp_path / "ca.pem")]  # fmt: skip

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import jsonpatch
 
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from injector.web.admission import AdmissionContext, build_admission_app
 from injector.web.metrics import InjectorMetrics
 
-AUTHORITIES = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+CA_BUNDLE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 Json = dict[str, Any]
 
@@ -51,11 +51,15 @@ def decode_patch(response: Json) -> list[Json]:
 class Webhook:
     """One app with a world and metrics of its own."""
 
-    def __init__(self, world: World | None = None, platform: Platform | None = None) -> None:
+    def __init__(
+        self, cluster: ClusterState | None = None, platform: Platform | None = None
+    ) -> None:
         self.context = AdmissionContext(
-            World() if world is None else world, platform or Platform(), InjectorMetrics()
+            ClusterState() if cluster is None else cluster,
+            platform or Platform(),
+            InjectorMetrics(),
         )
-        self.context.authorities = AUTHORITIES
+        self.context.ca_bundle = CA_BUNDLE
         self._transport = httpx.ASGITransport(
             build_admission_app(self.context), raise_app_exceptions=False
         )

@@ -20,7 +20,7 @@ from webhook_certs.errors import CertificateError
 from webhook_certs.rotation import Material
 from webhook_certs.tls import check_leaf
 
-CHAIN, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
+CHAIN, KEY, CA_BUNDLE = "tls.crt", "tls.key", "ca.crt"
 """Keys of a Secret of type kubernetes.io/tls, and the one that cert-manager adds."""
 _LOOK_AGAIN = timedelta(hours=1)
 _MAX_PEM_BYTES = 256 << 10
@@ -39,13 +39,13 @@ def read_provided(files: Mapping[str, str], name: str, now: datetime, source: st
         CertificateError: one is missing or unreadable, the key is another certificate's, the name
             is not in it, or it does not count now.
     """
-    for key in (CHAIN, KEY, AUTHORITIES):
+    for key in (CHAIN, KEY, CA_BUNDLE):
         if not files.get(key):
             raise CertificateError(f"{source}: {key} is missing")
         if len(files[key]) > _MAX_PEM_BYTES:
             raise CertificateError(f"{source}: {key} is over {_MAX_PEM_BYTES >> 10} KiB")
     leaf, *intermediates = _certificates(files, CHAIN, source)
-    authorities = _certificates(files, AUTHORITIES, source)
+    ca_bundle = _certificates(files, CA_BUNDLE, source)
     _check_key(leaf, files[KEY], source)
     names = _names(leaf)
     if not any(_covers(pattern, name) for pattern in names):
@@ -54,18 +54,18 @@ def read_provided(files: Mapping[str, str], name: str, now: datetime, source: st
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if not begin <= now < end:
         raise CertificateError(f"{source}: the certificate counts from {begin} to {end}, not now")
-    if leaf not in authorities:
-        verifier = _verifier(authorities, name, now)
+    if leaf not in ca_bundle:
+        verifier = _verifier(ca_bundle, name, now)
         try:
             verifier.verify(leaf, intermediates)
         except VerificationError as error:
-            reason = f"{CHAIN} is not signed by {AUTHORITIES}: {error}"
+            reason = f"{CHAIN} is not signed by {CA_BUNDLE}: {error}"
             raise CertificateError(f"{source}: {reason}") from error
     served = Leaf(files[CHAIN], files[KEY], begin, end)
     check_leaf(served)
-    ends = min(item.not_valid_after_utc for item in authorities)
+    ends = min(item.not_valid_after_utc for item in ca_bundle)
     # Written anew: comments, blanks and a missing last newline are others' business no more.
-    return Material(served, "".join(map(_pem, authorities)), ends, now + _LOOK_AGAIN)
+    return Material(served, "".join(map(_pem, ca_bundle)), ends, now + _LOOK_AGAIN)
 
 
 def _certificates(files: Mapping[str, str], key: str, source: str) -> list[x509.Certificate]:
@@ -79,7 +79,7 @@ def _pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _verifier(authorities: list[x509.Certificate], name: str, now: datetime) -> ServerVerifier:
+def _verifier(ca_bundle: list[x509.Certificate], name: str, now: datetime) -> ServerVerifier:
     """Make what verifies as a client does that trusts the CAs.
 
     Private CAs leave out extensions that public ones must have: names, time and signatures count.
@@ -90,7 +90,7 @@ def _verifier(authorities: list[x509.Certificate], name: str, now: datetime) -> 
     leaf_policy = ExtensionPolicy.permit_all().require_present(
         x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
     )
-    builder = PolicyBuilder().store(Store(authorities)).time(now)
+    builder = PolicyBuilder().store(Store(ca_bundle)).time(now)
     builder = builder.extension_policies(ca_policy=ca_policy, ee_policy=leaf_policy)
     return builder.build_server_verifier(x509.DNSName(name))
 

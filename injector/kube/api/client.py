@@ -20,7 +20,7 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 _FAILURES = (ApiException, urllib3.exceptions.HTTPError, OSError)
 
-Object = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 class KubeClient:
@@ -37,10 +37,10 @@ class KubeClient:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: JsonObject | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
-    ) -> Object:
+    ) -> JsonObject:
         """Ask once; returns the answer's object.
 
         Raises:
@@ -65,7 +65,7 @@ class KubeClient:
     @contextmanager
     def watch(
         self, path: str, query: Mapping[str, str], *, accept: str, read_timeout_seconds: float
-    ) -> Iterator[Iterator[Object]]:
+    ) -> Iterator[Iterator[JsonObject]]:
         """Follow a resource; gives its events until the connection ends.
 
         Raises:
@@ -89,7 +89,7 @@ class KubeClient:
         query: Mapping[str, str] | None,
         *,
         headers: dict[str, str],
-        body: Object | None,
+        body: JsonObject | None,
         timeout: float | tuple[float, float],
     ) -> Any:
         try:
@@ -123,7 +123,7 @@ def connect() -> KubeClient:
     return KubeClient(configuration)
 
 
-def _events(response: Any, path: str) -> Iterator[Object]:
+def _events(response: Any, path: str) -> Iterator[JsonObject]:
     buffer = bytearray()
     try:
         for part in response.stream(64 << 10, decode_content=True):
@@ -138,7 +138,7 @@ def _events(response: Any, path: str) -> Iterator[Object]:
         raise KubeError(0, f"watch {path}: {_short(error)}") from error
 
 
-def _parse(data: bytes, path: str) -> Object:
+def _parse(data: bytes, path: str) -> JsonObject:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:

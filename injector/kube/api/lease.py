@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 
 from injector.errors import KubeError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Lease:
             self._seen = (renewed, time.monotonic())
         return time.monotonic() - self._seen[1] > DURATION_SECONDS
 
-    def _taken(self, lease: Object, holder: str) -> Object:
+    def _taken(self, lease: JsonObject, holder: str) -> JsonObject:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec = dict(lease.get("spec") or {})
         if holder != self._holder:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from injector.errors import KubeError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _KEPT_METADATA = ("name", "namespace", "uid", "generation", "labels", "annotatio
 _LARGE_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def trim(obj: Object) -> Object:
+def trim(obj: JsonObject) -> JsonObject:
     """Leave out what nobody asks for: half of a Namespace is who set which field."""
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
@@ -57,20 +57,20 @@ class Resource(NamedTuple):
     is_metadata_only: bool = False
     is_optional: bool = False
     """Whether the cluster may not have it (yet): a resource of a CRD."""
-    keep: Callable[[Object], Object | None] = trim
+    keep: Callable[[JsonObject], JsonObject | None] = trim
     """Makes of an object what is kept; None where it is as if it were not there."""
 
 
 class Sink(Protocol):
     """Takes what a reflector learns; called in the reflector's thread."""
 
-    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+    def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
         """Take the whole of a resource."""
 
-    def put(self, resource: Resource, obj: Object) -> None:
+    def put(self, resource: Resource, obj: JsonObject) -> None:
         """Take a new or changed object."""
 
-    def remove(self, resource: Resource, obj: Object) -> None:
+    def remove(self, resource: Resource, obj: JsonObject) -> None:
         """Forget an object."""
 
 
@@ -84,7 +84,7 @@ class Reflector:
         sink: Sink,
         *,
         on_failure: Callable[[str], None] = lambda kind: None,
-        on_deleted: Callable[[Object], None] = lambda obj: None,
+        on_deleted: Callable[[JsonObject], None] = lambda obj: None,
     ) -> None:
         self._client = client
         self._resource = resource
@@ -145,7 +145,7 @@ class Reflector:
         logger.warning("a resource cannot be followed; trying again", extra=extra)
 
     def _list(self) -> None:
-        objects: list[Object] = []
+        objects: list[JsonObject] = []
         query = {"limit": str(PAGE), **self._selection()}
         while True:
             page = self._client.request(
@@ -181,7 +181,7 @@ class Reflector:
                     return
                 self._take(event)
 
-    def _take(self, event: Object) -> None:
+    def _take(self, event: JsonObject) -> None:
         kind, obj = event.get("type"), event.get("object")
         if not isinstance(obj, dict):
             raise KubeError(0, f"watch {self._resource.path}: an event without an object")

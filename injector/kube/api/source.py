@@ -1,4 +1,4 @@
-"""The cluster's objects in a world: reflectors' threads learn, the event loop's thread writes."""
+"""The cluster as a source: reflectors' threads learn, the event loop's thread writes."""
 
 import asyncio
 import logging
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from injector.errors import ObjectError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.api.reflector import Reflector, Resource
 from injector.model.access.metricaccess import API_VERSION
 from injector.model.cluster.nodes import keep_node
-from injector.model.cluster.state import Key, World, key_of
+from injector.model.cluster.state import ClusterState, Key, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +24,17 @@ RESOURCES = (
 )
 
 
-class ClusterWorld:
-    """Puts the cluster's objects into a world and follows them."""
+class ClusterSource:
+    """Puts the cluster's objects into its state and follows them."""
 
     def __init__(
         self,
         client: KubeClient,
-        world: World,
+        cluster: ClusterState,
         resources: Sequence[Resource] = RESOURCES,
         on_failure: Callable[[str], None] = lambda kind: None,
     ) -> None:
-        self._world = world
+        self._cluster = cluster
         self._keys: dict[str, set[Key]] = {}
         """Of each kind that was listed, what is known of it."""
         self.statuses: dict[Key, Mapping[str, Any]] = {}
@@ -82,15 +82,15 @@ class ClusterWorld:
 
     # In the reflectors' threads
 
-    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+    def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
         """Take the whole of a resource."""
         self._hand_over(self._replace, resource.kind, objects)
 
-    def put(self, resource: Resource, obj: Object) -> None:
+    def put(self, resource: Resource, obj: JsonObject) -> None:
         """Take a new or changed object."""
         self._hand_over(self._put, resource.kind, obj)
 
-    def remove(self, resource: Resource, obj: Object) -> None:
+    def remove(self, resource: Resource, obj: JsonObject) -> None:
         """Forget an object."""
         self._hand_over(self._remove, resource.kind, obj)
 
@@ -108,26 +108,26 @@ class ClusterWorld:
             logger.error("an object cannot be used", extra={"reason": str(error)})
         self._changed.set()
 
-    def _replace(self, kind: str, objects: Sequence[Object]) -> None:
+    def _replace(self, kind: str, objects: Sequence[JsonObject]) -> None:
         gone = self._keys.get(kind, set()) - {key_of(kind, obj) for obj in objects}
         for key in gone:
             self.statuses.pop(key, None)
-            self._world.remove(key)
+            self._cluster.remove(key)
         self._keys[kind] = set()
         for obj in objects:
             self._put(kind, obj)
 
-    def _put(self, kind: str, obj: Object) -> None:
+    def _put(self, kind: str, obj: JsonObject) -> None:
         key = key_of(kind, obj)
         self._keys.setdefault(kind, set()).add(key)
         if kind == "MetricAccess":
             # Kept apart: what we write must not look like a change of what its author wrote.
             self.statuses[key] = obj.get("status") or {}
             obj = {name: value for name, value in obj.items() if name != "status"}
-        self._world.put(kind, obj)
+        self._cluster.put(kind, obj)
 
-    def _remove(self, kind: str, obj: Object) -> None:
+    def _remove(self, kind: str, obj: JsonObject) -> None:
         key = key_of(kind, obj)
         self._keys.setdefault(kind, set()).discard(key)
         self.statuses.pop(key, None)
-        self._world.remove(key)
+        self._cluster.remove(key)

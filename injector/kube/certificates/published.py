@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from webhook_certs.provided import AUTHORITIES, CHAIN, KEY
+from webhook_certs.provided import CA_BUNDLE, CHAIN, KEY
 
 from injector.control.backend import Publisher
-from injector.kube.api.client import APPLY, KubeClient, Object
+from injector.kube.api.client import APPLY, JsonObject, KubeClient
 from injector.kube.certificates.secrets import decode_text
-from injector.model.cluster.names import CONTROL_ADDRESS, CONTROL_AUTHORITIES
+from injector.model.cluster.names import CONTROL_ADDRESS, CONTROL_CA_BUNDLE
 
 logger = logging.getLogger(__name__)
 
 MANAGER = "livery-injector"
-_FILES = (CHAIN, KEY, AUTHORITIES)
+_FILES = (CHAIN, KEY, CA_BUNDLE)
 _CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 
 
@@ -39,7 +39,7 @@ class WebhookBundle:
             return
         encoded = base64.b64encode(bundle_pem.encode()).decode()
         names = [str(item.get("name")) for item in _webhooks(configuration)]
-        applied: Object = {
+        applied: JsonObject = {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
             "metadata": {"name": self._name},
@@ -57,7 +57,7 @@ class WebhookBundle:
         """
         return _has(self._client.request("GET", self._path), bundle_pem)
 
-    def has_authorities(self, bundle_pem: str) -> bool:
+    def contains(self, bundle_pem: str) -> bool:
         """Tell whether every webhook there has these CAs, beside others perhaps.
 
         Raises:
@@ -94,7 +94,7 @@ class PublishedObject:
         if self.is_published(bundle_pem):
             return
         place = self._place
-        applied: Object = {
+        applied: JsonObject = {
             "apiVersion": "v1",
             "kind": place.kind,
             "metadata": {"name": place.name, "namespace": place.namespace},
@@ -113,7 +113,7 @@ class PublishedObject:
         """
         return self._texts(bundle_pem).items() <= self._read().items()
 
-    def has_authorities(self, bundle_pem: str) -> bool:
+    def contains(self, bundle_pem: str) -> bool:
         """Tell whether it names these CAs, beside others perhaps.
 
         Raises:
@@ -159,16 +159,16 @@ def policy_facts(
         address: the control service's ClusterIP; None where only the CAs are asked for.
     """
     others = {} if address is None else {CONTROL_ADDRESS: address}
-    place = Place("Secret", namespace, name, CONTROL_AUTHORITIES, is_annotation=True)
+    place = Place("Secret", namespace, name, CONTROL_CA_BUNDLE, is_annotation=True)
     return PublishedObject(client, place, others)
 
 
-def authorities_map(client: KubeClient, namespace: str, name: str) -> PublishedObject:
+def ca_bundle_map(client: KubeClient, namespace: str, name: str) -> PublishedObject:
     """A ConfigMap with the CAs, for proxies that are not injected: `ca.crt`."""
-    return PublishedObject(client, Place("ConfigMap", namespace, name, AUTHORITIES))
+    return PublishedObject(client, Place("ConfigMap", namespace, name, CA_BUNDLE))
 
 
-class Everywhere:
+class FanOutPublisher:
     """Publishes in several places; published is what is in all."""
 
     def __init__(self, publishers: Sequence[Publisher]) -> None:
@@ -192,7 +192,7 @@ class Everywhere:
         return all(publisher.is_published(bundle_pem) for publisher in self._publishers)
 
 
-class BesideOthers:
+class AdditivePublisher:
     """Publishes for replicas that need not know the same CAs.
 
     Where somebody else provides the certificate each replica adds the CA that was there before, as
@@ -209,7 +209,7 @@ class BesideOthers:
         Raises:
             KubeError: the API server refused.
         """
-        if not self._has_written or not self._publisher.has_authorities(bundle_pem):
+        if not self._has_written or not self._publisher.contains(bundle_pem):
             self._publisher.publish(bundle_pem)
             self._has_written = True
 
@@ -219,14 +219,14 @@ class BesideOthers:
         Raises:
             KubeError: the API server did not say.
         """
-        return self._publisher.has_authorities(bundle_pem)
+        return self._publisher.contains(bundle_pem)
 
 
-def _webhooks(configuration: Object) -> Sequence[Object]:
+def _webhooks(configuration: JsonObject) -> Sequence[JsonObject]:
     return [item for item in configuration.get("webhooks") or () if isinstance(item, dict)]
 
 
-def _has(configuration: Object, bundle_pem: str) -> bool:
+def _has(configuration: JsonObject, bundle_pem: str) -> bool:
     encoded = base64.b64encode(bundle_pem.encode()).decode()
     bundles = [
         (item.get("clientConfig") or {}).get("caBundle") for item in _webhooks(configuration)

@@ -6,14 +6,14 @@ from datetime import datetime
 from urllib.parse import quote
 
 from webhook_certs.errors import CertificateError, ConflictError
-from webhook_certs.provided import AUTHORITIES, CHAIN, KEY, read_provided
+from webhook_certs.provided import CA_BUNDLE, CHAIN, KEY, read_provided
 from webhook_certs.rotation import Material
 from webhook_certs.stores import FILE_NAME, Generation, Kept, decode_generations, encode_generations
 
 from injector.errors import KubeError
-from injector.kube.api.client import MERGE, KubeClient, Object
+from injector.kube.api.client import MERGE, JsonObject, KubeClient
 
-_FILES = (CHAIN, KEY, AUTHORITIES)
+_FILES = (CHAIN, KEY, CA_BUNDLE)
 
 
 class SecretStore:
@@ -55,11 +55,16 @@ class SecretStore:
         text = encode_generations(generations)
         data = {FILE_NAME: base64.b64encode(text.encode()).decode()}
         metadata = {"name": self._name, "namespace": self._namespace}
-        secret: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+        secret: JsonObject = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "data": data,
+        }
         try:
             if version:
                 # A merge keeps what the chart wrote there, labels and annotations.
-                change: Object = {"metadata": {"resourceVersion": version}, "data": data}
+                change: JsonObject = {"metadata": {"resourceVersion": version}, "data": data}
                 path = f"{self._path}/{self._name}"
                 written = self._client.request("PATCH", path, body=change, content_type=MERGE)
             else:

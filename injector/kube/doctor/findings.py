@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from injector.errors import KubeError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 from injector.platform import Platform
 
 _PAGE = 500
@@ -44,7 +44,7 @@ class Installation(NamedTuple):
         return f"kubectl -n {self.namespace} logs deployment/{self.injector}"
 
 
-def find(client: KubeClient, path: str) -> Object | None:
+def find(client: KubeClient, path: str) -> JsonObject | None:
     """Return an object, None where there is none, or no such kind.
 
     Raises:
@@ -58,7 +58,7 @@ def find(client: KubeClient, path: str) -> Object | None:
         raise
 
 
-def find_all(client: KubeClient, path: str, most: int, **query: str) -> list[Object]:
+def find_all(client: KubeClient, path: str, most: int, **query: str) -> list[JsonObject]:
     """Return the objects of a collection, in pages; none where there is no such kind.
 
     Args:
@@ -70,7 +70,7 @@ def find_all(client: KubeClient, path: str, most: int, **query: str) -> list[Obj
     Raises:
         KubeError: the API server does not say.
     """
-    found: list[Object] = []
+    found: list[JsonObject] = []
     asked = {"limit": str(_PAGE), **query}
     while len(found) < most:
         try:

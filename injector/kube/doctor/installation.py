@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from webhook_certs.authority import load_certificate
-from webhook_certs.provided import AUTHORITIES
+from webhook_certs.provided import CA_BUNDLE
 
 from injector.errors import KubeError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.certificates.published import WebhookBundle, policy_facts
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
 from injector.kube.doctor.findings import Finding, Installation, find
@@ -92,7 +92,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
             return
         facts = policy_facts(client, installation.namespace, arguments["policy-secret"])
         # Its address differs from installation to installation; what matters is the CA.
-        is_published = bool(bundle) and facts.has_authorities(bundle)
+        is_published = bool(bundle) and facts.contains(bundle)
         yield _published(is_published, "the admission policy's Secret has the CA")
         return
     if not arguments.get("webhook-configuration"):
@@ -100,7 +100,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
         return
     try:
         webhook = WebhookBundle(client, arguments["webhook-configuration"])
-        is_published = webhook.has_authorities(bundle)
+        is_published = webhook.contains(bundle)
     except KubeError as error:
         if error.status != 404:
             raise
@@ -118,7 +118,7 @@ def injects(client: KubeClient, installation: Installation) -> bool:
     return bool(arguments.get("webhook-configuration", "livery"))
 
 
-def read_authorities(client: KubeClient, installation: Installation) -> list[str]:
+def read_ca_bundle(client: KubeClient, installation: Installation) -> list[str]:
     """Return the CAs of the control service, PEM, oldest first; none where there is no such."""
     arguments = read_arguments(_deployment(client, installation))
     if arguments is None or "certificate-secret" in arguments:
@@ -128,7 +128,7 @@ def read_authorities(client: KubeClient, installation: Installation) -> list[str
     return [item.authority.certificate_pem for item in kept.generations]
 
 
-def read_arguments(deployment: Object | None) -> dict[str, str] | None:
+def read_arguments(deployment: JsonObject | None) -> dict[str, str] | None:
     """Return the injector's arguments by name; None where there is no injector."""
     if deployment is None:
         return None
@@ -138,7 +138,7 @@ def read_arguments(deployment: Object | None) -> dict[str, str] | None:
     return {name: value for name, _, value in pairs}
 
 
-def _deployment(client: KubeClient, installation: Installation) -> Object | None:
+def _deployment(client: KubeClient, installation: Installation) -> JsonObject | None:
     path = f"/apis/apps/v1/namespaces/{installation.namespace}/deployments"
     return find(client, f"{path}/{installation.injector}")
 
@@ -155,10 +155,10 @@ def _bundle(client: KubeClient, installation: Installation, arguments: dict[str,
     if "certificate-secret" in arguments:
         path = f"/api/v1/namespaces/{installation.namespace}/secrets"
         secret = find(client, f"{path}/{arguments['certificate-secret']}") or {}
-        text = base64.b64decode((secret.get("data") or {}).get(AUTHORITIES, ""))
+        text = base64.b64decode((secret.get("data") or {}).get(CA_BUNDLE, ""))
         # A text that is none was a finding already.
         return text.decode(errors="replace")
-    return "".join(reversed(read_authorities(client, installation)))
+    return "".join(reversed(read_ca_bundle(client, installation)))
 
 
 def _published(is_published: bool, sentence: str) -> Finding:

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 from webhook_certs.authority import load_certificate
 
 from injector.errors import KubeError, ObjectError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find_all
 from injector.kube.doctor.grants import read_platform
-from injector.kube.doctor.installation import SHORT_LIFE, injects, read_authorities
+from injector.kube.doctor.installation import SHORT_LIFE, injects, read_ca_bundle
 from injector.kube.doctor.surroundings import look_at_network, look_at_quotas, try_a_pod
 from injector.model.admission.decide import decide, workload_name
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.templates import template_hash
 from injector.model.cluster import names
 from injector.model.cluster.objects import annotations_of, get_list, get_mapping, name_of
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
 MAX_PODS = 20_000
@@ -54,10 +54,10 @@ def look_at_namespaces(client: KubeClient, installation: Installation) -> Iterat
 
 
 def _present(client: KubeClient, installation: Installation, settings: Platform | None) -> _Present:
-    authorities = read_authorities(client, installation)
+    ca_bundle = read_ca_bundle(client, installation)
     soon = datetime.now(UTC) + SHORT_LIFE
-    retiring = [pem for pem in authorities[:-1] if load_certificate(pem).not_valid_after_utc < soon]
-    newest = authorities[-1] if authorities else ""
+    retiring = [pem for pem in ca_bundle[:-1] if load_certificate(pem).not_valid_after_utc < soon]
+    newest = ca_bundle[-1] if ca_bundle else ""
     platform = settings or Platform(own_namespace=installation.namespace)
     # Without an injector nobody wrote settings down from which to tell what is outdated.
     template = template_hash(settings) if settings is not None else ""
@@ -65,7 +65,7 @@ def _present(client: KubeClient, installation: Installation, settings: Platform 
 
 
 def _look_at(
-    client: KubeClient, installation: Installation, namespace: Object, present: _Present
+    client: KubeClient, installation: Installation, namespace: JsonObject, present: _Present
 ) -> Iterator[Finding]:
     name = name_of(namespace)
     selector = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
@@ -79,13 +79,13 @@ def _look_at(
 
 
 def _look_at_pods(
-    client: KubeClient, namespace: Object, pods: Sequence[Object], present: _Present
+    client: KubeClient, namespace: JsonObject, pods: Sequence[JsonObject], present: _Present
 ) -> Iterator[Finding]:
     name = name_of(namespace)
-    world = World()
-    world.put("Namespace", namespace)
+    cluster = ClusterState()
+    cluster.put("Namespace", namespace)
     for limits in find_all(client, f"/api/v1/namespaces/{name}/limitranges", MAX_PODS):
-        world.put("LimitRange", limits)
+        cluster.put("LimitRange", limits)
     injected = [pod for pod in pods if names.STATUS in annotations_of(pod)]
     for pod in injected:
         waiting = _waiting_for_image(pod)
@@ -95,14 +95,14 @@ def _look_at_pods(
             yield Finding(False, sentence, remedy)
     yield Finding(True, f"{name}: {len(injected)} pods have a proxy")
 
-    def is_missing(pod: Object) -> bool:
-        return decide(pod, name, world, present.platform).reason is Reason.INJECTED
+    def is_missing(pod: JsonObject) -> bool:
+        return decide(pod, name, cluster, present.platform).reason is Reason.INJECTED
 
-    def is_outdated(pod: Object) -> bool:
+    def is_outdated(pod: JsonObject) -> bool:
         status = annotations_of(pod)[names.STATUS]
         return bool(present.template) and f'"{present.template}"' not in status
 
-    def trusts_only_the_old(pod: Object) -> bool:
+    def trusts_only_the_old(pod: JsonObject) -> bool:
         trusted = _trusted(pod)
         return present.newest not in trusted and any(pem in trusted for pem in present.retiring)
 
@@ -114,7 +114,7 @@ def _look_at_pods(
 
 
 def _count(
-    name: str, pods: Sequence[Object], is_meant: Callable[[Object], bool], sentence: str
+    name: str, pods: Sequence[JsonObject], is_meant: Callable[[JsonObject], bool], sentence: str
 ) -> Iterator[Finding]:
     """Say how many pods of each owner are meant, with what makes them anew."""
     counts = Counter(owner_of(pod) for pod in pods if is_meant(pod))
@@ -122,7 +122,7 @@ def _count(
         yield Finding(False, f"{name}: {count} pods of {owner} {sentence}", _restart(name, owner))
 
 
-def owner_of(pod: Object) -> str:
+def owner_of(pod: JsonObject) -> str:
     """Name what to restart, as kubectl does: `deployment/web`."""
     for owner in (pod.get("metadata") or {}).get("ownerReferences") or ():
         kind = str(owner.get("kind", "")).lower()
@@ -136,7 +136,7 @@ def _restart(namespace: str, owner: str) -> str:
     return f"kubectl -n {namespace} delete {owner}    # and create it anew"
 
 
-def _trusted(pod: Object) -> str:
+def _trusted(pod: JsonObject) -> str:
     spec = get_mapping(pod, "spec")
     for container in (*get_list(spec, "initContainers"), *get_list(spec, "containers")):
         if container.get("name") == names.PROXY_CONTAINER:
@@ -146,7 +146,7 @@ def _trusted(pod: Object) -> str:
     return ""
 
 
-def _waiting_for_image(pod: Object) -> str:
+def _waiting_for_image(pod: JsonObject) -> str:
     status: dict[str, Any] = pod.get("status") or {}
     statuses = [
         *status.get("initContainerStatuses", ()),

@@ -19,7 +19,7 @@ _TOLD = frozenset(
 )
 
 
-class Notices:
+class PodEvents:
     """Writes them; a failure is logged and counts for nothing else."""
 
     def __init__(self, client: KubeClient) -> None:

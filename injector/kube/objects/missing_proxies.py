@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from injector.errors import InjectorError, KubeError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.api.reflector import Reflector, Resource
-from injector.kube.objects.events import Notices
+from injector.kube.objects.events import PodEvents
 from injector.model.admission.decide import decide
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.scrape_annotations import read_scrape_annotations
 from injector.model.cluster import names
 from injector.model.cluster.objects import annotations_of, labels_of, metadata_of
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class _Found(NamedTuple):
     is_missing: bool
 
 
-def keep_candidate(pod: Object) -> Object | None:
+def keep_candidate(pod: JsonObject) -> JsonObject | None:
     """Keep of a pod's metadata its name, if it asks for a proxy and shows none."""
     metadata = pod.get("metadata") or {}
     try:
@@ -55,13 +55,13 @@ def keep_candidate(pod: Object) -> Object | None:
 PODS = Resource("Pod", "/api/v1/pods", is_metadata_only=True, keep=keep_candidate)
 
 
-class Drift:
+class MissingProxyMonitor:
     """Counts such pods by namespace; a whole pod is read only where its metadata leaves a doubt."""
 
     def __init__(
         self,
         client: KubeClient,
-        world: World,
+        cluster: ClusterState,
         platform: Platform,
         *,
         show: Callable[[Mapping[str, int]], None],
@@ -69,13 +69,13 @@ class Drift:
         tells: bool = True,
     ) -> None:
         self._client = client
-        self._world = world
+        self._cluster = cluster
         self._platform = platform
         self._show = show
         self._on_deleted = on_deleted
         """Takes the uid of every pod that was deleted."""
         # Where nothing injects, no restart helps.
-        self._notices = Notices(client) if tells else None
+        self._events = PodEvents(client) if tells else None
         self._candidates: dict[Name, str] = {}
         """Their uid."""
         self._found: dict[Name, _Found] = {}
@@ -108,15 +108,15 @@ class Drift:
 
     # In the reflector's thread
 
-    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+    def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
         """Take all candidates."""
         self._candidates = {_name(obj): str(obj["metadata"]["uid"]) for obj in objects}
 
-    def put(self, resource: Resource, obj: Object) -> None:
+    def put(self, resource: Resource, obj: JsonObject) -> None:
         """Take one more."""
         self._candidates[_name(obj)] = str(obj["metadata"]["uid"])
 
-    def remove(self, resource: Resource, obj: Object) -> None:
+    def remove(self, resource: Resource, obj: JsonObject) -> None:
         """Forget one that went away, or got its proxy."""
         self._candidates.pop(_name(obj), None)
 
@@ -139,8 +139,8 @@ class Drift:
             try:
                 reason = self._ask(*name)
                 found[name] = _Found(candidates[name], now, reason is Reason.INJECTED)
-                if name not in seen and self._notices is not None:
-                    self._notices.write(*name, candidates[name], reason)
+                if name not in seen and self._events is not None:
+                    self._events.write(*name, candidates[name], reason)
             except KubeError as error:
                 if error.status != 404:
                     logger.info("a pod cannot be looked at", extra={"reason": str(error)})
@@ -153,16 +153,16 @@ class Drift:
         pod = self._client.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             return Reason.NOT_ANNOTATED  # what is over misses nothing
-        return decide(pod, namespace, self._world, self._platform).reason
+        return decide(pod, namespace, self._cluster, self._platform).reason
 
     def _enabled(self) -> set[str]:
         return {
             item.name
-            for item in self._world.namespaces()
+            for item in self._cluster.namespaces()
             if item.labels.get(names.INJECT) == "enabled"
         }
 
 
-def _name(obj: Object) -> Name:
+def _name(obj: JsonObject) -> Name:
     metadata = metadata_of(obj)
     return str(metadata.get("namespace", "")), str(metadata.get("name", ""))

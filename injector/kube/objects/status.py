@@ -13,7 +13,7 @@ from injector.kube.api.lease import RENEW_SECONDS, Lease
 from injector.model.access.metricaccess import API_VERSION
 from injector.model.access.status import build_status
 from injector.model.access.verdicts import judge_namespace
-from injector.model.cluster.state import Key, World
+from injector.model.cluster.state import ClusterState, Key
 from injector.platform import Platform
 
 logger = logging.getLogger(__name__)
@@ -23,21 +23,21 @@ LOOK_SECONDS = 1.0
 
 
 class StatusWriter:
-    """Keeps the status of every object as this replica's world says.
+    """Keeps the status of every object as this replica judges it.
 
     Args:
         client: the cluster.
-        world: its objects.
+        cluster: its objects.
         present: the status that each has now.
         platform: the platform's settings, which grant.
         lease: held by the replica that writes.
-        is_listed: whether the world is whole.
+        is_listed: whether the cluster was read whole.
     """
 
     def __init__(
         self,
         client: KubeClient,
-        world: World,
+        cluster: ClusterState,
         present: Mapping[Key, Mapping[str, Any]],
         *,
         platform: Platform,
@@ -45,14 +45,14 @@ class StatusWriter:
         is_listed: Callable[[], bool],
     ) -> None:
         self._client = client
-        self._world = world
+        self._cluster = cluster
         self._platform = platform
         self._lease = lease
         self._is_listed = is_listed
         self._renewed_at = float("-inf")
         self._changed: set[str] = set()
         self._present = present
-        world.listeners.append(self._changed.add)
+        cluster.listeners.append(self._changed.add)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -77,7 +77,7 @@ class StatusWriter:
                 logger.warning("the lease cannot be renewed", extra={"reason": str(error)})
             self._renewed_at = time.monotonic()
             if self._lease.is_held and not was_held:
-                self._changed.update(self._world.namespaces_with("MetricAccess"))
+                self._changed.update(self._cluster.namespaces_with("MetricAccess"))
         return self._lease.is_held
 
     def _release(self) -> None:
@@ -88,21 +88,21 @@ class StatusWriter:
 
     async def _write(self, namespace: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for judged in judge_namespace(self._world, namespace, self._platform):
-            before = self._present.get(Key("MetricAccess", namespace, judged.name), {})
-            status = build_status(judged, before, now)
+        for verdict in judge_namespace(self._cluster, namespace, self._platform):
+            before = self._present.get(Key("MetricAccess", namespace, verdict.name), {})
+            status = build_status(verdict, before, now)
             if status == before:
                 continue
             if not await self._holds():
                 self._changed.add(namespace)
                 return
             try:
-                await asyncio.to_thread(self._apply, namespace, judged.name, status)
+                await asyncio.to_thread(self._apply, namespace, verdict.name, status)
             except KubeError as error:
                 if error.status == 404:
                     continue  # it went away
                 self._changed.add(namespace)
-                extra = {"namespace": namespace, "object": judged.name, "reason": str(error)}
+                extra = {"namespace": namespace, "object": verdict.name, "reason": str(error)}
                 logger.warning("a status cannot be written; trying again", extra=extra)
                 await asyncio.sleep(LOOK_SECONDS)
 

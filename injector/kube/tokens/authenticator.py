@@ -64,15 +64,15 @@ class TokenReviewAuthenticator:
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise IdentityError(401, "the token is too long")
         key = _key(token)
-        judged = self._find(key, CACHE_SECONDS)
-        if judged is None:
-            judged = await asyncio.shield(self._ask(key, token))
-        if judged.caller is not None and judged.caller.uid in self._gone:
+        verdict = self._find(key, CACHE_SECONDS)
+        if verdict is None:
+            verdict = await asyncio.shield(self._ask(key, token))
+        if verdict.caller is not None and verdict.caller.uid in self._gone:
             raise IdentityError(401, "the token's pod was deleted")
-        if judged.caller is None:
+        if verdict.caller is None:
             # Anew each time: one that is kept would keep the frames of all who met it.
-            raise IdentityError(judged.status, judged.reason)
-        return judged.caller
+            raise IdentityError(verdict.status, verdict.reason)
+        return verdict.caller
 
     async def still_counts(self, token: str, caller: Caller) -> bool:
         """Tell whether an open stream's token is still the caller's, as far as is known.
@@ -87,10 +87,10 @@ class TokenReviewAuthenticator:
         refused = self._refused.get(key)
         if refused is not None and refused.status != 503:
             return False
-        judged = self._callers.get(key)
-        if judged is None or time.monotonic() - judged.at >= RECHECK_SECONDS:
+        verdict = self._callers.get(key)
+        if verdict is None or time.monotonic() - verdict.at >= RECHECK_SECONDS:
             self._ask(key, token)
-        return judged is None or judged.caller == caller
+        return verdict is None or verdict.caller == caller
 
     def forget(self, uid: str) -> None:
         """Let a deleted pod in no more; its stream says nothing more, and ends with its next ping.
@@ -106,11 +106,11 @@ class TokenReviewAuthenticator:
         refused = self._refused.get(key)
         if refused is not None and now - refused.at < REFUSED_SECONDS:
             return refused
-        judged = self._callers.get(key)
-        if judged is None or judged.caller is None or now - judged.at >= max_age_seconds:
+        verdict = self._callers.get(key)
+        if verdict is None or verdict.caller is None or now - verdict.at >= max_age_seconds:
             return None
-        end = judged.caller.expires_at
-        return judged if end is None or time.time() < end else None
+        end = verdict.caller.expires_at
+        return verdict if end is None or time.time() < end else None
 
     def _ask(self, key: bytes, token: str) -> "asyncio.Task[_Judged]":
         # A task of its own, so that who goes away does not take the answer from the others.
@@ -122,17 +122,17 @@ class TokenReviewAuthenticator:
     async def _judge(self, key: bytes, token: str) -> _Judged:
         try:
             loop = asyncio.get_running_loop()
-            judged = await loop.run_in_executor(self._threads, self._review, token)
+            verdict = await loop.run_in_executor(self._threads, self._review, token)
         finally:
             del self._asked[key]
-        if judged.caller is not None:
-            _remember(self._callers, key, judged, MAX_REMEMBERED)
+        if verdict.caller is not None:
+            _remember(self._callers, key, verdict, MAX_REMEMBERED)
             self._refused.pop(key, None)
         else:
-            if judged.status != 503:
+            if verdict.status != 503:
                 self._callers.pop(key, None)
-            _remember(self._refused, key, judged, MAX_REFUSED)
-        return judged
+            _remember(self._refused, key, verdict, MAX_REFUSED)
+        return verdict
 
     def _review(self, token: str) -> _Judged:
         body = {
@@ -158,8 +158,10 @@ def _key(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="replace")).digest()
 
 
-def _remember(kept: "OrderedDict[bytes, _Judged]", key: bytes, judged: _Judged, limit: int) -> None:
-    kept[key] = judged
+def _remember(
+    kept: "OrderedDict[bytes, _Judged]", key: bytes, verdict: _Judged, limit: int
+) -> None:
+    kept[key] = verdict
     kept.move_to_end(key)
     while len(kept) > limit:
         kept.popitem(last=False)

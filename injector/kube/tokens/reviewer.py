@@ -10,9 +10,9 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from injector.control.identity import Access, Review
+from injector.control.identity import AccessAttributes, TokenVerdict
 from injector.errors import IdentityError, KubeError
-from injector.kube.api.client import KubeClient, Object
+from injector.kube.api.client import JsonObject, KubeClient
 
 CACHE_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
@@ -23,13 +23,13 @@ MAX_WAITING = 256
 """Questions; beyond, the API server is too slow for more."""
 MAX_REMEMBERED = 10_000
 
-_Key = tuple[bytes, Access | None]
-_UNKNOWN = Review("", (), is_allowed=False)
+_Key = tuple[bytes, AccessAttributes | None]
+_UNKNOWN = TokenVerdict("", (), is_allowed=False)
 
 
 class _Kept(NamedTuple):
     until: float
-    review: Review
+    review: TokenVerdict
 
 
 class AccessReviewer:
@@ -38,10 +38,10 @@ class AccessReviewer:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
-        self._asked: dict[_Key, asyncio.Task[Review]] = {}
+        self._asked: dict[_Key, asyncio.Task[TokenVerdict]] = {}
         self._threads = ThreadPoolExecutor(MAX_REVIEWS, "access-review")
 
-    async def review(self, token: str, access: Access | None) -> Review:
+    async def review(self, token: str, access: AccessAttributes | None) -> TokenVerdict:
         """Return whose token it is, and whether that user may do something.
 
         Raises:
@@ -61,7 +61,7 @@ class AccessReviewer:
         # Shielded, so that who goes away does not take the answer from the others.
         return await asyncio.shield(task)
 
-    async def _ask(self, key: _Key, token: str) -> Review:
+    async def _ask(self, key: _Key, token: str) -> TokenVerdict:
         started = time.monotonic()
         try:
             loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class AccessReviewer:
             self._kept.popitem(last=False)
         return review._replace(valid_seconds=max(0.0, started + seconds - time.monotonic()))
 
-    def _judge(self, token: str, access: Access | None) -> Review:
+    def _judge(self, token: str, access: AccessAttributes | None) -> TokenVerdict:
         try:
             user = self._user(token)
             if user is None:
@@ -83,9 +83,11 @@ class AccessReviewer:
             is_allowed = access is None or self._may(user, access)
         except KubeError as error:
             raise IdentityError(503, f"the token cannot be judged: {error}") from error
-        return Review(str(user["username"]), tuple(user.get("groups") or ()), is_allowed=is_allowed)
+        return TokenVerdict(
+            str(user["username"]), tuple(user.get("groups") or ()), is_allowed=is_allowed
+        )
 
-    def _user(self, token: str) -> Object | None:
+    def _user(self, token: str) -> JsonObject | None:
         try:
             status = self._create("authentication.k8s.io", "TokenReview", {"token": token})
         except KubeError as error:
@@ -95,8 +97,8 @@ class AccessReviewer:
         user = status.get("user") or {}
         return user if status.get("authenticated") is True and user.get("username") else None
 
-    def _may(self, user: Object, access: Access) -> bool:
-        spec: Object = {"user": user["username"], **{
+    def _may(self, user: JsonObject, access: AccessAttributes) -> bool:
+        spec: JsonObject = {"user": user["username"], **{
             name: user[name] for name in ("groups", "uid", "extra") if user.get(name)
         }}  # fmt: skip
         if access.path:
@@ -107,7 +109,7 @@ class AccessReviewer:
         status = self._create("authorization.k8s.io", "SubjectAccessReview", spec)
         return status.get("allowed") is True and status.get("denied") is not True
 
-    def _create(self, group: str, kind: str, spec: Object) -> dict[str, Any]:
+    def _create(self, group: str, kind: str, spec: JsonObject) -> dict[str, Any]:
         body = {"apiVersion": f"{group}/v1", "kind": kind, "spec": spec}
         path = f"/apis/{group}/v1/{kind.lower()}s"
         status = self._client.request("POST", path, body=body).get("status")

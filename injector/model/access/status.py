@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from injector.model.access.metricaccess import Acceptance
-from injector.model.access.verdicts import Judged
+from injector.model.access.verdicts import AccessVerdict
 
 _MAX_MESSAGE = 1000
 _MAX_NOTE = 200
@@ -13,15 +13,15 @@ _MAX_PATTERNS = 100
 _FORWARDING = "ForwardingNotAvailable"
 
 
-def build_status(judged: Judged, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+def build_status(verdict: AccessVerdict, before: Mapping[str, Any], now: str) -> dict[str, Any]:
     """Write an object's status.
 
     Args:
-        judged: what comes of it.
+        verdict: what comes of it.
         before: its present status: a condition that stays keeps its time.
         now: the time of conditions that change, RFC 3339.
     """
-    generation = 0 if judged.access is None else judged.access.generation
+    generation = 0 if verdict.metric_access is None else verdict.metric_access.generation
     times = {
         item.get("type"): (item.get("status"), item.get("lastTransitionTime"))
         for item in before.get("conditions") or ()
@@ -40,26 +40,26 @@ def build_status(judged: Judged, before: Mapping[str, Any], now: str) -> dict[st
             "observedGeneration": generation,
         }
 
-    is_accepted = judged.acceptance is not Acceptance.INVALID
-    message = "; ".join(judged.problems) or "all of it is in force"
-    reason = str(judged.acceptance)
+    is_accepted = verdict.acceptance is not Acceptance.INVALID
+    message = "; ".join(verdict.problems) or "all of it is in force"
+    reason = str(verdict.acceptance)
     conditions = [
         condition("Accepted", is_true=is_accepted, reason=reason, message=message),
-        condition("Ready", **_readiness(judged, is_accepted=is_accepted)),
+        condition("Ready", **_readiness(verdict, is_accepted=is_accepted)),
     ]
     status: dict[str, Any] = {"observedGeneration": generation, "conditions": conditions}
-    if judged.access is not None:
+    if verdict.metric_access is not None:
         status["patterns"] = [
             {"pattern": fact.pattern, "kind": fact.kind or "invalid", "note": fact.note[:_MAX_NOTE]}
-            for fact in judged.access.patterns[:_MAX_PATTERNS]
+            for fact in verdict.metric_access.patterns[:_MAX_PATTERNS]
         ]
     return status
 
 
-def _readiness(judged: Judged, *, is_accepted: bool) -> dict[str, Any]:
-    if judged.access is None or not is_accepted:
+def _readiness(verdict: AccessVerdict, *, is_accepted: bool) -> dict[str, Any]:
+    if verdict.metric_access is None or not is_accepted:
         return {"is_true": False, "reason": "NotAccepted", "message": "nothing of it is in force"}
-    remote = judged.access.remote_write
+    remote = verdict.metric_access.remote_write
     if remote is not None and remote.enabled:
         text = "its reading rules are in force; this version of Livery does not send series yet"
         return {"is_true": False, "reason": _FORWARDING, "message": text}

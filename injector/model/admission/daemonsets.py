@@ -38,14 +38,14 @@ _WHOLE = frozenset(["resources", "readinessProbe"])
 
 
 def prepare(
-    daemonset: Object, platform: Platform, authorities: str = ""
+    daemonset: Object, platform: Platform, ca_bundle: str = ""
 ) -> tuple[Reason, list[Operation]]:
     """Return the operations that complete a DaemonSet.
 
     Args:
         daemonset: the raw object.
         platform: the platform's settings.
-        authorities: PEM of the CAs that sign the control service.
+        ca_bundle: PEM of the CAs that sign the control service.
 
     Raises:
         ObjectError: it is malformed.
@@ -53,7 +53,7 @@ def prepare(
     if labels_of(daemonset).get(names.ROLE_LABEL) != "node":
         return Reason.NOT_A_PROXY, []
     spec = get_mapping(daemonset, "spec")
-    completed = complete(spec, name_of(daemonset), platform, authorities)
+    completed = complete(spec, name_of(daemonset), platform, ca_bundle)
     operations: list[Operation] = []
     if daemonset.get("spec") is None:
         operations.append({"op": "add", "path": "/spec", "value": completed})
@@ -62,7 +62,7 @@ def prepare(
     return Reason.PREPARED, operations
 
 
-def complete(spec: Object, name: str, platform: Platform, authorities: str) -> dict[str, Any]:
+def complete(spec: Object, name: str, platform: Platform, ca_bundle: str) -> dict[str, Any]:
     """Return a DaemonSet's spec with everything that a node proxy needs."""
     completed = copy.deepcopy(dict(spec))
     selector = get_mapping(completed, "selector", "spec")
@@ -97,7 +97,7 @@ def complete(spec: Object, name: str, platform: Platform, authorities: str) -> d
         _fill(pod, {"dnsPolicy": "ClusterFirstWithHostNet"})
     is_root = get_mapping(pod, "securityContext", "spec.template.spec").get("runAsUser") == 0
     user = NON_ROOT_USER if is_root else None
-    _fill_container(pod, _container(platform, authorities, user))
+    _fill_container(pod, _container(platform, ca_bundle, user))
     _add_missing(pod, "volumes", [render_token_volume(names.TOKEN_VOLUME)], "name")
     return completed
 
@@ -107,7 +107,7 @@ def _label_value(name: str) -> str:
     return name[:63].rstrip("-._")
 
 
-def _container(platform: Platform, authorities: str, user: int | None) -> dict[str, Any]:
+def _container(platform: Platform, ca_bundle: str, user: int | None) -> dict[str, Any]:
     token_file = f"{CONTROL_TOKEN_DIRECTORY}/token"
     return {
         "name": names.PROXY_CONTAINER,
@@ -118,7 +118,7 @@ def _container(platform: Platform, authorities: str, user: int | None) -> dict[s
         "env": [
             field_variable("NODE_NAME", "spec.nodeName"),
             field_variable("NODE_IP", "status.hostIP"),
-            *control_variables(platform, authorities, token_file),
+            *control_variables(platform, ca_bundle, token_file),
         ],
         "ports": container_ports(NODE_PORT, NODE_ADMIN_PORT),
         "readinessProbe": {

@@ -37,7 +37,7 @@ from injector.model.cluster.objects import (
     metadata_of,
     name_of,
 )
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from sidecar import VERSION
 from sidecar.errors import TargetError
@@ -68,7 +68,7 @@ class Decision:
 
 
 def decide(
-    pod: Object, namespace: str, world: World, platform: Platform, *, workload: str = ""
+    pod: Object, namespace: str, cluster: ClusterState, platform: Platform, *, workload: str = ""
 ) -> Decision:
     """Decide about a pod at its creation.
 
@@ -76,7 +76,7 @@ def decide(
         pod: the raw pod; its own namespace field may be empty.
         namespace: the namespace of the request. That its label admits injection is the API
             server's to know: the webhook's selector sends no pod of another, and a cache may lag.
-        world: what is known of the cluster.
+        cluster: what is known of the cluster.
         platform: the platform's settings.
         workload: what the pod will belong to, where it does not say so itself: a pod template.
     """
@@ -87,13 +87,13 @@ def decide(
         # `patch` reads these, too, and must not fail.
         labels_of(pod)
         get_names(get_mapping(pod, "spec"), "imagePullSecrets", "spec")
-        return _Decider(pod, namespace, world, platform).decide(workload)
+        return _Decider(pod, namespace, cluster, platform).decide(workload)
     except ObjectError as error:
         return _malformed(str(error))
 
 
 def patch(
-    pod: Object, decision: Decision, platform: Platform, authorities: str = ""
+    pod: Object, decision: Decision, platform: Platform, ca_bundle: str = ""
 ) -> list[Operation]:
     """Return the operations that carry a decision out; none unless it is to inject.
 
@@ -101,11 +101,11 @@ def patch(
         pod: the raw pod that was decided about.
         decision: what `decide` said.
         platform: the platform's settings.
-        authorities: PEM of the CAs that sign the control service.
+        ca_bundle: PEM of the CAs that sign the control service.
     """
     if decision.proxy is None:
         return []
-    return _Patcher(pod, decision.proxy, platform).patch(authorities)
+    return _Patcher(pod, decision.proxy, platform).patch(ca_bundle)
 
 
 def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
@@ -172,12 +172,14 @@ class _Ports(NamedTuple):
 class _Decider:
     """Decides what a pod's proxy will be like, gathering warnings."""
 
-    def __init__(self, pod: Object, namespace: str, world: World, platform: Platform) -> None:
+    def __init__(
+        self, pod: Object, namespace: str, cluster: ClusterState, platform: Platform
+    ) -> None:
         self._pod = pod
         self._spec = get_mapping(pod, "spec")
         self._annotations = annotations_of(pod)
         self._namespace = namespace
-        self._world = world
+        self._cluster = cluster
         self._platform = platform
         self._warnings: list[AdmissionWarning] = []
 
@@ -194,7 +196,7 @@ class _Decider:
         self._warnings += found.warnings
         if not found.targets:
             return self._leave(Reason.NO_TARGET)
-        limit_ranges = self._world.in_namespace("LimitRange", self._namespace)
+        limit_ranges = self._cluster.in_namespace("LimitRange", self._namespace)
         allotment = allot_resources(self._pod, self._annotations, limit_ranges)
         self._warnings += allotment.warnings
         if not allotment.is_possible:
@@ -263,7 +265,7 @@ class _Decider:
         return _Ports(port, port + 1)
 
     def _bootstrap(self) -> dict[str, str]:
-        namespace = self._world.namespace(self._namespace)
+        namespace = self._cluster.namespace(self._namespace)
         if namespace is None:
             return {}
         labels = select_labels(namespace.labels, self._platform.labels)
@@ -316,9 +318,9 @@ class _Patcher:
         self._platform = platform
         self._builder = PatchBuilder(pod)
 
-    def patch(self, authorities: str) -> list[Operation]:
+    def patch(self, ca_bundle: str) -> list[Operation]:
         proxy, builder = self._proxy, self._builder
-        container = render_container(proxy, self._platform, authorities)
+        container = render_container(proxy, self._platform, ca_bundle)
         if proxy.is_native:
             builder.insert(("spec", "initContainers"), self._native_index(), container)
         else:

@@ -17,7 +17,7 @@ MAX_REVIEW_BYTES = 8 << 20
 """Twice what etcd takes of an object, old and new one together, and room for the rest."""
 
 
-class Review(NamedTuple):
+class AdmissionReview(NamedTuple):
     """One question of the API server."""
 
     uid: str
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
     refusal: str = ""
 
 
-def parse_review(body: bytes) -> Review:
+def parse_review(body: bytes) -> AdmissionReview:
     """Read a review.
 
     Raises:
@@ -75,12 +75,12 @@ def render_review(uid: str, verdict: Verdict) -> bytes:
     ).encode()
 
 
-def _parse_request(value: Object) -> Review:
+def _parse_request(value: Object) -> AdmissionReview:
     request = get_mapping(value, "request")
     uid = get_text(request, "uid", "request")
     if not uid:
         raise RequestError(400, "request.uid: it is missing")
-    return Review(
+    return AdmissionReview(
         uid=uid,
         kind=get_text(get_mapping(request, "kind", "request"), "kind", "request.kind"),
         operation=get_text(request, "operation", "request"),

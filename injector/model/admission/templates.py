@@ -42,13 +42,13 @@ class PodProxy:
     token_volume: str
 
 
-def render_container(proxy: PodProxy, platform: Platform, authorities: str) -> dict[str, Any]:
+def render_container(proxy: PodProxy, platform: Platform, ca_bundle: str) -> dict[str, Any]:
     """Build the proxy's container.
 
     Args:
         proxy: what this pod needs.
         platform: the platform's settings.
-        authorities: PEM of the CAs that sign the control service.
+        ca_bundle: PEM of the CAs that sign the control service.
     """
     container: dict[str, Any] = {
         "name": PROXY_CONTAINER,
@@ -56,7 +56,7 @@ def render_container(proxy: PodProxy, platform: Platform, authorities: str) -> d
         "imagePullPolicy": platform.image_pull_policy,
         "command": ["livery-proxy"],
         "args": _arguments(proxy, platform),
-        "env": _environment(proxy, platform, authorities),
+        "env": _environment(proxy, platform, ca_bundle),
         "ports": container_ports(proxy.port, proxy.admin_port),
         "securityContext": security_context(proxy.run_as_user),
         # Over the path of the application's own token, which so stays out of the proxy.
@@ -105,16 +105,14 @@ def label_rules(platform: Platform) -> dict[str, Any]:
     }
 
 
-def control_variables(
-    platform: Platform, authorities: str, token_file: str
-) -> list[dict[str, Any]]:
+def control_variables(platform: Platform, ca_bundle: str, token_file: str) -> list[dict[str, Any]]:
     """The variables by which a proxy finds the control service; none where there is none."""
     if platform.control is None:
         return []
     return [
         _variable("LIVERY_CONTROL_URL", platform.control.url),
         _variable("LIVERY_CONTROL_ADDRESS", platform.control.address),
-        _variable("LIVERY_CONTROL_CA", authorities),
+        _variable("LIVERY_CONTROL_CA", ca_bundle),
         _variable("LIVERY_TOKEN_FILE", token_file),
     ]
 
@@ -165,7 +163,7 @@ def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
     return arguments
 
 
-def _environment(proxy: PodProxy, platform: Platform, authorities: str) -> list[dict[str, Any]]:
+def _environment(proxy: PodProxy, platform: Platform, ca_bundle: str) -> list[dict[str, Any]]:
     variables = [
         field_variable("LIVERY_POD_NAME", "metadata.name"),
         field_variable("LIVERY_POD_NAMESPACE", "metadata.namespace"),
@@ -175,7 +173,7 @@ def _environment(proxy: PodProxy, platform: Platform, authorities: str) -> list[
         _variable("LIVERY_LABEL_RULES", compact_json(label_rules(platform))),
     ]
     token_file = f"{SERVICE_ACCOUNT_DIRECTORY}/token"
-    return variables + control_variables(platform, authorities, token_file)
+    return variables + control_variables(platform, ca_bundle, token_file)
 
 
 def _literal(text: str) -> str:

@@ -19,7 +19,7 @@ ORIGINAL = "livery.dev/original"
 PROXY_LABEL = "livery.dev/proxy"
 ROLE_LABEL = "livery.dev/role"
 METRIC_SOURCES = "livery.dev/metric-sources"
-CONTROL_AUTHORITIES = "livery.dev/control-authorities"
+CONTROL_CA_BUNDLE = "livery.dev/control-authorities"
 CONTROL_ADDRESS = "livery.dev/control-address"
 RESOURCES = {
     ("requests", "cpu"): "livery.dev/cpu-request",

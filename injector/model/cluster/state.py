@@ -37,7 +37,7 @@ _CLUSTER_KINDS = frozenset(["Namespace", "Node"])
 """Those whose objects are in no namespace."""
 
 
-class World:
+class ClusterState:
     """The objects, by kind and namespace."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ from typing import Generic, NamedTuple, TypeVar
 from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Pod, Report, Reports
-from injector.model.access.verdicts import Judged, judge_namespace
+from injector.model.access.verdicts import AccessVerdict, judge_namespace
 from injector.model.cluster.names import INJECT
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import ExplainedLabel, derive_labels, explain_labels
 
@@ -69,7 +69,7 @@ class RuleRow(NamedTuple):
     """One MetricAccess object."""
 
     namespace: str
-    judged: Judged
+    verdict: AccessVerdict
     reach: str
     """Where it may read, in words."""
 
@@ -116,7 +116,7 @@ class Wanted(NamedTuple):
 class Sources:
     """Where the page looks."""
 
-    world: World
+    cluster: ClusterState
     hub: PolicyHub
     reports: Reports
     journal: Journal
@@ -150,7 +150,7 @@ def look(sources: Sources, wanted: Wanted) -> Status:
     workloads = _workloads(sources)
     proxies = Counter(workload.pod[0] for workload in workloads)
     found = [item for item in workloads if search in "/".join(item.pod).lower()]
-    names = [item.name for item in sources.world.namespaces() if search in item.name.lower()]
+    names = [item.name for item in sources.cluster.namespaces() if search in item.name.lower()]
     page = _page(names, wanted.namespaces)
     namespaces = [_namespace(sources, name, proxies[name]) for name in page.items]
     rules = _page(_rules(sources, search), wanted.rules)
@@ -185,7 +185,7 @@ def _workloads(sources: Sources) -> list[Workload]:
     workloads = []
     for pod in {*told, *sources.reports}:
         if pod[0] not in worn:
-            namespace = sources.world.namespace(pod[0])
+            namespace = sources.cluster.namespace(pod[0])
             present = {} if namespace is None else namespace.labels
             worn[pod[0]] = derive_labels(present, sources.platform.labels)
         report = sources.reports.get(pod)
@@ -207,7 +207,7 @@ def _health(told: str, report: Report | None) -> Health:
 
 
 def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:
-    namespace = sources.world.namespace(name)
+    namespace = sources.cluster.namespace(name)
     labels = {} if namespace is None else namespace.labels
     return NamespaceRow(
         name,
@@ -219,20 +219,20 @@ def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:
 
 def _rules(sources: Sources, search: str) -> list[RuleRow]:
     rows = [
-        RuleRow(namespace, judged, _reach(namespace, judged))
-        for namespace in sources.world.namespaces_with("MetricAccess")
-        for judged in judge_namespace(sources.world, namespace, sources.platform)
-        if search in f"{namespace}/{judged.name}".lower()
+        RuleRow(namespace, verdict, _reach(namespace, verdict))
+        for namespace in sources.cluster.namespaces_with("MetricAccess")
+        for verdict in judge_namespace(sources.cluster, namespace, sources.platform)
+        if search in f"{namespace}/{verdict.name}".lower()
     ]
-    return sorted(rows, key=lambda row: (not row.judged.problems, row.namespace, row.judged.name))
+    return sorted(rows, key=lambda row: (not row.verdict.problems, row.namespace, row.verdict.name))
 
 
-def _reach(namespace: str, judged: Judged) -> str:
-    if judged.access is None or judged.grant is None or judged.access.error:
+def _reach(namespace: str, verdict: AccessVerdict) -> str:
+    if verdict.metric_access is None or verdict.grant is None or verdict.metric_access.error:
         return "nothing"
-    if judged.grant.namespaces is None:
+    if verdict.grant.namespaces is None:
         return "every namespace"
-    others = sorted(judged.grant.namespaces - {namespace})
+    others = sorted(verdict.grant.namespaces - {namespace})
     return ", ".join(["its own namespace", *others])
 
 

@@ -51,7 +51,7 @@ class NodeDiscovery:
         self._kubelet_of = kubelet_of
         self._sources: dict[str, _Source] = {}
         self._said = ""
-        self._turns = asyncio.Semaphore(MAX_QUESTIONS)
+        self._question_slots = asyncio.Semaphore(MAX_QUESTIONS)
 
     @property
     def is_healthy(self) -> bool | None:
@@ -92,7 +92,7 @@ class NodeDiscovery:
         self, node: str, labels: NamespaceLabels
     ) -> tuple[list[DiscoveredTarget] | None, LiveryError | None]:
         """Return a node's targets, the last good ones where it fails, and why it did."""
-        async with self._turns:
+        async with self._question_slots:
             try:
                 discovery = await self._source(node)
             except LiveryError as error:  # it went while others were asked
@@ -141,10 +141,10 @@ def _complete(settings: DiscoverySettings, kubelet: KubeletSettings) -> Discover
         settings = replace(settings, bearer_token_file=str(kubelet.token_file))
     tls = settings.tls
     if not (tls.ca_file or tls.ca_pem or tls.insecure_skip_verify):
-        authorities = kubelet.authorities_file
+        ca_bundle = kubelet.ca_file
         tls = replace(
             tls,
-            ca_file=str(authorities) if authorities is not None else "",
+            ca_file=str(ca_bundle) if ca_bundle is not None else "",
             insecure_skip_verify=not kubelet.is_verified,
         )
     return replace(settings, tls=tls)

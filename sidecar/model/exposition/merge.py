@@ -33,7 +33,7 @@ class MergeError(ExpositionError):
         self.index = index
 
 
-class Plan(NamedTuple):
+class MergePlan(NamedTuple):
     """How an answer is put together: what stays, with gaps for the tails that `pick` gives."""
 
     parts: list[bytes]
@@ -79,7 +79,7 @@ class _Family:
         self.has_dropped = False
 
 
-class _Arrangement:
+class _MergeBuilder:
     """The families of all targets while they are being collected."""
 
     def __init__(self, fmt: Format, *, keeps_free_comments: bool) -> None:
@@ -108,7 +108,7 @@ class _Arrangement:
         for comment in rest:
             self._add_comment(comment, -1)
 
-    def plan(self, count: int, end: bytes) -> Plan:
+    def plan(self, count: int, end: bytes) -> MergePlan:
         parts: list[bytes] = []
         order: list[int] = []
         text: list[bytes] = []
@@ -120,7 +120,7 @@ class _Arrangement:
                 text = []
         parts += [b"", b"".join([*text, end])]
         pick = None if order == list(range(count)) else _picker(order)
-        return Plan(parts, pick, sum(map(len, parts)))
+        return MergePlan(parts, pick, sum(map(len, parts)))
 
     def _pieces(self) -> list[_Piece]:
         pieces: list[_Piece] = []
@@ -186,7 +186,7 @@ class _Arrangement:
         return name.startswith(base) and name[len(base) :] in _SUFFIXES.get(family.type, ())
 
 
-def arrange(readings: Sequence[Reading], fmt: Format) -> Plan:
+def plan_merge(readings: Sequence[Reading], fmt: Format) -> MergePlan:
     """Plan the answer of one or several targets.
 
     Args:
@@ -200,7 +200,7 @@ def arrange(readings: Sequence[Reading], fmt: Format) -> Plan:
         _check_distinct(readings)
     for index, reading in enumerate(readings):
         _check_collisions(index, reading)
-    arrangement = _Arrangement(fmt, keeps_free_comments=len(readings) == 1)
+    arrangement = _MergeBuilder(fmt, keeps_free_comments=len(readings) == 1)
     count = 0
     for reading in readings:
         arrangement.begin()

@@ -2,7 +2,7 @@
 
 A sample line is a *head* (the comment lines before it and the series: name and labels) and a
 *tail* (value, timestamp, exemplar, newline). Heads repeat from scrape to scrape, tails change:
-`sidecar.model.exposition.series_cache` lives on that. Here nothing is remembered.
+`series_cache` relies on that. Nothing is cached here.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and
 https://prometheus.io/docs/specs/om/open_metrics_spec/; where they and Prometheus's `textparse`

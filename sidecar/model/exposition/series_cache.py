@@ -1,4 +1,4 @@
-"""Remembered lines: a scrape is mostly the same text as the last one.
+"""Cached lines: a scrape is mostly the same text as the last one.
 
 One pass in C divides the body where values stand. What lies between them, the heads, is compared
 with the last scrape's; if nothing changed, what became of each series is known already and only
@@ -102,13 +102,13 @@ class Limits(NamedTuple):
 
     samples: int = 50_000
     labels: int = 64
-    memory_bytes: int = 16 << 20
-    """What may be remembered of it; beyond, lines are read anew each scrape."""
+    cache_bytes: int = 16 << 20
+    """Size of its cache; above it lines are read anew at each scrape."""
     lines_bytes: int = 24 << 20
     """Series with their labels: many long labels make much of a small body."""
 
 
-class Rewrite(Protocol):
+class Rewriter(Protocol):
     """What a policy makes of the parts of a head."""
 
     def series(self, series: Series) -> Line | None:
@@ -123,11 +123,11 @@ _ENTRY_BYTES = 400
 _COMMENT_BYTES = 320
 
 
-class SeriesMemory:
-    """The memory of one target under one policy; a new policy starts with a new memory."""
+class SeriesCache:
+    """One target's lines under one policy; a new policy starts with an empty cache."""
 
-    def __init__(self, rewrite: Rewrite, fmt: Format, limits: Limits) -> None:
-        self._rewrite = rewrite
+    def __init__(self, rewriter: Rewriter, fmt: Format, limits: Limits) -> None:
+        self._rewriter = rewriter
         self._format = fmt
         self._limits = limits
         self._divide = _DIVIDE[fmt]
@@ -151,7 +151,7 @@ class SeriesMemory:
         Raises:
             ExpositionError: Prometheus would refuse the body.
             LimitError: a bound was passed.
-            LateError: `is_late` said so; what was done is remembered, the next read goes on there.
+            LateError: `is_late` said so; what was done is cached, the next read goes on there.
         """
         # One more than allowed is enough to tell, and bounds what the division may take.
         parts = self._divide.split(body, self._limits.samples + MAX_COMMENT_LINES + 1)
@@ -169,7 +169,7 @@ class SeriesMemory:
         return reading
 
     def forget(self) -> None:
-        """Empty the memory."""
+        """Empty the cache."""
         self._heads, self._rest, self._last, self._entries = [], b"", None, {}
         self._head_bytes = self.bytes = 0
 
@@ -181,9 +181,9 @@ class SeriesMemory:
             return None
         entries: list[Entry] = []
         tally = _Tally(self._limits)
-        remembered = self._entries.get
+        cached = self._entries.get
         for text in heads:
-            entry = remembered(text)
+            entry = cached(text)
             if entry is None:
                 head = parse_head(text, self._format)
                 if head is None:
@@ -193,7 +193,7 @@ class SeriesMemory:
                 entry = self._make(text, head)
             entries.append(entry)
             tally.add(entry)
-        last = tuple(map(self._rewrite.comment, closing))
+        last = tuple(map(self._rewriter.comment, closing))
         return tally.reading(entries, tails, last)
 
     def _read_exactly(self, body: bytes, is_late: Callable[[], bool]) -> Reading:
@@ -205,7 +205,7 @@ class SeriesMemory:
             try:
                 sample = next(rows)
             except StopIteration as stop:
-                rest = tuple(map(self._rewrite.comment, stop.value))
+                rest = tuple(map(self._rewriter.comment, stop.value))
                 return tally.reading(entries, tails, rest)
             entry = self._entries.get(sample.text)
             if entry is None:
@@ -217,7 +217,7 @@ class SeriesMemory:
             tally.add(entry)
 
     def _make(self, text: bytes, head: Head) -> Entry:
-        comments = tuple(map(self._rewrite.comment, head.comments))
+        comments = tuple(map(self._rewriter.comment, head.comments))
         if head.series is None:
             return Entry(text, comments, has_series=False, line=None)
         if len(head.series.labels) > self._limits.labels:
@@ -225,14 +225,14 @@ class SeriesMemory:
                 f"a series of {head.series.name[:80].decode()!r} has {len(head.series.labels)} "
                 f"labels; {self._limits.labels} are allowed"
             )
-        line = self._rewrite.series(head.series)
+        line = self._rewriter.series(head.series)
         return Entry(text, comments, has_series=True, line=line)
 
     def _keep(self, reading: Reading, rest: bytes) -> None:
         size = len(rest) + _COMMENT_BYTES * len(reading.rest)
         size += sum(map(_size, reading.entries))
         self.forget()
-        if size > self._limits.memory_bytes:
+        if size > self._limits.cache_bytes:
             return
         self._heads = [entry.text for entry in reading.entries]
         self._rest = rest
@@ -246,7 +246,7 @@ class SeriesMemory:
         self.forget()
         for entry in entries:
             size = self.bytes + _size(entry)
-            if size > self._limits.memory_bytes:
+            if size > self._limits.cache_bytes:
                 break
             self._entries[entry.text] = entry
             self.bytes = size

@@ -2,8 +2,8 @@
 
 What `series_cache` does for a whole body is done here for each block: one pass in C divides it
 where values stand, the heads between them are compared with the last scrape's, and what became of
-each is put in their place. Memory is one scrape's series and what they became; the body itself
-is never held. Text that the quick division does not fit is read exactly, a block at a time.
+each is put in their place. The cache holds one scrape's series and what they became; the body
+itself is never held. Text that the quick division does not fit is read exactly, a block at a time.
 """
 
 import itertools
@@ -21,9 +21,9 @@ from sidecar.model.exposition.parser import (
     parse_rest,
     scan,
 )
-from sidecar.model.exposition.series_cache import NUMBER, Limits, Rewrite
+from sidecar.model.exposition.series_cache import NUMBER, Limits, Rewriter
 
-NODE_LIMITS = Limits(samples=1_000_000, labels=64, memory_bytes=96 << 20, lines_bytes=512 << 20)
+NODE_LIMITS = Limits(samples=1_000_000, labels=64, cache_bytes=96 << 20, lines_bytes=512 << 20)
 """What a large node may expose: 500 pods are 63,000 lines and 28 MB."""
 MAX_CARRY_BYTES = MAX_SERIES_BYTES + (1 << 20)
 """What may be held back for its end: one series with the comments before it."""
@@ -52,7 +52,7 @@ class _Bare(bytes):
     """What a dropped series left: the comments before it, and no value."""
 
 
-class StreamMemory:
+class StreamCache:
     """What one endpoint's series became under one policy, for one kind of client.
 
     Args:
@@ -62,9 +62,9 @@ class StreamMemory:
     """
 
     def __init__(
-        self, rewrite: Rewrite, *, keeps_timestamps: bool = False, limits: Limits = NODE_LIMITS
+        self, rewriter: Rewriter, *, keeps_timestamps: bool = False, limits: Limits = NODE_LIMITS
     ) -> None:
-        self.rewrite = rewrite
+        self.rewriter = rewriter
         self.limits = limits
         self.divide = _DIVIDE[keeps_timestamps]
         self.value = _VALUE[keeps_timestamps].match
@@ -77,16 +77,16 @@ class StreamMemory:
         self.has_bare = False
         self.bytes = 0
 
-    def adopt(self, rewrite: Rewrite, changed: Collection[str]) -> None:
-        """Go on with what makes something else of some series only.
+    def invalidate(self, rewriter: Rewriter, containing: Collection[str]) -> None:
+        """Go on with another rewriter, which differs for some series only.
 
         Args:
-            rewrite: what is made of a series now.
-            changed: texts of which each of these series holds one. A namespace's or pod's name
-                needs no escape: a series that names it holds it between quotes.
+            rewriter: what is made of a series now.
+            containing: substrings; every affected series contains at least one. A namespace's or
+                pod's name needs no escape: a series that names it holds it between quotes.
         """
-        self.rewrite = rewrite
-        marks = [text.encode() for text in changed]
+        self.rewriter = rewriter
+        marks = [text.encode() for text in containing]
         self.known = {
             head: text
             for head, text in self.known.items()
@@ -97,7 +97,7 @@ class StreamMemory:
     def keep(self, heads: list[bytes], texts: list[bytes], comments: frozenset[bytes]) -> None:
         """Remember a whole scrape in place of the last one; nothing where it is too much."""
         size = sum(map(len, heads)) + sum(map(len, texts)) + _HEAD_BYTES * len(heads)
-        if size > self.limits.memory_bytes:
+        if size > self.limits.cache_bytes:
             heads, texts, size = [], [], 0
         self.heads, self.texts, self.bytes = heads, texts, size
         self.known = dict(zip(heads, texts, strict=True))
@@ -119,26 +119,26 @@ class _Read(NamedTuple):
     """What is behind them and wants more to be read."""
 
 
-class Passage:
+class StreamRewriter:
     """One body on its way through."""
 
-    def __init__(self, memory: StreamMemory, is_late: Callable[[], bool] = lambda: False) -> None:
-        self._memory = memory
+    def __init__(self, cache: StreamCache, is_late: Callable[[], bool] = lambda: False) -> None:
+        self._cache = cache
         # As they were at the start: another passage may end meanwhile.
-        self._old_heads, self._old_texts, self._known = memory.heads, memory.texts, memory.known
-        self._rewrite = memory.rewrite
+        self._old_heads, self._old_texts, self._known = cache.heads, cache.texts, cache.known
+        self._rewriter = cache.rewriter
         self._fresh: dict[bytes, bytes] = {}
-        self._comments = memory.comments
+        self._comments = cache.comments
         self._is_late = is_late
         self._carry = b""
         self._at = 0
-        """How many of the memory's heads came so far, as long as nothing but values changed."""
+        """How many of the cached heads came so far, as long as nothing but values changed."""
         self._heads: list[bytes] | None = None
         """All heads so far and what they became, where something changed."""
         self._texts: list[bytes] = []
         self._bytes = 0
         self._is_first = True
-        self._has_bare = memory.has_bare
+        self._has_bare = cache.has_bare
         self.samples = 0
 
     def feed(self, *data: bytes) -> bytes:
@@ -150,7 +150,7 @@ class Passage:
             LateError: `is_late` said so.
         """
         text = b"".join([self._carry, *data])
-        parts = self._memory.divide.split(text)
+        parts = self._cache.divide.split(text)
         self._carry = parts.pop()
         self._check_carry()
         if not parts:
@@ -171,7 +171,7 @@ class Passage:
         return self._render(texts, values, pieces)
 
     def finish(self) -> bytes:
-        """Take the body's end; returns what is left. What was seen is remembered.
+        """Take the body's end; returns what is left. What was seen is cached.
 
         Raises:
             ExpositionError: it broke off within a line, or Prometheus would refuse it.
@@ -183,32 +183,32 @@ class Passage:
                 heads, values, texts, comments, _ = self._read_exactly(self._carry, is_last=True)
                 self._note(heads, texts)
                 last = self._render(texts, values)
-            last += b"".join(b"\n" + self._rewrite.comment(item).raw.rstrip(b"\n")
+            last += b"".join(b"\n" + self._rewriter.comment(item).raw.rstrip(b"\n")
                              for item in comments)  # fmt: skip
         if self._is_first:
             last = last[1:]
         end = b"" if self._is_first and not last else b"\n"
-        if self._memory.rewrite is not self._rewrite:
+        if self._cache.rewriter is not self._rewriter:
             return last + end  # it goes on under another policy already
         if self._heads is not None:
-            self._memory.keep(self._heads, self._texts, self._comments)
+            self._cache.keep(self._heads, self._texts, self._comments)
         elif self._at < len(self._old_heads):
             heads, texts = self._old_heads[: self._at], self._old_texts[: self._at]
-            self._memory.keep(heads, texts, self._comments)
+            self._cache.keep(heads, texts, self._comments)
         return last + end
 
     def leave(self) -> None:
         """Remember what was made though the passage failed: the next one has less to do."""
-        memory = self._memory
-        if memory.rewrite is not self._rewrite:
+        cache = self._cache
+        if cache.rewriter is not self._rewriter:
             return
-        size = memory.bytes + sum(
+        size = cache.bytes + sum(
             len(head) + len(text) + _HEAD_BYTES for head, text in self._fresh.items()
         )
-        if size <= memory.limits.memory_bytes:
-            memory.known = {**memory.known, **self._fresh}
-            memory.has_bare = memory.has_bare or self._has_bare
-            memory.bytes = size
+        if size <= cache.limits.cache_bytes:
+            cache.known = {**cache.known, **self._fresh}
+            cache.has_bare = cache.has_bare or self._has_bare
+            cache.bytes = size
 
     def _check_carry(self) -> None:
         if len(self._carry) > MAX_CARRY_BYTES:
@@ -253,7 +253,7 @@ class Passage:
 
     def _is_whole(self, block: bytes, index: int) -> bool:
         """Tell whether nothing but a newline stood behind a value."""
-        matches = self._memory.divide.finditer(block)
+        matches = self._cache.divide.finditer(block)
         match = next(itertools.islice(matches, index, None))
         return match.end() - match.end(1) == 1
 
@@ -271,7 +271,7 @@ class Passage:
                     text = self._make(sample.text, sample.head)
                 heads.append(sample.text)
                 texts.append(text)
-                value = self._memory.value(sample.tail)
+                value = self._cache.value(sample.tail)
                 values.append(b" " + value[1] if value else b"")
                 read += len(sample.text) + len(sample.tail)
         except StopIteration as stop:
@@ -292,16 +292,16 @@ class Passage:
     def _render_head(self, head: Head) -> bytes:
         if self._is_late():
             raise LateError("the series could not be put through the rules in the scrape's time")
-        memory = self._memory
-        comments = b"".join(self._rewrite.comment(item).raw for item in head.comments)
+        cache = self._cache
+        comments = b"".join(self._rewriter.comment(item).raw for item in head.comments)
         if head.series is None:
             return b"\n" + comments
-        if len(head.series.labels) > memory.limits.labels:
+        if len(head.series.labels) > cache.limits.labels:
             raise LimitError(
                 f"a series of {head.series.name[:80].decode()!r} has "
-                f"{len(head.series.labels)} labels; {memory.limits.labels} are allowed"
+                f"{len(head.series.labels)} labels; {cache.limits.labels} are allowed"
             )
-        line = self._rewrite.series(head.series)
+        line = self._rewriter.series(head.series)
         if line is None:
             self._has_bare = True
             return _Bare(b"\n" + comments.rstrip(b"\n") if comments else b"")
@@ -329,7 +329,7 @@ class Passage:
             joined = b"".join(lines)
         self.samples += len(values) - comments
         self._bytes += len(joined)
-        limits = self._memory.limits
+        limits = self._cache.limits
         if self.samples > limits.samples:
             raise LimitError(f"more than {limits.samples} samples")
         if self._bytes > limits.lines_bytes:

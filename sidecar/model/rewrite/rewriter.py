@@ -30,7 +30,7 @@ _NOBODY = Identity()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marking:
+class RewriteContext:
     """How one target's series are told apart and whom they speak for."""
 
     identity: Identity = _NOBODY
@@ -87,7 +87,7 @@ class PolicyInForce:
         return self._encodings[escaping]
 
 
-class Rewriting:
+class SeriesRewriter:
     """One target's series under one policy, for one kind of client.
 
     Args:
@@ -100,23 +100,23 @@ class Rewriting:
     def __init__(
         self,
         policy: Policy,
-        marking: Marking,
+        context: RewriteContext,
         escaping: Escaping,
         encoding: Encoding | None = None,
     ) -> None:
         self._policy = policy
-        self._marking = marking
+        self._context = context
         self._escaping = escaping
         encoding = encoding or Encoding(policy, escaping)
         self._escape_label, self._encode = encoding.escape, encoding.encode
         self._protected = encoding.protected
-        target_label = self._escape_label(marking.target_label.encode())
-        self._mark = (target_label, escape(marking.target.encode()))
-        self._namespace_label = self._escape_label(marking.namespace_label.encode())
+        target_label = self._escape_label(context.target_label.encode())
+        self._mark = (target_label, escape(context.target.encode()))
+        self._namespace_label = self._escape_label(context.namespace_label.encode())
         self._own, self._by_namespace = encoding.own, encoding.by_namespace
-        self._pods = marking.pods
+        self._pods = context.pods
         self._by_pod = self._encode_pods()
-        self._has_rules = bool(policy.relabelings) or marking.filters
+        self._has_rules = bool(policy.relabelings) or context.filters
         # The common case: every series that has none of these labels gets the same text added.
         self._common = self._additions((), self._own)
         self._common_names = {name for name, _ in self._common} | self._protected
@@ -131,7 +131,7 @@ class Rewriting:
         if self._is_common(series):
             return Line(series.name, _insert(series, self._common_text), bool(self._mark[0]))
         escaped = self._escape(series)
-        if self._pods is not None and self._marking.completes:
+        if self._pods is not None and self._context.completes:
             escaped = _complete(escaped, self._pods, self._namespace_label)
         labels = self._wear(escaped)
         is_marked = self._mark in labels and self._mark not in escaped.labels
@@ -148,7 +148,7 @@ class Rewriting:
     @property
     def rules(self) -> int:
         """How many rules and patterns a series may have to go through."""
-        access = self._policy.access or () if self._marking.filters else ()
+        access = self._policy.access or () if self._context.filters else ()
         tenant = sum(len(rule.patterns) + len(rule.relabelings) for rule in access)
         return len(self._policy.relabelings) + tenant
 
@@ -237,7 +237,7 @@ class Rewriting:
         }
         seen = {**seen, "__name__": series.name.decode()}
         changed = relabel(seen, self._policy.relabelings)
-        if changed is not None and self._marking.filters:
+        if changed is not None and self._context.filters:
             changed = self._admit(changed)
         if not changed:
             return None
@@ -256,7 +256,7 @@ class Rewriting:
 
     def _admit(self, labels: dict[str, str]) -> dict[str, str] | None:
         """Apply the tenant's rules, which narrow: protected labels stay as they were."""
-        admitted = admit(labels, self._policy.access or (), self._marking.identity)
+        admitted = admit(labels, self._policy.access or (), self._context.identity)
         if admitted is None:
             return None
         if admitted.get("__name__", "").startswith(OWN_PREFIX.decode()):

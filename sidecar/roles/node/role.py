@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from sidecar import VERSION
-from sidecar.auth.tokens import Gate
+from sidecar.auth.tokens import TokenAuthorizer
 from sidecar.control.client import ControlClient
 from sidecar.control.policy_file import PolicyFile
 from sidecar.control.reports import State, build_report
@@ -22,7 +22,7 @@ from sidecar.http.server import Server
 from sidecar.http.tls import ServedCertificate
 from sidecar.kubelet.client import KubeletSettings
 from sidecar.kubelet.discovery.targets import NodeDiscovery
-from sidecar.kubelet.proxy import LabelledKubelet
+from sidecar.kubelet.proxy import KubeletProxy
 from sidecar.model.policy.document import KUBELET_ENDPOINTS, Policy
 from sidecar.model.rewrite.rewriter import PolicyInForce
 from sidecar.process.admin import answer_admin
@@ -85,8 +85,8 @@ class NodeRole:
         self._in_force = PolicyInForce(self._policy)
         self._policy_at = time.monotonic()
         self._fault = "the namespaces' labels have not arrived yet"
-        self._turns = asyncio.Semaphore(MAX_UNDER_WAY)
-        self._kubelets: OrderedDict[str, LabelledKubelet] = OrderedDict()
+        self._scrape_slots = asyncio.Semaphore(MAX_UNDER_WAY)
+        self._kubelets: OrderedDict[str, KubeletProxy] = OrderedDict()
         """By the node's name, who was scraped last at the end; by the empty name the only one."""
         if not settings.serves_all_nodes:
             self._kubelets[""] = self._make_kubelet("")
@@ -95,16 +95,16 @@ class NodeRole:
             self._discovery = NodeDiscovery(settings.discovery_file, self._kubelet_settings)
         self._file: PolicyFile | None = None
         self._control: ControlClient | None = None
-        self._gates: dict[str, Gate] = {}
+        self._authorizers: dict[str, TokenAuthorizer] = {}
         """By what one must be allowed to get of nodes; none where nobody is asked."""
         if settings.control is not None:
             self._control = ControlClient(settings.control, self._apply, reads_access=False)
             if settings.accounts is not None:
                 ask = self._control.ask
                 # Who is named may scrape, which does not mean to see what pods are made of.
-                self._gates = {
-                    "metrics": Gate(ask, settings.accounts),
-                    "pods": Gate(ask, frozenset(), "pods"),
+                self._authorizers = {
+                    "metrics": TokenAuthorizer(ask, settings.accounts),
+                    "pods": TokenAuthorizer(ask, frozenset(), "pods"),
                 }
         if settings.policy_file is not None:
             self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
@@ -210,8 +210,8 @@ class NodeRole:
         return served + [path for path, is_there in extra if is_there]
 
     async def _answer(self, endpoint: str, node: str, request: Request) -> Response:
-        gate = self._gates.get("pods" if endpoint == _TARGETS else "metrics")
-        refusal = None if gate is None else await gate.refuse(request.headers)
+        authorizer = self._authorizers.get("pods" if endpoint == _TARGETS else "metrics")
+        refusal = None if authorizer is None else await authorizer.authorize(request.headers)
         if refusal is not None:
             response = plain(refusal.status, refusal.sentence)
             if refusal.status == 401:
@@ -269,32 +269,32 @@ class NodeRole:
             return plain(503, "no node is known yet")
         return Response(200, json.dumps(groups).encode(), _JSON)
 
-    def _find_kubelet(self, node: str) -> LabelledKubelet:
+    def _find_kubelet(self, node: str) -> KubeletProxy:
         """Return a node's kubelet, as the one that was asked last."""
         if node not in self._kubelets:
             self._kubelets[node] = self._make_kubelet(node)
         self._kubelets.move_to_end(node)
         return self._kubelets[node]
 
-    def _bound_memory(self) -> None:
-        """Forget the series of who was scraped least recently, where it gets too much."""
-        remembered = sum(kubelet.remembered_bytes for kubelet in self._kubelets.values())
+    def _bound_caches(self) -> None:
+        """Empty the caches of the kubelets scraped least recently, while there is too much."""
+        cached = sum(kubelet.cached_bytes for kubelet in self._kubelets.values())
         for kubelet in self._kubelets.values():
-            if remembered <= self._settings.remembered_bytes:
+            if cached <= self._settings.cached_bytes:
                 break
-            remembered -= kubelet.remembered_bytes
+            cached -= kubelet.cached_bytes
             kubelet.forget()
 
-    def _make_kubelet(self, node: str) -> LabelledKubelet:
+    def _make_kubelet(self, node: str) -> KubeletProxy:
         settings = self._kubelet_settings(node)
-        return LabelledKubelet(
+        return KubeletProxy(
             settings,
             self._settings.text,
             self._telemetry,
             self._in_force,
             on_change=self._changed,
-            on_scraped=self._bound_memory,
-            turns=self._turns,
+            on_scraped=self._bound_caches,
+            scrape_slots=self._scrape_slots,
         )
 
     def _kubelet_settings(self, node: str) -> KubeletSettings:
@@ -321,7 +321,7 @@ class NodeRole:
     def _observe(self) -> None:
         put, now = self._telemetry.set, time.monotonic()
         kubelets = list(self._kubelets.values())
-        put("livery_node_remembered_bytes", sum(one.remembered_bytes for one in kubelets))
+        put("livery_node_remembered_bytes", sum(one.cached_bytes for one in kubelets))
         put("livery_node_namespaces", len(self._policy.namespaces or {}))
         is_all = self._settings.serves_all_nodes
         put("livery_node_kubelets", len(self._policy.nodes) if is_all else 1)

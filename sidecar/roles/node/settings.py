@@ -51,7 +51,7 @@ class NodeSettings:
     port: int
     admin_port: int
     secure_admin_port: int
-    remembered_bytes: int
+    cached_bytes: int
     """What all kubelets' series may take together."""
     policy_file: Path | None
     control: ControlSettings | None
@@ -229,7 +229,7 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
                 samples=given.max_samples,
                 labels=given.max_labels,
                 lines_bytes=given.max_mib << 20,
-                memory_bytes=given.remember_mib << 20,
+                cache_bytes=given.remember_mib << 20,
             ),
         ),
         serves_all_nodes=given.all_nodes,
@@ -238,7 +238,7 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
         port=given.port,
         admin_port=admin_port,
         secure_admin_port=secure_port,
-        remembered_bytes=given.remember_mib << 20,
+        cached_bytes=given.remember_mib << 20,
         policy_file=Path(given.policy) if given.policy else None,
         control=control,
         certificate=_pair(given.tls_cert_file, given.tls_key_file),
@@ -284,7 +284,7 @@ def _kubelet(given: argparse.Namespace, environ: Mapping[str, str]) -> KubeletSe
         api_server=through.rstrip("/"),
         port=given.node_port or KUBELET_PORT,
         token_file=Path(given.kubelet_token_file) if given.kubelet_token_file else None,
-        authorities_file=Path(given.kubelet_ca_file) if given.kubelet_ca_file else None,
+        ca_file=Path(given.kubelet_ca_file) if given.kubelet_ca_file else None,
         is_verified=not given.kubelet_insecure_skip_tls_verify,
         cadvisor_path=given.node_cadvisor_path,
     )

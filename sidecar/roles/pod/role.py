@@ -15,14 +15,14 @@ from sidecar.http.server import Server
 from sidecar.model.exposition.formats import negotiate
 from sidecar.model.exposition.timeouts import scrape_timeout
 from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import Marking
+from sidecar.model.rewrite.rewriter import RewriteContext
 from sidecar.process.admin import answer_admin
 from sidecar.process.memory import cpu_seconds, resident_bytes
 from sidecar.process.metrics import Family, Telemetry
 from sidecar.process.ports import Listener, Ports, serve
 from sidecar.roles.pod.settings import PodSettings
 from sidecar.scrape.answers import render_scrape
-from sidecar.scrape.coalescer import BusyError, SharedScrapes
+from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer
 from sidecar.scrape.scraper import Scrape, Scraper
 
 logger = logging.getLogger(__name__)
@@ -57,13 +57,13 @@ class PodRole:
         self._settings = settings
         self._faults = list(settings.faults)
         self._policy = Policy()
-        marking = Marking(
+        context = RewriteContext(
             identity=settings.identity,
             target_label=settings.target_label,
             namespace_label=settings.namespace_label,
             filters=settings.filters,
         )
-        self._scraper = Scraper(settings.targets, marking, settings.identity.instance)
+        self._scraper = Scraper(settings.targets, context, settings.identity.instance)
         self._telemetry = _start_metrics()
         self._control: ControlClient | None = None
         self._started_at = time.monotonic()
@@ -74,7 +74,7 @@ class PodRole:
         self._results: dict[str, TargetState] = {}
         self._samples = 0
         self.data = Server(self.handle_data)
-        self._scrapes = SharedScrapes(
+        self._scrapes = ScrapeCoalescer(
             self._scraper, lambda: self.data.unsent_bytes > MAX_UNSENT_BYTES
         )
         self.admin = Server(self.handle_admin)
@@ -178,7 +178,7 @@ class PodRole:
 
     def _observe(self) -> None:
         now, put = time.monotonic(), self._telemetry.set
-        put("livery_proxy_remembered_bytes", self._scraper.remembered_bytes)
+        put("livery_proxy_remembered_bytes", self._scraper.cached_bytes)
         put("livery_proxy_policy_age_seconds", round(now - self._policy_at, 3))
         put("livery_proxy_faults", len(self._faults) + len(self.ports.faults))
         put("process_resident_memory_bytes", resident_bytes())

@@ -49,9 +49,9 @@ def test_warnings_are_shown_with_their_code(livery: Livery) -> None:
 
 
 def test_the_namespace_of_the_manifests_counts(livery: Livery) -> None:
-    world = "kind: Namespace\nmetadata: {name: default, labels: {team: red}}\n---\n"
+    cluster = "kind: Namespace\nmetadata: {name: default, labels: {team: red}}\n---\n"
 
-    ran = livery("explain", "pod", "-f", "-", stdin=world + POD)
+    ran = livery("explain", "pod", "-f", "-", stdin=cluster + POD)
 
     assert '  labels at its start: team="red"' in ran.out
 

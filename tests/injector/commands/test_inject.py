@@ -112,14 +112,14 @@ def test_objects_without_a_pod_pass_through(livery: Livery, obj: dict[str, Any])
 
 
 def test_the_namespace_and_limit_range_of_the_manifests_count(livery: Livery) -> None:
-    world = (
+    cluster = (
         "kind: Namespace\nmetadata: {name: shop, labels: {team: blue, tier: x}}\n---\n"
         "kind: LimitRange\nmetadata: {name: l}\n"
         "spec: {limits: [{type: Container, max: {cpu: 100m}}]}\n---\n"
     )
 
     ran = livery("inject", "-f", "-", "-n", "shop", "--namespace-label", "tier=y",
-                 stdin=world + POD)  # fmt: skip
+                 stdin=cluster + POD)  # fmt: skip
 
     proxy = _objects(ran.out)[-1]["spec"]["initContainers"][0]
     assert {"name": "LIVERY_NAMESPACE_LABELS", "value": "team=blue,tier=y"} in proxy["env"]

@@ -9,7 +9,7 @@ import pytest
 
 from injector.control import hub as hub_module
 from injector.control.hub import MAX_BEHIND, PolicyHub, Stream
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.model.policies import Scope
 from injector.platform import Platform
 
@@ -22,15 +22,15 @@ def short_debounce(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "DEBOUNCE_SECONDS", 0.01)
 
 
-def label(world: World, namespace: str, **labels: str) -> None:
-    world.put("Namespace", {"metadata": {"name": namespace, "labels": labels}})
+def label(cluster: ClusterState, namespace: str, **labels: str) -> None:
+    cluster.put("Namespace", {"metadata": {"name": namespace, "labels": labels}})
 
 
-def make() -> tuple[World, PolicyHub]:
-    world = World()
-    label(world, "shop", team="frontend")
-    label(world, "bank", team="payments")
-    return world, PolicyHub(world, Platform())
+def make() -> tuple[ClusterState, PolicyHub]:
+    cluster = ClusterState()
+    label(cluster, "shop", team="frontend")
+    label(cluster, "bank", team="payments")
+    return cluster, PolicyHub(cluster, Platform())
 
 
 async def next_message(stream: Stream, seconds: float = 1.0) -> dict[str, Any]:
@@ -84,11 +84,11 @@ def test_equal_worlds_give_equal_versions_on_every_replica() -> None:
 
 def test_a_change_reaches_its_namespace_and_no_other() -> None:
     async def body() -> None:
-        world, hub = make()
+        cluster, hub = make()
         with hub.open(SHOP, "") as shop, hub.open(BANK, "") as bank:
             await next_message(shop)
             await next_message(bank)
-            label(world, "shop", team="backend")
+            label(cluster, "shop", team="backend")
             assert (await next_message(shop))["policy"]["labels"] == {"team": "backend"}
             with pytest.raises(TimeoutError):
                 await next_message(bank, 0.1)
@@ -98,10 +98,10 @@ def test_a_change_reaches_its_namespace_and_no_other() -> None:
 
 def test_a_change_that_changes_nothing_for_proxies_is_not_sent() -> None:
     async def body() -> None:
-        world, hub = make()
+        cluster, hub = make()
         with hub.open(SHOP, "") as stream:
             await next_message(stream)
-            label(world, "shop", team="frontend", **{"kubernetes.io/metadata.name": "shop"})
+            label(cluster, "shop", team="frontend", **{"kubernetes.io/metadata.name": "shop"})
             with pytest.raises(TimeoutError):
                 await next_message(stream, 0.1)
 
@@ -110,11 +110,11 @@ def test_a_change_that_changes_nothing_for_proxies_is_not_sent() -> None:
 
 def test_many_changes_at_once_become_one_message() -> None:
     async def body() -> None:
-        world, hub = make()
+        cluster, hub = make()
         with hub.open(SHOP, "") as stream:
             await next_message(stream)
             for number in range(50):
-                label(world, "shop", team=f"t{number}")
+                label(cluster, "shop", team=f"t{number}")
             assert (await next_message(stream))["policy"]["labels"] == {"team": "t49"}
             with pytest.raises(TimeoutError):
                 await next_message(stream, 0.1)
@@ -124,10 +124,10 @@ def test_many_changes_at_once_become_one_message() -> None:
 
 def test_a_newcomer_during_the_debounce_hides_no_change_from_others() -> None:
     async def body() -> None:
-        world, hub = make()
+        cluster, hub = make()
         with hub.open(SHOP, "") as first:
             await next_message(first)
-            label(world, "shop", team="backend")
+            label(cluster, "shop", team="backend")
             with hub.open(SHOP, "") as second:
                 assert (await next_message(second))["policy"]["labels"] == {"team": "backend"}
                 assert (await next_message(first))["policy"]["labels"] == {"team": "backend"}
@@ -137,10 +137,10 @@ def test_a_newcomer_during_the_debounce_hides_no_change_from_others() -> None:
 
 def test_a_change_while_nobody_listened_is_in_the_snapshot() -> None:
     async def body() -> None:
-        world, hub = make()
+        cluster, hub = make()
         with hub.open(SHOP, "") as stream:
             version = (await next_message(stream))["version"]
-        label(world, "shop", team="backend")
+        label(cluster, "shop", team="backend")
         with hub.open(SHOP, version) as stream:
             assert (await next_message(stream))["policy"]["labels"] == {"team": "backend"}
 
@@ -149,10 +149,10 @@ def test_a_change_while_nobody_listened_is_in_the_snapshot() -> None:
 
 def test_an_exporter_hears_of_every_namespace() -> None:
     async def body() -> None:
-        world, hub = make()
+        cluster, hub = make()
         with hub.open(EXPORTER, "") as stream:
             await next_message(stream)
-            label(world, "bank", team="treasury")
+            label(cluster, "bank", team="treasury")
             message = await next_message(stream)
         assert message["policy"]["namespaces"]["bank"] == {"team": "treasury"}
         assert message["policy"]["namespaces"]["shop"] == {"team": "frontend"}
@@ -201,7 +201,7 @@ def test_new_authorities_reach_open_and_new_streams() -> None:
         _, hub = make()
         with hub.open(SHOP, "") as stream:
             await next_message(stream)
-            hub.announce_authorities("PEM")
+            hub.publish_ca_bundle("PEM")
             assert await next_message(stream) == {"type": "authorities", "pem": "PEM"}
         with hub.open(SHOP, "") as stream:
             assert (await next_message(stream))["type"] == "authorities"
@@ -221,12 +221,12 @@ def test_a_stopping_process_ends_every_stream() -> None:
 
 def test_listeners_hear_when_proxies_were_told_and_find_the_new_version() -> None:
     async def body() -> None:
-        world, hub = make()
+        cluster, hub = make()
         heard: list[str] = []
         hub.listeners.append(lambda: heard.append(hub.told()["shop", "web"]))
         with hub.open(SHOP, "", ("shop", "web")) as stream:
             before = (await next_message(stream))["version"]
-            label(world, "shop", team="backend")
+            label(cluster, "shop", team="backend")
             after = (await next_message(stream))["version"]
         assert before != after
         assert heard == [after]

@@ -9,8 +9,8 @@ import pytest
 from injector.errors import IdentityError
 from injector.files import identity
 from injector.files.identity import FolderAuthenticator
-from injector.files.watcher import FolderWorld
-from injector.model.cluster.state import World
+from injector.files.watcher import FolderSource
+from injector.model.cluster.state import ClusterState
 
 NAMESPACE = """\
 apiVersion: v1
@@ -22,8 +22,8 @@ metadata:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def cluster() -> ClusterState:
+    return ClusterState()
 
 
 def write(path: Path, text: str) -> None:
@@ -33,30 +33,32 @@ def write(path: Path, text: str) -> None:
     os.utime(path, ns=(times[0], times[1]))
 
 
-def team(world: World) -> str | None:
-    namespace = world.namespace("shop")
+def team(cluster: ClusterState) -> str | None:
+    namespace = cluster.namespace("shop")
     return None if namespace is None else namespace.labels.get("team")
 
 
-def test_a_file_s_objects_are_in_the_world(tmp_path: Path, world: World) -> None:
+def test_a_file_s_objects_are_in_the_world(tmp_path: Path, cluster: ClusterState) -> None:
     write(tmp_path / "a.yaml", NAMESPACE % "frontend")
-    assert FolderWorld(tmp_path, world).refresh()
-    assert team(world) == "frontend"
+    assert FolderSource(tmp_path, cluster).refresh()
+    assert team(cluster) == "frontend"
 
 
-def test_an_edit_is_seen_and_told_to_listeners(tmp_path: Path, world: World) -> None:
-    folder = FolderWorld(tmp_path, world)
+def test_an_edit_is_seen_and_told_to_listeners(tmp_path: Path, cluster: ClusterState) -> None:
+    folder = FolderSource(tmp_path, cluster)
     write(tmp_path / "a.yaml", NAMESPACE % "frontend")
     folder.refresh()
     heard: list[str] = []
-    world.listeners.append(heard.append)
+    cluster.listeners.append(heard.append)
     write(tmp_path / "a.yaml", NAMESPACE % "backend-2")
     assert folder.refresh()
-    assert (team(world), heard) == ("backend-2", ["shop"])
+    assert (team(cluster), heard) == ("backend-2", ["shop"])
 
 
-def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path, world: World) -> None:
-    folder = FolderWorld(tmp_path, world)
+def test_a_file_that_did_not_change_is_not_read_again(
+    tmp_path: Path, cluster: ClusterState
+) -> None:
+    folder = FolderSource(tmp_path, cluster)
     write(tmp_path / "a.yaml", NAMESPACE % "frontend")
     folder.refresh()
     assert not folder.refresh()
@@ -75,66 +77,68 @@ def test_a_file_that_did_not_change_is_not_read_again(tmp_path: Path, world: Wor
     ids=["syntax", "duplicate-key", "version", "no-name", "label-type", "no-mapping"],
 )
 def test_a_broken_file_is_named_with_line_and_reason(
-    tmp_path: Path, world: World, text: str, line: int, reason: str
+    tmp_path: Path, cluster: ClusterState, text: str, line: int, reason: str
 ) -> None:
     write(tmp_path / "a.yaml", text)
-    folder = FolderWorld(tmp_path, world)
+    folder = FolderSource(tmp_path, cluster)
     folder.refresh()
     (error,) = folder.errors.values()
     assert f"a.yaml:{line}:" in str(error)
     assert reason in str(error)
 
 
-def test_a_broken_edit_leaves_the_last_good_state(tmp_path: Path, world: World) -> None:
-    folder = FolderWorld(tmp_path, world)
+def test_a_broken_edit_leaves_the_last_good_state(tmp_path: Path, cluster: ClusterState) -> None:
+    folder = FolderSource(tmp_path, cluster)
     write(tmp_path / "a.yaml", NAMESPACE % "frontend")
     folder.refresh()
     write(tmp_path / "a.yaml", "kind: [")
     folder.refresh()
-    assert (team(world), len(folder.errors)) == ("frontend", 1)
+    assert (team(cluster), len(folder.errors)) == ("frontend", 1)
     write(tmp_path / "a.yaml", NAMESPACE % "backend")
     folder.refresh()
-    assert (team(world), len(folder.errors)) == ("backend", 0)
+    assert (team(cluster), len(folder.errors)) == ("backend", 0)
 
 
-def test_a_file_that_goes_takes_its_objects_along(tmp_path: Path, world: World) -> None:
-    folder = FolderWorld(tmp_path, world)
+def test_a_file_that_goes_takes_its_objects_along(tmp_path: Path, cluster: ClusterState) -> None:
+    folder = FolderSource(tmp_path, cluster)
     write(tmp_path / "a.yaml", NAMESPACE % "frontend")
     folder.refresh()
     (tmp_path / "a.yaml").unlink()
     folder.refresh()
-    assert team(world) is None
+    assert team(cluster) is None
 
 
-def test_an_object_that_moves_to_another_file_stays(tmp_path: Path, world: World) -> None:
-    folder = FolderWorld(tmp_path, world)
+def test_an_object_that_moves_to_another_file_stays(tmp_path: Path, cluster: ClusterState) -> None:
+    folder = FolderSource(tmp_path, cluster)
     write(tmp_path / "a.yaml", NAMESPACE % "frontend")
     folder.refresh()
     (tmp_path / "a.yaml").rename(tmp_path / "b.yaml")
     folder.refresh()
-    assert team(world) == "frontend"
+    assert team(cluster) == "frontend"
 
 
-def test_a_broken_file_does_not_stop_its_neighbours(tmp_path: Path, world: World) -> None:
+def test_a_broken_file_does_not_stop_its_neighbours(tmp_path: Path, cluster: ClusterState) -> None:
     write(tmp_path / "a.yaml", "\t")
     write(tmp_path / "b.yaml", NAMESPACE % "frontend")
-    folder = FolderWorld(tmp_path, world)
+    folder = FolderSource(tmp_path, cluster)
     folder.refresh()
-    assert (team(world), len(folder.errors)) == ("frontend", 1)
+    assert (team(cluster), len(folder.errors)) == ("frontend", 1)
 
 
-def test_binary_and_unreadable_files_are_errors_not_crashes(tmp_path: Path, world: World) -> None:
+def test_binary_and_unreadable_files_are_errors_not_crashes(
+    tmp_path: Path, cluster: ClusterState
+) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "b.yaml").mkdir()
-    folder = FolderWorld(tmp_path, world)
+    folder = FolderSource(tmp_path, cluster)
     folder.refresh()
     assert len(folder.errors) == 2
 
 
-def test_other_kinds_and_other_files_are_passed_over(tmp_path: Path, world: World) -> None:
+def test_other_kinds_and_other_files_are_passed_over(tmp_path: Path, cluster: ClusterState) -> None:
     write(tmp_path / "a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n")
     write(tmp_path / "notes.txt", "not yaml: [")
-    folder = FolderWorld(tmp_path, world)
+    folder = FolderSource(tmp_path, cluster)
     folder.refresh()
     assert not folder.errors
 
@@ -183,23 +187,23 @@ def test_a_token_that_cannot_be_read_locks_nobody_else_out(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("number", ["0x" + "f" * 4000, "1" * 5000, "-9223372036854775809"])
 def test_an_integer_beyond_64_bits_breaks_its_file_only(
-    tmp_path: Path, world: World, number: str
+    tmp_path: Path, cluster: ClusterState, number: str
 ) -> None:
     text = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: a, labels: {{b: {number}}}}}\n"
     write(tmp_path / "a.yaml", text)
-    folder = FolderWorld(tmp_path, world)
+    folder = FolderSource(tmp_path, cluster)
     folder.refresh()
 
     assert list(folder.errors) == [tmp_path / "a.yaml"]
 
 
 def test_a_folder_that_goes_away_while_it_is_looked_through_is_looked_at_again(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cluster: ClusterState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def vanished(path: Path, pattern: str) -> list[Path]:
         raise FileNotFoundError(path, pattern)
 
-    folder = FolderWorld(tmp_path, world)
+    folder = FolderSource(tmp_path, cluster)
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rglob", vanished)
         assert not folder.refresh()

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.model.policies import Scope, build_policy
 from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import LabelRules
@@ -13,14 +13,14 @@ from sidecar.model.policy.document import encode, parse_policy, policy_version
 Json = dict[str, Any]
 
 
-def _world(*accesses: Json) -> World:
-    world = World()
+def _cluster(*accesses: Json) -> ClusterState:
+    cluster = ClusterState()
     for name in ("blue", "green"):
         labels = {"team": name, "kubernetes.io/metadata.name": name}
-        world.put("Namespace", {"metadata": {"name": name, "labels": labels}})
+        cluster.put("Namespace", {"metadata": {"name": name, "labels": labels}})
     for access in accesses:
-        world.put("MetricAccess", access)
-    return world
+        cluster.put("MetricAccess", access)
+    return cluster
 
 
 def _access(name: str, namespace: str, *metrics: object, **spec: object) -> Json:
@@ -29,9 +29,9 @@ def _access(name: str, namespace: str, *metrics: object, **spec: object) -> Json
 
 
 def test_a_policy_holds_its_namespaces_labels_and_rules_by_name() -> None:
-    world = _world(_access("z", "blue", "a"), _access("b", "blue", "c", "("))
+    cluster = _cluster(_access("z", "blue", "a"), _access("b", "blue", "c", "("))
 
-    policy = build_policy(world, Scope("blue"), Platform())
+    policy = build_policy(cluster, Scope("blue"), Platform())
 
     assert policy["labels"] == {"team": "blue"}
     assert [(rule["name"], rule["patterns"]) for rule in policy["access"]] == [
@@ -42,21 +42,21 @@ def test_a_policy_holds_its_namespaces_labels_and_rules_by_name() -> None:
 
 
 def test_an_unknown_namespace_has_no_labels_and_no_rules() -> None:
-    policy = build_policy(_world(), Scope("red"), Platform())
+    policy = build_policy(_cluster(), Scope("red"), Platform())
 
     assert (policy["labels"], policy["access"]) == ({}, [])
 
 
 def test_an_invalid_object_is_no_rule() -> None:
-    world = _world(_access("bad", "blue"), _access("good", "blue", "up"))
+    cluster = _cluster(_access("bad", "blue"), _access("good", "blue", "up"))
 
-    policy = build_policy(world, Scope("blue"), Platform())
+    policy = build_policy(cluster, Scope("blue"), Platform())
 
     assert [rule["name"] for rule in policy["access"]] == ["good"]
 
 
 def test_only_a_scope_with_all_labels_is_told_of_other_namespaces() -> None:
-    policy = build_policy(_world(), Scope("blue", knows_all_labels=True), Platform())
+    policy = build_policy(_cluster(), Scope("blue", knows_all_labels=True), Platform())
 
     assert policy["namespaces"] == {"blue": {"team": "blue"}, "green": {"team": "green"}}
 
@@ -64,7 +64,7 @@ def test_only_a_scope_with_all_labels_is_told_of_other_namespaces() -> None:
 def test_labels_that_the_platform_excludes_are_told_to_nobody() -> None:
     platform = Platform(labels=LabelRules(exclude=("team",)))
 
-    policy = build_policy(_world(), Scope("blue", knows_all_labels=True), platform)
+    policy = build_policy(_cluster(), Scope("blue", knows_all_labels=True), platform)
 
     assert policy["namespaces"]["green"] == {"kubernetes.io/metadata.name": "green"}
     assert "team" not in policy["labels"]
@@ -88,7 +88,7 @@ _PLATFORMS = st.builds(
 def test_a_policy_never_holds_another_namespaces_rules(
     accesses: list[Json], platform: Platform, name: str
 ) -> None:
-    policy = build_policy(_world(*accesses), Scope(name), platform)
+    policy = build_policy(_cluster(*accesses), Scope(name), platform)
     own = {item["metadata"]["name"] for item in accesses if item["metadata"]["namespace"] == name}
 
     assert {rule["name"] for rule in policy["access"]} == own
@@ -100,8 +100,8 @@ def test_a_policy_is_read_by_proxies_and_named_alike_whatever_the_order(
     accesses: list[Json], platform: Platform
 ) -> None:
     latest = {(a["metadata"]["namespace"], a["metadata"]["name"]): a for a in accesses}
-    document = build_policy(_world(*latest.values()), Scope("blue"), platform)
-    turned = build_policy(_world(*reversed(latest.values())), Scope("blue"), platform)
+    document = build_policy(_cluster(*latest.values()), Scope("blue"), platform)
+    turned = build_policy(_cluster(*reversed(latest.values())), Scope("blue"), platform)
 
     parse_policy(json.loads(encode(document)))
     assert policy_version(document) == policy_version(turned)

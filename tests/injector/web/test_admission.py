@@ -7,7 +7,7 @@ import pytest
 
 from injector.model.admission.outcomes import Reason, WarningCode
 from injector.model.admission.reviews import MAX_REVIEW_BYTES
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from tests.injector.webhook import Json, Webhook, apply, decode_patch, render_review
 
 _REVIEWS = "livery_admission_reviews_total"
@@ -19,7 +19,7 @@ def _pod(**annotations: str) -> Json:
     return {"kind": "Pod", "metadata": metadata, "spec": {"containers": [{"name": "web"}]}}
 
 
-class _BrokenWorld(World):
+class _BrokenWorld(ClusterState):
     """Fails as a bug would: in the middle of a decision."""
 
     def in_namespace(self, kind: str, namespace: str) -> list[Any]:
@@ -217,7 +217,7 @@ def test_reviewed_again_by_a_second_replica_nothing_changes() -> None:
 
 def test_the_authorities_of_now_are_written_into_pods() -> None:
     webhook = Webhook()
-    webhook.context.authorities = "PEM-2"
+    webhook.context.ca_bundle = "PEM-2"
 
     text = json.dumps(decode_patch(webhook.answer(render_review(_pod()))))
 

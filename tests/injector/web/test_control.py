@@ -14,7 +14,7 @@ import pytest
 from injector.app.service import Service, ServiceSettings
 from injector.control import hub
 from injector.errors import RequestError, SettingsError
-from injector.files.backend import folder_parts
+from injector.files.backend import folder_backend
 from injector.platform import Platform
 from injector.web import servers, streams
 from injector.web.questions import read_question
@@ -66,14 +66,14 @@ class Running:
         settings = ControlSettings(
             url=self.url,
             address="127.0.0.1",
-            authorities=self.service.admission.authorities,
+            ca_bundle=self.service.admission.ca_bundle,
             token_file=self.folder / "tokens" / "shop" / token_file,
             role=role,
         )
         return ControlClient(settings, self.policies.append)
 
     async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        tls = ssl.create_default_context(cadata=self.service.admission.authorities)
+        tls = ssl.create_default_context(cadata=self.service.admission.ca_bundle)
         async with httpx.AsyncClient(verify=tls) as client:
             url = f"https://127.0.0.1:{self.service.ports[1]}{path}"
             return await client.request(method, url, **kwargs)
@@ -97,8 +97,8 @@ async def running(folder: Path, platform: Platform | None = None) -> AsyncIterat
         control_port=0,
         metrics_port=0,
     )
-    parts = folder_parts(folder / "world", folder / "tokens", folder / "certs")
-    service = Service(settings, platform or Platform(), parts)
+    backend = folder_backend(folder / "world", folder / "tokens", folder / "certs")
+    service = Service(settings, platform or Platform(), backend)
     service.open()
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
@@ -156,7 +156,7 @@ def test_a_pod_learns_nothing_of_another_namespace(tmp_path: Path) -> None:
 
 async def first_lines(injector: Running, path: str) -> str:
     """Return what a stream says within a moment."""
-    tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+    tls = ssl.create_default_context(cadata=injector.service.admission.ca_bundle)
     lines = []
     async with httpx.AsyncClient(verify=tls) as client:
         url = f"https://127.0.0.1:{injector.service.ports[1]}{path}"
@@ -357,7 +357,7 @@ def test_an_exporter_is_told_every_namespace_s_labels_and_no_rules(tmp_path: Pat
 def test_a_bad_request_is_refused_and_harms_no_one(tmp_path: Path, request_text: bytes) -> None:
     async def body() -> None:
         async with running(tmp_path) as injector:
-            tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+            tls = ssl.create_default_context(cadata=injector.service.admission.ca_bundle)
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", injector.service.ports[1], ssl=tls, server_hostname=NAME
             )
@@ -381,7 +381,7 @@ def test_a_connection_that_never_asks_is_cut_off(
 
     async def body() -> None:
         async with running(tmp_path) as injector:
-            tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+            tls = ssl.create_default_context(cadata=injector.service.admission.ca_bundle)
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", injector.service.ports[0], ssl=tls, server_hostname=NAME
             )
@@ -420,9 +420,9 @@ def test_an_odd_entry_among_the_tokens_harms_no_other(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    parts = folder_parts(tmp_path / "nowhere", tmp_path, tmp_path)
+    backend = folder_backend(tmp_path / "nowhere", tmp_path, tmp_path)
     with pytest.raises(SettingsError, match="no such folder"):
-        Service(ServiceSettings(names=(NAME,)), Platform(), parts).open()
+        Service(ServiceSettings(names=(NAME,)), Platform(), backend).open()
 
 
 def test_a_reader_that_takes_nothing_loses_its_stream(
@@ -433,8 +433,8 @@ def test_a_reader_that_takes_nothing_loses_its_stream(
 
     async def body() -> None:
         async with running(tmp_path) as injector:
-            world, streams = injector.service.world, injector.service.hub
-            tls = ssl.create_default_context(cadata=injector.service.admission.authorities)
+            cluster, streams = injector.service.cluster, injector.service.hub
+            tls = ssl.create_default_context(cadata=injector.service.admission.ca_bundle)
             _, writer = await asyncio.open_connection(
                 "127.0.0.1",
                 injector.service.ports[1],
@@ -447,7 +447,7 @@ def test_a_reader_that_takes_nothing_loses_its_stream(
             await injector.until(lambda: streams.count == 1)
             for turn in range(200):
                 labels = {f"k{number}-{turn}": "v" * 60 for number in range(2000)}
-                world.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
+                cluster.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
                 await asyncio.sleep(0.02)
                 if streams.count == 0:
                     break

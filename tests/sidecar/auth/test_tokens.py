@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.auth import tokens as gate
-from sidecar.auth.tokens import Gate
+from sidecar.auth import tokens as authorizer
+from sidecar.auth.tokens import TokenAuthorizer
 from sidecar.errors import UpstreamError
 
 USER = {"username": "system:serviceaccount:monitoring:prometheus", "groups": []}
@@ -29,7 +29,9 @@ class Judge:
 
 
 def _refuse(judge: Judge, token: str = "Bearer abc", *accounts: str) -> tuple[int, str]:
-    refusal = asyncio.run(Gate(judge.ask, frozenset(accounts)).refuse({"authorization": token}))
+    refusal = asyncio.run(
+        TokenAuthorizer(judge.ask, frozenset(accounts)).authorize({"authorization": token})
+    )
     return (0, "") if refusal is None else (refusal.status, refusal.sentence)
 
 
@@ -43,9 +45,9 @@ def test_whoever_may_read_the_kubelet_s_metrics_may_read_ours() -> None:
 
 def test_pods_are_told_to_whoever_the_kubelet_would_tell_them() -> None:
     judge = Judge({**MAY, "allowed": False})
-    gate = Gate(judge.ask, frozenset(), "pods")
+    authorizer = TokenAuthorizer(judge.ask, frozenset(), "pods")
 
-    refusal = asyncio.run(gate.refuse({"authorization": "Bearer abc"}))
+    refusal = asyncio.run(authorizer.authorize({"authorization": "Bearer abc"}))
 
     assert refusal is not None
     assert "prometheus may not get nodes/pods" in refusal.sentence
@@ -93,23 +95,23 @@ def test_an_answer_counts_as_long_as_the_control_service_says(
 ) -> None:
     async def body() -> None:
         judge = Judge(MAY, {**MAY, "allowed": False}, UpstreamError("away"), MAY)
-        door = Gate(judge.ask, frozenset())
+        door = TokenAuthorizer(judge.ask, frozenset())
         now = 1000.0
-        monkeypatch.setattr(gate.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
+        monkeypatch.setattr(authorizer.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
         headers = {"authorization": "Bearer abc"}
-        assert await door.refuse(headers) is None
+        assert await door.authorize(headers) is None
         now = 1029.0
-        assert await door.refuse(headers) is None
+        assert await door.authorize(headers) is None
         assert len(judge.questions) == 1
         now = 1031.0
-        refused = await door.refuse(headers)
+        refused = await door.authorize(headers)
         assert refused is not None
         assert refused.status == 403
         now = 1040.0
-        away = await door.refuse(headers)
+        away = await door.authorize(headers)
         assert away is not None
         assert away.status == 503
-        assert await door.refuse(headers) is None  # what could not be judged is not remembered
+        assert await door.authorize(headers) is None  # what could not be judged is not remembered
 
     asyncio.run(body())
 
@@ -117,9 +119,9 @@ def test_an_answer_counts_as_long_as_the_control_service_says(
 def test_many_requests_with_one_token_are_one_question() -> None:
     async def body() -> None:
         judge = Judge({**MAY, "validSeconds": 10**400})
-        door = Gate(judge.ask, frozenset())
+        door = TokenAuthorizer(judge.ask, frozenset())
         headers = {"authorization": "Bearer abc"}
-        found = await asyncio.gather(*(door.refuse(headers) for _ in range(20)))
+        found = await asyncio.gather(*(door.authorize(headers) for _ in range(20)))
         assert found == [None] * 20
         assert len(judge.questions) == 1
 
@@ -127,13 +129,13 @@ def test_many_requests_with_one_token_are_one_question() -> None:
 
 
 def test_many_tokens_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "MAX_REMEMBERED", 10)
+    monkeypatch.setattr(authorizer, "MAX_REMEMBERED", 10)
 
     async def body() -> None:
         judge = Judge(*[{"authenticated": False}] * 30)
-        door = Gate(judge.ask, frozenset())
+        door = TokenAuthorizer(judge.ask, frozenset())
         for number in range(30):
-            await door.refuse({"authorization": f"Bearer {number}"})
+            await door.authorize({"authorization": f"Bearer {number}"})
         assert len(door._kept) == 10
 
     asyncio.run(body())

@@ -61,10 +61,10 @@ class _Control:
 class _Proxy:
     """A control client and what it was told to apply."""
 
-    def __init__(self, service: App, token: Path, authorities: str = _CA.certificate_pem) -> None:
+    def __init__(self, service: App, token: Path, ca_bundle: str = _CA.certificate_pem) -> None:
         self.applied: list[Policy] = []
         url = f"https://control:{service.port}"
-        settings = ControlSettings(url, "127.0.0.1", authorities, token, "pod")
+        settings = ControlSettings(url, "127.0.0.1", ca_bundle, token, "pod")
         self.client = ControlClient(settings, self.applied.append)
 
     def teams(self) -> list[str]:
@@ -262,7 +262,7 @@ async def test_a_line_without_end_is_bounded(
 
 
 @pytest.mark.parametrize(
-    ("authorities", "names", "reason"),
+    ("ca_bundle", "names", "reason"),
     [
         (_OTHER_CA.certificate_pem, ("control",), "certificate verify failed"),
         (_CA.certificate_pem, ("elsewhere",), "Hostname mismatch"),
@@ -270,10 +270,10 @@ async def test_a_line_without_end_is_bounded(
     ],
 )
 async def test_a_service_that_proves_nothing_is_told_nothing(
-    token: Path, authorities: str, names: tuple[str, ...], reason: str
+    token: Path, ca_bundle: str, names: tuple[str, ...], reason: str
 ) -> None:
     service = _Control(names=names)
-    async with service.app, _Proxy(service.app, token, authorities).running() as client:
+    async with service.app, _Proxy(service.app, token, ca_bundle).running() as client:
         await until(lambda: client.failures >= 2)
 
         assert reason in client.last_error

@@ -5,10 +5,10 @@ import pytest
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
 from sidecar.model.exposition.timeouts import scrape_timeout
 from sidecar.model.policy.document import parse_policy
-from sidecar.model.rewrite.rewriter import Marking
+from sidecar.model.rewrite.rewriter import RewriteContext
 from sidecar.model.targets import parse_target
 from sidecar.scrape.answers import render_scrape
-from sidecar.scrape.coalescer import BusyError, Shared, SharedScrapes
+from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer, Shared
 from sidecar.scrape.scraper import Scrape, Scraper
 from tests.sidecar.apps import App, http, until
 
@@ -32,7 +32,7 @@ class _Gate:
         writer.write(http(b"a 1\n"))
 
     def scraper(self) -> Scraper:
-        return Scraper([parse_target(self.app.target)], Marking())
+        return Scraper([parse_target(self.app.target)], RewriteContext())
 
 
 @pytest.mark.parametrize(
@@ -85,99 +85,99 @@ def test_an_answer_is_compressed_once_for_all() -> None:
 
 
 async def test_scrapes_of_different_kinds_follow_one_another() -> None:
-    gate = _Gate()
-    async with gate.app:
-        scrapes = SharedScrapes(gate.scraper())
+    authorizer = _Gate()
+    async with authorizer.app:
+        scrapes = ScrapeCoalescer(authorizer.scraper())
         tasks = [asyncio.create_task(scrapes.get(_WANTED, query, 3.0)) for query in ("a", "b")]
-        await until(lambda: len(gate.app.requests) == 1)
-        gate.open()
-        await until(lambda: len(gate.app.requests) == 2)
-        gate.open()
+        await until(lambda: len(authorizer.app.requests) == 1)
+        authorizer.open()
+        await until(lambda: len(authorizer.app.requests) == 2)
+        authorizer.open()
 
         assert [(await task).scrape.status for task in tasks] == [200, 200]
 
 
 async def test_a_fifth_waiter_is_refused() -> None:
-    gate = _Gate()
-    async with gate.app:
-        scrapes = SharedScrapes(gate.scraper())
+    authorizer = _Gate()
+    async with authorizer.app:
+        scrapes = ScrapeCoalescer(authorizer.scraper())
         tasks = [asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(4)]
-        await until(lambda: len(gate.app.requests) == 1)
+        await until(lambda: len(authorizer.app.requests) == 1)
         with pytest.raises(BusyError, match="too many scrapes are waiting"):
             await scrapes.get(_WANTED, "", 3.0)
-        gate.open()
+        authorizer.open()
 
         assert {id(await task) for task in tasks} == {id(tasks[0].result())}
 
 
 async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None:
-    gate = _Gate()
-    async with gate.app:
-        scrapes = SharedScrapes(gate.scraper())
+    authorizer = _Gate()
+    async with authorizer.app:
+        scrapes = ScrapeCoalescer(authorizer.scraper())
         leaving, staying = (asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(2))
-        await until(lambda: len(gate.app.requests) == 1)
+        await until(lambda: len(authorizer.app.requests) == 1)
         leaving.cancel()
-        gate.open()
+        authorizer.open()
 
         assert (await staying).scrape.status == 200
 
 
 async def test_when_all_have_left_the_scrape_ends_and_the_next_begins_anew() -> None:
-    gate = _Gate()
-    async with gate.app:
-        scrapes = SharedScrapes(gate.scraper())
+    authorizer = _Gate()
+    async with authorizer.app:
+        scrapes = ScrapeCoalescer(authorizer.scraper())
         leaving = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
-        await until(lambda: len(gate.app.requests) == 1)
+        await until(lambda: len(authorizer.app.requests) == 1)
         leaving.cancel()
         await asyncio.sleep(0)
         staying = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
-        await until(lambda: len(gate.app.requests) == 2)
-        gate.open()
-        gate.open()
+        await until(lambda: len(authorizer.app.requests) == 2)
+        authorizer.open()
+        authorizer.open()
 
         assert (await staying).scrape.status == 200
-        assert gate.app.connections == 2
+        assert authorizer.app.connections == 2
 
 
 async def test_a_hasty_client_does_not_fail_the_scrape_of_a_patient_one() -> None:
-    gate = _Gate()
-    async with gate.app:
-        scrapes = SharedScrapes(gate.scraper())
+    authorizer = _Gate()
+    async with authorizer.app:
+        scrapes = ScrapeCoalescer(authorizer.scraper())
         hasty = asyncio.create_task(scrapes.get(_WANTED, "", 0.05))
-        await until(lambda: len(gate.app.requests) == 1)
+        await until(lambda: len(authorizer.app.requests) == 1)
         patient = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
         assert (await hasty).scrape.status == 504
-        gate.open()
-        gate.open()
+        authorizer.open()
+        authorizer.open()
 
         assert (await patient).scrape.status == 200
 
 
 async def test_while_too_much_is_unsent_nothing_is_scraped() -> None:
-    gate = _Gate()
-    async with gate.app:
-        scrapes = SharedScrapes(gate.scraper(), lambda: True)
+    authorizer = _Gate()
+    async with authorizer.app:
+        scrapes = ScrapeCoalescer(authorizer.scraper(), lambda: True)
         with pytest.raises(BusyError, match="earlier answers have not been read yet"):
             await scrapes.get(_WANTED, "", 3.0)
 
-    assert not gate.app.requests
+    assert not authorizer.app.requests
 
 
 async def test_who_asks_after_a_policy_came_does_not_join_an_older_scrape() -> None:
-    gate = _Gate()
-    async with gate.app:
-        scraper = gate.scraper()
-        shares = SharedScrapes(scraper)
+    authorizer = _Gate()
+    async with authorizer.app:
+        scraper = authorizer.scraper()
+        shares = ScrapeCoalescer(scraper)
         scraper.use(parse_policy({"labels": {"team": "old"}}))
         first = asyncio.create_task(shares.get(_WANTED, "", 5))
-        await until(lambda: bool(gate.app.requests))
+        await until(lambda: bool(authorizer.app.requests))
         scraper.use(parse_policy({"labels": {"team": "new"}}))
         second = asyncio.create_task(shares.get(_WANTED, "", 5))
         await asyncio.sleep(0)
-        gate.open()
-        gate.open()
+        authorizer.open()
+        authorizer.open()
 
         assert b'team="new"' in (await second).scrape.body
         await first
-        assert len(gate.app.requests) == 2
+        assert len(authorizer.app.requests) == 2
         scraper.close()

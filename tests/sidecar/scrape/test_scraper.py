@@ -7,11 +7,11 @@ import pytest
 
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
 from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import Marking
+from sidecar.model.rewrite.rewriter import RewriteContext
 from sidecar.model.targets import parse_target
-from sidecar.scrape import scraper as scraping
-from sidecar.scrape import view as exposing
-from sidecar.scrape.coalescer import SharedScrapes
+from sidecar.scrape import scraper as scraper_module
+from sidecar.scrape import view as view_module
+from sidecar.scrape.coalescer import ScrapeCoalescer
 from sidecar.scrape.scraper import Scrape, Scraper
 from tests.sidecar.apps import OPENMETRICS, App, http, until
 
@@ -26,7 +26,7 @@ async def _scraper(*apps: App, label: str = "container") -> AsyncIterator[Scrape
         for app in apps:
             await stack.enter_async_context(app)
         targets = [parse_target(f"t{index}={app.target}") for index, app in enumerate(apps)]
-        scraper = Scraper(targets, Marking(target_label=label))
+        scraper = Scraper(targets, RewriteContext(target_label=label))
         yield scraper
         scraper.close()
 
@@ -59,9 +59,9 @@ async def test_without_a_policy_a_scrape_changes_nothing() -> None:
 async def test_what_is_remembered_is_forgotten_under_another_policy() -> None:
     async with _scraper(App(http(b"a 1\n"))) as scraper:
         await _scrape(scraper)
-        assert scraper.remembered_bytes > 0
+        assert scraper.cached_bytes > 0
         scraper.use(parse_policy({"labels": {"team": "blue"}}))
-        assert scraper.remembered_bytes == 0
+        assert scraper.cached_bytes == 0
 
         assert (await _scrape(scraper)).body == b'a{team="blue"} 1\n'
         scraper.use(Policy())
@@ -72,8 +72,8 @@ async def test_what_is_remembered_of_all_kinds_of_clients_is_bounded() -> None:
     async with _scraper(App(http(_series(8_000))), App(http(_series(8_000)))) as scraper:
         for escaping in Escaping:
             await _scrape(scraper, Negotiated(Format.TEXT, escaping))
-            assert 0 < scraper.remembered_bytes <= exposing.MAX_MEMORY_BYTES
-            assert len(scraper._expositions) <= scraping.MAX_VARIANTS
+            assert 0 < scraper.cached_bytes <= view_module.MAX_CACHE_BYTES
+            assert len(scraper._views) <= scraper_module.MAX_VARIANTS
 
 
 async def test_each_kind_of_client_gets_its_own_names() -> None:
@@ -170,7 +170,7 @@ async def test_rules_end_with_the_scrape_and_the_next_one_goes_on() -> None:
         scraper.use(parse_policy({"metricRelabelings": rules}))
 
         first = await _scrape(scraper, timeout_seconds=1.0)
-        remembered = scraper.remembered_bytes
+        remembered = scraper.cached_bytes
 
     assert first.status == 504
     assert b"could be put through the rules in the scrape's time" in first.body
@@ -182,9 +182,9 @@ async def test_an_abandoned_scrape_ends_its_thread_before_another_begins(
 ) -> None:
     inside: list[int] = []
     most = 0
-    read = exposing.Exposition.read
+    read = view_module.ScrapeView.read
 
-    def watched(self: exposing.Exposition, *given: Any) -> exposing.Outcome:
+    def watched(self: view_module.ScrapeView, *given: Any) -> view_module.Outcome:
         nonlocal most
         inside.append(1)
         most = max(most, len(inside))
@@ -193,11 +193,11 @@ async def test_an_abandoned_scrape_ends_its_thread_before_another_begins(
         finally:
             inside.pop()
 
-    monkeypatch.setattr(exposing.Exposition, "read", watched)
+    monkeypatch.setattr(view_module.ScrapeView, "read", watched)
     rules = [{"sourceLabels": ["i"], "regex": "(.+)", "targetLabel": f"l{n}"} for n in range(40)]
     async with _scraper(App(http(_series(40_000)))) as scraper:
         scraper.use(parse_policy({"metricRelabelings": rules}))
-        shares = SharedScrapes(scraper)
+        shares = ScrapeCoalescer(scraper)
         for _ in range(3):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.3):

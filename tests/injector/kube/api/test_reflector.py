@@ -11,7 +11,7 @@ import pytest
 from injector.errors import KubeError
 from injector.kube.api import client as client_module
 from injector.kube.api import reflector as module
-from injector.kube.api.client import Object
+from injector.kube.api.client import JsonObject
 from injector.kube.api.reflector import Reflector, Resource
 from tests.injector.kube.servers import Answer, Handle, event, failed, listed, misbehaving
 
@@ -24,13 +24,13 @@ class Seen:
     def __init__(self) -> None:
         self.told: list[tuple[str, ...]] = []
 
-    def replace(self, resource: Resource, objects: Sequence[Object]) -> None:
+    def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
         self.told.append(("all", *(str(item["metadata"]["name"]) for item in objects)))
 
-    def put(self, resource: Resource, obj: Object) -> None:
+    def put(self, resource: Resource, obj: JsonObject) -> None:
         self.told.append(("put", str(obj["metadata"]["name"])))
 
-    def remove(self, resource: Resource, obj: Object) -> None:
+    def remove(self, resource: Resource, obj: JsonObject) -> None:
         self.told.append(("gone", str(obj["metadata"]["name"])))
 
 

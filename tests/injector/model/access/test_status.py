@@ -2,18 +2,18 @@ from typing import Any
 
 from injector.model.access.status import build_status
 from injector.model.access.verdicts import judge_namespace
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
 NOW, EARLIER = "2026-11-21T12:00:00Z", "2026-11-20T12:00:00Z"
 
 
 def _status(spec: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
-    world = World()
+    cluster = ClusterState()
     metadata = {"name": "rules", "namespace": "shop", "generation": 3}
-    world.put("MetricAccess", {"metadata": metadata, "spec": spec})
-    (judged,) = judge_namespace(world, "shop", Platform())
-    return build_status(judged, before or {}, NOW)
+    cluster.put("MetricAccess", {"metadata": metadata, "spec": spec})
+    (verdict,) = judge_namespace(cluster, "shop", Platform())
+    return build_status(verdict, before or {}, NOW)
 
 
 def _conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:

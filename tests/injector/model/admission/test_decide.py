@@ -14,7 +14,7 @@ from injector.model.admission.patch import Operation
 from injector.model.admission.removal import uninject
 from injector.model.cluster import names
 from injector.model.cluster.objects import running_containers
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from sidecar.model.targets import parse_target
 from sidecar.roles.pod.settings import parse_pod_settings
@@ -31,7 +31,7 @@ OWN_PATHS = re.compile(
 
 
 def _review(pod: Json) -> tuple[Decision, list[Operation], Json]:
-    decision = decide(pod, "shop", World(), PLATFORM)
+    decision = decide(pod, "shop", ClusterState(), PLATFORM)
     operations = patch(pod, decision, PLATFORM, "PEM")
     return decision, operations, apply(pod, operations)
 
@@ -178,7 +178,7 @@ def test_warnings_are_one_line_of_256_characters_at_most(pod: Json) -> None:
 
 @given(broken_pods() | st.dictionaries(st.text(max_size=8), JSON))
 def test_no_shape_whatever_raises(pod: Json) -> None:
-    decision = decide(pod, "shop", World(), PLATFORM)
+    decision = decide(pod, "shop", ClusterState(), PLATFORM)
 
     patch(pod, decision, PLATFORM)
 

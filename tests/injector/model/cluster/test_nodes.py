@@ -4,7 +4,7 @@ import pytest
 
 from injector.errors import ObjectError
 from injector.model.cluster.nodes import keep_node, kubelet_url
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.model.policies import build_parts
 from injector.platform import Platform
 from sidecar.model.policy.document import gather_parts, parse_policy
@@ -42,17 +42,17 @@ def test_a_kubelet_is_where_its_node_says(
 
 def test_a_malformed_node_is_refused() -> None:
     with pytest.raises(ObjectError, match=r"status\.addresses"):
-        World().put("Node", {"metadata": {"name": "w"}, "status": {"addresses": {}}})
+        ClusterState().put("Node", {"metadata": {"name": "w"}, "status": {"addresses": {}}})
 
 
 def test_node_proxies_hear_of_nodes_only_where_the_platform_says_so() -> None:
-    world = World()
+    cluster = ClusterState()
     told: list[str] = []
-    world.listeners.append(told.append)
-    world.put("Node", node("w", ("InternalIP", "10.0.0.7")))
-    world.put("Node", node("new"))
+    cluster.listeners.append(told.append)
+    cluster.put("Node", node("w", ("InternalIP", "10.0.0.7")))
+    cluster.put("Node", node("new"))
     assert told == ["", ""]
 
-    assert not any(key.startswith("node/") for key in build_parts(world, Platform()))
-    parts = build_parts(world, Platform(tells_nodes=True))
-    assert parse_policy(gather_parts(parts)).nodes == {"w": "https://10.0.0.7:10250"}
+    assert not any(key.startswith("node/") for key in build_parts(cluster, Platform()))
+    backend = build_parts(cluster, Platform(tells_nodes=True))
+    assert parse_policy(gather_parts(backend)).nodes == {"w": "https://10.0.0.7:10250"}

@@ -1,7 +1,7 @@
 import pytest
 
 from injector.errors import ObjectError
-from injector.model.cluster.state import Key, World, key_of
+from injector.model.cluster.state import ClusterState, Key, key_of
 
 
 def _object(name: str, namespace: str = "", **metadata: object) -> dict[str, object]:
@@ -9,47 +9,47 @@ def _object(name: str, namespace: str = "", **metadata: object) -> dict[str, obj
 
 
 def test_an_unknown_namespace_is_none() -> None:
-    assert World().namespace("blue") is None
-    assert World().namespaces() == []
-    assert World().in_namespace("Pod", "blue") == []
+    assert ClusterState().namespace("blue") is None
+    assert ClusterState().namespaces() == []
+    assert ClusterState().in_namespace("Pod", "blue") == []
 
 
 def test_namespaces_come_by_name_with_labels_and_annotations() -> None:
-    world = World()
-    world.put("Namespace", _object("b", labels={"team": "x"}))
-    world.put("Namespace", _object("a", annotations={"k": "v"}))
+    cluster = ClusterState()
+    cluster.put("Namespace", _object("b", labels={"team": "x"}))
+    cluster.put("Namespace", _object("a", annotations={"k": "v"}))
 
-    assert world.namespaces() == [("a", {}, {"k": "v"}), ("b", {"team": "x"}, {})]
+    assert cluster.namespaces() == [("a", {}, {"k": "v"}), ("b", {"team": "x"}, {})]
 
 
 def test_objects_stay_within_their_kind_and_namespace() -> None:
-    world = World()
-    world.put("Pod", _object("p2", "blue"))
-    world.put("Pod", _object("p1", "blue"))
-    world.put("LimitRange", _object("p1", "blue"))
-    world.put("Pod", _object("p1", "green"))
+    cluster = ClusterState()
+    cluster.put("Pod", _object("p2", "blue"))
+    cluster.put("Pod", _object("p1", "blue"))
+    cluster.put("LimitRange", _object("p1", "blue"))
+    cluster.put("Pod", _object("p1", "green"))
 
-    assert world.in_namespace("Pod", "blue") == [_object("p1", "blue"), _object("p2", "blue")]
+    assert cluster.in_namespace("Pod", "blue") == [_object("p1", "blue"), _object("p2", "blue")]
 
 
 def test_listeners_hear_changes_only() -> None:
-    world, heard = World(), list[str]()
-    world.listeners.append(heard.append)
-    world.put("Namespace", _object("blue"))
-    world.put("Pod", _object("p", "green"))
-    world.put("Pod", _object("p", "green"))
-    world.remove(Key("Pod", "green", "p"))
-    world.remove(Key("Pod", "green", "p"))
+    cluster, heard = ClusterState(), list[str]()
+    cluster.listeners.append(heard.append)
+    cluster.put("Namespace", _object("blue"))
+    cluster.put("Pod", _object("p", "green"))
+    cluster.put("Pod", _object("p", "green"))
+    cluster.remove(Key("Pod", "green", "p"))
+    cluster.remove(Key("Pod", "green", "p"))
 
     assert heard == ["blue", "green", "green"]
 
 
 def test_a_replaced_object_is_the_new_one() -> None:
-    world = World()
-    world.put("Namespace", _object("blue", labels={"a": "1"}))
-    world.put("Namespace", _object("blue", labels={"a": "2"}))
+    cluster = ClusterState()
+    cluster.put("Namespace", _object("blue", labels={"a": "1"}))
+    cluster.put("Namespace", _object("blue", labels={"a": "2"}))
 
-    assert [item.labels for item in world.namespaces()] == [{"a": "2"}]
+    assert [item.labels for item in cluster.namespaces()] == [{"a": "2"}]
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def test_a_replaced_object_is_the_new_one() -> None:
     ],
 )
 def test_a_malformed_namespace_is_refused_and_not_kept(obj: dict[str, object], field: str) -> None:
-    world = World()
+    cluster = ClusterState()
 
     with pytest.raises(ObjectError) as caught:
-        world.put("Namespace", obj)
+        cluster.put("Namespace", obj)
 
     assert caught.value.field == field
-    assert world.namespaces() == []
+    assert cluster.namespaces() == []
 
 
 def test_a_generated_name_stands_in_and_namespaces_have_none() -> None:

@@ -11,7 +11,7 @@ from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Reports
 from injector.files.rules import read_rules
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from injector.web.status import app as module
 from injector.web.status.app import build_status_app
@@ -24,10 +24,10 @@ class Page:
     """The app and its sources."""
 
     def __init__(self) -> None:
-        world, platform = World(), Platform()
-        world.listeners.append((journal := Journal()).ring)
+        cluster, platform = ClusterState(), Platform()
+        cluster.listeners.append((journal := Journal()).ring)
         self.sources = Sources(
-            world, PolicyHub(world, platform), Reports(), journal, platform, "replica-1"
+            cluster, PolicyHub(cluster, platform), Reports(), journal, platform, "replica-1"
         )
         self._app = build_status_app(self.sources, lambda text: read_rules(text, "rules"))
 
@@ -93,10 +93,10 @@ def test_another_site_s_script_is_refused_and_its_link_is_not() -> None:
 def test_what_tenants_write_is_escaped_everywhere() -> None:
     page = Page()
     sources = page.sources
-    sources.world.put("Namespace", {"metadata": {"name": "shop", "labels": {HOSTILE: HOSTILE}}})
+    sources.cluster.put("Namespace", {"metadata": {"name": "shop", "labels": {HOSTILE: HOSTILE}}})
     spec = {"metrics": [HOSTILE, f"{HOSTILE}("]}
     obj = {"metadata": {"name": HOSTILE, "namespace": "shop"}, "spec": spec}
-    sources.world.put("MetricAccess", obj)
+    sources.cluster.put("MetricAccess", obj)
     target = {"url": HOSTILE, "up": False, "error": HOSTILE, "samples": HOSTILE}
     sources.reports.put(
         ("shop", HOSTILE),
@@ -127,7 +127,7 @@ def test_the_live_part_is_sent_when_something_changed() -> None:
         waiting = asyncio.create_task(page.ask("GET", "/live", params={"have": have}))
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        page.sources.world.put("Namespace", {"metadata": {"name": "late", "labels": {}}})
+        page.sources.cluster.put("Namespace", {"metadata": {"name": "late", "labels": {}}})
         answer = await waiting
         assert "late" in answer.text
         assert _version(answer) != have
@@ -154,7 +154,7 @@ def test_too_many_watchers_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_pages_are_turned_by_links_that_keep_the_rest() -> None:
     page = Page()
     for number in range(60):
-        page.sources.world.put("Namespace", {"metadata": {"name": f"n{number:02}", "labels": {}}})
+        page.sources.cluster.put("Namespace", {"metadata": {"name": f"n{number:02}", "labels": {}}})
     text = page.get("/", params={"search": "n", "namespaces": "2"}).text
 
     assert "page 2 of 3" in text
@@ -166,7 +166,7 @@ def test_pages_are_turned_by_links_that_keep_the_rest() -> None:
 def test_an_odd_page_number_is_the_first_or_last_page(number: str) -> None:
     page = Page()
     for index in range(60):
-        page.sources.world.put("Namespace", {"metadata": {"name": f"n{index:02}"}})
+        page.sources.cluster.put("Namespace", {"metadata": {"name": f"n{index:02}"}})
 
     text = page.get("/", params={"namespaces": number}).text
     assert "page 1 of 3" in text or ("page 3 of 3" in text and number.startswith("9"))
@@ -219,7 +219,7 @@ def test_half_of_a_surrogate_pair_is_shown_as_a_question_mark() -> None:
     page = Page()
     entry = Reviewed(0.0, "inject", "shop", "\ud800", "injected", "", (), False, 0.001)
     page.sources.journal.add(entry)
-    page.sources.world.put(
+    page.sources.cluster.put(
         "Namespace", {"metadata": {"name": "shop", "labels": {"team": "\ud800"}}}
     )
 

@@ -5,7 +5,7 @@ from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Reports
 from injector.model.cluster.objects import Object
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.model.policies import Scope
 from injector.platform import Platform
 from injector.web.status.view import (
@@ -25,12 +25,14 @@ _GOOD: dict[str, Any] = {"role": "pod", "policyVersion": "x", "targets": [_UP], 
 
 
 def _sources() -> Sources:
-    world, platform = World(), Platform()
-    return Sources(world, PolicyHub(world, platform), Reports(), Journal(), platform, "replica-1")
+    cluster, platform = ClusterState(), Platform()
+    return Sources(
+        cluster, PolicyHub(cluster, platform), Reports(), Journal(), platform, "replica-1"
+    )
 
 
 def _namespace(sources: Sources, name: str, **labels: str) -> None:
-    sources.world.put("Namespace", {"metadata": {"name": name, "labels": labels}})
+    sources.cluster.put("Namespace", {"metadata": {"name": name, "labels": labels}})
 
 
 def _healths(status: Status) -> dict[str, Health]:
@@ -90,7 +92,7 @@ def test_what_a_proxy_was_told_is_the_policy_in_force() -> None:
 def test_labels_stand_as_they_are_and_as_they_will_appear() -> None:
     sources = _sources()
     labels = {"livery.dev/inject": "enabled", "cost-center": "1"}
-    sources.world.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
+    sources.cluster.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
     sources.reports.put(("shop", "web-0"), _GOOD)
 
     (row,) = look(sources, Wanted()).namespaces.items
@@ -110,15 +112,15 @@ def test_rules_with_problems_come_first_with_how_far_they_reach() -> None:
         ("c", {"metrics": []}),
     ):
         obj: Object = {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
-        sources.world.put("MetricAccess", obj)
+        sources.cluster.put("MetricAccess", obj)
     isolated = look(sources, Wanted()).rules.items
     sources.platform = Platform(cross_namespace={"shop": ("bank",)})
     granted = look(sources, Wanted()).rules.items
 
-    assert [(row.judged.name, row.reach) for row in isolated] == [
+    assert [(row.verdict.name, row.reach) for row in isolated] == [
         ("b", "its own namespace"), ("c", "nothing"), ("a", "its own namespace"),
     ]  # fmt: skip
-    assert ("b", "its own namespace, bank") in [(row.judged.name, row.reach) for row in granted]
+    assert ("b", "its own namespace, bank") in [(row.verdict.name, row.reach) for row in granted]
 
 
 def test_a_large_world_is_shown_a_page_at_a_time() -> None:
@@ -144,7 +146,7 @@ def test_a_search_narrows_every_table() -> None:
         sources.reports.put((name, "web-0"), _GOOD)
         sources.journal.add(Reviewed(0.0, "inject", name, "x", "injected", "", (), False, 0.0))
         obj = {"metadata": {"name": "r", "namespace": name}, "spec": {"metrics": ["up"]}}
-        sources.world.put("MetricAccess", obj)
+        sources.cluster.put("MetricAccess", obj)
 
     status = look(sources, Wanted(search="SHOP"))
 

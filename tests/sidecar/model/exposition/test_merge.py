@@ -6,25 +6,31 @@ from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.merge import MergeError, Plan, arrange
-from sidecar.model.exposition.series_cache import Limits, Reading, SeriesMemory
+from sidecar.model.exposition.merge import MergeError, MergePlan, plan_merge
+from sidecar.model.exposition.series_cache import Limits, Reading, SeriesCache
 from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from tests.real_parts.oracle import Oracle
 from tests.sidecar.model.bodies import bodies, regular_bodies
 from tests.sidecar.model.reading import Row, read, told
 
-_NOTHING = Rewriting(Policy(), Marking(), Escaping.ALLOW_UTF8)
-_TEAM = Rewriting(Policy(labels={"zz_team": 'b"l\\ue'}), Marking(), Escaping.ALLOW_UTF8)
+_NOTHING = SeriesRewriter(Policy(), RewriteContext(), Escaping.ALLOW_UTF8)
+_TEAM = SeriesRewriter(Policy(labels={"zz_team": 'b"l\\ue'}), RewriteContext(), Escaping.ALLOW_UTF8)
 
 
-def _readings(texts: list[bytes], fmt: Format, rewriting: Rewriting = _NOTHING) -> list[Reading]:
-    return [SeriesMemory(rewriting, fmt, Limits()).read(text) for text in texts]
+def _readings(
+    texts: list[bytes], fmt: Format, rewriter: SeriesRewriter = _NOTHING
+) -> list[Reading]:
+    return [SeriesCache(rewriter, fmt, Limits()).read(text) for text in texts]
 
 
-def _merge(texts: list[bytes], fmt: Format = Format.TEXT, rewriting: Rewriting = _NOTHING) -> bytes:
-    readings = _readings(texts, fmt, rewriting)
-    return arrange(readings, fmt).render([tail for reading in readings for tail in reading.tails])
+def _merge(
+    texts: list[bytes], fmt: Format = Format.TEXT, rewriter: SeriesRewriter = _NOTHING
+) -> bytes:
+    readings = _readings(texts, fmt, rewriter)
+    return plan_merge(readings, fmt).render(
+        [tail for reading in readings for tail in reading.tails]
+    )
 
 
 def _series(rows: list[Row] | str, extra: list[tuple[str, str]]) -> list[Row]:
@@ -179,12 +185,12 @@ def test_a_family_that_stood_behind_a_foreign_type_still_does() -> None:
 def test_marked_targets_may_have_equal_series() -> None:
     readings = []
     for name in ("one", "two"):
-        marking = Marking(target_label="container", target=name)
+        context = RewriteContext(target_label="container", target=name)
         readings += _readings(
-            [b"a 1\n"], Format.TEXT, Rewriting(Policy(), marking, Escaping.VALUES)
+            [b"a 1\n"], Format.TEXT, SeriesRewriter(Policy(), context, Escaping.VALUES)
         )
 
-    plan = arrange(readings, Format.TEXT)
+    plan = plan_merge(readings, Format.TEXT)
 
     assert plan.render([b" 1\n", b" 2\n"]) == b'a{container="one"} 1\na{container="two"} 2\n'
 
@@ -192,32 +198,32 @@ def test_marked_targets_may_have_equal_series() -> None:
 def test_an_own_label_in_place_of_the_mark_is_still_compared() -> None:
     readings = []
     for name in ("one", "two"):
-        marking = Marking(target_label="container", target=name)
-        rewriting = Rewriting(Policy(), marking, Escaping.ALLOW_UTF8)
-        readings += _readings([b'a{container="one"} 1\n'], Format.TEXT, rewriting)
+        context = RewriteContext(target_label="container", target=name)
+        rewriter = SeriesRewriter(Policy(), context, Escaping.ALLOW_UTF8)
+        readings += _readings([b'a{container="one"} 1\n'], Format.TEXT, rewriter)
 
     with pytest.raises(MergeError):
-        arrange(readings, Format.TEXT)
+        plan_merge(readings, Format.TEXT)
 
 
 def test_a_plan_serves_as_long_as_only_values_change() -> None:
-    memory = SeriesMemory(_NOTHING, Format.TEXT, Limits())
-    plan = arrange([memory.read(b"a 1\nb 1\na 2\n")], Format.TEXT)
+    cache = SeriesCache(_NOTHING, Format.TEXT, Limits())
+    plan = plan_merge([cache.read(b"a 1\nb 1\na 2\n")], Format.TEXT)
 
-    tails = memory.read(b"a 7\nb 8\na 9\n").tails
+    tails = cache.read(b"a 7\nb 8\na 9\n").tails
 
     assert plan.render(tails) == b"a 7\na 9\nb 8\n"
 
 
 def test_text_of_the_proxys_own_stands_before_eof() -> None:
-    plan = arrange(_readings([b"a 1\n# EOF\n"], Format.OPENMETRICS), Format.OPENMETRICS)
+    plan = plan_merge(_readings([b"a 1\n# EOF\n"], Format.OPENMETRICS), Format.OPENMETRICS)
 
     assert plan.render([b" 1\n"], b"own 1\n") == b"a 1\nown 1\n# EOF\n"
 
 
 @given(texts=regular_bodies(targets=2))
 def test_a_plan_knows_its_size(texts: list[bytes]) -> None:
-    plan: Plan = arrange(_readings(texts, Format.TEXT), Format.TEXT)
+    plan: MergePlan = plan_merge(_readings(texts, Format.TEXT), Format.TEXT)
 
     assert plan.size == len(b"".join(plan.parts))
 

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.merge import arrange
+from sidecar.model.exposition.merge import plan_merge
 from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Comment, Series
-from sidecar.model.exposition.series_cache import Limits, Line, Reading, SeriesMemory
+from sidecar.model.exposition.series_cache import Limits, Line, Reading, SeriesCache
 from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from tests.sidecar.model.bodies import lines
 
-_REWRITING = Rewriting(Policy(labels={"team": "blue"}), Marking(), Escaping.ALLOW_UTF8)
+_REWRITING = SeriesRewriter(Policy(labels={"team": "blue"}), RewriteContext(), Escaping.ALLOW_UTF8)
 _MIB = 1 << 20
 
 
@@ -42,7 +42,7 @@ class _Counting:
         return comment
 
 
-class _Exact(SeriesMemory):
+class _Exact(SeriesCache):
     """Reads every body sample by sample."""
 
     def _look_up(
@@ -51,16 +51,16 @@ class _Exact(SeriesMemory):
         return None
 
 
-def _memory(fmt: Format = Format.TEXT, limits: Limits = Limits()) -> SeriesMemory:  # noqa: B008
-    return SeriesMemory(_REWRITING, fmt, limits)
+def _cache(fmt: Format = Format.TEXT, limits: Limits = Limits()) -> SeriesCache:  # noqa: B008
+    return SeriesCache(_REWRITING, fmt, limits)
 
 
-def _answer(memory: SeriesMemory, body: bytes, fmt: Format) -> tuple[bytes, int] | str:
+def _answer(cache: SeriesCache, body: bytes, fmt: Format) -> tuple[bytes, int] | str:
     try:
-        reading = memory.read(body)
+        reading = cache.read(body)
     except ExpositionError as error:
         return str(error)
-    return arrange([reading], fmt).render(reading.tails), reading.samples
+    return plan_merge([reading], fmt).render(reading.tails), reading.samples
 
 
 @st.composite
@@ -74,18 +74,18 @@ def _scrapes(draw: st.DrawFn, fmt: Format) -> list[bytes]:
 
 
 @pytest.mark.parametrize("fmt", Format)
-@pytest.mark.parametrize("rewrite", [_REWRITING, _Dropping()], ids=["labelling", "dropping"])
+@pytest.mark.parametrize("rewriter", [_REWRITING, _Dropping()], ids=["labelling", "dropping"])
 @given(data=st.data())
 def test_what_is_remembered_changes_no_answer(
-    data: st.DataObject, rewrite: Rewriting | _Dropping, fmt: Format
+    data: st.DataObject, rewriter: SeriesRewriter | _Dropping, fmt: Format
 ) -> None:
-    limits = Limits(samples=7, labels=2, memory_bytes=4_000)
-    memory = SeriesMemory(rewrite, fmt, limits)
+    limits = Limits(samples=7, labels=2, cache_bytes=4_000)
+    cache = SeriesCache(rewriter, fmt, limits)
     for body in data.draw(_scrapes(fmt)):
-        exactly = _answer(_Exact(rewrite, fmt, limits), body, fmt)
+        exactly = _answer(_Exact(rewriter, fmt, limits), body, fmt)
 
-        assert _answer(memory, body, fmt) == exactly
-        assert memory.bytes <= limits.memory_bytes
+        assert _answer(cache, body, fmt) == exactly
+        assert cache.bytes <= limits.cache_bytes
 
 
 @pytest.mark.parametrize(
@@ -106,81 +106,81 @@ def test_what_is_remembered_changes_no_answer(
     ],
 )
 def test_a_second_scrape_is_read_as_if_it_were_the_first(before: bytes, after: bytes) -> None:
-    memory = _memory()
-    memory.read(before)
+    cache = _cache()
+    cache.read(before)
 
-    assert _answer(memory, after, Format.TEXT) == _answer(_memory(), after, Format.TEXT)
+    assert _answer(cache, after, Format.TEXT) == _answer(_cache(), after, Format.TEXT)
 
 
 def test_the_same_entries_come_back_while_only_values_change() -> None:
-    memory = _memory()
-    first = memory.read(b'a{b="c"} 1\nb 2 7\n')
+    cache = _cache()
+    first = cache.read(b'a{b="c"} 1\nb 2 7\n')
 
-    second = memory.read(b'a{b="c"} 1.5\nb NaN\n')
+    second = cache.read(b'a{b="c"} 1.5\nb NaN\n')
 
     assert second.entries is first.entries
     assert second.tails == [b" 1.5\n", b" NaN\n"]
 
 
 def test_a_line_is_rewritten_once() -> None:
-    memory = _memory()
-    first = memory.read(b"a 1\nb 1\n")
+    cache = _cache()
+    first = cache.read(b"a 1\nb 1\n")
 
-    second = memory.read(b"c 1\nb 2\n")
+    second = cache.read(b"c 1\nb 2\n")
 
     assert second.entries[1] is first.entries[1]
 
 
 def test_an_error_leaves_the_memory_of_the_last_good_scrape() -> None:
-    memory = _memory()
-    first = memory.read(b"a 1\n")
+    cache = _cache()
+    first = cache.read(b"a 1\n")
     with pytest.raises(ExpositionError):
-        memory.read(b"a x\n")
+        cache.read(b"a x\n")
 
-    assert memory.read(b"a 2\n").entries is first.entries
+    assert cache.read(b"a 2\n").entries is first.entries
 
 
 def test_forgetting_empties_the_memory() -> None:
-    memory = _memory()
-    first = memory.read(b"a 1\n")
-    assert memory.bytes > 0
+    cache = _cache()
+    first = cache.read(b"a 1\n")
+    assert cache.bytes > 0
 
-    memory.forget()
+    cache.forget()
 
-    assert memory.bytes == 0
-    assert memory.read(b"a 1\n").entries is not first.entries
+    assert cache.bytes == 0
+    assert cache.read(b"a 1\n").entries is not first.entries
 
 
 def test_memory_stays_below_its_limit_when_every_series_changes() -> None:
-    memory = _memory(limits=Limits(memory_bytes=100_000))
+    cache = _cache(limits=Limits(cache_bytes=100_000))
     for scrape in range(5):
-        memory.read(b"".join(b'a{b="%d"} 1\n' % (scrape * 1000 + row) for row in range(100)))
-        assert 0 < memory.bytes <= 100_000
+        cache.read(b"".join(b'a{b="%d"} 1\n' % (scrape * 1000 + row) for row in range(100)))
+        assert 0 < cache.bytes <= 100_000
 
 
 def test_what_would_pass_the_memory_limit_is_not_remembered() -> None:
-    memory = _memory(limits=Limits(memory_bytes=1000))
+    cache = _cache(limits=Limits(cache_bytes=1000))
     body = b"".join(b'a{b="%d"} 1\n' % row for row in range(100))
 
-    assert memory.read(body).samples == 100
-    assert memory.bytes == 0
+    assert cache.read(body).samples == 100
+    assert cache.bytes == 0
 
 
 @pytest.mark.parametrize(
     "line", [b'a{b="%d"} 1\n', b"# HELP a%d b\na 1\n", b"a%d 1\n", b'a{b="%0200d"} 1\n']
 )
 def test_counted_bytes_cover_what_the_interpreter_holds(line: bytes) -> None:
-    memory = _memory()
+    cache = _cache()
     body = b"".join(line % row for row in range(5000))
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        memory.read(body)
+        cache.read(body)
         held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
 
-    assert held <= memory.bytes <= 4 * held
+    assert held <= cache.bytes <= 4 * held
 
 
 @pytest.mark.parametrize("fmt", Format)
@@ -191,10 +191,10 @@ def test_counted_bytes_cover_what_the_interpreter_holds(line: bytes) -> None:
 )  # fmt: skip
 def test_a_hostile_body_costs_little_memory(piece: bytes, fmt: Format) -> None:
     body = piece * (2 * _MIB // len(piece))
-    memory = _memory(fmt, Limits(samples=5_000))
+    cache = _cache(fmt, Limits(samples=5_000))
     tracemalloc.start()
     try:
-        _answer(memory, body, fmt)
+        _answer(cache, body, fmt)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -204,47 +204,47 @@ def test_a_hostile_body_costs_little_memory(piece: bytes, fmt: Format) -> None:
 
 
 def test_too_many_samples_are_refused() -> None:
-    memory = _memory(limits=Limits(samples=3))
+    cache = _cache(limits=Limits(samples=3))
 
-    assert memory.read(b"a 1\n" * 3).samples == 3
+    assert cache.read(b"a 1\n" * 3).samples == 3
     with pytest.raises(LimitError, match="more than 3 samples"):
-        memory.read(b"a 1\n" * 4)
+        cache.read(b"a 1\n" * 4)
 
 
 def test_too_many_labels_are_refused_even_with_empty_values() -> None:
-    memory = _memory(limits=Limits(labels=1))
+    cache = _cache(limits=Limits(labels=1))
 
     with pytest.raises(LimitError, match="a series of 'a' has 2 labels; 1 are allowed"):
-        memory.read(b'a{b="",c=""} 1\n')
+        cache.read(b'a{b="",c=""} 1\n')
 
 
 def test_comments_count_over_the_whole_body() -> None:
     limits = Limits(samples=MAX_COMMENT_LINES)
-    memory = _memory(limits=limits)
+    cache = _cache(limits=limits)
 
     with pytest.raises(LimitError, match=f"more than {MAX_COMMENT_LINES} comment lines"):
-        memory.read(b"#\n#\na 1\n" * (MAX_COMMENT_LINES // 2 + 1))
+        cache.read(b"#\n#\na 1\n" * (MAX_COMMENT_LINES // 2 + 1))
 
 
 @pytest.mark.parametrize("body", [b"a 1\nb 2\nc 3\n", b"a 1e-300\nb 2\nc 3\n"])
 def test_a_read_out_of_time_goes_on_where_it_stopped(body: bytes) -> None:
     seen = _Counting()
-    memory = SeriesMemory(seen, Format.TEXT, Limits())
+    cache = SeriesCache(seen, Format.TEXT, Limits())
     answers = iter([False, False, True])
 
     with pytest.raises(LateError, match="only 2 samples could be put through the rules"):
-        memory.read(body, lambda: next(answers))
+        cache.read(body, lambda: next(answers))
 
     assert seen.count == 2
-    assert memory.read(body).samples == 3
+    assert cache.read(body).samples == 3
     assert seen.count == 3
 
 
 def test_what_a_read_out_of_time_leaves_stays_below_the_memory_limit() -> None:
-    memory = _memory(limits=Limits(memory_bytes=2_000))
+    cache = _cache(limits=Limits(cache_bytes=2_000))
     answers = iter([False] * 100 + [True])
 
     with pytest.raises(LateError):
-        memory.read(b"".join(b"a%d 1\n" % i for i in range(200)), lambda: next(answers))
+        cache.read(b"".join(b"a%d 1\n" % i for i in range(200)), lambda: next(answers))
 
-    assert 1_000 < memory.bytes <= 2_000
+    assert 1_000 < cache.bytes <= 2_000

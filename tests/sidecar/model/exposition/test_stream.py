@@ -11,19 +11,21 @@ from hypothesis import strategies as st
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.parser import Comment, Series, scan
-from sidecar.model.exposition.series_cache import Limits, Line, Rewrite
-from sidecar.model.exposition.stream import MAX_CARRY_BYTES, Passage, StreamMemory
+from sidecar.model.exposition.series_cache import Limits, Line, Rewriter
+from sidecar.model.exposition.stream import MAX_CARRY_BYTES, StreamCache, StreamRewriter
 from sidecar.model.labels.relabel import parse_rules
 from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from tests.sidecar.model.bodies import lines
 
 _POLICY = Policy(namespaces={"shop": {"team": "frontend"}, "bank": {"team": "payments"}})
-_LABELLING = Rewriting(_POLICY, Marking(namespace_label="namespace"), Escaping.ALLOW_UTF8)
-_DROPPING = Rewriting(
+_LABELLING = SeriesRewriter(
+    _POLICY, RewriteContext(namespace_label="namespace"), Escaping.ALLOW_UTF8
+)
+_DROPPING = SeriesRewriter(
     Policy(relabelings=parse_rules([{"sourceLabels": ["__name__"], "regex": "a|.*b",
                                      "action": "drop"}], "rules")),
-    Marking(), Escaping.ALLOW_UTF8,
+    RewriteContext(), Escaping.ALLOW_UTF8,
 )  # fmt: skip
 CADVISOR = b"""\
 # HELP container_last_seen Last time a container was seen
@@ -47,14 +49,14 @@ machine_memory_bytes 25
 """
 
 
-def _pass(memory: StreamMemory, parts: list[bytes]) -> bytes:
-    passage = Passage(memory)
-    return b"".join(map(passage.feed, parts)) + passage.finish()
+def _pass(cache: StreamCache, parts: list[bytes]) -> bytes:
+    stream = StreamRewriter(cache)
+    return b"".join(map(stream.feed, parts)) + stream.finish()
 
 
-def _answer(memory: StreamMemory, parts: list[bytes]) -> bytes | str:
+def _answer(cache: StreamCache, parts: list[bytes]) -> bytes | str:
     try:
-        return _pass(memory, parts)
+        return _pass(cache, parts)
     except ExpositionError:
         return "refused"
 
@@ -64,24 +66,24 @@ def _divided(body: bytes, places: list[int]) -> list[bytes]:
     return [body[start:end] for start, end in itertools.pairwise(cuts)]
 
 
-def _slowly(body: bytes, rewrite: Rewrite, *, keeps_timestamps: bool) -> bytes | str:
+def _slowly(body: bytes, rewriter: Rewriter, *, keeps_timestamps: bool) -> bytes | str:
     """What the text says, sample by sample, with nothing remembered."""
     written: list[bytes] = []
     rows = scan(body, Format.TEXT)
     try:
         while True:
             sample = next(rows)
-            written += [rewrite.comment(item).raw for item in sample.head.comments]
+            written += [rewriter.comment(item).raw for item in sample.head.comments]
             if sample.head.series is None:
                 written.append(sample.tail)
                 continue
-            line = rewrite.series(sample.head.series)
+            line = rewriter.series(sample.head.series)
             value, *rest = sample.tail.split()
             if line is not None:
                 stamp = b" " + rest[0] if rest and keeps_timestamps else b""
                 written.append(b"%b %b%b\n" % (line.text, value, stamp))
     except StopIteration as stop:
-        written += [rewrite.comment(item).raw for item in stop.value]
+        written += [rewriter.comment(item).raw for item in stop.value]
     except ExpositionError:
         return "refused"
     return b"".join(written)
@@ -95,155 +97,160 @@ def _normal(answer: bytes | str) -> bytes | str:
 
 
 def test_a_node_s_text_wears_its_namespaces_labels() -> None:
-    memory = StreamMemory(_LABELLING)
+    cache = StreamCache(_LABELLING)
 
-    assert _pass(memory, [CADVISOR]) == LABELLED
-    assert _pass(memory, [CADVISOR]) == LABELLED
+    assert _pass(cache, [CADVISOR]) == LABELLED
+    assert _pass(cache, [CADVISOR]) == LABELLED
 
 
 def test_timestamps_stay_where_they_are_wanted() -> None:
-    memory = StreamMemory(_LABELLING, keeps_timestamps=True)
+    cache = StreamCache(_LABELLING, keeps_timestamps=True)
 
-    assert b'id="/"} 1.7e+09 1700000000000\n' in _pass(memory, [CADVISOR])
+    assert b'id="/"} 1.7e+09 1700000000000\n' in _pass(cache, [CADVISOR])
 
 
 @given(places=st.lists(st.integers(0, 1000), max_size=12))
 def test_where_the_text_is_cut_changes_nothing(places: list[int]) -> None:
-    assert _pass(StreamMemory(_LABELLING), _divided(CADVISOR, places)) == LABELLED
+    assert _pass(StreamCache(_LABELLING), _divided(CADVISOR, places)) == LABELLED
 
 
-@pytest.mark.parametrize("rewrite", [_LABELLING, _DROPPING], ids=["labelling", "dropping"])
+@pytest.mark.parametrize("rewriter", [_LABELLING, _DROPPING], ids=["labelling", "dropping"])
 @pytest.mark.parametrize("keeps_timestamps", [False, True])
 @given(data=st.data())
 def test_what_is_remembered_and_how_it_is_cut_change_no_answer(
-    data: st.DataObject, rewrite: Rewriting, keeps_timestamps: bool
+    data: st.DataObject, rewriter: SeriesRewriter, keeps_timestamps: bool
 ) -> None:
     pool = data.draw(st.lists(lines(Format.TEXT), min_size=1, max_size=6))
-    memory = StreamMemory(rewrite, keeps_timestamps=keeps_timestamps)
+    cache = StreamCache(rewriter, keeps_timestamps=keeps_timestamps)
     for _ in range(data.draw(st.integers(1, 4))):
         body = b"".join(data.draw(st.lists(st.sampled_from(pool), max_size=8)))
-        expected = _slowly(body, rewrite, keeps_timestamps=keeps_timestamps)
-        whole = _answer(memory, [body])
+        expected = _slowly(body, rewriter, keeps_timestamps=keeps_timestamps)
+        whole = _answer(cache, [body])
         assert _normal(whole) == _normal(expected)
         places = data.draw(st.lists(st.integers(0, len(body)), max_size=4))
-        fresh = StreamMemory(rewrite, keeps_timestamps=keeps_timestamps)
+        fresh = StreamCache(rewriter, keeps_timestamps=keeps_timestamps)
         assert _normal(_answer(fresh, _divided(body, places))) == _normal(expected)
-        assert _normal(_answer(memory, _divided(body, places))) == _normal(expected)
+        assert _normal(_answer(cache, _divided(body, places))) == _normal(expected)
 
 
 @pytest.mark.parametrize("place", range(1, 60))
 def test_a_line_end_within_quotes_is_read_alike_wherever_the_text_is_cut(place: int) -> None:
     body = b'# HELP a "quoted" 5\na{x="one 5\ntwo 6\n",namespace="shop"} 7\nb{y="\\\\" } 8\n'
 
-    answer = _pass(StreamMemory(_LABELLING), _divided(body, [place]))
+    answer = _pass(StreamCache(_LABELLING), _divided(body, [place]))
 
-    assert answer == _pass(StreamMemory(_LABELLING), [body])
+    assert answer == _pass(StreamCache(_LABELLING), [body])
     assert b'team="frontend"} 7\n' in answer
 
 
 def test_quotes_without_an_end_are_an_error_in_the_end() -> None:
     with pytest.raises(ExpositionError):
-        _pass(StreamMemory(_LABELLING), [b'a{x="one 5\n', b"two 6\n"])
+        _pass(StreamCache(_LABELLING), [b'a{x="one 5\n', b"two 6\n"])
     with pytest.raises(LimitError, match="without the end of a sample"):
-        _pass(StreamMemory(_LABELLING), [b'a{x="', *[b"%d 5\n" % n * 10_000 for n in range(60)]])
+        _pass(StreamCache(_LABELLING), [b'a{x="', *[b"%d 5\n" % n * 10_000 for n in range(60)]])
 
 
 def test_a_series_that_comes_or_goes_costs_no_other_its_labels() -> None:
-    memory = StreamMemory(_LABELLING)
+    cache = StreamCache(_LABELLING)
     rows = [b'a{namespace="shop",i="%d"} %d\n' % (i, i) for i in range(100)]
     for missing in (None, 0, 50, 99, None):
         body = b"".join(row for i, row in enumerate(rows) if i != missing)
-        answer = _pass(memory, _divided(body, [700, 1500, 2000]))
+        answer = _pass(cache, _divided(body, [700, 1500, 2000]))
         assert answer == body.replace(b'"} ', b'",team="frontend"} ')
 
 
 def test_a_comment_that_ends_in_a_number_may_get_a_second_one() -> None:
-    memory = StreamMemory(_LABELLING)
+    cache = StreamCache(_LABELLING)
     for end in (b"5", b"5", b"5 6", b"5"):
         body = b"# HELP a counted to %b\na 1\n" % end
-        assert _pass(memory, [body]) == body
+        assert _pass(cache, [body]) == body
 
 
 def test_a_line_that_is_none_ends_the_passage_and_leaves_the_memory() -> None:
-    memory = StreamMemory(_LABELLING)
-    _pass(memory, [CADVISOR])
-    passage = Passage(memory)
-    passage.feed(CADVISOR[: CADVISOR.index(b"machine")])
+    cache = StreamCache(_LABELLING)
+    _pass(cache, [CADVISOR])
+    stream = StreamRewriter(cache)
+    stream.feed(CADVISOR[: CADVISOR.index(b"machine")])
     with pytest.raises(ExpositionError, match="a wrong line"):
-        passage.feed(b"a wrong line\nb 1\n")
+        stream.feed(b"a wrong line\nb 1\n")
 
-    assert _pass(memory, [CADVISOR]) == LABELLED
+    assert _pass(cache, [CADVISOR]) == LABELLED
 
 
 def test_a_body_that_breaks_off_within_a_line_is_refused() -> None:
     with pytest.raises(ExpositionError):
-        _pass(StreamMemory(_LABELLING), [b'a 1\nb{c="d'])
+        _pass(StreamCache(_LABELLING), [b'a 1\nb{c="d'])
 
 
 def test_a_change_of_one_namespace_leaves_what_is_known_of_others() -> None:
     counting = _Counting()
-    memory = StreamMemory(counting)
-    _pass(memory, [CADVISOR])
+    cache = StreamCache(counting)
+    _pass(cache, [CADVISOR])
     changed = replace(_POLICY, namespaces={**(_POLICY.namespaces or {}), "shop": {"team": "new"}})
-    after = _Counting(Rewriting(changed, Marking(namespace_label="namespace"), Escaping.ALLOW_UTF8))
-    memory.adopt(after, ['"shop"'])
-
-    assert _pass(memory, [CADVISOR]) == LABELLED.replace(b"frontend", b"new")
-    assert (counting.count, after.count) == (4, 1)
-    memory.adopt(
-        _Counting(Rewriting(Policy(), Marking(), Escaping.ALLOW_UTF8)), ['"shop"', '"bank"']
+    after = _Counting(
+        SeriesRewriter(changed, RewriteContext(namespace_label="namespace"), Escaping.ALLOW_UTF8)
     )
-    assert b"team" not in _pass(memory, [CADVISOR])
+    cache.invalidate(after, ['"shop"'])
+
+    assert _pass(cache, [CADVISOR]) == LABELLED.replace(b"frontend", b"new")
+    assert (counting.count, after.count) == (4, 1)
+    cache.invalidate(
+        _Counting(SeriesRewriter(Policy(), RewriteContext(), Escaping.ALLOW_UTF8)),
+        ['"shop"', '"bank"'],
+    )
+    assert b"team" not in _pass(cache, [CADVISOR])
 
 
 def test_a_passage_under_an_older_policy_ends_under_it_and_leaves_nothing() -> None:
-    memory = StreamMemory(_LABELLING)
-    _pass(memory, [CADVISOR])
-    passage = Passage(memory)
-    begun = passage.feed(CADVISOR[:300])
-    bare = Rewriting(Policy(namespaces={}), Marking(namespace_label="namespace"), Escaping.DOTS)
-    memory.adopt(bare, ['"shop"', '"bank"'])
+    cache = StreamCache(_LABELLING)
+    _pass(cache, [CADVISOR])
+    stream = StreamRewriter(cache)
+    begun = stream.feed(CADVISOR[:300])
+    bare = SeriesRewriter(
+        Policy(namespaces={}), RewriteContext(namespace_label="namespace"), Escaping.DOTS
+    )
+    cache.invalidate(bare, ['"shop"', '"bank"'])
 
-    assert begun + passage.feed(CADVISOR[300:]) + passage.finish() == LABELLED
-    assert b"team" not in _pass(memory, [CADVISOR])
+    assert begun + stream.feed(CADVISOR[300:]) + stream.finish() == LABELLED
+    assert b"team" not in _pass(cache, [CADVISOR])
 
 
 def test_what_was_made_before_a_passage_failed_is_not_made_again() -> None:
     counting = _Counting()
-    memory = StreamMemory(counting)
-    passage = Passage(memory)
-    passage.feed(CADVISOR)
-    passage.leave()
+    cache = StreamCache(counting)
+    stream = StreamRewriter(cache)
+    stream.feed(CADVISOR)
+    stream.leave()
 
-    assert _pass(memory, [CADVISOR]) == LABELLED
+    assert _pass(cache, [CADVISOR]) == LABELLED
     assert counting.count == 4
 
 
 def test_comments_are_no_samples() -> None:
-    passage = Passage(StreamMemory(_LABELLING))
-    passage.feed(b"# HELP a up to 5\na 1\n")
+    stream = StreamRewriter(StreamCache(_LABELLING))
+    stream.feed(b"# HELP a up to 5\na 1\n")
 
-    assert passage.samples == 1
+    assert stream.samples == 1
 
 
 class _Counting:
     """Counts what it rewrites."""
 
-    def __init__(self, rewriting: Rewriting = _LABELLING) -> None:
-        self._rewriting = rewriting
+    def __init__(self, rewriter: SeriesRewriter = _LABELLING) -> None:
+        self._rewriter = rewriter
         self.count = 0
 
     def series(self, series: Series) -> Line | None:
         self.count += 1
-        return self._rewriting.series(series)
+        return self._rewriter.series(series)
 
     def comment(self, comment: Comment) -> Comment:
-        return self._rewriting.comment(comment)
+        return self._rewriter.comment(comment)
 
 
 def test_two_passages_at_once_do_not_mix() -> None:
-    memory = StreamMemory(_LABELLING)
-    first, second = Passage(memory), Passage(memory)
+    cache = StreamCache(_LABELLING)
+    first, second = StreamRewriter(cache), StreamRewriter(cache)
     one = first.feed(CADVISOR[:300])
     two = second.feed(b"z 1\n" + CADVISOR[:300])
     two += second.feed(CADVISOR[300:]) + second.finish()
@@ -251,27 +258,27 @@ def test_two_passages_at_once_do_not_mix() -> None:
 
     assert one == LABELLED
     assert two == b"z 1\n" + LABELLED
-    assert _pass(memory, [CADVISOR]) == LABELLED
+    assert _pass(cache, [CADVISOR]) == LABELLED
 
 
 def test_bounds_are_named() -> None:
-    limits = Limits(samples=2, labels=1, memory_bytes=1 << 20, lines_bytes=1 << 20)
+    limits = Limits(samples=2, labels=1, cache_bytes=1 << 20, lines_bytes=1 << 20)
     with pytest.raises(LimitError, match="more than 2 samples"):
-        _pass(StreamMemory(_LABELLING, limits=limits), [b"a 1\nb 1\nc 1\n"])
+        _pass(StreamCache(_LABELLING, limits=limits), [b"a 1\nb 1\nc 1\n"])
     with pytest.raises(LimitError, match="2 labels; 1 are allowed"):
-        _pass(StreamMemory(_LABELLING, limits=limits), [b'a{b="c",d="e"} 1\n'])
+        _pass(StreamCache(_LABELLING, limits=limits), [b'a{b="c",d="e"} 1\n'])
     with pytest.raises(LimitError, match="without the end of a sample"):
-        _pass(StreamMemory(_LABELLING), [b"a" * (MAX_CARRY_BYTES + 1)])
-    passage = Passage(StreamMemory(_LABELLING), lambda: True)
+        _pass(StreamCache(_LABELLING), [b"a" * (MAX_CARRY_BYTES + 1)])
+    stream = StreamRewriter(StreamCache(_LABELLING), lambda: True)
     with pytest.raises(LateError):
-        passage.feed(b"a 1\n")
+        stream.feed(b"a 1\n")
 
 
 def test_what_passes_the_memory_s_bound_is_not_remembered() -> None:
-    limits = Limits(memory_bytes=1000)
-    memory = StreamMemory(_LABELLING, limits=limits)
+    limits = Limits(cache_bytes=1000)
+    cache = StreamCache(_LABELLING, limits=limits)
     body = b"".join(b"a%d 1\n" % i for i in range(100))
 
-    assert _pass(memory, [body]) == body
-    assert (memory.bytes, memory.known) == (0, {})
-    assert _pass(memory, [body]) == body
+    assert _pass(cache, [body]) == body
+    assert (cache.bytes, cache.known) == (0, {})
+    assert _pass(cache, [body]) == body

@@ -10,7 +10,7 @@ from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.parser import parse_head, scan, unescape
 from sidecar.model.exposition.series_cache import Line
 from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from tests.sidecar.model.bodies import bodies
 from tests.sidecar.model.reading import read
 
@@ -20,13 +20,13 @@ _TEAM = Policy(labels={"team": "blue"})
 def _line(
     text: bytes,
     policy: Policy = _TEAM,
-    marking: Marking = Marking(),  # noqa: B008
+    context: RewriteContext = RewriteContext(),  # noqa: B008
     escaping: Escaping = Escaping.ALLOW_UTF8,
 ) -> Line | None:
     head = parse_head(text, Format.TEXT)
     assert head is not None
     assert head.series is not None
-    return Rewriting(policy, marking, escaping).series(head.series)
+    return SeriesRewriter(policy, context, escaping).series(head.series)
 
 
 def _text(text: bytes, *args: Any, **options: Any) -> bytes | None:
@@ -108,21 +108,21 @@ def test_a_series_wears_the_labels_of_the_namespace_that_it_names(
 ) -> None:
     policy = Policy(labels={"team": "blue"}, namespaces={"green": {"team": "green"}})
 
-    assert _text(before, policy, Marking(namespace_label="namespace")) == after
+    assert _text(before, policy, RewriteContext(namespace_label="namespace")) == after
 
 
 def test_a_mark_tells_targets_apart() -> None:
-    marking = Marking(target_label="container", target='a"b')
+    context = RewriteContext(target_label="container", target='a"b')
 
-    line = _line(b'a{x="1"}', marking=marking)
+    line = _line(b'a{x="1"}', context=context)
 
     assert line == Line(b"a", b'a{x="1",team="blue",container="a\\"b"}', is_marked=True)
 
 
 def test_an_own_label_stands_in_place_of_the_mark() -> None:
-    marking = Marking(target_label="container", target="one")
+    context = RewriteContext(target_label="container", target="one")
 
-    line = _line(b'a{container="one"}', marking=marking)
+    line = _line(b'a{container="one"}', context=context)
 
     assert line == Line(b"a", b'a{container="one",team="blue"}', is_marked=False)
 
@@ -130,7 +130,7 @@ def test_an_own_label_stands_in_place_of_the_mark() -> None:
 def test_a_rule_that_takes_the_mark_away_unmarks() -> None:
     policy = parse_policy({"metricRelabelings": [{"action": "labeldrop", "regex": "container"}]})
 
-    line = _line(b"a", policy, Marking(target_label="container", target="one"))
+    line = _line(b"a", policy, RewriteContext(target_label="container", target="one"))
 
     assert line == Line(b"a", b"a", is_marked=False, may_collide=True)
 
@@ -177,12 +177,12 @@ def test_a_rule_that_spoils_a_series_fails_the_scrape(rule: dict[str, Any], mess
 
 def test_a_filter_lets_through_what_the_access_rules_name() -> None:
     access = [{"patterns": ["a"], "namespaces": ["blue"]}]
-    marking = Marking(identity=Identity(namespace="blue"), filters=True)
+    context = RewriteContext(identity=Identity(namespace="blue"), filters=True)
     policy = parse_policy({"access": access})
 
-    assert _text(b'a{x="1"}', policy, marking) == b'a{x="1"}'
-    assert _text(b"b", policy, marking) is None
-    assert _text(b"a", Policy(), marking) is None
+    assert _text(b'a{x="1"}', policy, context) == b'a{x="1"}'
+    assert _text(b"b", policy, context) is None
+    assert _text(b"a", Policy(), context) is None
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_dots_escape_plain_names_too() -> None:
 )
 def test_comments_are_fitted_to_the_client(before: bytes, after: bytes) -> None:
     (sample,) = scan(before + b"a 1\n", Format.TEXT)
-    rewriting = Rewriting(Policy(), Marking(), Escaping.UNDERSCORES)
+    rewriter = SeriesRewriter(Policy(), RewriteContext(), Escaping.UNDERSCORES)
 
-    assert rewriting.comment(sample.head.comments[0]).raw == after
+    assert rewriter.comment(sample.head.comments[0]).raw == after
 
 
 @pytest.mark.parametrize("escaping", [Escaping.UNDERSCORES, Escaping.DOTS, Escaping.VALUES])
@@ -236,7 +236,7 @@ def test_a_client_of_plain_names_sees_no_quoted_one(
         return
     for sample in scan(body, Format.TEXT):
         assert sample.head.series is not None
-        line = Rewriting(_TEAM, Marking(), escaping).series(sample.head.series)
+        line = SeriesRewriter(_TEAM, RewriteContext(), escaping).series(sample.head.series)
         assert line is not None
         assert not line.text.startswith(b"{")
         head = parse_head(line.text, Format.TEXT)
@@ -284,17 +284,17 @@ def test_a_tenant_s_rules_do_not_touch_protected_labels() -> None:
     ]
     rules = {"protected": ["team", "zone"]}
     policy = parse_policy({"labels": {"team": "us"}, "labelRules": rules, "access": access})
-    marking = Marking(identity=Identity(namespace="blue"), filters=True)
+    context = RewriteContext(identity=Identity(namespace="blue"), filters=True)
 
-    assert _text(b"m", policy, marking) == b'm{team="us"}'
+    assert _text(b"m", policy, context) == b'm{team="us"}'
 
 
 def test_a_tenant_s_rules_do_not_make_series_of_the_proxy_s_own() -> None:
     rename = {"targetLabel": "__name__", "replacement": "livery_target_up"}
     access = [{"patterns": [".*"], "namespaces": ["blue"], "metricRelabelings": [rename]}]
-    marking = Marking(identity=Identity(namespace="blue"), filters=True)
+    context = RewriteContext(identity=Identity(namespace="blue"), filters=True)
 
-    assert _line(b"m", parse_policy({"access": access}), marking) is None
+    assert _line(b"m", parse_policy({"access": access}), context) is None
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from sidecar.model.exposition.formats import Escaping
-from sidecar.model.exposition.stream import Passage, StreamMemory
+from sidecar.model.exposition.stream import StreamCache, StreamRewriter
 from sidecar.model.pods.index import PodIndex, PodLabels
 from sidecar.model.pods.pod_list import read_pods
 from sidecar.model.policy.document import KUBELET_ENDPOINTS
-from sidecar.model.rewrite.rewriter import Marking, Rewriting
+from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
 from tests.sidecar.apps import http, until
 from tests.sidecar.kubelets import node_proxy, pod, pod_list, tell_pods
 from tests.sidecar.model.exposition.test_stream import CADVISOR
@@ -293,10 +293,12 @@ async def test_every_answer_is_that_of_a_proxy_that_remembers_nothing(
             if draw.random() < 0.7:
                 kubelet.tell(policy)
             index = PodIndex(read_pods(pod_list(*pods)), wanted)
-            marking = Marking(namespace_label="namespace", pods=index, completes=True)
+            context = RewriteContext(namespace_label="namespace", pods=index, completes=True)
             in_force = kubelet.role._policy
-            passage = Passage(StreamMemory(Rewriting(in_force, marking, Escaping.UNDERSCORES)))
-            expected = passage.feed(text) + passage.finish()
+            stream = StreamRewriter(
+                StreamCache(SeriesRewriter(in_force, context, Escaping.UNDERSCORES))
+            )
+            expected = stream.feed(text) + stream.finish()
 
             assert (await kubelet.get()).content == expected
 

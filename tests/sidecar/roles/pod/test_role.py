@@ -321,17 +321,17 @@ async def test_a_query_reaches_the_only_target_and_authorization_does_not() -> N
 
 
 async def test_simultaneous_scrapes_share_one_fan_out_and_a_fifth_is_refused() -> None:
-    gate = asyncio.Event()
+    authorizer = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        await gate.wait()
+        await authorizer.wait()
         writer.write(http(b"a 1\n"))
 
     async with App(answer) as app, running_pod("--target", app.target) as role:
         waiting = [asyncio.create_task(get(role.data_port)) for _ in range(4)]
         await until(lambda: role._scrapes._waiting == 4)
         fifth = await get(role.data_port)
-        gate.set()
+        authorizer.set()
         replies = [await task for task in waiting]
 
     assert (fifth.status, fifth.text) == (503, "too many scrapes are waiting for this workload\n")
@@ -465,10 +465,10 @@ async def test_a_busy_port_is_reported_and_tried_again(monkeypatch: pytest.Monke
 
 async def test_a_policy_that_changes_during_a_scrape_harms_nothing(tmp_path: Path) -> None:
     path = _write(tmp_path / "policy.yaml", _labelled("blue"))
-    gate = asyncio.Event()
+    authorizer = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        await gate.wait()
+        await authorizer.wait()
         writer.write(http(b"a 1\n"))
 
     async with (
@@ -478,7 +478,7 @@ async def test_a_policy_that_changes_during_a_scrape_harms_nothing(tmp_path: Pat
         scrape = asyncio.create_task(get(role.data_port))
         await until(lambda: bool(app.requests))
         _reread(role, _write(path, _labelled("green")))
-        gate.set()
+        authorizer.set()
 
         assert (await scrape).body == b'a{team="green"} 1\n'
 

@@ -98,7 +98,7 @@ def test_the_control_service_comes_from_the_environment() -> None:
     ).control
 
     assert control is not None
-    assert (control.url, control.authorities, str(control.token_file)) == (
+    assert (control.url, control.ca_bundle, str(control.token_file)) == (
         "https://c:1",
         "pem",
         "/t",

@@ -3,7 +3,7 @@
 import logging
 
 from injector.model.access.verdicts import judge_namespace
-from injector.model.cluster.state import World
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
 logger = logging.getLogger(__name__)
@@ -12,27 +12,27 @@ MAX_REMEMBERED = 10_000
 _MAX_PROBLEMS = 10
 
 
-class AccessLog:
-    """Follows a world's objects."""
+class MetricAccessLog:
+    """Follows a cluster's objects."""
 
-    def __init__(self, world: World, platform: Platform) -> None:
-        self._world = world
+    def __init__(self, cluster: ClusterState, platform: Platform) -> None:
+        self._cluster = cluster
         self._platform = platform
         self._said: dict[tuple[str, str], tuple[str, ...]] = {}
         self._changed: set[str] = set()
-        world.listeners.append(self._changed.add)
+        cluster.listeners.append(self._changed.add)
 
     def use_platform(self, platform: Platform) -> None:
         """Judge by other settings from now on."""
         self._platform = platform
-        self._changed.update(self._world.namespaces_with("MetricAccess"))
+        self._changed.update(self._cluster.namespaces_with("MetricAccess"))
 
     def write(self) -> None:
         """Log what has changed since the last call."""
         changed = sorted(self._changed)
         self._changed.clear()
         for namespace in changed:
-            for item in judge_namespace(self._world, namespace, self._platform):
+            for item in judge_namespace(self._cluster, namespace, self._platform):
                 self._say(namespace, item.name, item.problems)
 
     def _say(self, namespace: str, name: str, problems: tuple[str, ...]) -> None:

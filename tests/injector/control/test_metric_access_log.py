@@ -2,53 +2,53 @@ import logging
 
 import pytest
 
-from injector.control.access_log import AccessLog
-from injector.model.cluster.state import World
+from injector.control.metric_access_log import MetricAccessLog
+from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
 
-def _put(world: World, *metrics: str) -> None:
+def _put(cluster: ClusterState, *metrics: str) -> None:
     metadata = {"name": "rules", "namespace": "shop"}
-    world.put("MetricAccess", {"metadata": metadata, "spec": {"metrics": [*metrics]}})
+    cluster.put("MetricAccess", {"metadata": metadata, "spec": {"metrics": [*metrics]}})
 
 
-def _make(caplog: pytest.LogCaptureFixture) -> tuple[World, AccessLog]:
+def _make(caplog: pytest.LogCaptureFixture) -> tuple[ClusterState, MetricAccessLog]:
     caplog.set_level(logging.INFO)
-    world = World()
-    return world, AccessLog(world, Platform(seed_compatible=True))
+    cluster = ClusterState()
+    return cluster, MetricAccessLog(cluster, Platform(seed_compatible=True))
 
 
 def test_a_state_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    world, log = _make(caplog)
-    _put(world, "a(")
+    cluster, log = _make(caplog)
+    _put(cluster, "a(")
     log.write()
-    world.put("Namespace", {"metadata": {"name": "shop", "labels": {"a": "b"}}})
+    cluster.put("Namespace", {"metadata": {"name": "shop", "labels": {"a": "b"}}})
     log.write()
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_what_was_mended_is_said_too(caplog: pytest.LogCaptureFixture) -> None:
-    world, log = _make(caplog)
-    _put(world, "a(")
+    cluster, log = _make(caplog)
+    _put(cluster, "a(")
     log.write()
-    _put(world, "a")
+    _put(cluster, "a")
     log.write()
 
     assert caplog.records[-1].getMessage() == "a MetricAccess object is in force as written"
 
 
 def test_what_is_well_is_not_said(caplog: pytest.LogCaptureFixture) -> None:
-    world, log = _make(caplog)
-    _put(world, "a")
+    cluster, log = _make(caplog)
+    _put(cluster, "a")
     log.write()
 
     assert caplog.records == []
 
 
 def test_settings_that_take_a_grant_away_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    world, log = _make(caplog)
-    _put(world, "a")
+    cluster, log = _make(caplog)
+    _put(cluster, "a")
     log.write()
     assert caplog.records == []
     log.use_platform(Platform())
