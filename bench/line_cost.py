@@ -14,8 +14,9 @@ from bench.table import Row
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.merge import MergePlan, plan_merge
 from sidecar.model.exposition.series_cache import Limits, SeriesCache
-from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from tests.real_parts.go import RealPartMissing
 from tests.real_parts.oracle import Oracle
 
@@ -24,7 +25,7 @@ _SCRAPES = 300
 
 
 def measure() -> list[Row]:
-    policy = Policy(labels={"team": "frontend", "cost_center": "4711"})
+    policy = SeriesPolicy(labels={"team": "frontend", "cost_center": "4711"})
     bodies = [application_text(_SERIES, turn) for turn in range(1, _SCRAPES + 1)]
     lines = bodies[0].count(b"\n")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from injector.errors import SettingsError
 from sidecar.errors import RuleError
-from sidecar.model.access.rules import parse_string_list, parse_string_map
+from sidecar.model.fields import Fields
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.labels.relabel import parse_rules
-from sidecar.model.policy.document import KUBELET_ENDPOINTS
+from sidecar.model.policy.node import KUBELET_ENDPOINTS
 
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "48Mi"},
@@ -95,119 +95,90 @@ def parse_platform(value: object) -> Platform:
 
 
 def _parse(value: object) -> Platform:
-    document = _block(value, "")
+    document = _block(Fields(value), "")
     default = Platform()
-    image = _block(document.get("image"), "image")
-    exposition = _block(document.get("exposition"), "exposition")
-    access = _block(document.get("access"), "access")
-    control = _block(document.get("control"), "control")
-    grants = _block(control.get("grants"), "control.grants")
-    pull_policy = _text(image, "image", "pullPolicy", default.image_pull_policy)
+    image, exposition, access, control, node = (
+        _block(document.at(name), name)
+        for name in ("image", "exposition", "access", "control", "node")
+    )
+    grants = _block(control.at("grants"), "control.grants")
+    pull_policy = _text(image, "pullPolicy", default.image_pull_policy)
     if pull_policy not in _PULL_POLICIES:
         # The API server would refuse every pod that is injected.
         raise RuleError("image.pullPolicy", f"not one of {', '.join(_PULL_POLICIES)}")
-    node = _block(document.get("node"), "node")
-    parse_rules(exposition.get("metricRelabelings"), "exposition.metricRelabelings")
-    parse_rules(node.get("metricRelabelings"), "node.metricRelabelings")
     return Platform(
-        image=_text(image, "image", "reference", default.image),
+        image=_text(image, "reference", default.image),
         image_pull_policy=pull_policy,
-        image_pull_secrets=parse_string_list(image.get("pullSecrets"), "image.pullSecrets"),
-        own_namespace=_text(document, "", "ownNamespace", default.own_namespace),
+        image_pull_secrets=image.strings("pullSecrets"),
+        own_namespace=_text(document, "ownNamespace", default.own_namespace),
         control=_control(control),
-        labels=_labels(_block(document.get("labels"), "labels")),
-        metric_relabelings=tuple(exposition.get("metricRelabelings") or ()),
-        node_relabelings=tuple(node.get("metricRelabelings") or ()),
-        endpoint_relabelings=_endpoint_rules(_mapping(node, "node", "endpointRelabelings")),
-        tells_nodes=_flag(node, "node", "tellNodes"),
-        target_label=_text(exposition, "exposition", "targetLabel", default.target_label),
+        labels=_labels(_block(document.at("labels"), "labels")),
+        metric_relabelings=_rules(exposition, "metricRelabelings"),
+        node_relabelings=_rules(node, "metricRelabelings"),
+        endpoint_relabelings=_endpoint_rules(node.at("endpointRelabelings")),
+        tells_nodes=node.flag("tellNodes"),
+        target_label=_text(exposition, "targetLabel", default.target_label),
         cross_namespace={
-            name: parse_string_list(listed, f"access.crossNamespace.{name}")
-            for name, listed in _mapping(access, "access", "crossNamespace").items()
+            str(name): access.at("crossNamespace").strings(name)
+            for name in access.mapping("crossNamespace")
         },
-        grants_from_annotations=_flag(access, "access", "grantsFromAnnotations"),
-        seed_compatible=_flag(access, "access", "seedCompatible"),
+        grants_from_annotations=access.flag("grantsFromAnnotations"),
+        seed_compatible=access.flag("seedCompatible"),
         exporters=_accounts(grants, "exporters"),
         nodes=_accounts(grants, "nodes"),
         gateways=_accounts(grants, "gateways"),
     )
 
 
-def _endpoint_rules(given: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], ...]]:
-    path = "node.endpointRelabelings"
-    for endpoint, rules in given.items():
-        if endpoint not in KUBELET_ENDPOINTS:
-            known = ", ".join(KUBELET_ENDPOINTS)
-            raise RuleError(f"{path}.{str(endpoint)[:80]}", f"not one of {known}")
-        parse_rules(rules, f"{path}.{endpoint}")
-    return {endpoint: tuple(rules or ()) for endpoint, rules in given.items()}
+def _rules(block: Fields, key: str) -> tuple[dict[str, Any], ...]:
+    """Return relabel rules as they are written, checked."""
+    rules = block.value.get(key)
+    parse_rules(rules, block.name(key))
+    return tuple(rules or ())
 
 
-def _accounts(grants: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    path = f"control.grants.{kind}"
-    accounts = parse_string_list(grants.get(kind), path)
+def _endpoint_rules(block: Fields) -> dict[str, tuple[dict[str, Any], ...]]:
+    block.refuse_unknown(KUBELET_ENDPOINTS, "an endpoint")
+    return {endpoint: _rules(block, endpoint) for endpoint in block.value}
+
+
+def _accounts(grants: Fields, kind: str) -> tuple[str, ...]:
+    accounts = grants.strings(kind)
     for account in accounts:
         if _ACCOUNT.fullmatch(account) is None:
-            raise RuleError(path, f"{account[:80]!r} is not NAMESPACE/SERVICEACCOUNT")
+            reason = f"{account[:80]!r} is not NAMESPACE/SERVICEACCOUNT"
+            raise RuleError(grants.name(kind), reason)
     return accounts
 
 
-def _labels(block: Mapping[str, Any]) -> LabelRules:
+def _labels(block: Fields) -> LabelRules:
     default = LabelRules()
-    include, exclude = block.get("include"), block.get("exclude")
+    has = block.value.get
     return LabelRules(
-        include=default.include
-        if include is None
-        else parse_string_list(include, "labels.include"),
-        exclude=default.exclude
-        if exclude is None
-        else parse_string_list(exclude, "labels.exclude"),
-        rename=parse_string_map(block.get("rename"), "labels.rename"),
-        prefix=_text(block, "labels", "prefix", ""),
-        protected=frozenset(parse_string_list(block.get("protected"), "labels.protected")),
+        include=default.include if has("include") is None else block.strings("include"),
+        exclude=default.exclude if has("exclude") is None else block.strings("exclude"),
+        rename=block.string_map("rename"),
+        prefix=block.text("prefix"),
+        protected=frozenset(block.strings("protected")),
     )
 
 
-def _control(block: Mapping[str, Any]) -> ControlAddress | None:
-    if not _flag(block, "control", "enabled", default=True):
+def _control(block: Fields) -> ControlAddress | None:
+    if not block.flag("enabled", default=True):
         return None
     default = ControlAddress()
-    url = _text(block, "control", "url", default.url)
-    return ControlAddress(url=url, address=_text(block, "control", "address", default.address))
+    return ControlAddress(url=_text(block, "url", default.url), address=block.text("address"))
 
 
-def _block(value: object, path: str) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise RuleError(path, "a mapping is needed")
-    unknown = sorted(map(str, set(value) - _FIELDS[path]))
-    if unknown:
-        name = f"{path}.{unknown[0]}" if path else unknown[0]
-        raise RuleError(name, f"not a setting (known here: {', '.join(sorted(_FIELDS[path]))})")
-    return value
+def _block(block: Fields, path: str) -> Fields:
+    block.refuse_unknown(_FIELDS[path], "a setting")
+    return block
 
 
-def _mapping(block: Mapping[str, Any], path: str, key: str) -> Mapping[str, Any]:
-    value = block.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise RuleError(f"{path}.{key}", "a mapping is needed")
-    return value
-
-
-def _text(block: Mapping[str, Any], path: str, key: str, default: str) -> str:
-    value = block.get(key, default)
-    if not isinstance(value, str):
-        raise RuleError(f"{path}.{key}" if path else key, "a string is needed")
-    if default and not value:
-        raise RuleError(f"{path}.{key}" if path else key, "it must not be empty")
-    return value
-
-
-def _flag(block: Mapping[str, Any], path: str, key: str, *, default: bool = False) -> bool:
-    value = block.get(key, default)
-    if not isinstance(value, bool):
-        raise RuleError(f"{path}.{key}", "true or false is needed")
-    return value
+def _text(block: Fields, key: str, default: str) -> str:
+    if block.value.get(key) is None:
+        return default
+    text = block.text(key)
+    if not text:
+        raise RuleError(block.name(key), "it must not be empty")
+    return text

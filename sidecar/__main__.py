@@ -1,24 +1,54 @@
-"""`livery-proxy`: the proxy, and checks of what it reads."""
+"""`livery-proxy`: the proxy in one of its roles, and checks of what it reads."""
 
+import argparse
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import asyncio
 
+ROLES = {
+    "pod": "beside one workload: scrapes it, labels, filters, re-exposes",
+    "node": "in front of a node's kubelet: its metrics with their namespaces' labels",
+    "aggregate": "one endpoint for many pods",
+    "gateway": "Prometheus' API for tenants",
+}
+"""What a proxy can be. Each is a package of `sidecar.roles` and loads nothing of the others."""
+_AVAILABLE = ("pod", "node")
+_EXPLAINING = frozenset(["--help", "-h", "--version"])
+EXAMPLES = """examples:
+  livery-proxy --role pod --target http://127.0.0.1:8080/metrics
+      pass the application's metrics on, unchanged, on port 16090
+  livery-proxy --role node --help
+      arguments and examples of one role
+  livery-proxy check exposition < metrics.txt
+      read metrics as Prometheus would and print each sample as JSON
+  livery-proxy check policy policy.yaml
+      say whether a policy can be used
+"""
+
 
 class Role(Protocol):
-    """One of the proxy's roles."""
+    """A proxy in one of its roles."""
 
     async def run(self, stop: "asyncio.Event") -> None:
-        """Serve until told to stop."""
+        """Serve until `stop` is set."""
 
 
-_EXPLAINING = frozenset(["--help", "-h", "--version"])
+class _Settings(Protocol):
+    """The module `settings` of a role."""
+
+    def build_parser(self) -> argparse.ArgumentParser: ...
+
+
+class _Start(Protocol):
+    """The module `role` of a role."""
+
+    def start(self, arguments: Sequence[str], environ: Mapping[str, str]) -> Role: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,75 +59,97 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from sidecar.commands.check import main as check
 
         return check(given[1:])
-    is_node = _is_node(given)
-    if _EXPLAINING.intersection(given) or not any(item.startswith("--role") for item in given):
-        return _explain(given, is_node=is_node)
+    role = find_role(given)
+    if role is None:
+        return _explain(given)
+    if role not in _AVAILABLE:
+        return _refuse(role)
+    if _EXPLAINING.intersection(given):
+        return _explain_role(role, given)
     # As a container's first process it would be deaf to SIGTERM until it serves: a Job that ends
     # while its proxy still imports would wait for the grace period.
     signal.signal(signal.SIGTERM, _leave)
-    return _serve_node(given, os.environ) if is_node else _serve_pod(given, os.environ)
+    return _serve(role, given, os.environ)
 
 
-def _is_node(given: Sequence[str]) -> bool:
-    return "--role=node" in given or ("--role", "node") in pairwise(given)
+def find_role(arguments: Sequence[str]) -> str | None:
+    """Return the value of `--role`; None where it is not given."""
+    for at, argument in enumerate(arguments):
+        if argument == "--role":
+            return arguments[at + 1] if at + 1 < len(arguments) else ""
+        if argument.startswith("--role="):
+            return argument.removeprefix("--role=")
+    return None
 
 
 def _leave(number: int, frame: object) -> None:
     os._exit(0)
 
 
-def _explain(given: Sequence[str], *, is_node: bool) -> int:
-    from sidecar.errors import SettingsError
+def _explain(given: Sequence[str]) -> int:
+    from sidecar import VERSION
 
-    if is_node:
-        from sidecar.roles.node.settings import build_node_parser as build
-    else:
-        from sidecar.roles.pod.settings import build_parser as build
-
-    try:
-        build().parse_args(given)  # exits by itself for help and version
-    except SettingsError as error:
-        print(f"livery-proxy: {error}; see livery-proxy --help", file=sys.stderr)
+    width = max(map(len, ROLES))
+    roles = "\n".join(
+        f"  {name:{width}}  {text}{'' if name in _AVAILABLE else ' (not available yet)'}"
+        for name, text in ROLES.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="livery-proxy",
+        usage="livery-proxy --role ROLE [--help] ...\n       livery-proxy check KIND ...",
+        description="Livery's proxy: labels metrics on their way from workloads to Prometheus.",
+        epilog=f"roles:\n{roles}\n\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"livery-proxy {VERSION}")
+    parser.add_argument("--role", choices=list(ROLES), help="what this proxy does")
+    if _EXPLAINING.intersection(given):
+        parser.parse_args(given)  # exits by itself
+    text = f"--role is missing: one of {', '.join(_AVAILABLE)}; see livery-proxy --help"
+    print(f"livery-proxy: {text}", file=sys.stderr)
     return 2
 
 
-def _serve_pod(given: Sequence[str], environ: Mapping[str, str]) -> int:
-    import asyncio
+def _explain_role(role: str, given: Sequence[str]) -> int:
+    from sidecar.errors import SettingsError
 
-    from sidecar.process.logs import configure_logs
-    from sidecar.process.memory import keep_freed_memory
-    from sidecar.roles.pod.role import PodRole
-    from sidecar.roles.pod.settings import parse_pod_settings
-
-    keep_freed_memory()
-    settings = parse_pod_settings(given, environ)
-    configure_logs(settings.log_level)
-    asyncio.run(_run(PodRole(settings)))
-    return 0
+    settings = cast("_Settings", importlib.import_module(f"sidecar.roles.{role}.settings"))
+    try:
+        settings.build_parser().parse_args(given)  # exits by itself
+    except SettingsError as error:
+        print(f"livery-proxy: {error}; see livery-proxy --role {role} --help", file=sys.stderr)
+    return 2
 
 
-def _serve_node(given: Sequence[str], environ: Mapping[str, str]) -> int:
+def _refuse(role: str) -> int:
+    known = ", ".join(_AVAILABLE)
+    if role in ROLES:
+        text = f"--role {role}: this version of Livery does not have it yet; it has {known}"
+    else:
+        text = f"--role {role[:40]!r}: not a role; choose one of {known}"
+    print(f"livery-proxy: {text}", file=sys.stderr)
+    return 2
+
+
+def _serve(name: str, given: Sequence[str], environ: Mapping[str, str]) -> int:
     import asyncio
 
     from sidecar.errors import SettingsError
-    from sidecar.process.logs import configure_logs
     from sidecar.process.memory import keep_freed_memory
-    from sidecar.roles.node.role import NodeRole
-    from sidecar.roles.node.settings import parse_node_settings
 
     keep_freed_memory()
+    module = cast("_Start", importlib.import_module(f"sidecar.roles.{name}.role"))
     try:
-        settings = parse_node_settings(given, environ)
-        configure_logs(settings.log_level)
-        role = NodeRole(settings)
+        role = module.start(given, environ)
     except SettingsError as error:
-        print(f"livery-proxy: {error}; see livery-proxy --role node --help", file=sys.stderr)
+        print(f"livery-proxy: {error}; see livery-proxy --role {name} --help", file=sys.stderr)
         return 2
     asyncio.run(_run(role))
     return 0
 
 
-async def _run(role: "Role") -> None:
+async def _run(role: Role) -> None:
     import asyncio
 
     stop = asyncio.Event()

@@ -161,7 +161,7 @@ class Stage:
         process = await start_container(pod, container, root, {TOKEN_AUDIENCE: token})
         self._stack.push_async_callback(end_process, process)
         deadline = time.monotonic() + START_SECONDS
-        while (namespace, name) not in self.service.hub.told():
+        while (namespace, name) not in self.service.hub.published_versions():
             if time.monotonic() > deadline or process.returncode is not None:
                 raise DemoError(f"the proxy of {name} did not start; is its port free?")
             await asyncio.sleep(0.02)

@@ -14,6 +14,7 @@ from sidecar.errors import SettingsError as SidecarSettingsError
 from sidecar.kubelet.discovery.source import Discovery, NamespaceLabels
 from sidecar.model.pods.discovery_settings import DiscoverySettings
 from sidecar.model.pods.http_sd import render_http_sd
+from sidecar.model.policy.node import parse_node_policy
 
 EXAMPLES = """examples:
   livery targets --url https://10.0.0.7:10250 --bearer-token-file token --ca-file ca.crt --once
@@ -69,7 +70,7 @@ def run(given: argparse.Namespace) -> int:
     labels: NamespaceLabels = {}
     try:
         if given.policy is not None:
-            labels = read_policy_file(given.policy).namespace_labels
+            labels = read_policy_file(given.policy, parse_node_policy).namespace_labels
         return asyncio.run(_tell(given, labels))
     except (SidecarSettingsError, PolicyError) as error:
         raise SettingsError(str(error)) from error

@@ -1,17 +1,16 @@
-"""The policy hub: one change of the world, told to exactly the proxies that it concerns."""
+"""The policy hub: a change of the cluster, sent to exactly the proxies that it concerns."""
 
 import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
+from injector.control.snapshots import Snapshot, build_snapshot, describe_change, update_snapshot
 from injector.model.cluster.state import ClusterState
-from injector.model.policies import Scope, build_parts, build_policy
+from injector.model.policies.scope import Scope
 from injector.platform import Platform
-from sidecar.model.policy.document import encode, policy_version
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +21,6 @@ MAX_BEHIND = 100
 MAX_STREAMS_PER_POD = 100
 """A pod has one proxy; more are the ends of connections that it lost. Beyond, the oldest goes."""
 _PING = b'{"type":"ping"}\n'
-
-
-class _Told(NamedTuple):
-    """A scope's policy, written once for all its proxies."""
-
-    version: str
-    message: bytes
-    parts: Mapping[str, bytes] = {}
-    """Where it goes out by key: what each key says."""
 
 
 class Stream:
@@ -100,12 +90,12 @@ class PolicyHub:
         self._streams: dict[Scope, set[Stream]] = {}
         self._of_pods: dict[tuple[str, str], list[Stream]] = {}
         """The same streams, oldest first."""
-        self._told: dict[Scope, _Told] = {}
+        self._snapshots: dict[Scope, Snapshot] = {}
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ca_bundle = b""
         self.listeners: list[Callable[[], None]] = []
-        """Called whenever a changed world has been told to those whom it concerns."""
+        """Called whenever changes have been published."""
         cluster.listeners.append(self.mark)
 
     @property
@@ -113,45 +103,41 @@ class PolicyHub:
         """Open streams."""
         return sum(map(len, self._streams.values()))
 
-    def told(self) -> dict[tuple[str, str], str]:
-        """Return what each connected pod was told last: the version of its policy."""
+    def published_versions(self) -> dict[tuple[str, str], str]:
+        """Return the version of the policy that each connected pod was sent last."""
         return {
-            stream.pod: self._told[scope].version
+            stream.pod: self._snapshots[scope].version
             for scope, streams in self._streams.items()
-            if scope in self._told
+            if scope in self._snapshots
             for stream in streams
         }
 
     def use_platform(self, platform: Platform) -> None:
         """Build policies by other settings from now on."""
         self._platform = platform
-        self._told.clear()
+        self._snapshots.clear()
 
     def mark(self, namespace: str) -> None:
-        """Note that a namespace changed; its proxies hear of it after the debounce."""
+        """Note that a namespace changed; its proxies get their policy after the debounce."""
         self._dirty.add(namespace)
         if self._timer is None and self._streams:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(DEBOUNCE_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Tell every proxy whose policy changed."""
+        """Send every proxy its policy, if that changed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        dirty, self._dirty = self._dirty, set()
+        changed, self._dirty = frozenset(self._dirty), set()
         for scope, streams in self._streams.items():
-            if scope.namespace not in dirty and not scope.knows_all_labels:
-                continue
-            before = self._told.get(scope)
-            told = self._tell(scope)
-            if before is None or told.version != before.version:
-                _push(streams, before, told)
+            if scope.concerns(changed):
+                self._publish(scope, streams, changed)
         for listener in self.listeners:
             listener()
 
     def publish_ca_bundle(self, pem: str) -> None:
-        """Tell every proxy, present and future, which CAs sign the control service."""
+        """Send every proxy, present and future, the CAs that sign the control service."""
         message = json.dumps({"type": "authorities", "pem": pem}).encode() + b"\n"
         if message == self._ca_bundle:
             return
@@ -168,12 +154,12 @@ class PolicyHub:
             stream.push(self._ca_bundle)
         if self._dirty:
             self.flush()  # else a newcomer's snapshot would hide the change from the others
-        told = self._told.get(scope) or self._tell(scope)
-        if told.version == version:
+        snapshot = self._snapshots.get(scope) or self._build(scope)
+        if snapshot.version == version:
             current = json.dumps({"type": "current", "version": version}).encode() + b"\n"
             stream.push(current)
         else:
-            stream.push(told.message)
+            stream.push(snapshot.message)
         self._streams.setdefault(scope, set()).add(stream)
         others = self._of_pods.setdefault(pod, [])
         if len(others) >= MAX_STREAMS_PER_POD:
@@ -201,45 +187,24 @@ class PolicyHub:
             streams.discard(stream)
             if not streams:
                 del self._streams[stream.scope]
-                self._told.pop(stream.scope, None)
+                self._snapshots.pop(stream.scope, None)
 
-    def _tell(self, scope: Scope) -> _Told:
-        if scope.is_by_key:
-            told = self._told[scope] = _tell_by_key(build_parts(self._cluster, self._platform))
-            return told
-        document = build_policy(self._cluster, scope, self._platform)
-        version = policy_version(document)
-        message = {"type": "policy", "version": version, "policy": document}
-        told = self._told[scope] = _Told(version, encode(message) + b"\n")
-        return told
-
-
-def _tell_by_key(parts: Mapping[str, object]) -> _Told:
-    """Write a snapshot: every key, then that it is whole."""
-    version = policy_version(parts)
-    lines = {
-        key: encode({"type": "put", "key": key, "value": value}) + b"\n"
-        for key, value in parts.items()
-    }
-    return _Told(version, b"".join(lines.values()) + _synced(version), lines)
-
-
-def _push(streams: Iterable[Stream], before: _Told | None, told: _Told) -> None:
-    """Tell proxies of a change: where they are told by key, of what changed only."""
-    if before is None or not told.parts:
+    def _publish(self, scope: Scope, streams: Iterable[Stream], changed: frozenset[str]) -> None:
+        before = self._snapshots.get(scope)
+        if before is None:
+            after = self._build(scope)
+        else:
+            after = update_snapshot(
+                before, changed, cluster=self._cluster, scope=scope, platform=self._platform
+            )
+            self._snapshots[scope] = after
+        if before is not None and after.version == before.version:
+            return
+        message, replaced = describe_change(before, after)
         for stream in list(streams):
-            stream.push(told.message, replaces=None if before is None else before.message)
-        return
-    changed = [line for key, line in told.parts.items() if before.parts.get(key) != line]
-    gone = [
-        encode({"type": "delete", "key": key}) + b"\n"
-        for key in before.parts
-        if key not in told.parts
-    ]
-    message = b"".join([*changed, *gone, _synced(told.version)])
-    for stream in list(streams):
-        stream.push(message)
+            stream.push(message, replaces=replaced)
 
-
-def _synced(version: str) -> bytes:
-    return encode({"type": "synced", "version": version}) + b"\n"
+    def _build(self, scope: Scope) -> Snapshot:
+        snapshot = build_snapshot(self._cluster, scope, self._platform)
+        self._snapshots[scope] = snapshot
+        return snapshot

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from injector.model.roles import DEFAULT_ROLE
 from sidecar.model.targets import MAX_TARGETS
 
 MAX_REPORTS = 20_000
@@ -43,7 +44,9 @@ class Report(NamedTuple):
     samples: int
     """Exposed by the last scrape, the proxy's own included."""
     resident_bytes: int
-    role: str = "pod"
+    role: str = DEFAULT_ROLE
+    policy_ignored: tuple[str, ...] = ()
+    """Fields of the policy that the proxy is too old to know."""
 
 
 class Reports:
@@ -99,7 +102,8 @@ def _read(fields: Mapping[str, Any], now: float) -> Report:
         ),
         samples=int(_number(fields, "samples")),
         resident_bytes=int(_number(fields, "residentBytes")),
-        role=_text(fields, "role") or "pod",
+        role=_text(fields, "role") or DEFAULT_ROLE,
+        policy_ignored=tuple(map(_clean, _items(fields, "policyIgnored")[:_MAX_FAULTS])),
     )
 
 

@@ -1,6 +1,6 @@
-"""The control service: proxies are told their policy, tell of themselves, ask whose a token is.
+"""The control service: policies for proxies, their reports, and judgement of others' tokens.
 
-What a proxy may know follows from its token alone. To the unauthenticated nothing is told.
+What a proxy may know follows from its token alone. The unauthenticated learn nothing.
 """
 
 import json
@@ -22,7 +22,8 @@ from injector.control.identity import Authenticator, Caller, Reviewer
 from injector.control.journal import Journal
 from injector.control.reports import Reports
 from injector.errors import IdentityError, RequestError
-from injector.model.policies import NODE_SCOPE, Scope
+from injector.model.policies.scope import Scope
+from injector.model.roles import ROLES, check_may_judge, find_scope
 from injector.platform import Platform
 from injector.web.bodies import read_body
 from injector.web.metrics import InjectorMetrics
@@ -35,7 +36,6 @@ MAX_REPORT_BYTES = 64 << 10
 MAX_QUESTION_BYTES = 32 << 10
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
-_ROLES = ("pod", "node")
 
 
 @dataclass
@@ -74,21 +74,6 @@ def build_control_app(context: ControlContext) -> Starlette:
     )
 
 
-def scope_of(caller: Caller, platform: Platform, role: str = "pod") -> Scope:
-    """What a caller may know in a role.
-
-    Raises:
-        IdentityError: 403, the platform does not grant it the role.
-    """
-    if role == "node":
-        if caller.service_account not in platform.nodes:
-            raise IdentityError(
-                403, f"{caller.service_account} is not granted the node role (control.grants.nodes)"
-            )
-        return NODE_SCOPE
-    return Scope(caller.namespace, knows_all_labels=caller.service_account in platform.exporters)
-
-
 async def _guarded(request: Request, context: ControlContext, handle: Any) -> Response:
     try:
         caller = await context.authenticator.authenticate(_bearer_token(request))
@@ -108,11 +93,11 @@ def _bearer_token(request: Request) -> str:
 
 async def _stream_policy(request: Request, context: ControlContext, caller: Caller) -> Response:
     role = request.query_params.get("role", "")
-    if role not in _ROLES:
-        raise RequestError(400, f"role {role[:40]!r} is not served here ({', '.join(_ROLES)})")
+    if role not in ROLES:
+        raise RequestError(400, f"role {role[:40]!r} is not served here ({', '.join(ROLES)})")
     if not context.has_read():
         raise RequestError(503, "the cluster has not been read yet")
-    scope = scope_of(caller, context.platform, role)
+    scope = find_scope(role, caller.namespace, caller.service_account, context.platform)
     version = request.query_params.get("version", "")[:64]
     lifetime = STREAM_SECONDS * random.uniform(0.8, 1.2)
     if caller.expires_at is not None:
@@ -158,11 +143,7 @@ async def _take_report(request: Request, context: ControlContext, caller: Caller
 
 
 async def _judge_token(request: Request, context: ControlContext, caller: Caller) -> Response:
-    platform = context.platform
-    if caller.service_account not in (*platform.nodes, *platform.gateways):
-        raise IdentityError(
-            403, f"{caller.service_account} is not granted this (control.grants.nodes, gateways)"
-        )
+    check_may_judge(caller.service_account, context.platform)
     if context.reviewer is None:
         raise RequestError(503, "there is no API server to ask here")
     token, access = read_question(await read_body(request, MAX_QUESTION_BYTES))

@@ -4,13 +4,16 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from sidecar.errors import ExpositionError, PolicyError
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.parser import Sample, scan, unescape
+
+if TYPE_CHECKING:
+    from sidecar.model.policy.series import SeriesPolicy
 
 EXAMPLES = """examples:
   curl -s localhost:8080/metrics | livery-proxy check exposition
@@ -35,9 +38,12 @@ def main(arguments: Sequence[str]) -> int:
     exposition.add_argument("--format", choices=formats, default="text", help="(%(default)s)")
     policy = _add_kind(kinds, "policy", "a policy file")
     policy.add_argument("file", type=Path, help="YAML or JSON, as for --policy")
+    policy.add_argument(
+        "--role", choices=["pod", "node"], default="", help="whose policy it is; any by default"
+    )
     given = parser.parse_args(arguments)
     if given.kind == "policy":
-        return check_policy(given.file, sys.stdout)
+        return check_policy(given.file, given.role, sys.stdout)
     try:
         return check_exposition(sys.stdin.buffer, Format(given.format), sys.stdout)
     except BrokenPipeError:
@@ -87,28 +93,41 @@ def describe_sample(sample: Sample, fmt: Format) -> dict[str, object]:
     }
 
 
-def check_policy(path: Path, out: TextIO) -> int:
-    """Tell whether a policy file can be used, and what series will wear."""
-    # The reader of policies brings RE2, which an exposition does not need.
+def check_policy(path: Path, role: str, out: TextIO) -> int:
+    """Print what a policy file gives series; without a role, for the first that can use it."""
+    # The readers of policies bring RE2, which an exposition does not need.
     from sidecar.control.policy_file import read_policy_file
+    from sidecar.model.policy.node import parse_node_policy
+    from sidecar.model.policy.pod import parse_pod_policy
 
-    try:
-        policy = read_policy_file(path)
-    except PolicyError as error:
-        print(f"livery-proxy: {error}", file=sys.stderr)
-        return 1
-    print(
-        json.dumps(
-            {
-                "labels": policy.labels,
-                "protected": sorted(policy.protected),
-                "metricRelabelings": len(policy.relabelings),
-                "accessRules": None if policy.access is None else len(policy.access),
-            }
-        ),
-        file=out,
-    )
-    return 0
+    parsers: dict[str, Callable[[object], SeriesPolicy]] = {
+        "pod": lambda document: parse_pod_policy(document).series,
+        "node": lambda document: parse_node_policy(document).series,
+    }
+    errors = []
+    for name in [role] if role else list(parsers):
+        try:
+            policy = read_policy_file(path, parsers[name])
+        except PolicyError as error:
+            errors.append(error)
+            continue
+        print(json.dumps(_describe_policy(name, policy)), file=out)
+        return 0
+    # A document that is no policy at all has one error, whatever the role.
+    for text in dict.fromkeys(map(str, errors)):
+        print(f"livery-proxy: {text}", file=sys.stderr)
+    return 1
+
+
+def _describe_policy(role: str, policy: "SeriesPolicy") -> dict[str, object]:
+    rules = policy.access_rules
+    return {
+        "role": role,
+        "labels": policy.labels,
+        "protected": sorted(policy.protected),
+        "metricRelabelings": len(policy.relabelings),
+        "accessRules": None if rules is None else len(rules),
+    }
 
 
 def _fields(tail: bytes) -> Iterator[str]:

@@ -9,16 +9,18 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Generic, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from sidecar import VERSION
+from sidecar.control.receivers import PolicyReceiver
 from sidecar.control.settings import ControlSettings
 from sidecar.errors import LiveryError, PolicyError, SettingsError, UpstreamError
 from sidecar.http.connection import Connection, render_request
 from sidecar.http.secrets import read_token
 from sidecar.http.tls import CaFile, trusting_context
-from sidecar.model.policy.document import MAX_POLICY_BYTES, Policy, gather_parts, parse_policy
+from sidecar.model.policy.document import MAX_POLICY_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -33,21 +35,29 @@ REPORT_INTERVAL_SECONDS = 60.0
 REPORT_DELAY_SECONDS = 2.0
 """What changes together, such as a policy and the scrape behind it, is told together."""
 MAX_ANSWER_BYTES = 64 << 10
+P = TypeVar("P")
 
 
-class ControlClient:
-    """Holds the stream and hands every new policy on."""
+class ControlClient(Generic[P]):
+    """Holds the stream and hands every new policy on.
+
+    Args:
+        settings: where the control service is.
+        receiver: makes policies of the stream's messages.
+        apply: takes each policy.
+
+    Raises:
+        SettingsError: the service's URL or CA cannot be used.
+    """
 
     def __init__(
         self,
         settings: ControlSettings,
-        apply: Callable[[Policy], None],
-        *,
-        reads_access: bool = True,
-        version: str = "",
+        receiver: PolicyReceiver[P],
+        apply: Callable[[P], None],
     ) -> None:
         self._settings = settings
-        self._reads_access = reads_access
+        self._receiver = receiver
         self._apply = apply
         self._host, self._port = _split_url(settings.url)
         self._ca_bundle = settings.ca_bundle
@@ -56,22 +66,20 @@ class ControlClient:
         self._ca_file = None if file is None else CaFile(file)
         self._tls = _trust(settings.ca_bundle) if file is None else None
         self._report_due = asyncio.Event()
-        self.version = version
-        """Of the policy in force; empty before the first."""
+        self.version = ""
+        """Version of the active policy; empty before the first."""
         self.is_connected = False
         self.confirmed_at: float | None = None
-        """Monotonic time at which the control service last said anything."""
+        """Monotonic time of the control service's last message."""
         self.failures = 0
         self.rejected = 0
-        """Policies that could not be used."""
+        """Policies that could not be used, as a whole or in part."""
         self.last_error = ""
         """Why the stream broke last."""
         self.policy_error = ""
-        """Why the last policy could not be used; empty where it is in force."""
-        self._parts: dict[str, object] | None = None
-        """The policy by key, where it comes so; None before a connection said any."""
-        self._whole_parts: dict[str, object] = {}
-        """The same when it was whole last."""
+        """What of the last policy could not be used; empty where all of it is active."""
+        self.ignored: tuple[str, ...] = ()
+        """Fields and keys of the last policy that this proxy does not know."""
 
     async def run(self) -> None:
         """Follow the stream until cancelled."""
@@ -128,7 +136,7 @@ class ControlClient:
         loop = asyncio.get_running_loop()
         deadline.reschedule(loop.time() + CONNECT_TIMEOUT_SECONDS)
         connection = await self._open()
-        self._parts = None
+        self._receiver.begin()
         try:
             query = urlencode({"role": self._settings.role, "version": self.version})
             status = await connection.send(self._request("GET", f"/v1/policy?{query}"))
@@ -151,49 +159,43 @@ class ControlClient:
             raise UpstreamError("the control service sent what is not JSON") from error
         if not isinstance(message, dict):
             raise UpstreamError("the control service sent what is not an object")
-        kind = message.get("type")
-        if kind == "policy":
-            self._take_policy(message)
-        elif kind in ("put", "delete", "synced"):
-            self._take_part(kind, message)
-        elif kind == "current":
-            self._parts = dict(self._whole_parts)
-        elif kind == "authorities":
+        kind = str(message.get("type"))
+        if kind == "authorities":
             self._take_ca_bundle(message.get("pem"))
-        # `current`, `ping` and what newer services add need nothing.
-
-    def _take_part(self, kind: str, message: dict[str, object]) -> None:
-        """Take a part of a policy that is told by key; it is in force once it is whole."""
-        if self._parts is None:
-            self._parts = {}  # a connection begins with the whole, or with `current`
-        key = str(message.get("key", ""))
-        if kind == "put":
-            self._parts[key] = message.get("value")
-        elif kind == "delete":
-            self._parts.pop(key, None)
         else:
-            document = gather_parts(self._parts)
-            whole = {"policy": document, "version": message.get("version", "")}
-            if self._take_policy(whole):
-                self._whole_parts = dict(self._parts)
+            self._take_policy(kind, message)
+        # `ping` and what newer services add need nothing.
 
-    def _take_policy(self, message: dict[str, object]) -> bool:
-        """Put a policy in force; False where it cannot be used."""
+    def _take_policy(self, kind: str, message: Mapping[str, object]) -> None:
         try:
-            policy = parse_policy(message.get("policy"), reads_access=self._reads_access)
+            received = self._receiver.take(kind, message)
         except PolicyError as error:
-            self.rejected += 1
-            self.policy_error = str(error)
+            self._reject(str(error))
+            return
+        if received is None:
+            return
+        self.version = str(message.get("version", ""))
+        self._apply(received.policy)
+        logger.info("policy active", extra={"version": self.version})
+        self._note_ignored(received.ignored)
+        if received.problems:
+            self._reject("; ".join(received.problems))
+        else:
+            self.policy_error = ""
             self.changed()
-            logger.error(
-                "a policy cannot be used; the last one stays", extra={"reason": str(error)}
-            )
-            return False
-        self.version, self.policy_error = str(message.get("version", "")), ""
-        self._apply(policy)
-        logger.info("policy in force", extra={"version": self.version})
+
+    def _reject(self, reason: str) -> None:
+        self.rejected += 1
+        self.policy_error = reason
         self.changed()
-        return True
+        text = "a policy cannot be used whole; what was active before stays where it cannot"
+        logger.error(text, extra={"reason": reason})
+
+    def _note_ignored(self, ignored: tuple[str, ...]) -> None:
+        if ignored and ignored != self.ignored:
+            text = "the control service is newer: fields of the policy are ignored"
+            logger.warning(text, extra={"fields": list(ignored)})
+        self.ignored = ignored
 
     def _take_ca_bundle(self, pem: object) -> None:
         if not isinstance(pem, str) or pem == self._ca_bundle:

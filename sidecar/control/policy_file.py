@@ -4,15 +4,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from sidecar.errors import DocumentError, PolicyError
-from sidecar.model.policy.document import MAX_POLICY_BYTES, Policy, parse_policy
+from sidecar.model.policy.document import MAX_POLICY_BYTES
 from sidecar.process.documents import read_document, stamp
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+P = TypeVar("P")
 
 
 class Reject(Protocol):
@@ -22,17 +23,25 @@ class Reject(Protocol):
         """Take why not, and whether there was no good one before."""
 
 
-class PolicyFile:
-    """A policy file that is watched; the last good one stays in force.
+class PolicyFile(Generic[P]):
+    """A policy file that is watched; the last good policy stays active.
 
     Args:
         path: the file.
+        parse: makes a policy of the document.
         apply: takes every policy that can be used.
         reject: takes why one cannot.
     """
 
-    def __init__(self, path: Path, apply: Callable[[Policy], None], reject: Reject) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[object], P],
+        apply: Callable[[P], None],
+        reject: Reject,
+    ) -> None:
         self._path = path
+        self._parse = parse
         self._apply = apply
         self._reject = reject
         self._was_good = False
@@ -42,7 +51,7 @@ class PolicyFile:
         """Read the file now."""
         self._stamp = stamp(self._path)
         try:
-            policy = read_policy_file(self._path)
+            policy = read_policy_file(self._path, self._parse)
         except PolicyError as error:
             logger.error("the policy file cannot be used", extra={"reason": str(error)})
             self._reject(str(error), is_first=not self._was_good)
@@ -58,8 +67,12 @@ class PolicyFile:
                 self.read()
 
 
-def read_policy_file(path: Path) -> Policy:
+def read_policy_file(path: Path, parse: Callable[[object], P]) -> P:
     """Read and check a policy file.
+
+    Args:
+        path: the file, YAML or JSON.
+        parse: makes a policy of the document.
 
     Raises:
         PolicyError: it cannot be read, is not YAML, or is not a policy.
@@ -69,6 +82,6 @@ def read_policy_file(path: Path) -> Policy:
     except DocumentError as error:
         raise PolicyError(str(error)) from error
     try:
-        return parse_policy(document)
+        return parse(document)
     except PolicyError as error:
         raise PolicyError(f"{path}: {error}") from error

@@ -1,7 +1,7 @@
 """What a proxy reports of itself to the control service."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar import VERSION
 from sidecar.control.client import ControlClient
@@ -20,7 +20,7 @@ class TargetState(NamedTuple):
     samples: int
 
 
-class State(NamedTuple):
+class ProxyState(NamedTuple):
     """What a proxy reports of itself."""
 
     role: str
@@ -28,16 +28,18 @@ class State(NamedTuple):
     targets: Sequence[TargetState]
     samples: int
     """Exposed by the last scrapes."""
-    policy_age_seconds: float
 
 
-def build_report(state: State, control: ControlClient | None) -> dict[str, object]:
-    """Write what the control service is told: bounded, however long an error is."""
+def build_report(
+    state: ProxyState, control: ControlClient[Any] | None, policy_age_seconds: float
+) -> dict[str, object]:
+    """Write a report: bounded, however long an error is."""
     return {
         "role": state.role,
         "proxyVersion": VERSION,
         "policyVersion": control.version if control else "",
         "policyError": control.policy_error[:_TEXT_BYTES] if control else "",
+        "policyIgnored": list(control.ignored[:_MAX_FAULTS]) if control else [],
         "faults": [fault[:_TEXT_BYTES] for fault in state.faults[:_MAX_FAULTS]],
         "targets": [
             {
@@ -49,6 +51,6 @@ def build_report(state: State, control: ControlClient | None) -> dict[str, objec
             for target in state.targets[:MAX_TARGETS]
         ],
         "samples": state.samples,
-        "policyAgeSeconds": round(state.policy_age_seconds, 3),
+        "policyAgeSeconds": round(policy_age_seconds, 3),
         "residentBytes": resident_bytes(),
     }

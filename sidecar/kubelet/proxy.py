@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,8 +17,12 @@ from sidecar.model.exposition.formats import Escaping, Format, Negotiated, conte
 from sidecar.model.exposition.series_cache import Limits
 from sidecar.model.exposition.stream import NODE_LIMITS, StreamCache, StreamRewriter
 from sidecar.model.exposition.timeouts import scrape_timeout
+from sidecar.model.labels.relabel import Rule
 from sidecar.model.pods.index import PodIndex, PodLabels
-from sidecar.model.rewrite.rewriter import PolicyInForce, RewriteContext, SeriesRewriter
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.encoding import EncodedPolicy
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from sidecar.process.metrics import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -51,7 +55,6 @@ class KubeletProxy:
         kubelet: how it is asked.
         text: what is made of its text.
         telemetry: counts scrapes.
-        policy: in force at the start.
         on_change: told when an endpoint fails, or does so no longer.
         on_scraped: called when a scrape has ended, and more may be cached than before.
         turns: how many scrapes of all kubelets may be under way; others wait within their time.
@@ -65,7 +68,6 @@ class KubeletProxy:
         kubelet: KubeletSettings,
         text: TextSettings,
         telemetry: Telemetry,
-        policy: PolicyInForce,
         *,
         on_change: Callable[[], None],
         on_scraped: Callable[[], None],
@@ -79,7 +81,8 @@ class KubeletProxy:
         self._kubelet = KubeletClient(kubelet)
         self._text = text
         self._telemetry = telemetry
-        self._policy = policy
+        self._encoded = EncodedPolicy(SeriesPolicy())
+        self._endpoint_relabelings: Mapping[str, tuple[Rule, ...]] = {}
         self._index: PodIndex | None = None
         self._caches: dict[tuple[str, Escaping], StreamCache] = {}
         self._changed: set[str] | None = set()
@@ -101,14 +104,21 @@ class KubeletProxy:
         """Why the kubelet did not tell its pods the last time; empty where it did."""
         return self.pods.error if self.pods is not None else ""
 
-    def apply(self, policy: PolicyInForce, namespaces: Collection[str] | None) -> None:
+    def apply(
+        self,
+        encoded: EncodedPolicy,
+        endpoint_relabelings: Mapping[str, tuple[Rule, ...]],
+        namespaces: Collection[str] | None,
+    ) -> None:
         """Put a policy in force.
 
         Args:
-            policy: the policy.
-            namespaces: those whose labels are others now; None where more than labels is.
+            encoded: the policy.
+            endpoint_relabelings: rules of single endpoints, after the policy's own.
+            namespaces: those whose labels are others now; None where rules changed.
         """
-        self._policy = policy
+        self._encoded = encoded
+        self._endpoint_relabelings = endpoint_relabelings
         if namespaces is None or len(namespaces) > MAX_CHANGED:
             self._changed = None
             return
@@ -232,8 +242,8 @@ class KubeletProxy:
         return cache
 
     def _rewriter(self, endpoint: str, escaping: Escaping) -> SeriesRewriter:
-        policy = self._policy.policy
-        own = policy.endpoint_relabelings.get(endpoint, ())
+        policy = self._encoded.policy
+        own = self._endpoint_relabelings.get(endpoint, ())
         policy = replace(policy, relabelings=policy.relabelings + own)
         wanted = self._text.pod_labels
         context = RewriteContext(
@@ -241,7 +251,7 @@ class KubeletProxy:
             pods=self._index,
             completes=wanted is not None and wanted.completes,
         )
-        return SeriesRewriter(policy, context, escaping, self._policy.encoding(escaping))
+        return SeriesRewriter(policy, context, escaping, self._encoded.encoding(escaping))
 
     def _apply_pods(self, index: PodIndex, changed: Collection[str]) -> None:
         self._index = index

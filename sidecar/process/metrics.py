@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sidecar.model.exposition.parser import escape
+from sidecar.process.memory import cpu_seconds, resident_bytes
 
 
 class Family(NamedTuple):
@@ -13,6 +14,17 @@ class Family(NamedTuple):
     name: str
     help: str
     labels: tuple[str, ...] = ()
+
+
+PROCESS_FAMILIES = (
+    Family("gauge", "process_resident_memory_bytes", "Resident memory."),
+    Family("counter", "process_cpu_seconds_total", "User and system time."),
+)
+
+
+def build_info(prefix: str) -> Family:
+    """Describe the metric that shows a proxy's version."""
+    return Family("gauge", f"{prefix}_build_info", "Version of this proxy.", ("version",))
 
 
 class Telemetry:
@@ -42,6 +54,12 @@ class Telemetry:
             for labels, value in sorted(self._samples[name].items()):
                 lines.append(f"{name}{_block(dict(labels))} {value!r}")
         return "\n".join([*lines, ""]).encode()
+
+
+def observe_process(telemetry: Telemetry) -> None:
+    """Set the metrics of `PROCESS_FAMILIES`."""
+    telemetry.set("process_resident_memory_bytes", resident_bytes())
+    telemetry.set("process_cpu_seconds_total", round(cpu_seconds(), 3))
 
 
 def _block(labels: Mapping[str, str]) -> str:

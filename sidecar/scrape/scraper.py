@@ -20,8 +20,8 @@ from sidecar.model.exposition.formats import (
 )
 from sidecar.model.exposition.merge import MergeError
 from sidecar.model.exposition.series_cache import Reading
-from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import RewriteContext
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import Target
 from sidecar.scrape.fetch import Fetched, TargetClient, scrape_budget
 from sidecar.scrape.view import Outcome, ScrapeQuota, ScrapeView
@@ -84,7 +84,7 @@ class Scraper:
         self._targets = tuple(targets)
         self._clients = [TargetClient(target, pod_ip) for target in targets]
         self._context = context
-        self.policy = Policy()
+        self.policy = SeriesPolicy()
         self._views: dict[Negotiated, ScrapeView] = {}
 
     @property
@@ -92,7 +92,7 @@ class Scraper:
         """Size of the caches."""
         return sum(view.cached_bytes for view in self._views.values())
 
-    def use(self, policy: Policy) -> None:
+    def use(self, policy: SeriesPolicy) -> None:
         """Rewrite under another policy from the next scrape on, with empty caches."""
         self.policy = policy
         self._views.clear()

@@ -9,8 +9,9 @@ from sidecar.model.exposition.merge import MergePlan, plan_merge
 from sidecar.model.exposition.openmetrics import openmetrics_to_text
 from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
 from sidecar.model.exposition.series_cache import OWN_PREFIX, Limits, Reading, SeriesCache
-from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from sidecar.model.targets import Target
 from sidecar.scrape.fetch import Fetched
 
@@ -34,7 +35,7 @@ class ScrapeView:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: SeriesPolicy,
         context: RewriteContext,
         targets: Sequence[Target],
         wanted: Negotiated,
@@ -48,7 +49,7 @@ class ScrapeView:
         rewriters = [self._rewriter(policy, target) for target in targets]
         self._caches = [SeriesCache(item, wanted.fmt, limits) for item in rewriters]
         # The proxy's own series wear labels and pass no rules.
-        self._own_policy = replace(policy, relabelings=(), access=None)
+        self._own_policy = replace(policy, relabelings=(), access_rules=None)
         self._entries: list[object] = []
         self._plan: MergePlan | None = None
         self.rules = max((item.rules for item in rewriters), default=0)
@@ -116,7 +117,7 @@ class ScrapeView:
             return openmetrics_to_text(fetched.body)
         return fetched.body
 
-    def _rewriter(self, policy: Policy, target: Target) -> SeriesRewriter:
+    def _rewriter(self, policy: SeriesPolicy, target: Target) -> SeriesRewriter:
         context = replace(
             self._context,
             identity=self._context.identity._replace(container=target.name),

@@ -10,7 +10,7 @@ from typing import Any
 from injector.app.service import Service, ServiceSettings
 from injector.control.journal import Reviewed
 from injector.files.backend import folder_backend
-from injector.model.policies import Scope
+from injector.model.policies.scope import Scope
 from injector.platform import Platform
 
 UP = {"url": "http://:8080/metrics", "up": True, "error": "", "samples": 120}
@@ -62,9 +62,9 @@ class Stage:
         hub, key = self.service.hub, (namespace, pod)
 
         async def enter() -> str:
-            self._streams.enter_context(hub.open(Scope(namespace), "", key))
+            self._streams.enter_context(hub.open(Scope("pod", namespace), "", key))
             self.service.journal.ring()
-            return hub.told()[key]
+            return hub.published_versions()[key]
 
         return asyncio.run_coroutine_threadsafe(enter(), self._loop).result(10)
 

@@ -17,13 +17,15 @@ from sidecar.control.policy_file import read_policy_file
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.series_cache import Limits, SeriesCache
 from sidecar.model.labels.relabel import parse_rules
-from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.policy.pod import parse_pod_policy
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from sidecar.model.targets import parse_target
 
 
 def _read(text: str, limits: Limits | None = None) -> object:
-    rewriter = SeriesRewriter(Policy(), RewriteContext(), Escaping.ALLOW_UTF8)
+    rewriter = SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.ALLOW_UTF8)
     return SeriesCache(rewriter, Format.TEXT, limits or Limits()).read(text.encode())
 
 
@@ -34,8 +36,8 @@ _EXAMPLES: tuple[tuple[str, Callable[[], object]], ...] = (
     ("a target exposes `up{job=\"a\" 1`", lambda: _read('up{job="a" 1\n')),
     ("a target exposes more than it may", lambda: _read("a 1\nb 2\n", Limits(samples=1))),
     ("a rule with `regex: (`", lambda: parse_rules([_RULE], "metricRelabelings")),
-    ("`--policy none.yaml`", lambda: read_policy_file(Path("none.yaml"))),
-    ("a policy of a newer injector", lambda: parse_policy({"schema": 99})),
+    ("`--policy none.yaml`", lambda: read_policy_file(Path("none.yaml"), parse_pod_policy)),
+    ("a policy of a newer injector", lambda: parse_pod_policy({"schema": 99})),
     ("`--target http://db:5432/metrics`", lambda: parse_target("http://db:5432/metrics")),
     ("`image: {pullPolicy: Sometimes}`", lambda: parse_platform(_PLATFORM)),
     ("`livery relabel -f rules.yaml` with a key twice", lambda: read_rules(_TWICE, "rules.yaml")),

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from injector.web.metrics import InjectorMetrics
 from sidecar.model.exposition.series_cache import OWN_PREFIX
-from sidecar.roles.node.role import METRICS as NODE_METRICS
-from sidecar.roles.pod.role import METRICS
+from sidecar.roles.node.metrics import METRICS as NODE_METRICS
+from sidecar.roles.pod.metrics import METRICS
 from sidecar.scrape.scraper import TARGET_METRICS
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from injector.__main__ import build_parser as build_livery_parser
 from injector.model.admission.decide import decide
 from injector.model.admission.outcomes import Reason, WarningCode
-from sidecar.roles.node.settings import build_node_parser
+from sidecar.roles.node.settings import build_parser as build_node_parser
 from sidecar.roles.pod.settings import build_parser as build_proxy_parser
 from tests.docs.errors import render_examples, render_trees
 from tests.docs.metrics import Metric, injector_metrics, node_metrics, proxy_metrics, target_metrics

@@ -14,7 +14,7 @@ from sidecar.model.pods.discovery_settings import (
 )
 from sidecar.model.pods.http_sd import discover
 from sidecar.model.pods.pod_list import read_pods
-from sidecar.roles.node.settings import build_node_parser, parse_node_settings
+from sidecar.roles.node.settings import build_parser, parse_node_settings
 from tests.docs.pages import DOCS
 from tests.sidecar.kubelets import pod_list
 from tests.sidecar.model.pods.test_pod_list import WHOLE
@@ -59,7 +59,7 @@ def test_every_flag_of_kubelet_meta_proxy_is_on_its_page_and_taken(dash: str) ->
 
 
 def test_the_page_names_no_flag_that_is_not_taken() -> None:
-    known = set(build_node_parser()._option_string_actions)
+    known = set(build_parser()._option_string_actions)
 
     named = {name for name in _first_column("kubelet-meta-proxy.md") if re.match(r"-+[a-z]", name)}
     assert named <= known
@@ -69,9 +69,9 @@ def test_every_argument_of_alloy_is_on_its_page_and_has_a_home() -> None:
     page = _first_column("alloy-discovery-kubelet.md")
     blocks = (TlsSettings, BasicAuth, Authorization, OAuth2)
     fields = {name for block in blocks for name in block.__dataclass_fields__}
-    with pytest.raises(Exception, match="known are") as caught:
+    with pytest.raises(Exception, match="known here") as caught:
         parse_discovery_settings({"none": 1})
-    top = set(str(caught.value).partition("known are ")[2].split(", "))
+    top = set(str(caught.value).partition("known here: ")[2].rstrip(")").split(", "))
 
     assert page >= ALLOY_ARGUMENTS
     assert fields | top >= ALLOY_ARGUMENTS

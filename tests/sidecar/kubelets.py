@@ -13,7 +13,7 @@ import httpx
 from webhook_certs.authority import create_authority, issue_leaf
 from webhook_certs.tls import create_server_context
 
-from sidecar.model.policy.document import parse_policy
+from sidecar.model.policy.node import NodeChange, parse_node_policy
 from sidecar.roles.node.role import NodeRole
 from sidecar.roles.node.settings import parse_node_settings
 from tests.sidecar.apps import Answer, App, get, http, until
@@ -45,7 +45,7 @@ class Kubelet(NamedTuple):
 
     def tell(self, policy: Mapping[str, Any]) -> None:
         """Put a policy in force."""
-        self.role._apply(parse_policy(policy))
+        self.role.source.take(NodeChange(parse_node_policy(policy), None))
 
     async def admin(self, path: str = "/metrics") -> str:
         return (await get(self.role.ports.bound["admin"], path)).text

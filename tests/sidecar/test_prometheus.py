@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.kubelet_text import cadvisor_text
-from sidecar.model.policy.document import KUBELET_ENDPOINTS
+from sidecar.model.policy.node import KUBELET_ENDPOINTS
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import (
     Prometheus,

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
-from sidecar.errors import show
+from sidecar.model.fields import (
+    join_path,
+    read_mapping,
+    read_mappings,
+    read_string_map,
+    read_text,
+)
 
 Object = Mapping[str, Any]
 
@@ -26,12 +32,7 @@ def get_mapping(parent: Object, field: str, path: str = "") -> Object:
     Raises:
         ObjectError: it is something else.
     """
-    value = parent.get(field)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ObjectError(_join(path, field), "a mapping is needed")
-    return value
+    return read_mapping(parent.get(field), join_path(path, field), ObjectError)
 
 
 def get_list(parent: Object, field: str, path: str = "") -> list[Object]:
@@ -40,12 +41,7 @@ def get_list(parent: Object, field: str, path: str = "") -> list[Object]:
     Raises:
         ObjectError: it is something else.
     """
-    value = parent.get(field)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ObjectError(_join(path, field), "a list of mappings is needed")
-    return value
+    return [*read_mappings(parent.get(field), join_path(path, field), ObjectError)]
 
 
 def get_strings(parent: Object, field: str, path: str = "") -> Mapping[str, str]:
@@ -56,13 +52,8 @@ def get_strings(parent: Object, field: str, path: str = "") -> Mapping[str, str]
     Raises:
         ObjectError: a value is no string.
     """
-    values: Mapping[Any, Any] = get_mapping(parent, field, path)
-    for key, value in values.items():
-        if value is not None and not isinstance(value, str):
-            raise ObjectError(
-                f"{_join(path, field)}.{key}", f"a string is needed, not {show(value)}"
-            )
-    return {key: value or "" for key, value in values.items()}
+    path = join_path(path, field)
+    return read_string_map(parent.get(field), path, ObjectError, null_is_empty=True)
 
 
 def get_text(parent: Object, field: str, path: str = "") -> str:
@@ -71,12 +62,7 @@ def get_text(parent: Object, field: str, path: str = "") -> str:
     Raises:
         ObjectError: it is something else.
     """
-    value = parent.get(field)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ObjectError(_join(path, field), "a string is needed")
-    return value
+    return read_text(parent.get(field), join_path(path, field), ObjectError)
 
 
 def get_names(parent: Object, field: str, path: str = "") -> list[str]:
@@ -85,7 +71,8 @@ def get_names(parent: Object, field: str, path: str = "") -> list[str]:
     Raises:
         ObjectError: it is no list of mappings, or a name is no string.
     """
-    return [get_text(item, "name", _join(path, field)) for item in get_list(parent, field, path)]
+    path_of_items = join_path(path, field)
+    return [get_text(item, "name", path_of_items) for item in get_list(parent, field, path)]
 
 
 def metadata_of(obj: Object) -> Object:
@@ -120,7 +107,3 @@ def running_containers(pod: Object) -> Iterator[Object]:
     for container in get_list(spec, "initContainers", "spec"):
         if container.get("restartPolicy") == "Always":
             yield container
-
-
-def _join(path: str, field: str) -> str:
-    return f"{path}.{field}" if path else field

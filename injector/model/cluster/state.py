@@ -22,6 +22,8 @@ from injector.model.cluster.objects import (
 )
 
 Derived = TypeVar("Derived")
+NO_NAMESPACE = ""
+"""Stands for the objects that are in no namespace, other than Namespaces: nodes."""
 
 
 class Key(NamedTuple):
@@ -42,7 +44,7 @@ class ClusterState:
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[str], None]] = []
-        """Called with the name of a namespace in which something changed; empty for a node."""
+        """Called with the namespace in which something changed; `NO_NAMESPACE` for a node."""
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._derived: dict[Key, Any] = {}
         """What was made of objects, until they change."""
@@ -63,13 +65,13 @@ class ClusterState:
         if group.get(key.name) != obj:
             group[key.name] = obj
             self._derived.pop(key, None)
-            self._tell(key)
+            self._notify(key)
 
     def remove(self, key: Key) -> None:
         """Forget an object."""
         self._derived.pop(key, None)
         if self._objects.get(key[:2], {}).pop(key.name, None) is not None:
-            self._tell(key)
+            self._notify(key)
 
     def namespace(self, name: str) -> Namespace | None:
         """Return a namespace, None where it is not known (yet)."""
@@ -113,7 +115,7 @@ class ClusterState:
             derived = self._derived[key] = parse(self._objects[key[:2]][key.name])
         return derived
 
-    def _tell(self, key: Key) -> None:
+    def _notify(self, key: Key) -> None:
         for listener in self.listeners:
             listener(key.name if key.kind == "Namespace" else key.namespace)
 

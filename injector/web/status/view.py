@@ -14,8 +14,9 @@ from injector.control.reports import Pod, Report, Reports
 from injector.model.access.verdicts import AccessVerdict, judge_namespace
 from injector.model.cluster.names import INJECT
 from injector.model.cluster.state import ClusterState
+from injector.model.roles import DEFAULT_ROLE, series_labels
 from injector.platform import Platform
-from sidecar.model.labels.namespace_labels import ExplainedLabel, derive_labels, explain_labels
+from sidecar.model.labels.namespace_labels import ExplainedLabel, explain_labels
 
 ROWS = 25
 """Of one table on one page: the first page stays small however large the cluster is."""
@@ -49,11 +50,11 @@ class Workload(NamedTuple):
 
     pod: Pod
     health: Health
-    told: str
+    published: str
     """Version of the policy that this replica sent last; empty without a stream."""
     report: Report | None
     labels: Mapping[str, str]
-    """What its series wear once the present policy is in force."""
+    """Labels of its series once the present policy is active."""
 
 
 class NamespaceRow(NamedTuple):
@@ -179,31 +180,28 @@ def colour_of(value: str) -> int:
 
 
 def _workloads(sources: Sources) -> list[Workload]:
-    told = sources.hub.told()
-    sources.reports.forget_silent(told)
-    worn: dict[str, Mapping[str, str]] = {}
+    published = sources.hub.published_versions()
+    sources.reports.forget_silent(published)
+    cluster, platform = sources.cluster, sources.platform
+    labels: dict[tuple[str, str], Mapping[str, str]] = {}
     workloads = []
-    for pod in {*told, *sources.reports}:
-        if pod[0] not in worn:
-            namespace = sources.cluster.namespace(pod[0])
-            present = {} if namespace is None else namespace.labels
-            worn[pod[0]] = derive_labels(present, sources.platform.labels)
+    for pod in {*published, *sources.reports}:
         report = sources.reports.get(pod)
-        version = told.get(pod, "")
-        health = _health(version, report)
-        # A node's series wear the labels of their own namespaces, none those of the proxy's.
-        is_node = report is not None and report.role == "node"
-        labels = {} if is_node else worn[pod[0]]
-        workloads.append(Workload(pod, health, version, report, labels))
+        role = DEFAULT_ROLE if report is None else report.role
+        key = (role, pod[0])
+        if key not in labels:
+            labels[key] = series_labels(role, cluster.namespace(pod[0]), platform)
+        version = published.get(pod, "")
+        workloads.append(Workload(pod, _health(version, report), version, report, labels[key]))
     return sorted(workloads, key=lambda item: (_ORDER[item.health], item.pod))
 
 
-def _health(told: str, report: Report | None) -> Health:
+def _health(published: str, report: Report | None) -> Health:
     if report is None:
         return Health.NEW
     if report.faults or report.policy_error or not all(item.is_up for item in report.targets):
         return Health.FAILING
-    return Health.WELL if told else Health.AWAY
+    return Health.WELL if published else Health.AWAY
 
 
 def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:

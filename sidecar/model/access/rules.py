@@ -4,12 +4,13 @@ A rule reaches the proxy with its grants settled: `namespaces` is the platform's
 tenant's. Patterns and label selectors only narrow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from sidecar.errors import RuleError, show
+from sidecar.errors import RuleError
+from sidecar.model.fields import read_string_list, read_string_map
 from sidecar.model.labels.relabel import Rule, parse_rules, relabel
 from sidecar.model.promql.selectors import Pattern, PatternKind, parse_pattern
 
@@ -69,7 +70,13 @@ def parse_access_rules(value: object, field: str) -> tuple[AccessRule, ...]:
     """
     if not isinstance(value, list):
         raise RuleError(field, "a list of access rules is needed")
-    rules = [_parse_rule(item, f"{field}[{index}]") for index, item in enumerate(value)]
+    return sort_rules(
+        parse_access_rule(item, f"{field}[{index}]") for index, item in enumerate(value)
+    )
+
+
+def sort_rules(rules: Iterable[AccessRule]) -> tuple[AccessRule, ...]:
+    """Put rules in the order of their names, in which they are tried."""
     return tuple(sorted(rules, key=lambda rule: rule.name))
 
 
@@ -105,7 +112,12 @@ def _without_virtual(
     return exposed
 
 
-def _parse_rule(value: object, field: str) -> AccessRule:
+def parse_access_rule(value: object, field: str) -> AccessRule:
+    """Read one rule.
+
+    Raises:
+        RuleError: it is malformed, or has an unknown field, which may narrow it; names the field.
+    """
     if not isinstance(value, dict):
         raise RuleError(field, "an access rule is a mapping")
     fields = {"name", "patterns", "labelSelectors", "namespaces", "metricRelabelings"}
@@ -122,10 +134,10 @@ def _parse_rule(value: object, field: str) -> AccessRule:
             _parse_pattern(item, f"{field}.patterns[{index}]")
             for index, item in enumerate(patterns)
         ),
-        label_selectors=parse_string_map(value.get("labelSelectors"), f"{field}.labelSelectors"),
+        label_selectors=read_string_map(value.get("labelSelectors"), f"{field}.labelSelectors"),
         namespaces=None
         if namespaces == "*"
-        else frozenset(parse_string_list(namespaces, f"{field}.namespaces")),
+        else frozenset(read_string_list(namespaces, f"{field}.namespaces")),
         relabelings=parse_rules(value.get("metricRelabelings"), f"{field}.metricRelabelings"),
     )
 
@@ -137,32 +149,3 @@ def _parse_pattern(value: object, field: str) -> Pattern:
         return parse_pattern(value)
     except RuleError as error:
         raise RuleError(field, error.reason) from error
-
-
-def parse_string_map(value: object, field: str) -> dict[str, str]:
-    """Read a mapping of strings; nothing gives an empty one.
-
-    Raises:
-        RuleError: a key or value is no string.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise RuleError(field, "a mapping is needed")
-    for key, item in value.items():
-        if not isinstance(key, str) or not isinstance(item, str):
-            raise RuleError(f"{field}.{key}", f"a string is needed, not {show(item)}")
-    return dict(value)
-
-
-def parse_string_list(value: object, field: str) -> tuple[str, ...]:
-    """Read a list of strings; nothing gives an empty one.
-
-    Raises:
-        RuleError: it is no list, or an item is no string.
-    """
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise RuleError(field, "a list of strings is needed")
-    return tuple(value)

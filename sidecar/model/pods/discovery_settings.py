@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from sidecar.errors import RuleError
+from sidecar.model.fields import Fields
 from sidecar.model.pods.durations import parse_duration
 
 DEFAULT_URL = "https://localhost:10250"
@@ -108,10 +109,6 @@ _OAUTH2_KEYS = frozenset(
         "endpoint_params", "tls_config", *_PROXY_KEYS,
     ]
 )  # fmt: skip
-_KINDS = {
-    str: "a string", int: "a number", float: "a number", bool: "true or false", list: "a list",
-    dict: "a mapping",
-}  # fmt: skip
 _WAYS = ("bearer_token", "bearer_token_file", "basic_auth", "authorization", "oauth2")
 
 
@@ -130,7 +127,7 @@ def parse_discovery_settings(value: object) -> DiscoverySettings:
     return DiscoverySettings(
         url=_url(block, "url") or DEFAULT_URL,
         refresh_interval_seconds=refresh,
-        namespaces=block.texts("namespaces"),
+        namespaces=block.strings("namespaces"),
         bearer_token=block.credential("bearer_token"),
         bearer_token_file=block.text("bearer_token_file"),
         basic_auth=None if basic is None else _basic_auth(basic),
@@ -143,67 +140,20 @@ def parse_discovery_settings(value: object) -> DiscoverySettings:
     )
 
 
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), "that")
-
-
-class _Block:
+class _Block(Fields):
     """A mapping of arguments, and where it stands."""
 
     def __init__(self, value: object, path: str, keys: frozenset[str]) -> None:
-        self.path = path
-        if not isinstance(value, dict):
-            raise RuleError(path, f"a mapping is needed, not {_kind(value)}")
-        unknown = sorted(map(str, set(value) - keys))
-        if unknown:
-            known = ", ".join(sorted(keys))
-            raise RuleError(self.name(unknown[0]), f"not an argument; known are {known}")
+        super().__init__(value, path)
+        self.refuse_unknown(keys, "an argument")
         # Null is as absent, as templates write it.
-        self.value = {str(key): item for key, item in value.items() if item is not None}
-
-    def name(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
-
-    def wrong(self, key: str, wanted: str) -> RuleError:
-        # Its kind only: whatever it is, it may hold a secret.
-        return RuleError(self.name(key), f"{wanted} is needed, not {_kind(self.value[key])}")
-
-    def text(self, key: str) -> str:
-        value = self.value.get(key, "")
-        if not isinstance(value, str):
-            raise self.wrong(key, "a string")
-        return value
-
-    def secret(self, key: str) -> str:
-        """Return a string that no error may show."""
-        value = self.value.get(key, "")
-        if not isinstance(value, str):
-            raise RuleError(self.name(key), "a string is needed")
-        return value
+        self.value = {str(key): item for key, item in self.value.items() if item is not None}
 
     def credential(self, key: str) -> str:
         """Return a secret that goes into a header as it is."""
-        value = self.secret(key)
+        value = self.text(key)
         if not value.isascii() or not value.isprintable():
             raise RuleError(self.name(key), "it holds characters that no header may have")
-        return value
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self.value.get(key, default)
-        if not isinstance(value, bool):
-            raise self.wrong(key, "true or false")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.value.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.wrong(key, "a list of strings")
-        return tuple(value)
-
-    def mapping(self, key: str) -> dict[str, object]:
-        value = self.value.get(key, {})
-        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-            raise self.wrong(key, "a mapping")
         return value
 
     def block(self, key: str, keys: frozenset[str] | None = None) -> "_Block | None":
@@ -242,7 +192,7 @@ def _basic_auth(block: _Block) -> BasicAuth:
         raise RuleError(block.name("username"), "a colon cannot be sent in it")
     return BasicAuth(
         username=name,
-        password=block.secret("password"),
+        password=block.text("password"),
         password_file=block.text("password_file"),
     )
 
@@ -264,17 +214,13 @@ def _oauth2(block: _Block) -> OAuth2:
     for key in ("client_id", "token_url"):
         if not block.text(key):
             raise RuleError(block.name(key), "is needed")
-    params = block.mapping("endpoint_params")
-    for key, value in params.items():
-        if not isinstance(value, str):
-            raise RuleError(f"{block.name('endpoint_params')}.{key}", "a string is needed")
     return OAuth2(
         client_id=block.text("client_id"),
-        client_secret=block.secret("client_secret"),
+        client_secret=block.text("client_secret"),
         client_secret_file=block.text("client_secret_file"),
-        scopes=block.texts("scopes"),
+        scopes=block.strings("scopes"),
         token_url=_url(block, "token_url"),
-        endpoint_params={key: str(value) for key, value in params.items()},
+        endpoint_params=_secrets(block, "endpoint_params"),
         tls=_tls(block),
         proxy=_proxy(block),
     )
@@ -292,9 +238,9 @@ def _tls(outer: _Block) -> TlsSettings:
         known = ", ".join(TLS_VERSIONS)
         raise RuleError(block.name("min_version"), f"{version[:40]!r} is not one of {known}")
     return TlsSettings(
-        ca_pem=block.secret("ca_pem"),
-        cert_pem=block.secret("cert_pem"),
-        key_pem=block.secret("key_pem"),
+        ca_pem=block.text("ca_pem"),
+        cert_pem=block.text("cert_pem"),
+        key_pem=block.text("key_pem"),
         ca_file=block.text("ca_file"),
         cert_file=block.text("cert_file"),
         key_file=block.text("key_file"),
@@ -326,6 +272,14 @@ def _proxy(block: _Block) -> ProxySettings:
             for key, values in headers.items()
         },
     )
+
+
+def _secrets(block: _Block, key: str) -> dict[str, str]:
+    # Not `string_map`, whose error shows the value.
+    for name, value in block.mapping(key).items():
+        if not isinstance(value, str):
+            raise RuleError(f"{block.name(key)}.{name}", "a string is needed")
+    return dict(block.mapping(key))
 
 
 def _header(values: object, path: str) -> tuple[str, ...]:

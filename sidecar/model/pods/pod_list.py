@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import NamedTuple
 
 from sidecar.errors import PodsError, show
+from sidecar.model.fields import Fields, read_string_map
 
 MAX_PODS_BYTES = 16 << 20
 """A pod is about 10 KB, and a kubelet runs some hundred."""
@@ -72,7 +73,7 @@ def read_pods(body: bytes) -> tuple[Pod, ...]:
         for at, item in enumerate(_items(text)):
             if at == MAX_PODS:
                 raise PodsError(f"the pods are more than {MAX_PODS}")
-            pods.append(_read_pod(_Reader(item, f"items[{at}]")))
+            pods.append(_read_pod(Fields(item, f"items[{at}]", _wrong)))
     except (ValueError, RecursionError) as error:
         raise PodsError(f"the pods are not JSON: {error}") from error
     return tuple(sorted(pods, key=lambda pod: (pod.namespace, pod.name, pod.uid)))
@@ -126,58 +127,25 @@ def _skip(text: str, at: int) -> int:
     return blank.end() if blank else at
 
 
-class _Reader:
-    """A JSON object of somebody else's; what is absent or null is empty."""
+def _wrong(path: str, reason: str) -> PodsError:
+    return PodsError(f"{path}: {reason}")
 
-    def __init__(self, value: object, path: str) -> None:
-        if not isinstance(value, dict):
-            raise PodsError(f"{path}: an object is needed, not {show(value)}")
-        self._value: dict[str, object] = value
-        self._path = path
 
-    def text(self, key: str) -> str:
-        """Return a string."""
-        value = self._value.get(key)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self.wrong(key, "a string")
-        return _whole(value)
+def _text(fields: Fields, key: str) -> str:
+    return _whole(fields.text(key))
 
-    def number(self, key: str) -> int:
-        """Return a whole number."""
-        value = self._value.get(key)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.wrong(key, "a number")
-        return value
 
-    def flag(self, key: str) -> bool:
-        """Return whether something is true."""
-        return self._value.get(key) is True
+def _texts(fields: Fields, key: str) -> dict[str, str]:
+    path = fields.name(key)
+    found = read_string_map(fields.value.get(key), path, _wrong, null_is_empty=True)
+    return {_whole(name): _whole(text) for name, text in found.items()}
 
-    def at(self, key: str) -> "_Reader":
-        """Return an object."""
-        value = self._value.get(key)
-        return _Reader({} if value is None else value, f"{self._path}.{key}")
 
-    def each(self, key: str) -> "list[_Reader]":
-        """Return a list's objects."""
-        value = self._value.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise self.wrong(key, "a list")
-        return [_Reader(item, f"{self._path}.{key}[{at}]") for at, item in enumerate(value)]
-
-    def texts(self, key: str) -> dict[str, str]:
-        """Return a mapping of strings."""
-        inner = self.at(key)
-        return {_whole(name): inner.text(name) for name in inner._value}
-
-    def wrong(self, key: str, wanted: str) -> PodsError:
-        """Say what is needed in place of what is there."""
-        shown = show(self._value.get(key))
-        return PodsError(f"{self._path}.{key}: {wanted} is needed, not {shown}")
+def _number(fields: Fields, key: str) -> int:
+    value = fields.value.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(fields.name(key), f"a number is needed, not {show(value)}")
+    return value
 
 
 def _whole(text: str) -> str:
@@ -187,29 +155,33 @@ def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _read_pod(item: _Reader) -> Pod:
+def _read_pod(item: Fields) -> Pod:
     metadata, spec, status = item.at("metadata"), item.at("spec"), item.at("status")
-    owners = [owner for owner in metadata.each("ownerReferences") if owner.flag("controller")]
+    owners = [
+        owner for owner in metadata.each("ownerReferences") if owner.value.get("controller") is True
+    ]
     containers = (
         *_read_containers(spec, status, is_init=False),
         *_read_containers(spec, status, is_init=True),
     )
     ready = [
-        said.text("status") for said in status.each("conditions") if said.text("type") == "Ready"
+        _text(said, "status")
+        for said in status.each("conditions")
+        if _text(said, "type") == "Ready"
     ]
     return Pod(
-        namespace=metadata.text("namespace"),
-        name=metadata.text("name"),
-        uid=metadata.text("uid"),
-        ip=status.text("podIP"),
-        host_ip=status.text("hostIP"),
-        node=spec.text("nodeName"),
-        phase=status.text("phase"),
+        namespace=_text(metadata, "namespace"),
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        ip=_text(status, "podIP"),
+        host_ip=_text(status, "hostIP"),
+        node=_text(spec, "nodeName"),
+        phase=_text(status, "phase"),
         ready=ready[0].lower() if ready else "unknown",
-        controller_kind=owners[0].text("kind") if owners else "",
-        controller_name=owners[0].text("name") if owners else "",
-        labels=metadata.texts("labels"),
-        annotations=metadata.texts("annotations"),
+        controller_kind=_text(owners[0], "kind") if owners else "",
+        controller_name=_text(owners[0], "name") if owners else "",
+        labels=_texts(metadata, "labels"),
+        annotations=_texts(metadata, "annotations"),
         containers=_bounded(containers),
     )
 
@@ -222,13 +194,17 @@ def _bounded(containers: tuple[Container, ...]) -> tuple[Container, ...]:
     return tuple(kept)
 
 
-def _read_containers(spec: _Reader, status: _Reader, *, is_init: bool) -> Iterator[Container]:
+def _read_containers(spec: Fields, status: Fields, *, is_init: bool) -> Iterator[Container]:
     said = status.each("initContainerStatuses" if is_init else "containerStatuses")
-    ids = {one.text("name"): one.text("containerID") for one in said}
+    ids = {_text(one, "name"): _text(one, "containerID") for one in said}
     for container in spec.each("initContainers" if is_init else "containers"):
-        name = container.text("name")
+        name = _text(container, "name")
         ports = tuple(
-            Port(port.text("name"), port.number("containerPort"), port.text("protocol") or "TCP")
+            Port(
+                _text(port, "name"),
+                _number(port, "containerPort"),
+                _text(port, "protocol") or "TCP",
+            )
             for port in container.each("ports")
         )
-        yield Container(name, container.text("image"), ids.get(name, ""), is_init, ports)
+        yield Container(name, _text(container, "image"), ids.get(name, ""), is_init, ports)

@@ -1,4 +1,4 @@
-"""The contract between the control service and a proxy: what one proxy is told.
+"""The contract between the control service and a proxy: what both ends share, whatever the role.
 
 A policy is a function of the cluster's present objects only. Its version is a hash of its text, so
 every replica of the control service gives the same policy the same name.
@@ -6,182 +6,160 @@ every replica of the control service gives the same policy the same name.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sidecar.errors import PolicyError, RuleError, show
-from sidecar.model.access.rules import (
-    AccessRule,
-    parse_access_rules,
-    parse_string_list,
-    parse_string_map,
-)
-from sidecar.model.labels.namespace_labels import LabelRules, derive_labels
+from sidecar.model.access.rules import AccessRule, parse_access_rule, parse_access_rules, sort_rules
+from sidecar.model.fields import Fields
 from sidecar.model.labels.relabel import Rule, parse_rules
 
 SCHEMA = 1
-"""Counts up when a proxy that knows only the old form would do something wrong with the new."""
+"""Rises when a proxy that knows only the old form would do something wrong with the new."""
 MAX_POLICY_BYTES = 16 << 20
-KUBELET_ENDPOINTS = (
-    "/metrics",
-    "/metrics/cadvisor",
-    "/metrics/resource",
-    "/metrics/probes",
-    "/metrics/slis",
-)
-"""What a node proxy serves, under the kubelet's own paths."""
-
-_FIELDS = frozenset(
-    [
-        "schema",
-        "namespace",
-        "labels",
-        "labelRules",
-        "metricRelabelings",
-        "access",
-        "namespaces",
-        "nodes",
-        "endpointRelabelings",
-    ]
-)
-_RULE_FIELDS = frozenset(["rename", "prefix", "protected"])
+MAX_NOTES = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What one proxy is told; the default changes nothing."""
+class Origin(StrEnum):
+    """Where a document comes from. It decides what becomes of a field that is not known."""
 
-    namespace: str = ""
-    """The proxy's own namespace; empty where it is not known."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """What every series wears, by label name."""
-    naming: LabelRules = field(default_factory=lambda: LabelRules(exclude=()))
-    """How labels are named by their keys."""
-    protected: frozenset[str] = frozenset()
-    """Label names in which the application is not believed."""
-    relabelings: tuple[Rule, ...] = ()
-    """The platform's rules, applied to every series."""
-    endpoint_relabelings: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
-    """Rules for series of one of the kubelet's endpoints, behind those for all."""
-    access: tuple[AccessRule, ...] | None = None
-    """The namespace's access rules; None where they have not arrived."""
-    namespaces: Mapping[str, Mapping[str, str]] | None = None
-    """What series wear by their own namespace; only granted exporters are told."""
-    namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """The same by key, as Kubernetes has it."""
-    nodes: Mapping[str, str] = field(default_factory=dict)
-    """Address, or URL, of each node's kubelet; only a node proxy for all nodes is told."""
+    FILE = "file"
+    """A person wrote it: the field is a mistake, and the document is refused."""
+    STREAM = "stream"
+    """A control service sent it, perhaps a newer one: the field is ignored and reported."""
 
 
-def parse_policy(value: object, *, reads_access: bool = True) -> Policy:
-    """Read a policy document.
+@dataclass
+class DocumentReader:
+    """Reads the parts that all roles' documents have in common.
+
+    A document from the stream goes on as far as it can be understood: labels always do, and what
+    narrows fails closed.
 
     Args:
-        value: a mapping as JSON or YAML gives it. Labels stand by their Kubernetes key and are
-            named here, by `labelRules`: the bootstrap policy and the stream go one way.
-        reads_access: whether access rules are compiled; who does not filter need not pay.
+        origin: where the document comes from.
+        ignored: paths of unknown fields, filled while it is read.
+        problems: what could not be used of the rest, filled likewise; a sentence each.
+    """
+
+    origin: Origin
+    ignored: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def open(self, value: object, known: Collection[str]) -> Fields:
+        """Begin with a document.
+
+        Raises:
+            PolicyError: it is no mapping, is of a newer schema, or holds what is not Unicode.
+            RuleError: from a file only: it has an unknown field.
+        """
+        if not isinstance(value, dict):
+            raise PolicyError("a policy is a mapping")
+        schema = value.get("schema", SCHEMA)
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise PolicyError(
+                f"policy schema {show(schema)} is newer than this livery-proxy reads ({SCHEMA}):"
+                " update it"
+            )
+        check_unicode(value)
+        return self.check(Fields(value), {"schema", *known}, "a field of a policy")
+
+    def check(self, fields: Fields, known: Collection[str], what: str) -> Fields:
+        """Refuse or note unknown fields.
+
+        Args:
+            fields: some fields.
+            known: those that are known.
+            what: what a field is called.
+
+        Raises:
+            RuleError: from a file only: a field is unknown.
+        """
+        if self.origin is Origin.FILE:
+            fields.refuse_unknown(known, what)
+        for key in fields.unknown(known):
+            self.ignore(fields.name(key))
+        return fields
+
+    def relabelings(
+        self, fields: Fields, key: str, last: tuple[Rule, ...] | None
+    ) -> tuple[Rule, ...]:
+        """Read a list of relabel rules; one that cannot be read leaves the last good one.
+
+        Args:
+            fields: where it stands.
+            key: under which key.
+            last: the last good list; None where there is none.
+
+        Raises:
+            RuleError: it cannot be read, and comes from a file or has no predecessor.
+        """
+        try:
+            return parse_rules(fields.value.get(key), fields.name(key))
+        except RuleError as error:
+            if self.origin is Origin.FILE or last is None:
+                raise
+            self.note(f"{error}; the last good rules stay active")
+            return last
+
+    def access_rules(self, fields: Fields, key: str) -> tuple[AccessRule, ...] | None:
+        """Read access rules; None where there are none. One that cannot be read grants nothing.
+
+        Raises:
+            RuleError: from a file only: a rule cannot be read.
+        """
+        value, path = fields.value.get(key), fields.name(key)
+        if value is None:
+            return None
+        if self.origin is Origin.FILE:
+            return parse_access_rules(value, path)
+        if not isinstance(value, list):
+            self.note(f"{path}: a list of access rules is needed; nothing is granted")
+            return ()
+        rules = [self._access_rule(item, f"{path}[{at}]") for at, item in enumerate(value)]
+        return sort_rules(rule for rule in rules if rule is not None)
+
+    def _access_rule(self, value: object, path: str) -> AccessRule | None:
+        try:
+            return parse_access_rule(value, path)
+        except RuleError as error:
+            self.note(f"{error}; the rule grants nothing")
+            return None
+
+    def ignore(self, path: str) -> None:
+        """Note an unknown field."""
+        if len(self.ignored) < MAX_NOTES:
+            self.ignored.append(path[:80])
+
+    def note(self, problem: str) -> None:
+        """Note what cannot be used."""
+        if len(self.problems) < MAX_NOTES:
+            self.problems.append(problem)
+
+
+def check_unicode(value: object) -> None:
+    """Refuse half of a surrogate pair, which JSON may hold and no text that is sent on can.
 
     Raises:
-        PolicyError: malformed, or of a newer schema; names the field.
+        PolicyError: there is one.
     """
-    if not isinstance(value, dict):
-        raise PolicyError("a policy is a mapping")
-    schema = value.get("schema", SCHEMA)
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise PolicyError(
-            f"policy schema {show(schema)} is newer than this livery-proxy reads ({SCHEMA}):"
-            " update it"
-        )
-    unknown = sorted(map(str, set(value) - _FIELDS))
-    if unknown:
-        raise PolicyError(f"{unknown[0]}: not a field of a policy ({', '.join(sorted(_FIELDS))})")
     try:
         json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()
-        return _parse_fields(value if reads_access else {**value, "access": None})
     except UnicodeEncodeError as error:
         raise PolicyError("a text is not valid Unicode: half of a surrogate pair") from error
-    except RuleError as error:
-        raise PolicyError(str(error)) from error
-
-
-def gather_parts(parts: Mapping[str, object]) -> dict[str, object]:
-    """Make a policy document of what was told by key: `platform`, `namespace/NAME`, `node/NAME`.
-
-    Keys that a newer service adds say nothing here.
-    """
-    platform = parts.get("platform")
-    document = dict(platform) if isinstance(platform, dict) else {}
-    document["namespaces"] = _below("namespace/", parts)
-    document["nodes"] = _below("node/", parts)
-    return document
-
-
-def _below(prefix: str, parts: Mapping[str, object]) -> dict[str, object]:
-    return {key.removeprefix(prefix): part for key, part in parts.items() if key.startswith(prefix)}
 
 
 def policy_version(document: Mapping[str, object]) -> str:
     """Name a policy by its content: equal documents have equal versions, on every replica."""
-    return hashlib.sha256(encode(document)).hexdigest()[:16]
+    return content_hash(encode(document))
+
+
+def content_hash(*texts: bytes) -> str:
+    """Name texts by their content."""
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
 def encode(document: Mapping[str, object]) -> bytes:
     """Write a document as one line of JSON, keys sorted."""
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _parse_fields(value: Mapping[str, object]) -> Policy:
-    rules = _parse_label_rules(value.get("labelRules"))
-    namespaces = value.get("namespaces")
-    access = value.get("access")
-    namespace = value.get("namespace", "")
-    if not isinstance(namespace, str):
-        raise RuleError("namespace", "a string is needed")
-    if namespaces is not None and not isinstance(namespaces, dict):
-        raise RuleError("namespaces", "a mapping of namespace to labels is needed")
-    told = {
-        str(name): parse_string_map(labels, f"namespaces.{name}")
-        for name, labels in (namespaces or {}).items()
-    }
-    return Policy(
-        namespace=namespace,
-        labels=derive_labels(parse_string_map(value.get("labels"), "labels"), rules),
-        naming=rules,
-        protected=rules.protected,
-        relabelings=parse_rules(value.get("metricRelabelings"), "metricRelabelings"),
-        access=None if access is None else parse_access_rules(access, "access"),
-        namespaces=None
-        if namespaces is None
-        else {name: derive_labels(labels, rules) for name, labels in told.items()},
-        namespace_labels=told,
-        nodes=parse_string_map(value.get("nodes"), "nodes"),
-        endpoint_relabelings=_parse_endpoints(value.get("endpointRelabelings")),
-    )
-
-
-def _parse_endpoints(value: object) -> dict[str, tuple[Rule, ...]]:
-    path = "endpointRelabelings"
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise RuleError(path, "a mapping of endpoint to rules is needed")
-    return {str(name): parse_rules(rules, f"{path}.{name}") for name, rules in value.items()}
-
-
-def _parse_label_rules(value: object) -> LabelRules:
-    if value is None:
-        value = {}
-    if not isinstance(value, dict):
-        raise RuleError("labelRules", "a mapping is needed")
-    unknown = sorted(map(str, set(value) - _RULE_FIELDS))
-    if unknown:
-        raise RuleError(f"labelRules.{unknown[0]}", "not one of rename, prefix, protected")
-    prefix = value.get("prefix", "")
-    if not isinstance(prefix, str):
-        raise RuleError("labelRules.prefix", "a string is needed")
-    return LabelRules(
-        exclude=(),
-        rename=parse_string_map(value.get("rename"), "labelRules.rename"),
-        prefix=prefix,
-        protected=frozenset(parse_string_list(value.get("protected"), "labelRules.protected")),
-    )

@@ -6,18 +6,23 @@ its text.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sidecar.errors import ExpositionError
-from sidecar.model.access.rules import Identity, admit
+from sidecar.model.access.rules import admit
 from sidecar.model.exposition.formats import Escaping
 from sidecar.model.exposition.names import escape_name, is_plain_label_name, is_plain_metric_name
 from sidecar.model.exposition.parser import Comment, CommentKind, Series, escape, unescape
 from sidecar.model.exposition.series_cache import OWN_PREFIX, Line
 from sidecar.model.labels.namespace_labels import derive_labels
 from sidecar.model.labels.relabel import relabel
-from sidecar.model.pods.index import PodIndex
-from sidecar.model.policy.document import Policy
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.encoding import Encoding, Pairs
+
+if TYPE_CHECKING:
+    from sidecar.model.pods.index import PodIndex
 
 _NAME = b"__name__"
 # A series without a quoted name, and a comment with one; nothing goes back.
@@ -26,65 +31,6 @@ _UNQUOTED = re.compile(
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t]*+(?:,[ \t]*+)?+)*+\})?+'
 )
 _QUOTED_COMMENT = re.compile(rb'[ \t]*+#[ \t]*+[A-Z]++[ \t]*+"')
-_NOBODY = Identity()
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewriteContext:
-    """How one target's series are told apart and whom they speak for."""
-
-    identity: Identity = _NOBODY
-    target_label: str = ""
-    """Name of the label that says which target a series came from; empty for none."""
-    target: str = ""
-    """Its value."""
-    namespace_label: str = ""
-    """Label of a series that names the namespace whose labels it wears; empty: the pod's own."""
-    pods: PodIndex | None = None
-    """What series wear by the pod that they name, and whose a bare cgroup is."""
-    completes: bool = False
-    """Whether a series with a cgroup and no namespace is given its pod's."""
-    filters: bool = False
-    """Whether the policy's access rules decide what is exposed."""
-
-
-class Encoding:
-    """A policy's labels as one kind of client reads them; many targets share it.
-
-    All names are compared as the client will see them: two may be one after escaping.
-    """
-
-    def __init__(self, policy: Policy, escaping: Escaping) -> None:
-        self.escaping = escaping
-        self.protected = frozenset(self.escape(name.encode()) for name in policy.protected)
-        self.own = self.encode(policy.labels)
-        self.by_namespace = {
-            name.encode(): self.encode(labels) for name, labels in (policy.namespaces or {}).items()
-        }
-
-    def escape(self, name: bytes) -> bytes:
-        """Write a label's name."""
-        return escape_name(name, self.escaping, colons=False) if name else name
-
-    def encode(self, labels: Mapping[str, str]) -> "_Pairs":
-        """Write labels."""
-        return tuple(
-            (self.escape(name.encode()), escape(value.encode())) for name, value in labels.items()
-        )
-
-
-class PolicyInForce:
-    """A policy, and its labels for each kind of client once somebody asked."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self._encodings: dict[Escaping, Encoding] = {}
-
-    def encoding(self, escaping: Escaping) -> Encoding:
-        """Return its labels for a kind of client."""
-        if escaping not in self._encodings:
-            self._encodings[escaping] = Encoding(self.policy, escaping)
-        return self._encodings[escaping]
 
 
 class SeriesRewriter:
@@ -92,14 +38,14 @@ class SeriesRewriter:
 
     Args:
         policy: the policy.
-        marking: how the target's series are told apart.
+        context: how the target's series are told apart.
         escaping: what the client takes.
         encoding: of the policy, where somebody made it already.
     """
 
     def __init__(
         self,
-        policy: Policy,
+        policy: SeriesPolicy,
         context: RewriteContext,
         escaping: Escaping,
         encoding: Encoding | None = None,
@@ -148,7 +94,7 @@ class SeriesRewriter:
     @property
     def rules(self) -> int:
         """How many rules and patterns a series may have to go through."""
-        access = self._policy.access or () if self._context.filters else ()
+        access = self._policy.access_rules or () if self._context.filters else ()
         tenant = sum(len(rule.patterns) + len(rule.relabelings) for rule in access)
         return len(self._policy.relabelings) + tenant
 
@@ -173,7 +119,7 @@ class SeriesRewriter:
             return True
         return self._escaping is not Escaping.DOTS and _UNQUOTED.fullmatch(series.raw) is not None
 
-    def _encode_pods(self) -> "Mapping[tuple[bytes, bytes], _Pairs]":
+    def _encode_pods(self) -> Mapping[tuple[bytes, bytes], Pairs]:
         if self._pods is None:
             return {}
         naming = replace(self._policy.naming, include=("*",), exclude=())
@@ -213,7 +159,7 @@ class SeriesRewriter:
         return labels + self._additions(labels, worn)
 
     def _additions(
-        self, labels: tuple[()] | list[tuple[bytes, bytes]], worn: "_Pairs"
+        self, labels: tuple[()] | list[tuple[bytes, bytes]], worn: Pairs
     ) -> list[tuple[bytes, bytes]]:
         taken = {name for name, _ in labels}
         marks = [self._mark] if self._mark[0] and self._mark[0] not in taken else []
@@ -256,7 +202,7 @@ class SeriesRewriter:
 
     def _admit(self, labels: dict[str, str]) -> dict[str, str] | None:
         """Apply the tenant's rules, which narrow: protected labels stay as they were."""
-        admitted = admit(labels, self._policy.access or (), self._context.identity)
+        admitted = admit(labels, self._policy.access_rules or (), self._context.identity)
         if admitted is None:
             return None
         if admitted.get("__name__", "").startswith(OWN_PREFIX.decode()):
@@ -273,7 +219,7 @@ class SeriesRewriter:
         return b'%b="%b"' % self._mark in line.text
 
 
-def _complete(series: Series, pods: PodIndex, namespace_label: bytes) -> Series:
+def _complete(series: Series, pods: "PodIndex", namespace_label: bytes) -> Series:
     """Say whose a series is that has a cgroup and no namespace."""
     said = dict(series.labels)
     if said.get(namespace_label) or not said.get(b"id"):
@@ -293,9 +239,6 @@ def _render(name: bytes, labels: Sequence[tuple[bytes, bytes]]) -> Line:
         block = b"{%b}" % b",".join(pairs) if pairs else b""
         return Line(name, name + block)
     return Line(name, b"{%b}" % b",".join([b'"%b"' % escape(name), *pairs]))
-
-
-_Pairs = tuple[tuple[bytes, bytes], ...]
 
 
 def _quote_label(name: bytes) -> bytes:

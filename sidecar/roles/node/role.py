@@ -4,18 +4,15 @@ import asyncio
 import json
 import logging
 import re
-import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from sidecar import VERSION
 from sidecar.auth.tokens import TokenAuthorizer
-from sidecar.control.client import ControlClient
-from sidecar.control.policy_file import PolicyFile
-from sidecar.control.reports import State, build_report
+from sidecar.control.reports import ProxyState
+from sidecar.control.source import PolicySource
 from sidecar.errors import SettingsError, TargetError
 from sidecar.http.messages import Request, Response, failed, plain
 from sidecar.http.server import Server
@@ -23,41 +20,23 @@ from sidecar.http.tls import ServedCertificate
 from sidecar.kubelet.client import KubeletSettings
 from sidecar.kubelet.discovery.targets import NodeDiscovery
 from sidecar.kubelet.proxy import KubeletProxy
-from sidecar.model.policy.document import KUBELET_ENDPOINTS, Policy
-from sidecar.model.rewrite.rewriter import PolicyInForce
+from sidecar.model.policy.node import (
+    KUBELET_ENDPOINTS,
+    NodeChange,
+    NodePolicy,
+    parse_node_policy,
+)
+from sidecar.model.rewrite.encoding import EncodedPolicy
 from sidecar.process.admin import answer_admin
-from sidecar.process.memory import cpu_seconds, resident_bytes
-from sidecar.process.metrics import Family, Telemetry
+from sidecar.process.logs import configure_logs
+from sidecar.process.metrics import Telemetry, observe_process
 from sidecar.process.ports import Listener, Ports, serve
-from sidecar.roles.node.settings import NodeSettings
+from sidecar.roles.node.metrics import METRICS, PREFIX
+from sidecar.roles.node.policy import NodePolicyReceiver
+from sidecar.roles.node.settings import NodeSettings, parse_node_settings
 
 logger = logging.getLogger(__name__)
 
-METRICS = (
-    Family("gauge", "livery_node_build_info", "Version of this proxy.", ("version",)),
-    Family(
-        "counter", "livery_node_scrapes_total", "Scrapes that began, by status.",
-        ("endpoint", "code"),
-    ),
-    Family(
-        "counter", "livery_node_broken_scrapes_total",
-        "Answers that broke off midway: the kubelet's text did.", ("endpoint",),
-    ),
-    Family("counter", "livery_node_scrape_duration_seconds_total", "Time spent.", ("endpoint",)),
-    Family("gauge", "livery_node_samples", "Samples in the last whole answer.", ("endpoint",)),
-    Family("gauge", "livery_node_remembered_bytes", "Size of the remembered series."),
-    Family("gauge", "livery_node_namespaces", "Namespaces whose labels are known."),
-    Family("gauge", "livery_node_kubelets", "Kubelets that can be scraped here."),
-    Family("gauge", "livery_node_pods_up", "Whether the kubelet told its pods the last time."),
-    Family("gauge", "livery_node_discovery_up", "Whether targets could be told the last time."),
-    Family("gauge", "livery_node_kubelet_tls_verified", "Whether the kubelet is verified."),
-    Family("gauge", "livery_node_control_connected", "Whether the policy stream is open."),
-    Family("gauge", "livery_node_policy_age_seconds", "Time since the policy came into force."),
-    Family("counter", "livery_node_policies_rejected_total", "Policies that could not be used."),
-    Family("gauge", "process_resident_memory_bytes", "Resident memory."),
-    Family("counter", "process_cpu_seconds_total", "User and system time."),
-)  # fmt: skip
-"""What the admin port tells of this proxy."""
 MAX_CONNECTIONS = 1024
 """Of a proxy for all nodes: Prometheus keeps one for each path of each."""
 MAX_UNDER_WAY = 64
@@ -67,6 +46,17 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NODE_PATH = re.compile(r"/nodes/([a-z0-9.-]{1,253})(/[a-z/]+)")
 _JSON = "application/json"
 _TARGETS = "/targets"
+
+
+def start(arguments: Sequence[str], environ: Mapping[str, str]) -> "NodeRole":
+    """Make the role that a command line describes.
+
+    Raises:
+        SettingsError: an argument is wrong, or what it names cannot be used.
+    """
+    settings = parse_node_settings(arguments, environ)
+    configure_logs(settings.log_level)
+    return NodeRole(settings)
 
 
 class NodeRole:
@@ -79,12 +69,12 @@ class NodeRole:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._telemetry = Telemetry(METRICS)
-        self._telemetry.set("livery_node_build_info", 1, version=VERSION)
-        self._telemetry.add("livery_node_policies_rejected_total", 0)
-        self._policy = Policy()
-        self._in_force = PolicyInForce(self._policy)
-        self._policy_at = time.monotonic()
-        self._fault = "the namespaces' labels have not arrived yet"
+        self._telemetry.set(f"{PREFIX}_build_info", 1, version=VERSION)
+        self.policy = NodePolicy()
+        self._encoded = EncodedPolicy(self.policy.series)
+        self.source: PolicySource[NodeChange] = PolicySource(
+            self._apply, "the namespaces' labels have not arrived yet"
+        )
         self._scrape_slots = asyncio.Semaphore(MAX_UNDER_WAY)
         self._kubelets: OrderedDict[str, KubeletProxy] = OrderedDict()
         """By the node's name, who was scraped last at the end; by the empty name the only one."""
@@ -93,23 +83,9 @@ class NodeRole:
         self._discovery: NodeDiscovery | None = None
         if settings.discovers:
             self._discovery = NodeDiscovery(settings.discovery_file, self._kubelet_settings)
-        self._file: PolicyFile | None = None
-        self._control: ControlClient | None = None
         self._authorizers: dict[str, TokenAuthorizer] = {}
-        """By what one must be allowed to get of nodes; none where nobody is asked."""
-        if settings.control is not None:
-            self._control = ControlClient(settings.control, self._apply, reads_access=False)
-            if settings.accounts is not None:
-                ask = self._control.ask
-                # Who is named may scrape, which does not mean to see what pods are made of.
-                self._authorizers = {
-                    "metrics": TokenAuthorizer(ask, settings.accounts),
-                    "pods": TokenAuthorizer(ask, frozenset(), "pods"),
-                }
-        if settings.policy_file is not None:
-            self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
-        elif self._control is None:
-            self._fault = "there is neither a control service (LIVERY_CONTROL_URL) nor a --policy"
+        """By what one must be allowed to get of nodes; none where callers need no token."""
+        self._start_policy()
         self._certificate = _read_certificate(settings.certificate)
         self._admin_certificate = _read_certificate(settings.admin_certificate)
         self.data = Server(
@@ -124,8 +100,7 @@ class NodeRole:
         """Serve until `stop`, then finish what is in flight."""
         for note in self._settings.notes:
             logger.info(note)
-        if self._file is not None:
-            self._file.read()
+        self.source.read()
         await serve(self.ports, self._listeners(), self._tasks(), stop)
         for kubelet in self._kubelets.values():
             kubelet.close()
@@ -146,14 +121,9 @@ class NodeRole:
         return listeners
 
     def _tasks(self) -> list[Callable[[], Awaitable[None]]]:
-        followed = [self._certificate, self._admin_certificate, self._file]
-        tasks: list[Callable[[], Awaitable[None]]] = [
-            one.follow for one in followed if one is not None
-        ]
-        if self._control is not None and self._file is None:
-            control = self._control
-            tasks += [control.run, lambda: control.run_reports(self.report)]
-        return tasks
+        certificates = [self._certificate, self._admin_certificate]
+        followed = [one.follow for one in certificates if one is not None]
+        return [*followed, *self.source.tasks(self.report)]
 
     async def handle_data(self, request: Request) -> Response:
         """Answer on the data port."""
@@ -166,7 +136,7 @@ class NodeRole:
 
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
-        unready = self._fault or next(iter(self.ports.faults.values()), "")
+        unready = self.source.fault or next(iter(self.ports.faults.values()), "")
         return answer_admin(request.path, unready, self._render_metrics)
 
     def report(self) -> dict[str, object]:
@@ -175,9 +145,8 @@ class NodeRole:
         # Of many the failed ones, for they are what somebody looks for.
         targets.sort(key=lambda target: not target.error)
         samples = sum(target.samples for target in targets)
-        age_seconds = time.monotonic() - self._policy_at
-        state = State("node", list(self.ports.faults.values()), targets, samples, age_seconds)
-        return build_report(state, self._control)
+        faults = list(self.ports.faults.values())
+        return self.source.report(ProxyState("node", faults, targets, samples))
 
     def _route(self, path: str) -> tuple[str, str]:
         """Return the endpoint and the node that a path means; an empty endpoint for none."""
@@ -217,11 +186,11 @@ class NodeRole:
             if refusal.status == 401:
                 response = response._replace(headers=(("WWW-Authenticate", "Bearer"),))
             return response
-        if self._fault:
-            return plain(503, self._fault)
+        if self.source.fault:
+            return plain(503, self.source.fault)
         if endpoint == "/nodes":
             return self._tell_nodes(request)
-        if node and node not in self._policy.nodes:
+        if node and node not in self.policy.nodes:
             return plain(404, f"there is no node {node!r}")
         if endpoint == _TARGETS and self._discovery is not None:
             return await self._tell_targets(self._discovery, node, request)
@@ -237,11 +206,11 @@ class NodeRole:
         """Tell the pods of one node, or of all."""
         nodes = [node]
         if self._settings.serves_all_nodes and not node:
-            nodes = sorted(self._policy.nodes)
+            nodes = sorted(self.policy.nodes)
             if not nodes:
                 return plain(503, "no node is known yet")
             await discovery.forget_others(nodes)
-        return await discovery.answer(request, nodes, self._policy.namespace_labels)
+        return await discovery.answer(request, nodes, self.policy.namespace_labels)
 
     def _tell_nodes(self, request: Request) -> Response:
         """Tell every node's endpoints as targets: behind a Service they have one address."""
@@ -261,7 +230,7 @@ class NodeRole:
                     "instance": name,
                 },
             }
-            for name in sorted(self._policy.nodes)
+            for name in sorted(self.policy.nodes)
             for endpoint in KUBELET_ENDPOINTS
             if endpoint in asked
         ]
@@ -287,27 +256,24 @@ class NodeRole:
 
     def _make_kubelet(self, node: str) -> KubeletProxy:
         settings = self._kubelet_settings(node)
-        return KubeletProxy(
+        kubelet = KubeletProxy(
             settings,
             self._settings.text,
             self._telemetry,
-            self._in_force,
-            on_change=self._changed,
+            on_change=self.source.changed,
             on_scraped=self._bound_caches,
             scrape_slots=self._scrape_slots,
         )
+        kubelet.apply(self._encoded, self.policy.endpoint_relabelings, None)
+        return kubelet
 
     def _kubelet_settings(self, node: str) -> KubeletSettings:
         settings = self._settings.kubelet
         if not node:
             return settings
-        if node not in self._policy.nodes:
+        if node not in self.policy.nodes:
             raise TargetError(f"there is no node {node!r}")
-        return settings.of_node(node, self._policy.nodes[node])
-
-    def _changed(self) -> None:
-        if self._control is not None:
-            self._control.changed()
+        return settings.of_node(node, self.policy.nodes[node])
 
     def _count(self, endpoint: str, response: Response) -> Response:
         code = str(response.status)
@@ -319,60 +285,55 @@ class NodeRole:
         return self._telemetry.render()
 
     def _observe(self) -> None:
-        put, now = self._telemetry.set, time.monotonic()
+        put = self._telemetry.set
         kubelets = list(self._kubelets.values())
         put("livery_node_remembered_bytes", sum(one.cached_bytes for one in kubelets))
-        put("livery_node_namespaces", len(self._policy.namespaces or {}))
+        put("livery_node_namespaces", len(self.policy.series.namespaces or {}))
         is_all = self._settings.serves_all_nodes
-        put("livery_node_kubelets", len(self._policy.nodes) if is_all else 1)
+        put("livery_node_kubelets", len(self.policy.nodes) if is_all else 1)
         put("livery_node_kubelet_tls_verified", int(self._settings.kubelet.is_verified))
         if self._settings.text.pod_labels is not None:
             put("livery_node_pods_up", int(not any(one.pods_error for one in kubelets)))
         is_healthy = None if self._discovery is None else self._discovery.is_healthy
         if is_healthy is not None:
             put("livery_node_discovery_up", int(is_healthy))
-        put("livery_node_policy_age_seconds", round(now - self._policy_at, 3))
-        put("process_resident_memory_bytes", resident_bytes())
-        put("process_cpu_seconds_total", round(cpu_seconds(), 3))
-        if self._control is not None:
-            put("livery_node_control_connected", int(self._control.is_connected))
-            put("livery_node_policies_rejected_total", self._control.rejected)
+        observe_process(self._telemetry)
+        self.source.observe(self._telemetry, PREFIX)
 
     # Policy
 
-    def _apply(self, policy: Policy) -> None:
-        if policy.namespaces is None:
-            reason = "it has no namespaces: this proxy is not granted their labels"
-            self._reject(reason, is_first=True)
-            return
-        self._fault = ""
-        before = self._policy
-        # What has no namespace is the node's own and wears nobody's labels.
-        self._policy = replace(policy, labels={}, access=None)
-        self._in_force = PolicyInForce(self._policy)
-        self._policy_at = time.monotonic()
-        changed = _changed_namespaces(before, self._policy)
+    def _start_policy(self) -> None:
+        settings, source = self._settings, self.source
+        if settings.control is not None:
+            client = source.connect(settings.control, NodePolicyReceiver())
+            if settings.accounts is not None:
+                self._authorizers = {
+                    "metrics": TokenAuthorizer(client.ask, settings.accounts),
+                    # A named account may scrape, which does not mean to see what pods are made of.
+                    "pods": TokenAuthorizer(client.ask, frozenset(), "pods"),
+                }
+        if settings.policy_file is not None:
+            source.use_file(settings.policy_file, _parse_file)
+        elif settings.control is None:
+            source.fault = "there is neither a control service (LIVERY_CONTROL_URL) nor a --policy"
+
+    def _apply(self, change: NodeChange) -> None:
+        before, self.policy = self.policy, change.policy
+        if change.namespaces is None:
+            self._encoded = EncodedPolicy(change.policy.series)
+        else:
+            self._encoded.update(change.policy.series, change.namespaces)
         for name, kubelet in list(self._kubelets.items()):
-            if before.nodes.get(name) == self._policy.nodes.get(name):
-                kubelet.apply(self._in_force, changed)
+            if before.nodes.get(name) == self.policy.nodes.get(name):
+                kubelet.apply(self._encoded, self.policy.endpoint_relabelings, change.namespaces)
             else:
                 del self._kubelets[name]
                 kubelet.close()
 
-    def _reject(self, reason: str, *, is_first: bool) -> None:
-        self._telemetry.add("livery_node_policies_rejected_total")
-        if is_first:
-            self._fault = f"the policy cannot be used: {reason}"
+
+def _parse_file(document: object) -> NodeChange:
+    return NodeChange(parse_node_policy(document), None)
 
 
 def _read_certificate(files: tuple[Path, Path] | None) -> ServedCertificate | None:
     return None if files is None else ServedCertificate(*files)
-
-
-def _changed_namespaces(before: Policy, after: Policy) -> list[str] | None:
-    """Return the namespaces whose labels differ; None where more than labels does."""
-    rest = [replace(one, namespaces=None, namespace_labels={}, nodes={}) for one in (before, after)]
-    if rest[0] != rest[1]:
-        return None
-    old, new = before.namespaces or {}, after.namespaces or {}
-    return [name for name in {*old, *new} if old.get(name) != new.get(name)]

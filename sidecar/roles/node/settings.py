@@ -65,7 +65,7 @@ class NodeSettings:
     """Said once at the start."""
 
 
-def build_node_parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Describe the command line of `livery-proxy --role node`."""
     parser = Parser.of_role(
         "node",
@@ -207,7 +207,7 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
     Raises:
         SettingsError: something is wrong; names it.
     """
-    given = build_node_parser().parse_args(arguments)
+    given = build_parser().parse_args(arguments)
     control = read_control(environ, "node")
     _check(given, control)
     admin_port = given.admin_port

@@ -3,51 +3,42 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping, Sequence
 
 from sidecar import VERSION
-from sidecar.control.client import ControlClient
-from sidecar.control.policy_file import PolicyFile
-from sidecar.control.reports import State, TargetState, build_report
+from sidecar.control.reports import ProxyState, TargetState
+from sidecar.control.source import PolicySource
 from sidecar.errors import LiveryError
 from sidecar.http.messages import Request, Response, plain
 from sidecar.http.server import Server
 from sidecar.model.exposition.formats import negotiate
 from sidecar.model.exposition.timeouts import scrape_timeout
-from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import RewriteContext
+from sidecar.model.policy.document import DocumentReader, Origin
+from sidecar.model.policy.pod import PodPolicy, parse_pod_policy
+from sidecar.model.rewrite.context import RewriteContext
 from sidecar.process.admin import answer_admin
-from sidecar.process.memory import cpu_seconds, resident_bytes
-from sidecar.process.metrics import Family, Telemetry
+from sidecar.process.logs import configure_logs
+from sidecar.process.metrics import Telemetry, observe_process
 from sidecar.process.ports import Listener, Ports, serve
-from sidecar.roles.pod.settings import PodSettings
+from sidecar.roles.pod.metrics import METRICS, PREFIX
+from sidecar.roles.pod.policy import PodPolicyReceiver
+from sidecar.roles.pod.settings import PodSettings, parse_pod_settings
 from sidecar.scrape.answers import render_scrape
 from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer
 from sidecar.scrape.scraper import Scrape, Scraper
 
 logger = logging.getLogger(__name__)
 
-METRICS = (
-    Family("gauge", "livery_proxy_build_info", "Version of this proxy.", ("version",)),
-    Family("counter", "livery_proxy_scrapes_total", "Scrapes answered, by status.", ("code",)),
-    Family("counter", "livery_proxy_scrape_duration_seconds_total", "Time spent on scrapes."),
-    Family("gauge", "livery_proxy_samples", "Samples in the last answer."),
-    Family("gauge", "livery_proxy_target_up", "Whether its last scrape succeeded.", ("target",)),
-    Family("gauge", "livery_proxy_remembered_bytes", "Size of the remembered series."),
-    Family("gauge", "livery_proxy_policy_age_seconds", "Time since the policy came into force."),
-    Family("counter", "livery_proxy_policies_rejected_total", "Policies that could not be used."),
-    Family("gauge", "livery_proxy_faults", "Settings that are wrong; scrapes are refused."),
-    Family("gauge", "livery_proxy_control_connected", "Whether the policy stream is open."),
-    Family("gauge", "livery_proxy_control_age_seconds", "Time since the control service spoke."),
-    Family("counter", "livery_proxy_control_failures_total", "Times that the stream broke."),
-    Family("gauge", "process_resident_memory_bytes", "Resident memory."),
-    Family("counter", "process_cpu_seconds_total", "User and system time."),
-)
-"""What the admin port tells of this proxy."""
-
 DRAIN_SECONDS = 15.0
 MAX_UNSENT_BYTES = 24 << 20
 """Answers that slow clients have not taken yet; beyond, scrapes are refused."""
+
+
+def start(arguments: Sequence[str], environ: Mapping[str, str]) -> "PodRole":
+    """Make the role that a command line describes; what is wrong is served as a reason."""
+    settings = parse_pod_settings(arguments, environ)
+    configure_logs(settings.log_level)
+    return PodRole(settings)
 
 
 class PodRole:
@@ -56,20 +47,17 @@ class PodRole:
     def __init__(self, settings: PodSettings) -> None:
         self._settings = settings
         self._faults = list(settings.faults)
-        self._policy = Policy()
         context = RewriteContext(
             identity=settings.identity,
             target_label=settings.target_label,
             namespace_label=settings.namespace_label,
             filters=settings.filters,
         )
+        self.policy = PodPolicy()
+        self.source = PolicySource(self._apply)
         self._scraper = Scraper(settings.targets, context, settings.identity.instance)
-        self._telemetry = _start_metrics()
-        self._control: ControlClient | None = None
-        self._started_at = time.monotonic()
-        self._policy_at = self._started_at
-        self._file: PolicyFile | None = None
-        self._policy_fault = ""
+        self._telemetry = Telemetry(METRICS)
+        self._telemetry.set(f"{PREFIX}_build_info", 1, version=VERSION)
         self.ports = Ports()
         self._results: dict[str, TargetState] = {}
         self._samples = 0
@@ -94,17 +82,11 @@ class PodRole:
         for fault in self._faults:
             logger.error("a setting is wrong; scrapes are refused", extra={"reason": fault})
         self._start_policy()
-        tasks: list[Callable[[], Awaitable[None]]] = []
-        if self._control is not None:
-            control = self._control
-            tasks += [control.run, lambda: control.run_reports(self.report)]
-        if self._file is not None:
-            tasks.append(self._file.follow)
         listeners = (
             Listener(self.data, self._settings.port, "metrics", drain_seconds=DRAIN_SECONDS),
             Listener(self.admin, self._settings.admin_port, "admin"),
         )
-        await serve(self.ports, listeners, tasks, stop)
+        await serve(self.ports, listeners, self.source.tasks(self.report), stop)
         self._scraper.close()
 
     async def handle_data(self, request: Request) -> Response:
@@ -124,15 +106,13 @@ class PodRole:
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
         unready = self._unready() or next(iter(self.ports.faults.values()), "")
-        return answer_admin(request.path, unready, self._render_metrics)
+        return answer_admin(request.path, unready, self.render_metrics)
 
     def report(self) -> dict[str, object]:
         """What the control service is told of this proxy."""
         faults = [*self._faults, *self.ports.faults.values()]
-        age_seconds = time.monotonic() - self._policy_at
         targets = list(self._results.values())
-        state = State("pod", faults, targets, self._samples, age_seconds)
-        return build_report(state, self._control)
+        return self.source.report(ProxyState("pod", faults, targets, self._samples))
 
     async def _scrape(self, request: Request) -> Response:
         reason = self._unready()
@@ -149,11 +129,12 @@ class PodRole:
     def _unready(self) -> str:
         if self._faults:
             return self._faults[0]
-        if self._policy_fault:
-            return self._policy_fault
-        if self._settings.filters and self._policy.access is None:
+        if self.source.fault:
+            return self.source.fault
+        series = self.policy.series
+        if self._settings.filters and series.access_rules is None:
             return "the access rules that filter this workload have not arrived yet"
-        if self._settings.namespace_label and self._policy.namespaces is None:
+        if self._settings.namespace_label and series.namespaces is None:
             return "the namespaces' labels have not arrived, or this workload may not have them"
         return ""
 
@@ -169,65 +150,51 @@ class PodRole:
                 continue
             if error:
                 logger.warning("a target failed", extra={"target": url, "reason": error})
-            if self._control is not None:
-                self._control.changed()
+            self.source.changed()
 
-    def _render_metrics(self) -> bytes:
+    def render_metrics(self) -> bytes:
+        """Write the proxy's own metrics."""
         self._observe()
         return self._telemetry.render()
 
     def _observe(self) -> None:
-        now, put = time.monotonic(), self._telemetry.set
+        put = self._telemetry.set
         put("livery_proxy_remembered_bytes", self._scraper.cached_bytes)
-        put("livery_proxy_policy_age_seconds", round(now - self._policy_at, 3))
         put("livery_proxy_faults", len(self._faults) + len(self.ports.faults))
-        put("process_resident_memory_bytes", resident_bytes())
-        put("process_cpu_seconds_total", round(cpu_seconds(), 3))
-        if self._control is not None:
-            put("livery_proxy_control_connected", int(self._control.is_connected))
-            confirmed = self._control.confirmed_at or self._started_at
-            put("livery_proxy_control_age_seconds", round(now - confirmed, 3))
-            put("livery_proxy_control_failures_total", self._control.failures)
-            put("livery_proxy_policies_rejected_total", self._control.rejected)
+        observe_process(self._telemetry)
+        self.source.observe(self._telemetry, PREFIX)
+        if self.source.client is not None:
+            put("livery_proxy_control_age_seconds", round(self.source.silence_seconds, 3))
+            put("livery_proxy_control_failures_total", self.source.client.failures)
 
     # Policy
 
     def _start_policy(self) -> None:
         settings = self._settings
         if settings.policy_file is not None:
-            self._file = PolicyFile(settings.policy_file, self._apply, self._reject)
-            self._file.read()
+            self.source.use_file(settings.policy_file, parse_pod_policy)
+            self.source.read()
             return
-        if settings.bootstrap is not None:
-            try:
-                self._apply(parse_policy(settings.bootstrap))
-            except LiveryError as error:
-                # The stream brings a better one; until then nothing safe can be exposed.
-                self._policy_fault = f"the bootstrap policy cannot be used: {error}"
-                logger.error("the bootstrap cannot be used", extra={"reason": str(error)})
+        bootstrap = None if settings.bootstrap is None else self._take_bootstrap(settings.bootstrap)
         if settings.control is not None:
+            receiver = PodPolicyReceiver(bootstrap, reads_access=settings.filters)
             try:
-                self._control = ControlClient(
-                    settings.control, self._apply, reads_access=settings.filters
-                )
+                self.source.connect(settings.control, receiver)
             except LiveryError as error:
                 self._faults.append(str(error))
                 logger.error("a setting is wrong", extra={"reason": str(error)})
 
-    def _apply(self, policy: Policy) -> None:
-        self._policy_fault = ""
-        self._policy = policy
-        self._policy_at = time.monotonic()
-        self._scraper.use(policy)
+    def _take_bootstrap(self, document: Mapping[str, object]) -> PodPolicy | None:
+        try:
+            policy = parse_pod_policy(document, DocumentReader(Origin.STREAM))
+        except LiveryError as error:
+            # The stream brings a better one; until then nothing safe can be exposed.
+            self.source.fault = f"the bootstrap policy cannot be used: {error}"
+            logger.error("the bootstrap cannot be used", extra={"reason": str(error)})
+            return None
+        self.source.take(policy)
+        return policy
 
-    def _reject(self, reason: str, *, is_first: bool) -> None:
-        self._telemetry.add("livery_proxy_policies_rejected_total")
-        if is_first:
-            self._policy_fault = reason
-
-
-def _start_metrics() -> Telemetry:
-    telemetry = Telemetry(METRICS)
-    telemetry.set("livery_proxy_build_info", 1, version=VERSION)
-    telemetry.add("livery_proxy_policies_rejected_total", 0)  # so that its first rise is seen
-    return telemetry
+    def _apply(self, policy: PodPolicy) -> None:
+        self.policy = policy
+        self._scraper.use(policy.series)

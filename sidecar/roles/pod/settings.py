@@ -28,10 +28,6 @@ EXAMPLES = """examples:
       put labels on them: policy.yaml holds, for instance, `labels: {team: frontend}`
   livery-proxy --role pod --target app=http://:8080/metrics --target envoy=http://:9901/stats
       merge two endpoints; each series gets container="app" or container="envoy"
-  livery-proxy check exposition < metrics.txt
-      read metrics as Prometheus would and print each sample as JSON
-  livery-proxy check policy policy.yaml
-      tell whether a policy can be used
 """
 
 
@@ -60,10 +56,10 @@ class PodSettings:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line of `livery-proxy`."""
+    """Describe the command line of `livery-proxy --role pod`."""
     parser = Parser.of_role(
         "pod",
-        prog="livery-proxy",
+        prog="livery-proxy --role pod",
         description="Livery's proxy beside one workload: scrapes it, labels, filters, re-exposes.",
         examples=EXAMPLES,
     )

@@ -10,11 +10,11 @@ import pytest
 from injector.control import hub as hub_module
 from injector.control.hub import MAX_BEHIND, PolicyHub, Stream
 from injector.model.cluster.state import ClusterState
-from injector.model.policies import Scope
+from injector.model.policies.scope import Scope
 from injector.platform import Platform
 
-SHOP, BANK = Scope("shop"), Scope("bank")
-EXPORTER = Scope("monitoring", knows_all_labels=True)
+SHOP, BANK = Scope("pod", "shop"), Scope("pod", "bank")
+EXPORTER = Scope("pod", "monitoring", knows_all_labels=True)
 
 
 @pytest.fixture(autouse=True)
@@ -223,7 +223,7 @@ def test_listeners_hear_when_proxies_were_told_and_find_the_new_version() -> Non
     async def body() -> None:
         cluster, hub = make()
         heard: list[str] = []
-        hub.listeners.append(lambda: heard.append(hub.told()["shop", "web"]))
+        hub.listeners.append(lambda: heard.append(hub.published_versions()["shop", "web"]))
         with hub.open(SHOP, "", ("shop", "web")) as stream:
             before = (await next_message(stream))["version"]
             label(cluster, "shop", team="backend")

@@ -19,9 +19,11 @@ from injector.platform import Platform
 from injector.web import servers, streams
 from injector.web.questions import read_question
 from sidecar.control.client import ControlClient
+from sidecar.control.receivers import PolicyReceiver
 from sidecar.control.settings import ControlSettings
 from sidecar.model.labels.namespace_labels import LabelRules
-from sidecar.model.policy.document import Policy
+from sidecar.roles.node.policy import NodePolicyReceiver
+from sidecar.roles.pod.policy import PodPolicyReceiver
 
 NAME = "livery-injector.livery-system.svc"
 NAMESPACES = """\
@@ -53,7 +55,7 @@ class Running:
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
         self.folder = folder
-        self.policies: list[Policy] = []
+        self.policies: list[Any] = []
 
     @property
     def url(self) -> str:
@@ -62,7 +64,7 @@ class Running:
     def label(self, team: str) -> None:
         (self.folder / "world" / "namespaces.yaml").write_text(NAMESPACES % team)
 
-    def client(self, token_file: str = "web-0", role: str = "pod") -> ControlClient:
+    def client(self, token_file: str = "web-0", role: str = "pod") -> ControlClient[Any]:
         settings = ControlSettings(
             url=self.url,
             address="127.0.0.1",
@@ -70,7 +72,11 @@ class Running:
             token_file=self.folder / "tokens" / "shop" / token_file,
             role=role,
         )
-        return ControlClient(settings, self.policies.append)
+        receivers: dict[str, PolicyReceiver[Any]] = {
+            "pod": PodPolicyReceiver(None, reads_access=True),
+            "node": NodePolicyReceiver(),
+        }
+        return ControlClient(settings, receivers[role], self.policies.append)
 
     async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         tls = ssl.create_default_context(cadata=self.service.admission.ca_bundle)
@@ -118,9 +124,9 @@ def test_a_label_edit_reaches_the_proxy_s_client(tmp_path: Path) -> None:
         async with running(tmp_path) as injector:
             task = asyncio.create_task(injector.client().run())
             await injector.until(lambda: injector.policies)
-            assert injector.policies[-1].labels == {"team": "frontend"}
+            assert injector.policies[-1].series.labels == {"team": "frontend"}
             injector.label("backend")
-            await injector.until(lambda: injector.policies[-1].labels == {"team": "backend"})
+            await injector.until(lambda: injector.policies[-1].series.labels == {"team": "backend"})
             task.cancel()
 
     asyncio.run(body())
@@ -267,18 +273,18 @@ def test_a_node_proxy_is_told_of_every_namespace_and_then_of_changes_only(tmp_pa
             client = injector.client(role="node")
             task = asyncio.create_task(client.run())
             await injector.until(lambda: injector.policies)
-            first = injector.policies[-1].namespaces or {}
+            first = injector.policies[-1].policy.series.namespaces or {}
             assert first["bank"] == {"ns_team": "payments", "ns_secret_project": "x"}
-            assert len(injector.policies[-1].relabelings) == 1
+            assert len(injector.policies[-1].policy.series.relabelings) == 1
             text = await first_lines(injector, "/v1/policy?role=node")
             assert "secret_metric" not in text
             injector.label("green")
             await injector.until(lambda: len(injector.policies) == 2)
-            second = injector.policies[-1].namespaces or {}
+            second = injector.policies[-1].policy.series.namespaces or {}
             assert (second["shop"], second["bank"]) == ({"ns_team": "green"}, first["bank"])
             (injector.folder / "world" / "namespaces.yaml").write_text(BANK)
             await injector.until(lambda: len(injector.policies) == 3)
-            assert set(injector.policies[-1].namespaces or {}) == {"bank"}
+            assert set(injector.policies[-1].policy.series.namespaces or {}) == {"bank"}
             task.cancel()
 
     asyncio.run(body())
@@ -295,7 +301,7 @@ def test_a_node_proxy_comes_back_with_what_it_has(tmp_path: Path) -> None:
             await injector.until(lambda: client.is_connected)
             injector.label("green")
             await injector.until(lambda: len(injector.policies) == 2)
-            namespaces = injector.policies[-1].namespaces or {}
+            namespaces = injector.policies[-1].policy.series.namespaces or {}
             assert (namespaces["shop"], "bank" in namespaces) == ({"team": "green"}, True)
             task.cancel()
 

@@ -66,8 +66,9 @@ def test_a_good_policy_is_shown(tmp_path: Path) -> None:
     path.write_text("labels: {example.com/team: blue}\nlabelRules: {protected: [team]}\n")
     out = io.StringIO()
 
-    assert check_policy(path, out) == 0
+    assert check_policy(path, "", out) == 0
     assert json.loads(out.getvalue()) == {
+        "role": "pod",
         "labels": {"example_com_team": "blue"},
         "protected": ["team"],
         "metricRelabelings": 0,

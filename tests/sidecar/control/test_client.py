@@ -1,10 +1,8 @@
 import asyncio
 import contextlib
-import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -12,66 +10,36 @@ from sidecar.control import client as control
 from sidecar.control.client import ControlClient
 from sidecar.control.settings import ControlSettings
 from sidecar.errors import SettingsError
-from sidecar.model.policy.document import Policy
+from sidecar.model.policy.pod import PodPolicy
+from sidecar.roles.pod.policy import PodPolicyReceiver
 from tests.sidecar.apps import App, http, until
 from tests.sidecar.certificates import authority, server_tls
+from tests.sidecar.control_service import CA, ControlService, message
 
 pytestmark = pytest.mark.anyio
 
-_CA = authority()
 _OTHER_CA = authority("Other CA")
-_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
-
-
-def _message(kind: str, **fields: object) -> bytes:
-    return json.dumps({"type": kind, **fields}).encode() + b"\n"
 
 
 def _policy(team: str, version: str = "1") -> bytes:
-    return _message("policy", version=version, policy={"labels": {"team": team}})
-
-
-class _Control:
-    """A control service that streams what it is told."""
-
-    def __init__(self, *, names: tuple[str, ...] = ("control",)) -> None:
-        self.app = App(self._answer, tls=server_tls(_CA, *names))
-        self.greeting = b""
-        self.reports: list[float] = []
-        self.streams: list[asyncio.StreamWriter] = []
-
-    def say(self, message: bytes) -> None:
-        self.streams[-1].write(message)
-
-    def versions(self) -> list[str]:
-        queries = [urlsplit(head.split(" ")[1]).query for head in self.app.requests]
-        return [parse_qs(query, keep_blank_values=True)["version"][0] for query in queries if query]
-
-    async def _answer(self, writer: asyncio.StreamWriter) -> None:
-        if self.app.requests[-1].startswith("POST /v1/report "):
-            self.reports.append(time.monotonic())
-            writer.write(http(b"", status="204 No Content"))
-            return
-        self.streams.append(writer)
-        writer.write(_STREAM + self.greeting)
-        while not writer.is_closing():
-            await asyncio.sleep(0.01)
+    return message("policy", version=version, policy={"labels": {"team": team}})
 
 
 class _Proxy:
     """A control client and what it was told to apply."""
 
-    def __init__(self, service: App, token: Path, ca_bundle: str = _CA.certificate_pem) -> None:
-        self.applied: list[Policy] = []
+    def __init__(self, service: App, token: Path, ca_bundle: str = CA.certificate_pem) -> None:
+        self.applied: list[PodPolicy] = []
         url = f"https://control:{service.port}"
         settings = ControlSettings(url, "127.0.0.1", ca_bundle, token, "pod")
-        self.client = ControlClient(settings, self.applied.append)
+        receiver = PodPolicyReceiver(None, reads_access=True)
+        self.client = ControlClient(settings, receiver, self.applied.append)
 
     def teams(self) -> list[str]:
-        return [policy.labels["team"] for policy in self.applied]
+        return [policy.series.labels["team"] for policy in self.applied]
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[ControlClient]:
+    async def running(self) -> AsyncIterator[ControlClient[PodPolicy]]:
         task = asyncio.create_task(self.client.run())
         try:
             yield self.client
@@ -95,13 +63,13 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[_Control]:
-    service = _Control()
+async def service() -> AsyncIterator[ControlService]:
+    service = ControlService()
     async with service.app:
         yield service
 
 
-async def test_a_snapshot_and_changes_come_into_force(service: _Control, token: Path) -> None:
+async def test_a_snapshot_and_changes_come_into_force(service: ControlService, token: Path) -> None:
     service.greeting = _policy("blue", "1")
     proxy = _Proxy(service.app, token)
     async with proxy.running() as client:
@@ -112,7 +80,9 @@ async def test_a_snapshot_and_changes_come_into_force(service: _Control, token: 
         assert (client.version, client.is_connected, client.failures) == ("2", True, 0)
 
 
-async def test_the_request_says_role_version_and_token(service: _Control, token: Path) -> None:
+async def test_the_request_says_role_version_and_token(
+    service: ControlService, token: Path
+) -> None:
     async with _Proxy(service.app, token).running():
         await until(lambda: bool(service.streams))
 
@@ -123,7 +93,7 @@ async def test_the_request_says_role_version_and_token(service: _Control, token:
 
 
 async def test_a_message_may_come_in_pieces_and_several_at_once(
-    service: _Control, token: Path
+    service: ControlService, token: Path
 ) -> None:
     service.greeting = _policy("blue")[:20]
     proxy = _Proxy(service.app, token)
@@ -136,13 +106,13 @@ async def test_a_message_may_come_in_pieces_and_several_at_once(
 
 
 async def test_a_reconnection_names_the_version_and_takes_current(
-    service: _Control, token: Path
+    service: ControlService, token: Path
 ) -> None:
     service.greeting = _policy("blue", "v1")
     proxy = _Proxy(service.app, token)
     async with proxy.running() as client:
         await until(lambda: client.version == "v1")
-        service.greeting = _message("current", version="v1")
+        service.greeting = message("current", version="v1")
         service.streams[-1].close()
         await until(lambda: len(service.streams) == 2 and client.is_connected)
 
@@ -150,7 +120,9 @@ async def test_a_reconnection_names_the_version_and_takes_current(
         assert proxy.teams() == ["blue"]
 
 
-async def test_the_token_is_read_anew_for_each_connection(service: _Control, token: Path) -> None:
+async def test_the_token_is_read_anew_for_each_connection(
+    service: ControlService, token: Path
+) -> None:
     async with _Proxy(service.app, token).running():
         await until(lambda: len(service.streams) == 1)
         token.write_text("second")
@@ -161,15 +133,15 @@ async def test_the_token_is_read_anew_for_each_connection(service: _Control, tok
 
 
 async def test_pings_keep_a_stream_alive_and_silence_ends_it(
-    service: _Control, token: Path, monkeypatch: pytest.MonkeyPatch
+    service: ControlService, token: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "SILENCE_TIMEOUT_SECONDS", 0.3)
-    service.greeting = _message("ping")
+    service.greeting = message("ping")
     async with _Proxy(service.app, token).running() as client:
         await until(lambda: bool(service.streams))
         for _ in range(10):
             await asyncio.sleep(0.05)
-            service.say(_message("ping"))
+            service.say(message("ping"))
         assert len(service.streams) == 1
         await until(lambda: len(service.streams) == 2)
 
@@ -185,7 +157,7 @@ async def test_a_service_that_accepts_and_says_nothing_is_given_up(
         await asyncio.sleep(3600)
 
     async with (
-        App(answer, tls=server_tls(_CA, "control")) as app,
+        App(answer, tls=server_tls(CA, "control")) as app,
         _Proxy(app, token).running() as client,
     ):
         await until(lambda: client.failures >= 2)
@@ -203,7 +175,7 @@ async def test_a_service_that_accepts_and_says_nothing_is_given_up(
     ],
 )
 async def test_a_malformed_line_ends_the_connection_but_not_the_policy(
-    service: _Control, token: Path, message: bytes, reason: str
+    service: ControlService, token: Path, message: bytes, reason: str
 ) -> None:
     service.greeting = _policy("blue", "1")
     proxy = _Proxy(service.app, token)
@@ -220,19 +192,18 @@ async def test_a_malformed_line_ends_the_connection_but_not_the_policy(
 @pytest.mark.parametrize(
     "policy",
     [
-        {"schema": 99, "labels": {}}, None, [], {"labels": 1}, {"surprise": 1}, {"schema": "x"},
-        {"metricRelabelings": [{"action": "drop", "regex": "("}]}, {"access": {}},
+        {"schema": 99, "labels": {}}, None, [], {"labels": 1}, {"schema": "x"},
         {"namespaces": {"a": 1}}, {"labels": {"a": "\ud800"}}, {"labelRules": {"protected": [1]}},
     ],
 )  # fmt: skip
 async def test_a_policy_that_cannot_be_used_leaves_the_last_good_one(
-    service: _Control, token: Path, policy: object
+    service: ControlService, token: Path, policy: object
 ) -> None:
     service.greeting = _policy("blue", "1")
     proxy = _Proxy(service.app, token)
     async with proxy.running() as client:
         await until(lambda: client.version == "1")
-        service.say(_message("policy", version="2", policy=policy))
+        service.say(message("policy", version="2", policy=policy))
         await until(lambda: client.rejected == 1)
         service.say(_policy("green", "3"))
         await until(lambda: client.version == "3")
@@ -241,8 +212,10 @@ async def test_a_policy_that_cannot_be_used_leaves_the_last_good_one(
     assert proxy.teams() == ["blue", "green"]
 
 
-async def test_messages_of_a_newer_service_are_passed_over(service: _Control, token: Path) -> None:
-    service.greeting = _message("news", text="x") + b"{}\n" + _policy("blue")
+async def test_messages_of_a_newer_service_are_passed_over(
+    service: ControlService, token: Path
+) -> None:
+    service.greeting = message("news", text="x") + b"{}\n" + _policy("blue")
     proxy = _Proxy(service.app, token)
     async with proxy.running() as client:
         await until(lambda: proxy.teams() == ["blue"])
@@ -251,7 +224,7 @@ async def test_messages_of_a_newer_service_are_passed_over(service: _Control, to
 
 
 async def test_a_line_without_end_is_bounded(
-    service: _Control, token: Path, monkeypatch: pytest.MonkeyPatch
+    service: ControlService, token: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "MAX_POLICY_BYTES", 1 << 20)
     service.greeting = b" " * (3 << 20)
@@ -265,14 +238,14 @@ async def test_a_line_without_end_is_bounded(
     ("ca_bundle", "names", "reason"),
     [
         (_OTHER_CA.certificate_pem, ("control",), "certificate verify failed"),
-        (_CA.certificate_pem, ("elsewhere",), "Hostname mismatch"),
-        (_CA.certificate_pem, ("127.0.0.1",), "mismatch"),
+        (CA.certificate_pem, ("elsewhere",), "Hostname mismatch"),
+        (CA.certificate_pem, ("127.0.0.1",), "mismatch"),
     ],
 )
 async def test_a_service_that_proves_nothing_is_told_nothing(
     token: Path, ca_bundle: str, names: tuple[str, ...], reason: str
 ) -> None:
-    service = _Control(names=names)
+    service = ControlService(names=names)
     async with service.app, _Proxy(service.app, token, ca_bundle).running() as client:
         await until(lambda: client.failures >= 2)
 
@@ -284,7 +257,7 @@ async def test_a_service_that_proves_nothing_is_told_nothing(
 async def test_a_refusal_is_told_with_its_words_and_tried_again(token: Path, status: str) -> None:
     answer = http(b"no pod facts\n" + b"x" * 5_000, status=status)
     async with (
-        App(answer, tls=server_tls(_CA, "control")) as app,
+        App(answer, tls=server_tls(CA, "control")) as app,
         _Proxy(app, token).running() as client,
     ):
         await until(lambda: client.failures >= 3)
@@ -296,7 +269,7 @@ async def test_a_refusal_is_told_with_its_words_and_tried_again(token: Path, sta
 
 @pytest.mark.parametrize("content", [None, b"", b"two words", b"line\nfeed", b"\xff", b"\x01"])
 async def test_a_token_that_is_none_never_reaches_the_wire(
-    service: _Control, token: Path, content: bytes | None
+    service: ControlService, token: Path, content: bytes | None
 ) -> None:
     token.unlink()
     if content is not None:
@@ -309,8 +282,8 @@ async def test_a_token_that_is_none_never_reaches_the_wire(
 
 
 async def test_new_authorities_count_at_the_next_connection(token: Path) -> None:
-    service = _Control()
-    service.greeting = _message("authorities", pem=_OTHER_CA.certificate_pem)
+    service = ControlService()
+    service.greeting = message("authorities", pem=_OTHER_CA.certificate_pem)
     async with service.app, _Proxy(service.app, token).running() as client:
         await until(lambda: client.confirmed_at is not None)
         service.streams[-1].close()
@@ -321,9 +294,9 @@ async def test_new_authorities_count_at_the_next_connection(token: Path) -> None
 
 @pytest.mark.parametrize("pem", ["", "no PEM", 7, None])
 async def test_authorities_that_are_none_leave_the_present_ones(
-    service: _Control, token: Path, pem: object
+    service: ControlService, token: Path, pem: object
 ) -> None:
-    service.greeting = _message("authorities", pem=pem)
+    service.greeting = message("authorities", pem=pem)
     async with _Proxy(service.app, token).running() as client:
         await until(lambda: client.confirmed_at is not None)
         service.streams[-1].close()
@@ -342,7 +315,7 @@ async def test_the_backoff_grows_to_its_bound_with_jitter_and_starts_over(
         return low
 
     monkeypatch.setattr("sidecar.control.client.random.uniform", smallest)
-    async with App(b"", tls=server_tls(_CA, "other")) as app, _Proxy(app, token).running():
+    async with App(b"", tls=server_tls(CA, "other")) as app, _Proxy(app, token).running():
         await until(lambda: len(asked) >= 5)
         monkeypatch.setattr(control, "STABLE_SECONDS", 0.0)
         grown = len(asked)
@@ -354,7 +327,7 @@ async def test_the_backoff_grows_to_its_bound_with_jitter_and_starts_over(
 
 
 async def test_reports_are_sent_on_change_and_not_too_often(
-    service: _Control, token: Path, monkeypatch: pytest.MonkeyPatch
+    service: ControlService, token: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "REPORT_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(control, "REPORT_INTERVAL_SECONDS", 0.2)
@@ -378,7 +351,7 @@ async def test_a_report_that_failed_is_sent_later(
 ) -> None:
     monkeypatch.setattr(control, "REPORT_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(control, "REPORT_INTERVAL_SECONDS", 0.01)
-    async with App(http(b"", status="503 No"), tls=server_tls(_CA, "control")) as app:
+    async with App(http(b"", status="503 No"), tls=server_tls(CA, "control")) as app:
         client = _Proxy(app, token).client
         task = asyncio.create_task(client.run_reports(dict))
         client.changed()
@@ -393,17 +366,18 @@ async def test_a_report_that_failed_is_sent_later(
     "url", ["", "http://c", "https://", "c:8444", "https://c:99999", "https://[::1", "https://c:x"]
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    settings = ControlSettings(url, "", _CA.certificate_pem, Path("token"), "pod")
+    settings = ControlSettings(url, "", CA.certificate_pem, Path("token"), "pod")
 
     with pytest.raises(SettingsError, match=r"is not https://host:port$"):
-        ControlClient(settings, _ignore)
+        _client(settings)
 
 
 def test_authorities_that_are_none_are_refused() -> None:
     settings = ControlSettings("https://c", "", "no PEM", Path("token"), "pod")
 
     with pytest.raises(SettingsError, match="CA is not PEM"):
-        ControlClient(settings, _ignore)
+        _client(settings)
 
 
-_ignore: Callable[[Policy], None] = lambda _: None  # noqa: E731
+def _client(settings: ControlSettings) -> ControlClient[PodPolicy]:
+    return ControlClient(settings, PodPolicyReceiver(None, reads_access=True), lambda _: None)

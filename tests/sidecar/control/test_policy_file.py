@@ -5,6 +5,7 @@ import pytest
 
 from sidecar.control.policy_file import read_policy_file
 from sidecar.errors import PolicyError
+from sidecar.model.policy.pod import parse_pod_policy
 
 
 @pytest.mark.parametrize(
@@ -14,7 +15,7 @@ def test_json_and_yaml_say_the_same(tmp_path: Path, text: str) -> None:
     path = tmp_path / "policy"
     path.write_text(text)
 
-    assert read_policy_file(path).labels == {"team": "blue"}
+    assert read_policy_file(path, parse_pod_policy).series.labels == {"team": "blue"}
 
 
 @pytest.mark.parametrize(
@@ -43,15 +44,15 @@ def test_a_bad_file_is_refused_with_path_and_reason(
     path.write_bytes(content)
 
     with pytest.raises(PolicyError) as caught:
-        read_policy_file(path)
+        read_policy_file(path, parse_pod_policy)
     assert str(caught.value).startswith(f"{path}: {reason}")
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="Is a directory"):
-        read_policy_file(tmp_path)
+        read_policy_file(tmp_path, parse_pod_policy)
     with pytest.raises(PolicyError, match="No such file"):
-        read_policy_file(tmp_path / "none")
+        read_policy_file(tmp_path / "none", parse_pod_policy)
 
 
 def test_json_with_deep_nesting_is_refused(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_json_with_deep_nesting_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"labels": deep}))
 
     with pytest.raises(PolicyError):
-        read_policy_file(path)
+        read_policy_file(path, parse_pod_policy)
 
 
 @pytest.mark.parametrize(("levels", "is_read"), [(48, True), (52, False)])
@@ -74,4 +75,4 @@ def test_yaml_is_read_to_its_depth_and_no_further(
 
     # What nests is no label: either way it is refused, but by whom tells how far it was read.
     with pytest.raises(PolicyError, match="labels.a" if is_read else "nested deeper"):
-        read_policy_file(path)
+        read_policy_file(path, parse_pod_policy)

@@ -4,8 +4,8 @@ import pytest
 
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
 from sidecar.model.exposition.timeouts import scrape_timeout
-from sidecar.model.policy.document import parse_policy
-from sidecar.model.rewrite.rewriter import RewriteContext
+from sidecar.model.policy.pod import parse_pod_policy
+from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
 from sidecar.scrape.answers import render_scrape
 from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer, Shared
@@ -168,10 +168,10 @@ async def test_who_asks_after_a_policy_came_does_not_join_an_older_scrape() -> N
     async with authorizer.app:
         scraper = authorizer.scraper()
         shares = ScrapeCoalescer(scraper)
-        scraper.use(parse_policy({"labels": {"team": "old"}}))
+        scraper.use(parse_pod_policy({"labels": {"team": "old"}}).series)
         first = asyncio.create_task(shares.get(_WANTED, "", 5))
         await until(lambda: bool(authorizer.app.requests))
-        scraper.use(parse_policy({"labels": {"team": "new"}}))
+        scraper.use(parse_pod_policy({"labels": {"team": "new"}}).series)
         second = asyncio.create_task(shares.get(_WANTED, "", 5))
         await asyncio.sleep(0)
         authorizer.open()

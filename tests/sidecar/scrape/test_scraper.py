@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
-from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import RewriteContext
+from sidecar.model.policy.pod import parse_pod_policy
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
 from sidecar.scrape import scraper as scraper_module
 from sidecar.scrape import view as view_module
@@ -60,11 +61,11 @@ async def test_what_is_remembered_is_forgotten_under_another_policy() -> None:
     async with _scraper(App(http(b"a 1\n"))) as scraper:
         await _scrape(scraper)
         assert scraper.cached_bytes > 0
-        scraper.use(parse_policy({"labels": {"team": "blue"}}))
+        scraper.use(parse_pod_policy({"labels": {"team": "blue"}}).series)
         assert scraper.cached_bytes == 0
 
         assert (await _scrape(scraper)).body == b'a{team="blue"} 1\n'
-        scraper.use(Policy())
+        scraper.use(SeriesPolicy())
         assert (await _scrape(scraper)).body == b"a 1\n"
 
 
@@ -167,7 +168,7 @@ async def test_rules_end_with_the_scrape_and_the_next_one_goes_on() -> None:
     rules = [{"sourceLabels": ["i"], "regex": f".*{n}.*", "action": "drop"} for n in range(300)]
     body = b"".join(b'a{i="%s"} 1\n' % _letters(number) for number in range(20_000))
     async with _scraper(App(http(body))) as scraper:
-        scraper.use(parse_policy({"metricRelabelings": rules}))
+        scraper.use(parse_pod_policy({"metricRelabelings": rules}).series)
 
         first = await _scrape(scraper, timeout_seconds=1.0)
         remembered = scraper.cached_bytes
@@ -196,7 +197,7 @@ async def test_an_abandoned_scrape_ends_its_thread_before_another_begins(
     monkeypatch.setattr(view_module.ScrapeView, "read", watched)
     rules = [{"sourceLabels": ["i"], "regex": "(.+)", "targetLabel": f"l{n}"} for n in range(40)]
     async with _scraper(App(http(_series(40_000)))) as scraper:
-        scraper.use(parse_policy({"metricRelabelings": rules}))
+        scraper.use(parse_pod_policy({"metricRelabelings": rules}).series)
         shares = ScrapeCoalescer(scraper)
         for _ in range(3):
             with contextlib.suppress(TimeoutError):

@@ -1,7 +1,8 @@
 from injector.model.access.metricaccess import Acceptance
 from injector.model.access.verdicts import MAX_ACCESS_BYTES, build_access, judge_namespace
 from injector.model.cluster.state import ClusterState
-from injector.model.policies import Scope, build_policy
+from injector.model.policies.pod import build_pod_policy
+from injector.model.policies.scope import Scope
 from injector.platform import Platform
 from sidecar.model.access.rules import MAX_PATTERNS
 from sidecar.model.policy.document import MAX_POLICY_BYTES, encode
@@ -75,4 +76,6 @@ def test_what_a_namespace_has_beyond_its_bound_is_left_out() -> None:
     )
     assert len(kept) < len(verdict)
     assert "over 2 MiB" in verdict[-1].problems[0]
-    assert len(encode(build_policy(cluster, Scope("shop"), Platform()))) < MAX_POLICY_BYTES
+    assert (
+        len(encode(build_pod_policy(cluster, Scope("pod", "shop"), Platform()))) < MAX_POLICY_BYTES
+    )

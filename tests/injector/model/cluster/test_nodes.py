@@ -4,10 +4,7 @@ import pytest
 
 from injector.errors import ObjectError
 from injector.model.cluster.nodes import keep_node, kubelet_url
-from injector.model.cluster.state import ClusterState
-from injector.model.policies import build_parts
-from injector.platform import Platform
-from sidecar.model.policy.document import gather_parts, parse_policy
+from injector.model.cluster.state import NO_NAMESPACE, ClusterState
 
 
 def node(name: str, *addresses: tuple[str, str], port: object = None) -> dict[str, Any]:
@@ -45,14 +42,13 @@ def test_a_malformed_node_is_refused() -> None:
         ClusterState().put("Node", {"metadata": {"name": "w"}, "status": {"addresses": {}}})
 
 
-def test_node_proxies_hear_of_nodes_only_where_the_platform_says_so() -> None:
+def test_a_node_is_in_no_namespace_and_its_change_is_announced() -> None:
     cluster = ClusterState()
-    told: list[str] = []
-    cluster.listeners.append(told.append)
+    announced: list[str] = []
+    cluster.listeners.append(announced.append)
+
     cluster.put("Node", node("w", ("InternalIP", "10.0.0.7")))
     cluster.put("Node", node("new"))
-    assert told == ["", ""]
 
-    assert not any(key.startswith("node/") for key in build_parts(cluster, Platform()))
-    backend = build_parts(cluster, Platform(tells_nodes=True))
-    assert parse_policy(gather_parts(backend)).nodes == {"w": "https://10.0.0.7:10250"}
+    assert announced == [NO_NAMESPACE, NO_NAMESPACE]
+    assert cluster.nodes() == {"w": "https://10.0.0.7:10250"}

@@ -6,7 +6,7 @@ from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Reports
 from injector.model.cluster.objects import Object
 from injector.model.cluster.state import ClusterState
-from injector.model.policies import Scope
+from injector.model.policies.scope import Scope
 from injector.platform import Platform
 from injector.web.status.view import (
     COLOURS,
@@ -60,8 +60,8 @@ def test_a_proxy_is_as_well_as_its_stream_and_its_report() -> None:
     sources.reports.put(("shop", "fault"), {**_GOOD, "faults": ["x"]})
     sources.reports.put(("shop", "policy"), {**_GOOD, "policyError": "x"})
     with (
-        sources.hub.open(Scope("shop"), "", ("shop", "well")),
-        sources.hub.open(Scope("shop"), "", ("shop", "new")),
+        sources.hub.open(Scope("pod", "shop"), "", ("shop", "well")),
+        sources.hub.open(Scope("pod", "shop"), "", ("shop", "new")),
     ):
         status = look(sources, Wanted())
 
@@ -77,7 +77,7 @@ def test_what_a_proxy_was_told_is_the_policy_in_force() -> None:
     async def edit() -> tuple[Workload, Workload]:
         sources = _sources()
         _namespace(sources, "shop", team="blue")
-        with sources.hub.open(Scope("shop"), "", ("shop", "web-0")):
+        with sources.hub.open(Scope("pod", "shop"), "", ("shop", "web-0")):
             before = look(sources, Wanted()).workloads.items[0]
             _namespace(sources, "shop", team="red")
             sources.hub.flush()
@@ -86,7 +86,7 @@ def test_what_a_proxy_was_told_is_the_policy_in_force() -> None:
     before, after = asyncio.run(edit())
 
     assert (before.labels, after.labels) == ({"team": "blue"}, {"team": "red"})
-    assert before.told != after.told
+    assert before.published != after.published
 
 
 def test_labels_stand_as_they_are_and_as_they_will_appear() -> None:

@@ -8,14 +8,17 @@ from sidecar.errors import ExpositionError
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.merge import MergeError, MergePlan, plan_merge
 from sidecar.model.exposition.series_cache import Limits, Reading, SeriesCache
-from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from tests.real_parts.oracle import Oracle
 from tests.sidecar.model.bodies import bodies, regular_bodies
 from tests.sidecar.model.reading import Row, read, told
 
-_NOTHING = SeriesRewriter(Policy(), RewriteContext(), Escaping.ALLOW_UTF8)
-_TEAM = SeriesRewriter(Policy(labels={"zz_team": 'b"l\\ue'}), RewriteContext(), Escaping.ALLOW_UTF8)
+_NOTHING = SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.ALLOW_UTF8)
+_TEAM = SeriesRewriter(
+    SeriesPolicy(labels={"zz_team": 'b"l\\ue'}), RewriteContext(), Escaping.ALLOW_UTF8
+)
 
 
 def _readings(
@@ -187,7 +190,7 @@ def test_marked_targets_may_have_equal_series() -> None:
     for name in ("one", "two"):
         context = RewriteContext(target_label="container", target=name)
         readings += _readings(
-            [b"a 1\n"], Format.TEXT, SeriesRewriter(Policy(), context, Escaping.VALUES)
+            [b"a 1\n"], Format.TEXT, SeriesRewriter(SeriesPolicy(), context, Escaping.VALUES)
         )
 
     plan = plan_merge(readings, Format.TEXT)
@@ -199,7 +202,7 @@ def test_an_own_label_in_place_of_the_mark_is_still_compared() -> None:
     readings = []
     for name in ("one", "two"):
         context = RewriteContext(target_label="container", target=name)
-        rewriter = SeriesRewriter(Policy(), context, Escaping.ALLOW_UTF8)
+        rewriter = SeriesRewriter(SeriesPolicy(), context, Escaping.ALLOW_UTF8)
         readings += _readings([b'a{container="one"} 1\n'], Format.TEXT, rewriter)
 
     with pytest.raises(MergeError):

@@ -10,11 +10,14 @@ from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.merge import plan_merge
 from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Comment, Series
 from sidecar.model.exposition.series_cache import Limits, Line, Reading, SeriesCache
-from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from tests.sidecar.model.bodies import lines
 
-_REWRITING = SeriesRewriter(Policy(labels={"team": "blue"}), RewriteContext(), Escaping.ALLOW_UTF8)
+_REWRITING = SeriesRewriter(
+    SeriesPolicy(labels={"team": "blue"}), RewriteContext(), Escaping.ALLOW_UTF8
+)
 _MIB = 1 << 20
 
 

@@ -14,16 +14,17 @@ from sidecar.model.exposition.parser import Comment, Series, scan
 from sidecar.model.exposition.series_cache import Limits, Line, Rewriter
 from sidecar.model.exposition.stream import MAX_CARRY_BYTES, StreamCache, StreamRewriter
 from sidecar.model.labels.relabel import parse_rules
-from sidecar.model.policy.document import Policy
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from tests.sidecar.model.bodies import lines
 
-_POLICY = Policy(namespaces={"shop": {"team": "frontend"}, "bank": {"team": "payments"}})
+_POLICY = SeriesPolicy(namespaces={"shop": {"team": "frontend"}, "bank": {"team": "payments"}})
 _LABELLING = SeriesRewriter(
     _POLICY, RewriteContext(namespace_label="namespace"), Escaping.ALLOW_UTF8
 )
 _DROPPING = SeriesRewriter(
-    Policy(relabelings=parse_rules([{"sourceLabels": ["__name__"], "regex": "a|.*b",
+    SeriesPolicy(relabelings=parse_rules([{"sourceLabels": ["__name__"], "regex": "a|.*b",
                                      "action": "drop"}], "rules")),
     RewriteContext(), Escaping.ALLOW_UTF8,
 )  # fmt: skip
@@ -195,7 +196,7 @@ def test_a_change_of_one_namespace_leaves_what_is_known_of_others() -> None:
     assert _pass(cache, [CADVISOR]) == LABELLED.replace(b"frontend", b"new")
     assert (counting.count, after.count) == (4, 1)
     cache.invalidate(
-        _Counting(SeriesRewriter(Policy(), RewriteContext(), Escaping.ALLOW_UTF8)),
+        _Counting(SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.ALLOW_UTF8)),
         ['"shop"', '"bank"'],
     )
     assert b"team" not in _pass(cache, [CADVISOR])
@@ -207,7 +208,7 @@ def test_a_passage_under_an_older_policy_ends_under_it_and_leaves_nothing() -> N
     stream = StreamRewriter(cache)
     begun = stream.feed(CADVISOR[:300])
     bare = SeriesRewriter(
-        Policy(namespaces={}), RewriteContext(namespace_label="namespace"), Escaping.DOTS
+        SeriesPolicy(namespaces={}), RewriteContext(namespace_label="namespace"), Escaping.DOTS
     )
     cache.invalidate(bare, ['"shop"', '"bank"'])
 

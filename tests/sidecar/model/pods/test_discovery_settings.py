@@ -86,7 +86,7 @@ OAUTH2 = {"client_id": "a", "token_url": "https://id"}
     ("document", "names"),
     [
         ([], "a mapping is needed"),
-        ({"uri": "x"}, "uri: not an argument; known are authorization, basic_auth"),
+        ({"uri": "x"}, "uri: not an argument (known here: authorization, basic_auth"),
         ({"url": "kubelet:10250"}, "url: a URL with https or http is needed"),
         ({"url": "https://a b"}, "url: a URL"),
         ({"url": "https://a:x"}, "url: a URL"),

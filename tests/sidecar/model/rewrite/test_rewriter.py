@@ -9,17 +9,20 @@ from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.parser import parse_head, scan, unescape
 from sidecar.model.exposition.series_cache import Line
-from sidecar.model.policy.document import Policy, parse_policy
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.labels.namespace_labels import LabelRules
+from sidecar.model.policy.pod import parse_pod_policy
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from tests.sidecar.model.bodies import bodies
 from tests.sidecar.model.reading import read
 
-_TEAM = Policy(labels={"team": "blue"})
+_TEAM = SeriesPolicy(labels={"team": "blue"})
 
 
 def _line(
     text: bytes,
-    policy: Policy = _TEAM,
+    policy: SeriesPolicy = _TEAM,
     context: RewriteContext = RewriteContext(),  # noqa: B008
     escaping: Escaping = Escaping.ALLOW_UTF8,
 ) -> Line | None:
@@ -35,7 +38,7 @@ def _text(text: bytes, *args: Any, **options: Any) -> bytes | None:
 
 
 def _relabelled(text: bytes, *rules: dict[str, Any], **policy: Any) -> bytes | None:
-    return _text(text, parse_policy({"metricRelabelings": list(rules), **policy}))
+    return _text(text, parse_pod_policy({"metricRelabelings": list(rules), **policy}).series)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +65,11 @@ def test_a_label_is_added_where_the_metric_has_none(before: bytes, after: bytes)
 
 
 def test_nothing_to_add_leaves_the_text() -> None:
-    assert _text(b'a { x="1" , }', Policy()) == b'a { x="1" , }'
+    assert _text(b'a { x="1" , }', SeriesPolicy()) == b'a { x="1" , }'
 
 
 def test_values_are_escaped() -> None:
-    policy = Policy(labels={"team": 'b"l\\u\ne'})
+    policy = SeriesPolicy(labels={"team": 'b"l\\u\ne'})
 
     assert _text(b"a", policy) == b'a{team="b\\"l\\\\u\\ne"}'
 
@@ -83,13 +86,17 @@ def test_values_are_escaped() -> None:
     ],
 )  # fmt: skip
 def test_in_protected_names_the_application_is_not_believed(before: bytes, after: bytes) -> None:
-    policy = Policy(labels={"team": "blue"}, protected=frozenset(["team", "pod"]))
+    policy = SeriesPolicy(
+        labels={"team": "blue"}, naming=LabelRules(exclude=(), protected=frozenset(["team", "pod"]))
+    )
 
     assert _text(before, policy) == after
 
 
 def test_the_exported_name_of_a_protected_name_may_be_protected_too() -> None:
-    policy = Policy(protected=frozenset(["team", "exported_team"]))
+    policy = SeriesPolicy(
+        naming=LabelRules(exclude=(), protected=frozenset(["team", "exported_team"]))
+    )
 
     assert _text(b'a{team="x"}', policy) == b'a{exported_exported_team="x"}'
 
@@ -106,7 +113,7 @@ def test_the_exported_name_of_a_protected_name_may_be_protected_too() -> None:
 def test_a_series_wears_the_labels_of_the_namespace_that_it_names(
     before: bytes, after: bytes
 ) -> None:
-    policy = Policy(labels={"team": "blue"}, namespaces={"green": {"team": "green"}})
+    policy = SeriesPolicy(labels={"team": "blue"}, namespaces={"green": {"team": "green"}})
 
     assert _text(before, policy, RewriteContext(namespace_label="namespace")) == after
 
@@ -128,7 +135,9 @@ def test_an_own_label_stands_in_place_of_the_mark() -> None:
 
 
 def test_a_rule_that_takes_the_mark_away_unmarks() -> None:
-    policy = parse_policy({"metricRelabelings": [{"action": "labeldrop", "regex": "container"}]})
+    policy = parse_pod_policy(
+        {"metricRelabelings": [{"action": "labeldrop", "regex": "container"}]}
+    ).series
 
     line = _line(b"a", policy, RewriteContext(target_label="container", target="one"))
 
@@ -178,11 +187,11 @@ def test_a_rule_that_spoils_a_series_fails_the_scrape(rule: dict[str, Any], mess
 def test_a_filter_lets_through_what_the_access_rules_name() -> None:
     access = [{"patterns": ["a"], "namespaces": ["blue"]}]
     context = RewriteContext(identity=Identity(namespace="blue"), filters=True)
-    policy = parse_policy({"access": access})
+    policy = parse_pod_policy({"access": access}).series
 
     assert _text(b'a{x="1"}', policy, context) == b'a{x="1"}'
     assert _text(b"b", policy, context) is None
-    assert _text(b"a", Policy(), context) is None
+    assert _text(b"a", SeriesPolicy(), context) is None
 
 
 @pytest.mark.parametrize(
@@ -201,11 +210,11 @@ def test_a_filter_lets_through_what_the_access_rules_name() -> None:
     ],
 )
 def test_names_are_escaped_for_a_client_that_takes_plain_ones(before: bytes, after: bytes) -> None:
-    assert _text(before, Policy(), escaping=Escaping.UNDERSCORES) == after
+    assert _text(before, SeriesPolicy(), escaping=Escaping.UNDERSCORES) == after
 
 
 def test_dots_escape_plain_names_too() -> None:
-    assert _text(b'a_b{c_d="1"}', Policy(), escaping=Escaping.DOTS) == b'a__b{c__d="1"}'
+    assert _text(b'a_b{c_d="1"}', SeriesPolicy(), escaping=Escaping.DOTS) == b'a__b{c__d="1"}'
 
 
 @pytest.mark.parametrize(
@@ -221,7 +230,7 @@ def test_dots_escape_plain_names_too() -> None:
 )
 def test_comments_are_fitted_to_the_client(before: bytes, after: bytes) -> None:
     (sample,) = scan(before + b"a 1\n", Format.TEXT)
-    rewriter = SeriesRewriter(Policy(), RewriteContext(), Escaping.UNDERSCORES)
+    rewriter = SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.UNDERSCORES)
 
     assert rewriter.comment(sample.head.comments[0]).raw == after
 
@@ -249,7 +258,7 @@ def test_a_client_of_plain_names_sees_no_quoted_one(
 
 @pytest.mark.parametrize("escaping", [Escaping.UNDERSCORES, Escaping.DOTS], ids=str)
 def test_a_protected_label_is_not_reached_by_a_name_that_escapes_to_it(escaping: Escaping) -> None:
-    policy = parse_policy({"labelRules": {"protected": ["cost_center"]}})
+    policy = parse_pod_policy({"labelRules": {"protected": ["cost_center"]}}).series
     written = b"cost.center" if escaping is Escaping.UNDERSCORES else b"cost-center"
     line = _line(b'm{"%b"="victim"}' % written, policy, escaping=escaping)
 
@@ -258,7 +267,7 @@ def test_a_protected_label_is_not_reached_by_a_name_that_escapes_to_it(escaping:
 
 
 def test_our_label_and_one_that_escapes_to_its_name_are_not_both_written() -> None:
-    policy = parse_policy({"labels": {"cost-center": "ours"}})
+    policy = parse_pod_policy({"labels": {"cost-center": "ours"}}).series
 
     line = _line(b'm{"cost.center"="x"}', policy, escaping=Escaping.UNDERSCORES)
 
@@ -268,7 +277,9 @@ def test_our_label_and_one_that_escapes_to_its_name_are_not_both_written() -> No
 
 def test_two_labels_that_become_one_are_refused() -> None:
     with pytest.raises(ExpositionError, match="are one in a client without UTF-8"):
-        _line(b'{"m","a.b"="1","a-b"="2"}', parse_policy({}), escaping=Escaping.UNDERSCORES)
+        _line(
+            b'{"m","a.b"="1","a-b"="2"}', parse_pod_policy({}).series, escaping=Escaping.UNDERSCORES
+        )
 
 
 def test_a_tenant_s_rules_do_not_touch_protected_labels() -> None:
@@ -283,7 +294,9 @@ def test_a_tenant_s_rules_do_not_touch_protected_labels() -> None:
         }
     ]
     rules = {"protected": ["team", "zone"]}
-    policy = parse_policy({"labels": {"team": "us"}, "labelRules": rules, "access": access})
+    policy = parse_pod_policy(
+        {"labels": {"team": "us"}, "labelRules": rules, "access": access}
+    ).series
     context = RewriteContext(identity=Identity(namespace="blue"), filters=True)
 
     assert _text(b"m", policy, context) == b'm{team="us"}'
@@ -294,7 +307,7 @@ def test_a_tenant_s_rules_do_not_make_series_of_the_proxy_s_own() -> None:
     access = [{"patterns": [".*"], "namespaces": ["blue"], "metricRelabelings": [rename]}]
     context = RewriteContext(identity=Identity(namespace="blue"), filters=True)
 
-    assert _line(b"m", parse_policy({"access": access}), context) is None
+    assert _line(b"m", parse_pod_policy({"access": access}).series, context) is None
 
 
 @pytest.mark.parametrize(
@@ -312,9 +325,9 @@ def test_rules_that_double_at_each_step_are_stopped(rule: dict[str, Any]) -> Non
         for n in range(40)
     ]  # fmt: skip
     with pytest.raises(LimitError):
-        _line(b'm{a="12345678"}', parse_policy({"metricRelabelings": rules}))
+        _line(b'm{a="12345678"}', parse_pod_policy({"metricRelabelings": rules}).series)
 
 
 def test_a_name_too_long_to_escape_is_refused() -> None:
     with pytest.raises(LimitError, match="a name of"):
-        _line(b'{"%b"}' % (b"." * 2000), parse_policy({}), escaping=Escaping.VALUES)
+        _line(b'{"%b"}' % (b"." * 2000), parse_pod_policy({}).series, escaping=Escaping.VALUES)

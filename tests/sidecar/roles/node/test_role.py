@@ -18,10 +18,10 @@ from sidecar.errors import SettingsError
 from sidecar.http import messages
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.parser import scan, unescape
-from sidecar.model.policy.document import KUBELET_ENDPOINTS
+from sidecar.model.policy.node import KUBELET_ENDPOINTS
 from sidecar.roles.node.role import NodeRole
 from sidecar.roles.node.settings import parse_node_settings
-from tests.sidecar.apps import Answer, get, http, until
+from tests.sidecar.apps import Answer, http, until
 from tests.sidecar.kubelets import AUTHORITY, POLICY, kubelet_tls, node_proxy
 from tests.sidecar.model.exposition.test_stream import CADVISOR, LABELLED
 
@@ -249,9 +249,9 @@ async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
     assert (response.status, b"neither a control service" in response.body) == (503, True)
     async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         kubelet.policy.write_text('{"labels": {"team": "x"}}')
-        kubelet.role._file.read()  # type: ignore[union-attr] # it has one
-        assert "not granted their labels" in (await kubelet.get()).text
-        assert (await get(kubelet.role.ports.bound["admin"], "/readyz")).status == 503
+        kubelet.role.source.read()
+        assert (await kubelet.get()).status_code == 200  # the last good one stays
+        assert "livery_node_policies_rejected_total 1" in await kubelet.admin()
 
 
 async def test_a_connection_that_the_kubelet_closed_meanwhile_costs_no_scrape(

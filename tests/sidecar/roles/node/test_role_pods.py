@@ -12,8 +12,9 @@ from sidecar.model.exposition.formats import Escaping
 from sidecar.model.exposition.stream import StreamCache, StreamRewriter
 from sidecar.model.pods.index import PodIndex, PodLabels
 from sidecar.model.pods.pod_list import read_pods
-from sidecar.model.policy.document import KUBELET_ENDPOINTS
-from sidecar.model.rewrite.rewriter import RewriteContext, SeriesRewriter
+from sidecar.model.policy.node import KUBELET_ENDPOINTS
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.rewrite.rewriter import SeriesRewriter
 from tests.sidecar.apps import http, until
 from tests.sidecar.kubelets import node_proxy, pod, pod_list, tell_pods
 from tests.sidecar.model.exposition.test_stream import CADVISOR
@@ -294,7 +295,7 @@ async def test_every_answer_is_that_of_a_proxy_that_remembers_nothing(
                 kubelet.tell(policy)
             index = PodIndex(read_pods(pod_list(*pods)), wanted)
             context = RewriteContext(namespace_label="namespace", pods=index, completes=True)
-            in_force = kubelet.role._policy
+            in_force = kubelet.role.policy.series
             stream = StreamRewriter(
                 StreamCache(SeriesRewriter(in_force, context, Escaping.UNDERSCORES))
             )

@@ -27,9 +27,8 @@ _ASKS_OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain
 
 def _reread(role: PodRole, path: Path) -> None:
     """Have the role read its policy file now."""
-    assert role._file is not None
     assert path.exists()
-    role._file.read()
+    role.source.read()
 
 
 def _write(path: Path, text: str) -> Path:
@@ -134,14 +133,14 @@ async def test_an_edited_policy_file_comes_into_force_and_a_broken_one_does_not(
         await until(lambda: "policies_rejected_total 1" in _metrics(role))
         seen.append((await get(role.data_port)).text)
         path.write_text(_labelled("green"))
-        await until(lambda: role._policy.labels == {"team": "green"})
+        await until(lambda: role.policy.series.labels == {"team": "green"})
         seen.append((await get(role.data_port)).text)
 
     assert seen == ['a{team="blue"} 1\n', 'a{team="blue"} 1\n', 'a{team="green"} 1\n']
 
 
 def _metrics(role: PodRole) -> str:
-    return role._telemetry.render().decode()
+    return role.render_metrics().decode()
 
 
 async def test_a_bad_policy_file_is_the_reason_until_it_is_mended(
@@ -156,12 +155,12 @@ async def test_a_bad_policy_file_is_the_reason_until_it_is_mended(
         bad = await get(role.data_port)
         ready = await get(role.admin_port, "/readyz")
         path.write_text(_labelled("blue"))
-        await until(lambda: not role._policy_fault)
+        await until(lambda: not role.source.fault)
         good = await get(role.data_port)
 
     assert (bad.status, ready.status, good.status) == (503, 503, 200)
     assert bad.text == ready.text
-    assert bad.text.startswith(f"{path}: ")
+    assert bad.text.startswith(f"the policy cannot be used: {path}: ")
 
 
 async def test_one_target_that_is_down_is_a_502_with_its_reason() -> None:

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injector.model.cluster.state import ClusterState
-from injector.model.policies import Scope, build_policy
+from injector.model.policies.pod import build_pod_policy
+from injector.model.policies.scope import Scope
 from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import LabelRules
-from sidecar.model.policy.document import encode, parse_policy, policy_version
+from sidecar.model.policy.document import encode, policy_version
+from sidecar.model.policy.pod import parse_pod_policy
 
 Json = dict[str, Any]
 
@@ -31,7 +33,7 @@ def _access(name: str, namespace: str, *metrics: object, **spec: object) -> Json
 def test_a_policy_holds_its_namespaces_labels_and_rules_by_name() -> None:
     cluster = _cluster(_access("z", "blue", "a"), _access("b", "blue", "c", "("))
 
-    policy = build_policy(cluster, Scope("blue"), Platform())
+    policy = build_pod_policy(cluster, Scope("pod", "blue"), Platform())
 
     assert policy["labels"] == {"team": "blue"}
     assert [(rule["name"], rule["patterns"]) for rule in policy["access"]] == [
@@ -42,7 +44,7 @@ def test_a_policy_holds_its_namespaces_labels_and_rules_by_name() -> None:
 
 
 def test_an_unknown_namespace_has_no_labels_and_no_rules() -> None:
-    policy = build_policy(_cluster(), Scope("red"), Platform())
+    policy = build_pod_policy(_cluster(), Scope("pod", "red"), Platform())
 
     assert (policy["labels"], policy["access"]) == ({}, [])
 
@@ -50,13 +52,13 @@ def test_an_unknown_namespace_has_no_labels_and_no_rules() -> None:
 def test_an_invalid_object_is_no_rule() -> None:
     cluster = _cluster(_access("bad", "blue"), _access("good", "blue", "up"))
 
-    policy = build_policy(cluster, Scope("blue"), Platform())
+    policy = build_pod_policy(cluster, Scope("pod", "blue"), Platform())
 
     assert [rule["name"] for rule in policy["access"]] == ["good"]
 
 
 def test_only_a_scope_with_all_labels_is_told_of_other_namespaces() -> None:
-    policy = build_policy(_cluster(), Scope("blue", knows_all_labels=True), Platform())
+    policy = build_pod_policy(_cluster(), Scope("pod", "blue", knows_all_labels=True), Platform())
 
     assert policy["namespaces"] == {"blue": {"team": "blue"}, "green": {"team": "green"}}
 
@@ -64,7 +66,7 @@ def test_only_a_scope_with_all_labels_is_told_of_other_namespaces() -> None:
 def test_labels_that_the_platform_excludes_are_told_to_nobody() -> None:
     platform = Platform(labels=LabelRules(exclude=("team",)))
 
-    policy = build_policy(_cluster(), Scope("blue", knows_all_labels=True), platform)
+    policy = build_pod_policy(_cluster(), Scope("pod", "blue", knows_all_labels=True), platform)
 
     assert policy["namespaces"]["green"] == {"kubernetes.io/metadata.name": "green"}
     assert "team" not in policy["labels"]
@@ -88,7 +90,7 @@ _PLATFORMS = st.builds(
 def test_a_policy_never_holds_another_namespaces_rules(
     accesses: list[Json], platform: Platform, name: str
 ) -> None:
-    policy = build_policy(_cluster(*accesses), Scope(name), platform)
+    policy = build_pod_policy(_cluster(*accesses), Scope("pod", name), platform)
     own = {item["metadata"]["name"] for item in accesses if item["metadata"]["namespace"] == name}
 
     assert {rule["name"] for rule in policy["access"]} == own
@@ -100,8 +102,8 @@ def test_a_policy_is_read_by_proxies_and_named_alike_whatever_the_order(
     accesses: list[Json], platform: Platform
 ) -> None:
     latest = {(a["metadata"]["namespace"], a["metadata"]["name"]): a for a in accesses}
-    document = build_policy(_cluster(*latest.values()), Scope("blue"), platform)
-    turned = build_policy(_cluster(*reversed(latest.values())), Scope("blue"), platform)
+    document = build_pod_policy(_cluster(*latest.values()), Scope("pod", "blue"), platform)
+    turned = build_pod_policy(_cluster(*reversed(latest.values())), Scope("pod", "blue"), platform)
 
-    parse_policy(json.loads(encode(document)))
+    parse_pod_policy(json.loads(encode(document)))
     assert policy_version(document) == policy_version(turned)

@@ -1,0 +1,109 @@
+"""A scope's policy as messages, written once for all its proxies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from injector.model.cluster.state import ClusterState
+from injector.model.policies.scope import Scope
+from injector.model.roles import ROLES, KeyedPolicy
+from injector.platform import Platform
+from sidecar.model.policy.document import content_hash, encode, policy_version
+
+
+@dataclass(frozen=True)
+class WholeSnapshot:
+    """A policy that is sent whole."""
+
+    version: str
+    message: bytes
+
+
+@dataclass(frozen=True)
+class KeyedSnapshot:
+    """A policy that is sent by key."""
+
+    lines: Mapping[str, bytes] = field(repr=False)
+    """The message of each key."""
+
+    @cached_property
+    def version(self) -> str:
+        """Its name, equal on every replica."""
+        return content_hash(*(self.lines[key] for key in sorted(self.lines)))
+
+    @cached_property
+    def message(self) -> bytes:
+        """Every key, then that it is whole."""
+        return b"".join([*self.lines.values(), _synced(self.version)])
+
+
+Snapshot = WholeSnapshot | KeyedSnapshot
+
+
+def build_snapshot(cluster: ClusterState, scope: Scope, platform: Platform) -> Snapshot:
+    """Write a scope's policy.
+
+    Args:
+        cluster: what is known of the cluster.
+        scope: what the proxies may know.
+        platform: the platform's settings.
+    """
+    policy = ROLES[scope.role].policy
+    if isinstance(policy, KeyedPolicy):
+        return KeyedSnapshot(_put_lines(policy.build(cluster, platform)))
+    document = policy.build(cluster, scope, platform)
+    version = policy_version(document)
+    message = {"type": "policy", "version": version, "policy": document}
+    return WholeSnapshot(version, encode(message) + b"\n")
+
+
+def update_snapshot(
+    before: Snapshot,
+    changed: frozenset[str],
+    *,
+    cluster: ClusterState,
+    scope: Scope,
+    platform: Platform,
+) -> Snapshot:
+    """Write a scope's policy after a change; by key, only what the change may concern.
+
+    Args:
+        before: the policy before it.
+        changed: namespaces in which something changed.
+        cluster: what is known of the cluster now.
+        scope: what the proxies may know.
+        platform: the platform's settings.
+    """
+    policy = ROLES[scope.role].policy
+    if not isinstance(policy, KeyedPolicy) or isinstance(before, WholeSnapshot):
+        return build_snapshot(cluster, scope, platform)
+    kept = {key: line for key, line in before.lines.items() if not policy.is_key_of(key, changed)}
+    return KeyedSnapshot({**kept, **_put_lines(policy.build_of(cluster, platform, changed))})
+
+
+def describe_change(before: Snapshot | None, after: Snapshot) -> tuple[bytes, bytes | None]:
+    """Return what brings a proxy from one policy to the next.
+
+    With it comes an older message that need not be sent any more where it still waits.
+    """
+    if before is None or isinstance(before, WholeSnapshot) or isinstance(after, WholeSnapshot):
+        return after.message, None if before is None else before.message
+    changed = [line for key, line in after.lines.items() if before.lines.get(key) != line]
+    gone = [
+        encode({"type": "delete", "key": key}) + b"\n"
+        for key in before.lines
+        if key not in after.lines
+    ]
+    return b"".join([*changed, *gone, _synced(after.version)]), None
+
+
+def _put_lines(keys: Mapping[str, Any]) -> dict[str, bytes]:
+    return {
+        key: encode({"type": "put", "key": key, "value": value}) + b"\n"
+        for key, value in keys.items()
+    }
+
+
+def _synced(version: str) -> bytes:
+    return encode({"type": "synced", "version": version}) + b"\n"

@@ -1,0 +1,189 @@
+"""Typed fields of documents that somebody else wrote: JSON or YAML, already parsed.
+
+One reader for policies, settings, Kubernetes objects and lists of pods: each says by `error` which
+error of its own names the field.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from sidecar.errors import RuleError, show
+
+MakeError = Callable[[str, str], Exception]
+"""Makes an error of a field's path and a reason."""
+
+
+_KINDS = {
+    str: "a string", int: "a number", float: "a number", bool: "true or false", list: "a list",
+    dict: "a mapping",
+}  # fmt: skip
+
+
+def kind_of(value: object) -> str:
+    """Name what a value is without showing it, since it may be a secret."""
+    return _KINDS.get(type(value), "that")
+
+
+def join_path(path: str, key: str) -> str:
+    """Return the path of a field within the mapping at `path`."""
+    return f"{path}.{key}" if path else key
+
+
+def read_mapping(value: object, path: str, error: MakeError = RuleError) -> dict[Any, Any]:
+    """Return a mapping; null is an empty one.
+
+    Raises:
+        Exception: made by `error`; it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise error(path, f"a mapping is needed, not {kind_of(value)}")
+    return value
+
+
+def read_string_map(
+    value: object, path: str, error: MakeError = RuleError, *, null_is_empty: bool = False
+) -> dict[str, str]:
+    """Return a mapping of strings; null is an empty one.
+
+    Args:
+        value: what was parsed.
+        path: where it stands.
+        error: makes the error.
+        null_is_empty: whether a null value is the empty string, as Kubernetes reads it.
+
+    Raises:
+        Exception: made by `error`; a key or value is no string.
+    """
+    found = read_mapping(value, path, error)
+    for key, item in found.items():
+        is_text = isinstance(item, str) or (null_is_empty and item is None)
+        if not is_text or not isinstance(key, str):
+            raise error(join_path(path, str(key)), f"a string is needed, not {show(item)}")
+    return {key: item or "" for key, item in found.items()}
+
+
+def read_string_list(value: object, path: str, error: MakeError = RuleError) -> tuple[str, ...]:
+    """Return a list of strings; null is an empty one.
+
+    Raises:
+        Exception: made by `error`; it is no list, or an item is no string.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise error(path, f"a list of strings is needed, not {kind_of(value)}")
+    return tuple(value)
+
+
+def read_mappings(value: object, path: str, error: MakeError = RuleError) -> list[dict[Any, Any]]:
+    """Return a list of mappings; null is an empty one.
+
+    Raises:
+        Exception: made by `error`; it is something else.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise error(path, f"a list of mappings is needed, not {kind_of(value)}")
+    return value
+
+
+def read_text(value: object, path: str, error: MakeError = RuleError) -> str:
+    """Return a string; null is the empty one.
+
+    Raises:
+        Exception: made by `error`; it is something else.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise error(path, f"a string is needed, not {kind_of(value)}")
+    return value
+
+
+def read_flag(
+    value: object, path: str, error: MakeError = RuleError, *, default: bool = False
+) -> bool:
+    """Return true or false; null is the default.
+
+    Raises:
+        Exception: made by `error`; it is something else.
+    """
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise error(path, f"true or false is needed, not {kind_of(value)}")
+    return value
+
+
+class Fields:
+    """The fields of one mapping.
+
+    Args:
+        value: the mapping; null is an empty one.
+        path: where it stands; empty for a document.
+        error: makes errors.
+
+    Raises:
+        Exception: made by `error`; it is no mapping.
+    """
+
+    def __init__(self, value: object, path: str = "", error: MakeError = RuleError) -> None:
+        self.value: dict[Any, Any] = read_mapping(value, path, error)
+        self.path = path
+        self._error = error
+
+    def name(self, key: str) -> str:
+        """Return a field's path."""
+        return join_path(self.path, key)
+
+    def unknown(self, known: Collection[str]) -> list[str]:
+        """Return the keys that are not known, sorted."""
+        return sorted(map(str, set(self.value) - set(known)))
+
+    def refuse_unknown(self, known: Collection[str], what: str) -> None:
+        """Refuse a field that is not known.
+
+        Args:
+            known: the fields.
+            what: what a field is called, as in "not a setting".
+
+        Raises:
+            Exception: made by `error`; names the first.
+        """
+        for key in self.unknown(known):
+            names = ", ".join(sorted(known))
+            raise self._error(self.name(key), f"not {what} (known here: {names})")
+
+    def text(self, key: str) -> str:
+        """Return a string; empty where it is absent or null."""
+        return read_text(self.value.get(key), self.name(key), self._error)
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Return true or false."""
+        return read_flag(self.value.get(key), self.name(key), self._error, default=default)
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Return a list of strings."""
+        return read_string_list(self.value.get(key), self.name(key), self._error)
+
+    def string_map(self, key: str) -> dict[str, str]:
+        """Return a mapping of strings."""
+        return read_string_map(self.value.get(key), self.name(key), self._error)
+
+    def mapping(self, key: str) -> dict[Any, Any]:
+        """Return a mapping."""
+        return read_mapping(self.value.get(key), self.name(key), self._error)
+
+    def at(self, key: str) -> "Fields":
+        """Return the fields of a mapping; empty where it is absent or null."""
+        return Fields(self.value.get(key), self.name(key), self._error)
+
+    def each(self, key: str) -> "list[Fields]":
+        """Return the fields of each mapping of a list."""
+        items = read_mappings(self.value.get(key), self.name(key), self._error)
+        return [
+            Fields(item, f"{self.name(key)}[{at}]", self._error) for at, item in enumerate(items)
+        ]

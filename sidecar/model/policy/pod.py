@@ -1,0 +1,67 @@
+"""The policy of role `pod`: one document, sent whole."""
+
+from dataclasses import dataclass, field
+
+from sidecar.errors import PolicyError, RuleError
+from sidecar.model.fields import Fields, read_string_map
+from sidecar.model.labels.namespace_labels import LabelRules, derive_labels
+from sidecar.model.policy.document import DocumentReader, Origin
+from sidecar.model.policy.series import SeriesPolicy, read_naming
+
+# `namespace` is sent and needs nothing: the proxy knows its own.
+_FIELDS = frozenset(
+    ["namespace", "labels", "labelRules", "metricRelabelings", "access", "namespaces"]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodPolicy:
+    """What one pod's proxy does; the default passes everything unchanged."""
+
+    series: SeriesPolicy = field(default_factory=SeriesPolicy)
+
+
+def parse_pod_policy(
+    value: object,
+    reader: DocumentReader | None = None,
+    *,
+    last: PodPolicy | None = None,
+    reads_access: bool = True,
+) -> PodPolicy:
+    """Read a policy document.
+
+    Args:
+        value: a mapping as JSON or YAML gives it. Labels stand by their Kubernetes key and are
+            named here, by `labelRules`: the bootstrap policy and the stream go one way.
+        reader: notes what is not used; by default the document comes from a file.
+        last: the policy before this one; None where there is none.
+        reads_access: whether access rules are compiled; a proxy that does not filter need not.
+
+    Raises:
+        PolicyError: it cannot be used; names the field.
+    """
+    reader = reader or DocumentReader(Origin.FILE)
+    try:
+        fields = reader.open(value, _FIELDS)
+        naming = read_naming(reader, fields)
+        series = SeriesPolicy(
+            labels=derive_labels(fields.string_map("labels"), naming),
+            naming=naming,
+            relabelings=reader.relabelings(
+                fields, "metricRelabelings", None if last is None else last.series.relabelings
+            ),
+            access_rules=reader.access_rules(fields, "access") if reads_access else None,
+            namespaces=_read_namespaces(fields, naming),
+        )
+    except RuleError as error:
+        raise PolicyError(str(error)) from error
+    return PodPolicy(series=series)
+
+
+def _read_namespaces(fields: Fields, naming: LabelRules) -> dict[str, dict[str, str]] | None:
+    if fields.value.get("namespaces") is None:
+        return None
+    return {
+        str(name): derive_labels(read_string_map(labels, f"namespaces.{name}"), naming)
+        for name, labels in fields.mapping("namespaces").items()
+    }

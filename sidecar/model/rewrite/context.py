@@ -1,0 +1,31 @@
+"""Facts about a target that decide what becomes of its series."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar.model.access.rules import Identity
+
+if TYPE_CHECKING:
+    # A pod's proxy has no list of pods and does not load its reader.
+    from sidecar.model.pods.index import PodIndex
+
+_NOBODY = Identity()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteContext:
+    """How one target's series are kept apart, and whose they are."""
+
+    identity: Identity = _NOBODY
+    target_label: str = ""
+    """Name of the label that says which target a series came from; empty for none."""
+    target: str = ""
+    """Its value."""
+    namespace_label: str = ""
+    """Label of a series that names the namespace whose labels it gets; empty: the pod's own."""
+    pods: "PodIndex | None" = None
+    """Labels of series by the pod that they name, and the owner of a bare cgroup."""
+    completes: bool = False
+    """Whether a series with a cgroup and no namespace is given its pod's."""
+    filters: bool = False
+    """Whether the policy's access rules decide what is exposed."""

@@ -1,0 +1,50 @@
+"""A node's policy from the stream, by key.
+
+A connection begins with all keys, or with `current` where the proxy has them; `synced` ends each
+change.
+"""
+
+from collections.abc import Mapping
+
+from sidecar.control.receivers import Received
+from sidecar.model.policy.document import DocumentReader, Origin
+from sidecar.model.policy.node import NodeChange, apply_keys
+
+
+class NodePolicyReceiver:
+    """Receives a node's policy."""
+
+    def __init__(self) -> None:
+        self._last: NodeChange | None = None
+        self._applied: dict[str, object] = {}
+        """The keys of the active policy."""
+        self._keys: dict[str, object] = {}
+        """The keys as this connection has sent them."""
+
+    def begin(self) -> None:
+        """Start a new connection: its keys come anew."""
+        self._keys = {}
+
+    def take(self, kind: str, message: Mapping[str, object]) -> Received[NodeChange] | None:
+        """Take a message; returns a policy where it completes one.
+
+        Raises:
+            PolicyError: the policy cannot be used; the last one stays.
+        """
+        key = str(message.get("key", ""))
+        if kind == "put":
+            self._keys[key] = message.get("value")
+        elif kind == "delete":
+            self._keys.pop(key, None)
+        elif kind == "current":
+            self._keys = dict(self._applied)
+        elif kind == "synced":
+            return self._apply()
+        return None
+
+    def _apply(self) -> Received[NodeChange]:
+        reader = DocumentReader(Origin.STREAM)
+        last = None if self._last is None else self._last.policy
+        self._last = apply_keys(last, self._applied, self._keys, reader)
+        self._applied = dict(self._keys)
+        return Received(self._last, tuple(reader.ignored), tuple(reader.problems))

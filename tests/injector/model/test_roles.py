@@ -1,0 +1,51 @@
+import pytest
+
+from injector.errors import IdentityError
+from injector.model.cluster.objects import Namespace
+from injector.model.policies.scope import Scope
+from injector.model.roles import ROLES, check_may_judge, find_scope, series_labels
+from injector.platform import Platform
+
+_PLATFORM = Platform(
+    exporters=("monitoring/ksm",), nodes=("livery/node",), gateways=("livery/gate",)
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "account", "scope"),
+    [
+        ("pod", "shop/default", Scope("pod", "shop")),
+        ("pod", "monitoring/ksm", Scope("pod", "shop", knows_all_labels=True)),
+        ("node", "livery/node", Scope("node", "", knows_all_labels=True)),
+    ],
+)
+def test_the_grant_decides_what_a_proxy_may_know(role: str, account: str, scope: Scope) -> None:
+    assert find_scope(role, "shop", account, _PLATFORM) == scope
+
+
+@pytest.mark.parametrize("role", [name for name, role in ROLES.items() if role.grant])
+def test_a_role_that_needs_a_grant_is_refused_without_and_names_it(role: str) -> None:
+    with pytest.raises(IdentityError, match="shop/default is not granted the") as caught:
+        find_scope(role, "shop", "shop/default", _PLATFORM)
+
+    assert caught.value.status == 403
+    assert ROLES[role].grant in str(caught.value)
+
+
+@pytest.mark.parametrize("account", ["livery/node", "livery/gate"])
+def test_granted_nodes_and_gateways_may_ask_whose_a_token_is(account: str) -> None:
+    check_may_judge(account, _PLATFORM)
+
+
+def test_others_may_not_ask_whose_a_token_is() -> None:
+    with pytest.raises(IdentityError, match=r"control\.grants\.nodes, gateways"):
+        check_may_judge("monitoring/ksm", _PLATFORM)
+
+
+def test_a_proxys_labels_on_the_page_follow_its_role() -> None:
+    shop = Namespace("shop", {"team": "frontend"}, {})
+
+    assert series_labels("pod", shop, Platform()) == {"team": "frontend"}
+    assert series_labels("node", shop, Platform()) == {}
+    assert series_labels("from-the-future", shop, Platform()) == {"team": "frontend"}
+    assert series_labels("pod", None, Platform()) == {}

@@ -1,0 +1,142 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.errors import PolicyError
+from sidecar.model.policy.document import SCHEMA, DocumentReader, Origin
+from sidecar.model.policy.pod import PodPolicy, parse_pod_policy
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+def test_an_empty_document_changes_nothing() -> None:
+    assert parse_pod_policy({}) == PodPolicy()
+
+
+def test_labels_are_named_by_the_rules() -> None:
+    policy = parse_pod_policy(
+        {
+            "namespace": "blue",
+            "labels": {"te-am": "x", "cost": "7"},
+            "labelRules": {"prefix": "ns_", "rename": {"cost": "price"}, "protected": ["team"]},
+            "namespaces": {"green": {"te-am": "y"}},
+        }
+    ).series
+
+    assert policy.labels == {"ns_te_am": "x", "price": "7"}
+    assert policy.namespaces == {"green": {"ns_te_am": "y"}}
+    assert policy.protected == {"team"}
+
+
+def test_a_label_that_the_injector_selected_is_not_excluded_again() -> None:
+    assert parse_pod_policy({"labels": {"app.kubernetes.io/name": "x"}}).series.labels == {
+        "app_kubernetes_io_name": "x"
+    }
+
+
+def test_access_rules_that_have_not_arrived_differ_from_none() -> None:
+    assert parse_pod_policy({}).series.access_rules is None
+    assert parse_pod_policy({"access": []}).series.access_rules == ()
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([], "a policy is a mapping"),
+        ({"schema": SCHEMA + 1}, "policy schema 2 is newer than this livery-proxy reads"),
+        ({"schema": "1"}, "policy schema '1' is newer"),
+        ({"labls": {}}, "labls: not a field of a policy"),
+        ({1: {}, "x": 1}, "1: not a field of a policy"),
+        ({"labels": {"a": 1}}, "labels.a: a string is needed, not 1"),
+        ({"labels": []}, "labels: a mapping is needed"),
+        ({"namespaces": []}, "namespaces: a mapping is needed"),
+        ({"namespaces": {"a": {"b": 1}}}, "namespaces.a.b: a string is needed"),
+        ({"labelRules": []}, "labelRules: a mapping is needed"),
+        ({"labelRules": {"include": []}}, "labelRules.include: not a label rule"),
+        ({"labelRules": {"prefix": 1}}, "labelRules.prefix: a string is needed"),
+        ({"labelRules": {"protected": "team"}}, "labelRules.protected: a list of strings"),
+        ({"metricRelabelings": [{}]}, "metricRelabelings[0].target_label: replace needs a target"),
+        ({"access": [{"patterns": ["("]}]}, "access[0].patterns[0]: '(' is not a valid RE2"),
+        ({"labels": {"a": "\ud800"}}, "not valid Unicode"),
+        (
+            {"metricRelabelings": [{"targetLabel": "a", "replacement": "\ud800"}]},
+            "not valid Unicode",
+        ),
+    ],
+)
+def test_a_malformed_document_is_refused_by_field(document: object, message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_pod_policy(document)
+
+    assert message in str(caught.value)
+
+
+@given(st.dictionaries(st.sampled_from(["labels", "access", "namespaces", "labelRules"]), JSON))
+def test_any_document_is_read_or_refused(document: dict[str, object]) -> None:
+    with contextlib.suppress(PolicyError):
+        assert isinstance(parse_pod_policy(document), PodPolicy)
+
+
+_RULE = {"name": "a", "patterns": ["up"], "namespaces": ["shop"]}
+_DROP = {"sourceLabels": ["__name__"], "regex": "go_.*", "action": "drop"}
+
+
+def _stream(document: object, last: PodPolicy | None = None) -> tuple[PodPolicy, DocumentReader]:
+    reader = DocumentReader(Origin.STREAM)
+    return parse_pod_policy(document, reader, last=last), reader
+
+
+def test_fields_of_a_newer_service_are_ignored_and_noted() -> None:
+    document = {"labels": {"team": "x"}, "labelRules": {"suffix": "_y"}, "forward": [], "quota": 1}
+
+    policy, reader = _stream(document)
+
+    assert policy.series.labels == {"team": "x"}
+    assert reader.ignored == ["forward", "quota", "labelRules.suffix"]
+    assert reader.problems == []
+
+
+def test_a_rule_with_an_unknown_field_grants_nothing_and_the_others_stay() -> None:
+    newer = {**_RULE, "name": "b", "patterns": ["secret"], "unless": {"tier": "gold"}}
+
+    policy, reader = _stream({"access": [_RULE, newer]})
+
+    assert [rule.name for rule in policy.series.access_rules or ()] == ["a"]
+    assert reader.problems == [
+        "access[1].unless: not a field of an access rule; the rule grants nothing"
+    ]
+
+
+def test_access_that_is_no_list_grants_nothing() -> None:
+    policy, reader = _stream({"access": {"a": 1}})
+
+    assert policy.series.access_rules == ()
+    assert reader.problems == ["access: a list of access rules is needed; nothing is granted"]
+
+
+def test_rules_that_cannot_be_read_leave_the_last_good_ones_and_labels_go_on() -> None:
+    last, _ = _stream({"labels": {"team": "old"}, "metricRelabelings": [_DROP]})
+
+    newer = {"labels": {"team": "new"}, "metricRelabelings": [{"action": "from-the-future"}]}
+    policy, reader = _stream(newer, last)
+
+    assert policy.series.labels == {"team": "new"}
+    assert policy.series.relabelings == last.series.relabelings
+    assert reader.problems[0].endswith("; the last good rules stay active")
+
+
+def test_a_first_policy_whose_rules_cannot_be_read_is_refused() -> None:
+    with pytest.raises(PolicyError, match=r"metricRelabelings\[0\]\.action"):
+        _stream({"metricRelabelings": [{"action": "from-the-future"}]})
+
+
+def test_a_proxy_that_does_not_filter_reads_no_access_rules() -> None:
+    policy = parse_pod_policy({"access": [_RULE]}, reads_access=False)
+
+    assert policy.series.access_rules is None
