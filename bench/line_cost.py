@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.exposition import application_text
 from bench.table import Row
 from sidecar.model.exposition.formats import Escaping, Format
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import MergePlan, plan_merge
-from sidecar.model.exposition.series_cache import Limits, SeriesCache
+from sidecar.model.exposition.series_cache import SeriesCache
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter

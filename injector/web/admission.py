@@ -17,7 +17,7 @@ from injector.control.journal import Journal, Reviewed
 from injector.errors import ObjectError, RequestError
 from injector.model.admission.daemonsets import prepare
 from injector.model.admission.decide import decide, patch
-from injector.model.admission.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
+from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.reviews import (
     MAX_REVIEW_BYTES,
     AdmissionReview,
@@ -158,7 +158,7 @@ def _journal_entry(
         namespace=review.namespace[:_MAX_NAME],
         name=_object_name(review)[:_MAX_NAME],
         reason=outcome.reason,
-        sentence=(outcome.sentence or SENTENCES[outcome.reason])[:_MAX_SENTENCE],
+        sentence=(outcome.sentence or outcome.reason.sentence)[:_MAX_SENTENCE],
         warnings=tuple(str(item)[:_MAX_SENTENCE] for item in outcome.warnings[:_MAX_WARNINGS]),
         is_dry_run=review.is_dry_run,
         seconds=seconds,

@@ -6,7 +6,6 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-au
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from sidecar.http.pool import ConnectionPool
 from sidecar.http.secrets import read_token
 from sidecar.http.tls import CaFile, unverified_context
 from sidecar.model.exposition.formats import Format, format_of_content_type
+from sidecar.model.hosts import bracket
 
 KUBELET_PORT = 10250
 MAX_IDLE_CONNECTIONS = 4
@@ -60,14 +60,6 @@ class KubeletSettings(NamedTuple):
         if "://" in address:
             return self._replace(url=address)
         return self._replace(url=f"https://{bracket(address)}:{self.port}")
-
-
-def bracket(host: str) -> str:
-    """Write an IPv6 address as URLs have it."""
-    try:
-        return f"[{host}]" if ip_address(host).version == 6 else host
-    except ValueError:
-        return host
 
 
 Parts = AsyncGenerator[list[bytes], None]
@@ -134,9 +126,8 @@ class KubeletClient:
         self._pool.close()
 
     def _render(self, path: str, accept: str, timeout_seconds: float) -> bytes:
-        host = f"[{self._host}]" if ":" in self._host else self._host
         headers = {
-            "Host": f"{host}:{self._port}",
+            "Host": f"{bracket(self._host)}:{self._port}",
             "User-Agent": f"livery-proxy/{VERSION}",
             "Accept": accept,
             # Within one node compressing costs the kubelet more than it saves anyone.

@@ -14,8 +14,8 @@ from sidecar.http.negotiation import takes_gzip
 from sidecar.kubelet.client import KubeletClient, KubeletSettings, Parts
 from sidecar.kubelet.pods import KubeletPods
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated, content_type, negotiate
-from sidecar.model.exposition.series_cache import Limits
-from sidecar.model.exposition.stream import NODE_LIMITS, StreamCache, StreamRewriter
+from sidecar.model.exposition.limits import NODE_LIMITS, Limits
+from sidecar.model.exposition.stream import StreamCache, StreamRewriter
 from sidecar.model.exposition.timeouts import scrape_timeout
 from sidecar.model.labels.relabel import Rule
 from sidecar.model.pods.index import PodIndex, PodLabels

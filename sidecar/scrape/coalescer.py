@@ -7,7 +7,8 @@ from functools import cached_property
 
 from sidecar.http.negotiation import compress
 from sidecar.model.exposition.formats import Negotiated
-from sidecar.scrape.scraper import Scrape, Scraper
+from sidecar.scrape.rendering import Scrape
+from sidecar.scrape.scraper import Scraper
 
 MAX_WAITING = 4
 """Scrapes that may wait for an answer at once; the next gets 503."""

@@ -11,11 +11,6 @@ from sidecar.http.pool import ConnectionPool
 from sidecar.http.tls import unverified_context
 from sidecar.model.targets import Target
 
-MAX_BODY_BYTES = 10 << 20
-"""Decompressed bytes of one target."""
-MAX_SCRAPE_BYTES = 24 << 20
-"""Decompressed bytes of all targets of one scrape."""
-
 
 class Fetched(NamedTuple):
     """One target's answer."""
@@ -46,16 +41,18 @@ class Budget:
         self._left += count
 
 
-def scrape_budget() -> Budget:
-    """The budget of one scrape."""
-    return Budget(MAX_SCRAPE_BYTES, "from all targets in one scrape")
-
-
 class TargetClient:
-    """Fetches one target again and again, over one connection while that lasts."""
+    """Fetches one target again and again, over one connection while that lasts.
 
-    def __init__(self, target: Target, pod_ip: str = "") -> None:
+    Args:
+        target: what is fetched.
+        pod_ip: of the pod that it is in; empty where it is not known.
+        limit_bytes: of its body, decompressed.
+    """
+
+    def __init__(self, target: Target, pod_ip: str, limit_bytes: int) -> None:
         self.target = target
+        self._limit_bytes = limit_bytes
         # An application may listen on one address family only, or on the pod's address only.
         own = [address for address in ("127.0.0.1", "::1", pod_ip) if address]
         self._addresses = [target.host.strip("[]")] if target.host else own
@@ -84,7 +81,7 @@ class TargetClient:
             async with asyncio.timeout(timeout_seconds):
                 connection = await self._pool.send(request)
                 try:
-                    return await _read(connection, budget)
+                    return await self._read(connection, budget)
                 finally:
                     self._pool.release(connection)
         except TimeoutError:
@@ -108,6 +105,29 @@ class TargetClient:
         }
         return render_request("GET", path, headers)
 
+    async def _read(self, connection: Connection, scrape: Budget) -> Fetched:
+        if connection.status != 200:
+            raise UpstreamError(_refusal(connection))
+        decoder = Decoder(connection.headers.get("content-encoding", ""))
+        body = bytearray()
+        try:
+            await self._read_into(body, connection, decoder, scrape)
+        except BaseException:
+            scrape.give_back(len(body))
+            raise
+        return Fetched(bytes(body), connection.headers.get("content-type", ""))
+
+    async def _read_into(
+        self, body: bytearray, connection: Connection, decoder: Decoder, scrape: Budget
+    ) -> None:
+        target = Budget(self._limit_bytes, "from one target")
+        while part := await connection.read():
+            for plain in decoder.decode(part):
+                target.take(len(plain))
+                scrape.take(len(plain))
+                body += plain
+        decoder.finish()
+
     async def _connect(self) -> Connection:
         failures = []
         for address in self._addresses:
@@ -120,31 +140,6 @@ class TargetClient:
             self._addresses.sort(key=lambda item: item != address)
             return connection
         raise UpstreamError("; ".join(failures))
-
-
-async def _read(connection: Connection, scrape: Budget) -> Fetched:
-    if connection.status != 200:
-        raise UpstreamError(_refusal(connection))
-    decoder = Decoder(connection.headers.get("content-encoding", ""))
-    body = bytearray()
-    try:
-        await _read_into(body, connection, decoder, scrape)
-    except BaseException:
-        scrape.give_back(len(body))
-        raise
-    return Fetched(bytes(body), connection.headers.get("content-type", ""))
-
-
-async def _read_into(
-    body: bytearray, connection: Connection, decoder: Decoder, scrape: Budget
-) -> None:
-    target = Budget(MAX_BODY_BYTES, "from one target")
-    while part := await connection.read():
-        for plain in decoder.decode(part):
-            target.take(len(plain))
-            scrape.take(len(plain))
-            body += plain
-    decoder.finish()
 
 
 def _refusal(connection: Connection) -> str:

@@ -1,65 +1,35 @@
-"""One scrape of a workload: its targets at once, each under its own deadline, one answer.
-
-A client never gets a 200 that hides a loss: a single target's failure is the answer's status; of
-several, `livery_target_up` says which failed.
-"""
+"""One scrape: all targets at once, each under its own deadline; collected, then rendered."""
 
 import asyncio
 import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from sidecar.errors import LateError, LimitError, LiveryError, UpstreamTimeoutError
+from sidecar.errors import LiveryError
 from sidecar.model.exposition.formats import (
     Format,
     Negotiated,
     format_of_content_type,
     target_accept,
 )
-from sidecar.model.exposition.merge import MergeError
-from sidecar.model.exposition.series_cache import Reading
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import Target
-from sidecar.scrape.fetch import Fetched, TargetClient, scrape_budget
+from sidecar.scrape.fetch import Budget, Fetched, TargetClient
+from sidecar.scrape.rendering import Collected, Scrape, render
+from sidecar.scrape.settings import FailureRule, ScrapeLimits
 from sidecar.scrape.view import Outcome, ScrapeQuota, ScrapeView
 
-MAX_ANSWER_BYTES = 24 << 20
 INLINE_BYTES = 256 << 10
 """A larger body is read in a thread, so that others are answered meanwhile."""
 MAX_VARIANTS = 2
 """Kinds of clients (formats and escapings) that are cached for: an old and a new Prometheus."""
 
-TARGET_METRICS = {
-    "up": "Whether the target's last scrape succeeded.",
-    "scrape_duration_seconds": "How long the target's scrape took.",
-    "samples": "Samples that the target exposed.",
-}
-"""What stands beside the series of several targets, by the name behind `livery_target_`."""
-
 T = TypeVar("T")
-
-
-class TargetResult(NamedTuple):
-    """How one target's part of a scrape went."""
-
-    target: Target
-    error: LiveryError | None
-    duration_seconds: float
-    samples: int
-
-
-class Scrape(NamedTuple):
-    """One answer, or why there is none."""
-
-    status: int
-    body: bytes
-    """The exposition; with a status other than 200 one sentence."""
-    fmt: Format
-    results: tuple[TargetResult, ...]
-    samples_out: int = 0
+_DEFAULT_LIMITS = ScrapeLimits()
 
 
 class _Deadline:
@@ -76,13 +46,29 @@ class _Deadline:
 
 
 class Scraper:
-    """Scrapes one workload under the present policy, one scrape at a time."""
+    """Scrapes targets under the present policy, one scrape at a time.
+
+    Args:
+        targets: what is scraped.
+        context: how their series are told apart, and whose they are.
+        pod_ip: of the pod that the targets are in; empty where it is not known.
+        limits: bounds of each scrape.
+        rule: what becomes of a scrape when all targets fail.
+    """
 
     def __init__(
-        self, targets: Sequence[Target], context: RewriteContext, pod_ip: str = ""
+        self,
+        targets: Sequence[Target],
+        context: RewriteContext,
+        pod_ip: str = "",
+        *,
+        limits: ScrapeLimits = _DEFAULT_LIMITS,
+        rule: FailureRule = FailureRule.ALL_DOWN,
     ) -> None:
         self._targets = tuple(targets)
-        self._clients = [TargetClient(target, pod_ip) for target in targets]
+        self._limits = limits
+        self._rule = rule
+        self._clients = [TargetClient(target, pod_ip, limits.target_bytes) for target in targets]
         self._context = context
         self.policy = SeriesPolicy()
         self._views: dict[Negotiated, ScrapeView] = {}
@@ -110,13 +96,31 @@ class Scraper:
             query: the client's query string, passed to a single target.
             timeout_seconds: for each target, and for reading what they say.
         """
+        deadline = _Deadline(timeout_seconds)
+        collected, is_quick = await self._collect(wanted, query, timeout_seconds, deadline)
+        if is_quick:
+            return self.render(collected)
+        return await _in_thread(deadline, lambda: self.render(collected))
+
+    async def collect(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Collected:
+        """Fetch and read all targets; the arguments are those of `scrape`."""
+        deadline = _Deadline(timeout_seconds)
+        return (await self._collect(wanted, query, timeout_seconds, deadline))[0]
+
+    def render(self, collected: Collected) -> Scrape:
+        """Write what was collected as one answer."""
+        return render(collected, self._rule, self._limits.answer_bytes)
+
+    async def _collect(
+        self, wanted: Negotiated, query: str, timeout_seconds: float, deadline: _Deadline
+    ) -> tuple[Collected, bool]:
+        """Return what the targets said, and whether it takes little time to render."""
         if len(self._clients) > 1:
             wanted, query = wanted._replace(fmt=Format.TEXT), ""
-        deadline = _Deadline(timeout_seconds)
         fetched, durations = await self._fetch(target_accept(wanted), query, timeout_seconds)
         view = self._view(_answered(wanted, fetched[0]))
         outcomes: list[Outcome] = []
-        quota = ScrapeQuota()
+        quota = ScrapeQuota(self._limits.target)
         is_quick = True
         while fetched:
             is_quick &= _is_quick(fetched[0], view)
@@ -127,14 +131,12 @@ class Scraper:
             del outcome
             if fetched:
                 await asyncio.sleep(0)  # others have their turn between two large bodies
-        if is_quick:
-            return self._answer(view, outcomes, durations)
-        return await _in_thread(deadline, lambda: self._answer(view, outcomes, durations))
+        return Collected(view, self._targets, outcomes, durations), is_quick
 
     async def _fetch(
         self, accept: str, query: str, timeout_seconds: float
     ) -> "tuple[deque[Fetched | LiveryError], list[float]]":
-        budget = scrape_budget()
+        budget = Budget(self._limits.scrape_bytes, "from all targets in one scrape")
         fetches = [
             _timed(
                 client.fetch(
@@ -148,28 +150,19 @@ class Scraper:
         fetched = [await fetches[0]] if is_single else await asyncio.gather(*fetches)
         return deque(item[0] for item in fetched), [item[1] for item in fetched]
 
+    def _target_limits(self) -> Limits:
+        share = max(1, len(self._targets)) * MAX_VARIANTS
+        return self._limits.target._replace(cache_bytes=self._limits.cache_bytes // share)
+
     def _view(self, wanted: Negotiated) -> ScrapeView:
         view = self._views.get(wanted)
         if view is None:
             if len(self._views) >= MAX_VARIANTS:
                 self._views.clear()
             view = self._views[wanted] = ScrapeView(
-                self.policy, self._context, self._targets, wanted, share=MAX_VARIANTS
+                self.policy, self._context, self._targets, wanted, limits=self._target_limits()
             )
         return view
-
-    def _answer(
-        self, view: ScrapeView, outcomes: list[Outcome], durations: Sequence[float]
-    ) -> Scrape:
-        while True:
-            results = tuple(map(_result, self._targets, outcomes, durations))
-            if all(isinstance(outcome, LiveryError) for outcome in outcomes):
-                return _failure(results, view.wanted.fmt)
-            try:
-                return _render(view, outcomes, results)
-            except MergeError as error:
-                good = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Reading)]
-                outcomes[good[error.index]] = error
 
 
 def _answered(wanted: Negotiated, first: Fetched | LiveryError) -> Negotiated:
@@ -214,49 +207,3 @@ async def _timed(fetch: Awaitable[Fetched]) -> tuple[Fetched | LiveryError, floa
         return await fetch, time.monotonic() - started
     except LiveryError as error:
         return error.with_traceback(None), time.monotonic() - started
-
-
-def _result(target: Target, outcome: Outcome, duration_seconds: float) -> TargetResult:
-    if isinstance(outcome, LiveryError):
-        return TargetResult(target, outcome, duration_seconds, 0)
-    return TargetResult(target, None, duration_seconds, outcome.samples)
-
-
-def _render(
-    view: ScrapeView, outcomes: Sequence[Outcome], results: tuple[TargetResult, ...]
-) -> Scrape:
-    readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
-    fmt = view.wanted.fmt
-    own = b"" if len(results) == 1 else view.render_own(_own_families(results))
-    plan = view.plan(readings)
-    size = plan.size + sum(reading.tail_bytes for reading in readings) + len(own)
-    if size > MAX_ANSWER_BYTES:
-        error = LimitError(
-            f"the answer would be {size} bytes with its labels; {MAX_ANSWER_BYTES} are allowed"
-        )
-        return Scrape(502, str(error).encode(), fmt, results)
-    tails = readings[0].tails
-    if len(readings) > 1:
-        tails = [tail for reading in readings for tail in reading.tails]
-    return Scrape(200, plan.render(tails, own), fmt, results, plan.samples)
-
-
-def _own_families(
-    results: Sequence[TargetResult],
-) -> list[tuple[str, str, list[tuple[Target, float]]]]:
-    values: dict[str, list[float]] = {
-        "up": [int(result.error is None) for result in results],
-        "scrape_duration_seconds": [round(result.duration_seconds, 6) for result in results],
-        "samples": [result.samples for result in results],
-    }
-    targets = [result.target for result in results]
-    return [
-        (suffix, text, list(zip(targets, values[suffix], strict=True)))
-        for suffix, text in TARGET_METRICS.items()
-    ]
-
-
-def _failure(results: tuple[TargetResult, ...], fmt: Format) -> Scrape:
-    is_late = all(isinstance(result.error, UpstreamTimeoutError | LateError) for result in results)
-    sentence = "; ".join(f"{result.target.url}: {result.error}" for result in results)
-    return Scrape(504 if is_late else 502, sentence.encode(), fmt, results)

@@ -5,18 +5,16 @@ from dataclasses import replace
 
 from sidecar.errors import ExpositionError, LimitError, LiveryError, UpstreamError
 from sidecar.model.exposition.formats import Format, Negotiated, format_of_content_type
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import MergePlan, plan_merge
 from sidecar.model.exposition.openmetrics import openmetrics_to_text
 from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
-from sidecar.model.exposition.series_cache import OWN_PREFIX, Limits, Reading, SeriesCache
+from sidecar.model.exposition.series_cache import OWN_PREFIX, Reading, SeriesCache
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter
 from sidecar.model.targets import Target
 from sidecar.scrape.fetch import Fetched
-
-MAX_CACHE_BYTES = 16 << 20
-"""Size of the caches of all targets, for all kinds of clients, together."""
 
 Outcome = Reading | LiveryError
 """One target's part of a scrape, or why there is none."""
@@ -27,10 +25,10 @@ class ScrapeView:
 
     Args:
         policy: what is put on and let through.
-        marking: how targets are told apart, and whom they speak for.
+        context: how targets are told apart, and whom they speak for.
         targets: in their stable order; an index below counts in it.
         wanted: the client's format and escaping.
-        share: how many views there may be, among which the cache is divided.
+        limits: bounds of each target.
     """
 
     def __init__(
@@ -40,12 +38,12 @@ class ScrapeView:
         targets: Sequence[Target],
         wanted: Negotiated,
         *,
-        share: int,
+        limits: Limits,
     ) -> None:
         self.wanted = wanted
         self._is_single = len(targets) == 1
         self._context = context
-        limits = Limits(cache_bytes=MAX_CACHE_BYTES // (len(targets) * share))
+        self._limits = limits
         rewriters = [self._rewriter(policy, target) for target in targets]
         self._caches = [SeriesCache(item, wanted.fmt, limits) for item in rewriters]
         # The proxy's own series wear labels and pass no rules.
@@ -113,9 +111,15 @@ class ScrapeView:
             kind = fetched.content_type[:80]
             raise UpstreamError(f"answered {kind!r}, which is no text exposition")
         if fmt is Format.OPENMETRICS and self.wanted.fmt is Format.TEXT:
-            _check_lines(fetched.body)
+            self._check_lines(fetched.body)
             return openmetrics_to_text(fetched.body)
         return fetched.body
+
+    def _check_lines(self, body: bytes) -> None:
+        # Before it is converted: each line takes many times its length while it is.
+        limit = self._limits.samples + MAX_COMMENT_LINES
+        if body.count(b"\n") > limit:
+            raise LimitError(f"more than {limit} lines of OpenMetrics")
 
     def _rewriter(self, policy: SeriesPolicy, target: Target) -> SeriesRewriter:
         context = replace(
@@ -130,19 +134,20 @@ class ScrapeView:
 class ScrapeQuota:
     """What all targets of one scrape may expose together: each alone may be within its bounds."""
 
-    def __init__(self) -> None:
-        self._samples = Limits().samples
-        self._bytes = Limits().lines_bytes
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._samples = limits.samples
+        self._bytes = limits.lines_bytes
 
     def take(self, outcome: Outcome) -> Outcome:
         """Let a target in, or say why there is no room for it."""
         if isinstance(outcome, LiveryError):
             return outcome
         if outcome.samples > self._samples:
-            limit = f"{Limits().samples} samples"
+            limit = f"{self._limits.samples} samples"
             return LimitError(f"more than {limit} from all targets in one scrape")
         if outcome.lines_bytes > self._bytes:
-            limit = f"{Limits().lines_bytes >> 20} MiB of series"
+            limit = f"{self._limits.lines_bytes >> 20} MiB of series"
             return LimitError(f"more than {limit} from all targets in one scrape")
         # Where only one target is well nothing is merged, yet the proxy speaks beside it.
         if outcome.forged:
@@ -151,13 +156,6 @@ class ScrapeQuota:
         self._samples -= outcome.samples
         self._bytes -= outcome.lines_bytes
         return outcome
-
-
-def _check_lines(body: bytes) -> None:
-    # Before it is converted: each line takes many times its length while it is.
-    limit = Limits().samples + MAX_COMMENT_LINES
-    if body.count(b"\n") > limit:
-        raise LimitError(f"more than {limit} lines of OpenMetrics")
 
 
 def _name_of(target: Target) -> str:

@@ -15,7 +15,8 @@ from injector.model.admission.reviews import parse_review
 from injector.platform import parse_platform
 from sidecar.control.policy_file import read_policy_file
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.series_cache import Limits, SeriesCache
+from sidecar.model.exposition.limits import Limits
+from sidecar.model.exposition.series_cache import SeriesCache
 from sidecar.model.labels.relabel import parse_rules
 from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy

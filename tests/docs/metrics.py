@@ -7,7 +7,7 @@ from injector.web.metrics import InjectorMetrics
 from sidecar.model.exposition.series_cache import OWN_PREFIX
 from sidecar.roles.node.metrics import METRICS as NODE_METRICS
 from sidecar.roles.pod.metrics import METRICS
-from sidecar.scrape.scraper import TARGET_METRICS
+from sidecar.scrape.rendering import TARGET_METRICS
 
 
 class Metric(NamedTuple):

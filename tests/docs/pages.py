@@ -18,6 +18,7 @@ from pathlib import Path
 from injector.__main__ import build_parser as build_livery_parser
 from injector.model.admission.decide import decide
 from injector.model.admission.outcomes import Reason, WarningCode
+from sidecar.model.described import Described
 from sidecar.roles.node.settings import build_parser as build_node_parser
 from sidecar.roles.pod.settings import build_parser as build_proxy_parser
 from tests.docs.errors import render_examples, render_trees
@@ -41,6 +42,10 @@ def sentences(enum: EnumType) -> dict[str, str]:
             sentence = ast.literal_eval(text.value)
             found[ast.literal_eval(assignment.value)] = " ".join(sentence.split())
     return found
+
+
+def _described(enum: type[Described]) -> Iterator[tuple[str, str]]:
+    yield from ((member.value, member.sentence) for member in enum)
 
 
 def _contracts() -> str:
@@ -73,7 +78,7 @@ def _example(metric: Metric) -> str:
 
 
 def _reasons() -> str:
-    rows = ((f"`{code}`", text, _case("reason", code)) for code, text in sentences(Reason).items())
+    rows = ((f"`{code}`", text, _case("reason", code)) for code, text in _described(Reason))
     return table(("reason", "what it means", "example"), rows)
 
 

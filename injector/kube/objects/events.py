@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from injector.errors import KubeError
 from injector.kube.api.client import KubeClient
-from injector.model.admission.outcomes import SENTENCES, Reason
+from injector.model.admission.outcomes import Reason
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class PodEvents:
         """
         if reason not in _TOLD:
             return
-        why = _REMEDY if reason is Reason.INJECTED else SENTENCES[reason]
+        why = _REMEDY if reason is Reason.INJECTED else reason.sentence
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
             "metadata": {"name": f"{pod[:200]}.{uid[:8]}.livery", "namespace": namespace},

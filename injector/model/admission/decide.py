@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
-from injector.model.admission.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
+from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.patch import Operation, PatchBuilder
 from injector.model.admission.resources import allot_resources
 from injector.model.admission.scrape_annotations import ScrapeAnnotations, read_scrape_annotations
@@ -63,7 +63,7 @@ class Decision:
     @property
     def sentence(self) -> str:
         """The decision in words."""
-        text = SENTENCES[self.reason]
+        text = self.reason.sentence
         return f"{text}: {self.detail}" if self.detail else text
 
 
@@ -139,7 +139,7 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
 
 
 def _malformed(detail: str) -> Decision:
-    text = f"no proxy was added: {SENTENCES[Reason.MALFORMED]}: {detail}"
+    text = f"no proxy was added: {Reason.MALFORMED.sentence}: {detail}"
     warning = AdmissionWarning(WarningCode.LEFT_ALONE, text)
     return Decision(Reason.MALFORMED, (warning,), detail=detail)
 
@@ -160,7 +160,7 @@ def _bad(key: str, value: str, wanted: str) -> AdmissionWarning:
 def _left_alone(
     reason: Reason, warnings: tuple[AdmissionWarning, ...]
 ) -> tuple[AdmissionWarning, ...]:
-    text = f"no proxy was added: {SENTENCES[reason]}"
+    text = f"no proxy was added: {reason.sentence}"
     return (*warnings, AdmissionWarning(WarningCode.LEFT_ALONE, text))
 
 

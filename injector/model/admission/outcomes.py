@@ -6,44 +6,33 @@ The codes are metric labels and log fields; the sentences go to users.
 from enum import StrEnum
 from typing import NamedTuple
 
+from sidecar.model.described import Described
 
-class Reason(StrEnum):
-    """Why a pod was injected or left alone."""
 
-    INJECTED = "injected"
-    """The proxy was added."""
-    OPTED_OUT = "opted-out"
-    """The pod says `livery.dev/inject: "false"`."""
-    NOT_ANNOTATED = "not-annotated"
-    """Neither `livery.dev/inject` nor `prometheus.io/scrape` is "true"."""
-    ALREADY_INJECTED = "already-injected"
-    """A container named livery-proxy is there."""
-    MIRROR_POD = "mirror-pod"
-    """The kubelet made it of a file; the API server's copy cannot change it."""
-    SYSTEM_NAMESPACE = "system-namespace"
-    """Kubernetes' own namespaces are never touched."""
-    OWN_NAMESPACE = "own-namespace"
-    """Livery's own pods must be able to start without Livery."""
-    WINDOWS = "windows"
-    """The proxy's image is for Linux."""
-    HOST_NETWORK = "host-network"
-    """The pod uses the node's network; the node role covers it, or livery.dev/port names a port."""
-    LIMIT_RANGE = "limit-range"
-    """No resources for the proxy fit the namespace's LimitRange."""
-    NO_TARGET = "no-target"
-    """Nothing that its annotations name can be scraped."""
-    NOT_A_POD = "not-a-pod"
-    """The review is about something else."""
-    NOT_A_CREATE = "not-a-create"
-    """Pods are changed at creation only."""
-    MALFORMED = "malformed"
-    """The pod is not of a pod's shape; the API server will say where."""
-    INTERNAL_ERROR = "internal-error"
-    """Livery failed; the pod goes on without a proxy."""
-    PREPARED = "prepared"
-    """A DaemonSet of a proxy was completed."""
-    NOT_A_PROXY = "not-a-proxy"
-    """The DaemonSet carries no role that Livery knows."""
+class Reason(Described):
+    """Why a pod was injected or left alone; the sentence follows "injected:" or "left alone:"."""
+
+    INJECTED = "injected", "the proxy was added"
+    OPTED_OUT = "opted-out", 'the pod says livery.dev/inject: "false"'
+    NOT_ANNOTATED = "not-annotated", 'neither livery.dev/inject nor prometheus.io/scrape is "true"'
+    ALREADY_INJECTED = "already-injected", "there is a container named livery-proxy already"
+    MIRROR_POD = "mirror-pod", "it is a mirror pod, made by the kubelet of a file"
+    SYSTEM_NAMESPACE = "system-namespace", "Kubernetes' own namespaces are never touched"
+    OWN_NAMESPACE = "own-namespace", "Livery's own namespace is never touched"
+    WINDOWS = "windows", "it is a Windows pod; the proxy's image is for Linux"
+    HOST_NETWORK = (
+        "host-network",
+        "it uses the node's network; the node role covers it, or livery.dev/port names a "
+        "port that is free on the node",
+    )
+    LIMIT_RANGE = "limit-range", "no resources for the proxy fit the namespace's LimitRange"
+    NO_TARGET = "no-target", "nothing that its annotations name can be scraped"
+    NOT_A_POD = "not-a-pod", "it is not a pod"
+    NOT_A_CREATE = "not-a-create", "pods are changed at creation only"
+    MALFORMED = "malformed", "it is not of a pod's shape"
+    INTERNAL_ERROR = "internal-error", "Livery failed; see the injector's log"
+    PREPARED = "prepared", "the DaemonSet was completed"
+    NOT_A_PROXY = "not-a-proxy", "the DaemonSet carries no livery.dev/role that Livery prepares"
 
 
 class WarningCode(StrEnum):
@@ -81,26 +70,3 @@ class AdmissionWarning(NamedTuple):
         """As the API server shows it: one line, 256 characters at most."""
         line = " ".join(f"livery: {self.text}".split())
         return line if len(line) <= 256 else f"{line[:255]}…"
-
-
-SENTENCES = {
-    Reason.INJECTED: "the proxy was added",
-    Reason.OPTED_OUT: 'the pod says livery.dev/inject: "false"',
-    Reason.NOT_ANNOTATED: 'neither livery.dev/inject nor prometheus.io/scrape is "true"',
-    Reason.ALREADY_INJECTED: "there is a container named livery-proxy already",
-    Reason.MIRROR_POD: "it is a mirror pod, made by the kubelet of a file",
-    Reason.SYSTEM_NAMESPACE: "Kubernetes' own namespaces are never touched",
-    Reason.OWN_NAMESPACE: "Livery's own namespace is never touched",
-    Reason.WINDOWS: "it is a Windows pod; the proxy's image is for Linux",
-    Reason.HOST_NETWORK: "it uses the node's network; the node role covers it, "
-    "or livery.dev/port names a port that is free on the node",
-    Reason.LIMIT_RANGE: "no resources for the proxy fit the namespace's LimitRange",
-    Reason.NO_TARGET: "nothing that its annotations name can be scraped",
-    Reason.NOT_A_POD: "it is not a pod",
-    Reason.NOT_A_CREATE: "pods are changed at creation only",
-    Reason.MALFORMED: "it is not of a pod's shape",
-    Reason.INTERNAL_ERROR: "Livery failed; see the injector's log",
-    Reason.PREPARED: "the DaemonSet was completed",
-    Reason.NOT_A_PROXY: "the DaemonSet carries no livery.dev/role that Livery prepares",
-}
-"""One clause for each reason, to stand behind "left alone:" or "injected:"."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from injector.model.cluster.objects import Object, get_list, get_mapping, get_text
+from sidecar.model.hosts import bracket
 
 KUBELET_PORT = 10250
 _PREFERRED = ("InternalIP", "Hostname", "ExternalIP")
@@ -24,8 +25,9 @@ def kubelet_url(node: Object) -> str:
         return ""
     endpoints = get_mapping(status, "daemonEndpoints", "status")
     port = get_mapping(endpoints, "kubeletEndpoint", "status.daemonEndpoints").get("Port")
-    host = f"[{address}]" if ":" in address else address
-    return f"https://{host}:{port if isinstance(port, int) and port > 0 else KUBELET_PORT}"
+    return (
+        f"https://{bracket(address)}:{port if isinstance(port, int) and port > 0 else KUBELET_PORT}"
+    )
 
 
 def keep_node(node: dict[str, Any]) -> dict[str, Any]:

@@ -23,14 +23,12 @@ from injector.web.status import playground
 from injector.web.status.view import (
     PATTERNS_SHOWN,
     PROBLEMS_SHOWN,
-    Health,
     Sources,
     Wanted,
     colour_of,
     look,
 )
 from sidecar import VERSION
-from sidecar.model.labels.namespace_labels import LabelFate
 from sidecar.model.labels.relabel import Rule
 
 WAIT_SECONDS = 20.0
@@ -204,22 +202,6 @@ def _turn(wanted: Wanted, table: str, number: int) -> str:
     return f"/?{urlencode(shown)}#{table}"
 
 
-_FATES = {
-    LabelFate.ADDED: "worn",
-    LabelFate.CONFLICT: "worn under a number: other keys give the same name",
-    LabelFate.NOT_INCLUDED: "left: labels.include does not name it",
-    LabelFate.EXCLUDED: "left: labels.exclude names it",
-    LabelFate.RESERVED: "left: the name belongs to Prometheus",
-    LabelFate.EMPTY: "left: it has no value",
-}
-_HEALTH = {
-    Health.WELL: "every target answers, no policy was refused",
-    Health.FAILING: "a target is down, or a setting or policy cannot be used",
-    Health.AWAY: "it has no stream to this replica",
-    Health.NEW: "it is connected and has not reported yet",
-}
-
-
 def _make_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("injector.web.status"),
@@ -231,8 +213,6 @@ def _make_environment() -> Environment:
     stamp = hashlib.sha256(b"".join(map(_read_asset, sorted(_ASSETS)))).hexdigest()[:12]
     environment.globals.update(
         asset=lambda name: f"/assets/{name}?{stamp}",
-        fates=_FATES,
-        healths=_HEALTH,
         livery_version=VERSION,
         patterns_shown=PATTERNS_SHOWN,
         problems_shown=PROBLEMS_SHOWN,

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
 from injector.control.hub import PolicyHub
@@ -16,6 +15,7 @@ from injector.model.cluster.names import INJECT
 from injector.model.cluster.state import ClusterState
 from injector.model.roles import DEFAULT_ROLE, series_labels
 from injector.platform import Platform
+from sidecar.model.described import Described
 from sidecar.model.labels.namespace_labels import ExplainedLabel, explain_labels
 
 ROWS = 25
@@ -29,17 +29,13 @@ COLOURS = 12
 Item = TypeVar("Item")
 
 
-class Health(StrEnum):
-    """How a proxy is."""
+class Health(Described):
+    """State of a proxy, the worst first."""
 
-    FAILING = "failing"
-    """A target is down, or a setting or policy cannot be used."""
-    AWAY = "away"
-    """It has reported here, but has no stream to this replica now."""
-    NEW = "new"
-    """It has a stream to this replica and has not reported yet."""
-    WELL = "well"
-    """Every target answers, and no policy was refused."""
+    FAILING = "failing", "a target is down, or a setting or policy cannot be used"
+    AWAY = "away", "it has reported here, but has no stream to this replica"
+    NEW = "new", "it is connected and has not reported yet"
+    WELL = "well", "every target answers, and the whole policy is active"
 
 
 _ORDER = {health: number for number, health in enumerate(Health)}

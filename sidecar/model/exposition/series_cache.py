@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from sidecar.errors import LateError, LimitError
 from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.parser import (
     MAX_COMMENT_LINES,
     Comment,
@@ -95,17 +96,6 @@ class Reading(NamedTuple):
     """Of the series with their labels."""
     forged: bytes = b""
     """A metric name that only the proxy itself may use, if there is one."""
-
-
-class Limits(NamedTuple):
-    """What one target may expose."""
-
-    samples: int = 50_000
-    labels: int = 64
-    cache_bytes: int = 16 << 20
-    """Size of its cache; above it lines are read anew at each scrape."""
-    lines_bytes: int = 24 << 20
-    """Series with their labels: many long labels make much of a small body."""
 
 
 class Rewriter(Protocol):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.limits import NODE_LIMITS, Limits
 from sidecar.model.exposition.parser import (
     MAX_SERIES_BYTES,
     Comment,
@@ -21,10 +22,8 @@ from sidecar.model.exposition.parser import (
     parse_rest,
     scan,
 )
-from sidecar.model.exposition.series_cache import NUMBER, Limits, Rewriter
+from sidecar.model.exposition.series_cache import NUMBER, Rewriter
 
-NODE_LIMITS = Limits(samples=1_000_000, labels=64, cache_bytes=96 << 20, lines_bytes=512 << 20)
-"""What a large node may expose: 500 pods are 63,000 lines and 28 MB."""
 MAX_CARRY_BYTES = MAX_SERIES_BYTES + (1 << 20)
 """What may be held back for its end: one series with the comments before it."""
 _HEAD_BYTES = 200

@@ -9,9 +9,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NamedTuple
 
+from sidecar.model.described import Described
 from sidecar.model.exposition.names import sanitize_label_name
 
 DEFAULT_EXCLUDE = (
@@ -35,21 +35,15 @@ NEVER_ADDED = frozenset(["le", "quantile", "job", "instance", "namespace", "pod"
 """Names that Prometheus or the format itself gives a meaning."""
 
 
-class LabelFate(StrEnum):
+class LabelFate(Described):
     """What becomes of one label of a namespace."""
 
-    ADDED = "added"
-    """Every series wears it."""
-    CONFLICT = "conflict"
-    """Worn under a numbered name: other keys give the same name."""
-    NOT_INCLUDED = "not-included"
-    """`labels.include` does not name it."""
-    EXCLUDED = "excluded"
-    """`labels.exclude` names it."""
-    RESERVED = "reserved"
-    """Its name belongs to Prometheus or the format."""
-    EMPTY = "empty"
-    """It has no value, which Prometheus reads as no label."""
+    ADDED = "added", "on every series"
+    CONFLICT = "conflict", "numbered: several keys give the same name"
+    NOT_INCLUDED = "not-included", "not copied (labels.include)"
+    EXCLUDED = "excluded", "not copied (labels.exclude)"
+    RESERVED = "reserved", "not copied: the name belongs to Prometheus"
+    EMPTY = "empty", "not copied: it has no value"
 
 
 class ExplainedLabel(NamedTuple):

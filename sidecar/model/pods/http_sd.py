@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from sidecar.errors import LimitError
+from sidecar.model.hosts import bracket
 from sidecar.model.labels.namespace_labels import number_conflicts
 from sidecar.model.pods.pod_list import Container, Pod
 
@@ -92,13 +93,12 @@ def _targets(pod: Pod, namespace: Mapping[str, str]) -> Iterable[DiscoveredTarge
         if not container.ports:
             yield DiscoveredTarget(pod.ip, labels)
         for port in container.ports:
-            host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
             about_port = {
                 f"{_META}pod_container_port_name": port.name,
                 f"{_META}pod_container_port_number": str(port.number),
                 f"{_META}pod_container_port_protocol": port.protocol,
             }
-            yield DiscoveredTarget(f"{host}:{port.number}", {**labels, **about_port})
+            yield DiscoveredTarget(f"{bracket(pod.ip)}:{port.number}", {**labels, **about_port})
 
 
 def _container_labels(container: Container) -> Mapping[str, str]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from sidecar.control.settings import ControlSettings, read_control
 from sidecar.errors import SettingsError
-from sidecar.kubelet.client import KUBELET_PORT, KubeletSettings, bracket
+from sidecar.kubelet.client import KUBELET_PORT, KubeletSettings
 from sidecar.kubelet.proxy import TextSettings
-from sidecar.model.exposition.stream import NODE_LIMITS
+from sidecar.model.exposition.limits import NODE_LIMITS
+from sidecar.model.hosts import bracket
 from sidecar.model.pods.index import PodLabels
 from sidecar.process.arguments import Parser, read_port
 from sidecar.process.logs import LEVELS

@@ -25,7 +25,8 @@ from sidecar.roles.pod.policy import PodPolicyReceiver
 from sidecar.roles.pod.settings import PodSettings, parse_pod_settings
 from sidecar.scrape.answers import render_scrape
 from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer
-from sidecar.scrape.scraper import Scrape, Scraper
+from sidecar.scrape.rendering import Scrape
+from sidecar.scrape.scraper import Scraper
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
 from sidecar.scrape.answers import render_scrape
 from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer, Shared
-from sidecar.scrape.scraper import Scrape, Scraper
+from sidecar.scrape.rendering import Scrape
+from sidecar.scrape.scraper import Scraper
 from tests.sidecar.apps import App, http, until
 
 pytestmark = pytest.mark.anyio

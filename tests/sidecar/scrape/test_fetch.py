@@ -6,7 +6,8 @@ import pytest
 
 from sidecar.errors import LimitError, UpstreamError, UpstreamTimeoutError
 from sidecar.model.targets import parse_target
-from sidecar.scrape.fetch import Budget, Fetched, TargetClient, scrape_budget
+from sidecar.scrape.fetch import Budget, Fetched, TargetClient
+from sidecar.scrape.settings import ScrapeLimits
 from tests.sidecar.apps import App, http, zipped
 from tests.sidecar.certificates import self_signed
 
@@ -15,16 +16,21 @@ pytestmark = pytest.mark.anyio
 _BODY = b"".join(b'requests_total{path="/%d"} %d\n' % (i, i) for i in range(2_000))
 
 
+def _client(target: str, pod_ip: str = "") -> TargetClient:
+    return TargetClient(parse_target(target), pod_ip, ScrapeLimits().target_bytes)
+
+
 async def _fetch(
     client: TargetClient, *, query: str = "", timeout_seconds: float = 3.0, accept: str = "text/x"
 ) -> Fetched:
+    budget = Budget(ScrapeLimits().scrape_bytes, "from all targets in one scrape")
     return await client.fetch(
-        accept=accept, query=query, timeout_seconds=timeout_seconds, budget=scrape_budget()
+        accept=accept, query=query, timeout_seconds=timeout_seconds, budget=budget
     )
 
 
 async def _fetch_once(app: App, *, timeout_seconds: float = 3.0) -> Fetched:
-    client = TargetClient(parse_target(app.target))
+    client = _client(app.target)
     try:
         return await _fetch(client, timeout_seconds=timeout_seconds)
     finally:
@@ -60,7 +66,7 @@ async def test_a_target_is_asked_with_these_headers_and_no_others() -> None:
 )
 async def test_a_query_is_added_to_the_targets_own(path: str, query: str, asked: str) -> None:
     async with App(http(b"a 1\n")) as app:
-        client = TargetClient(parse_target(f"http://:{app.port}{path}"))
+        client = _client(f"http://:{app.port}{path}")
         await _fetch(client, query=query)
         client.close()
 
@@ -153,7 +159,7 @@ async def test_chunks_that_break_off_are_noticed() -> None:
 async def test_a_length_that_promises_less_ends_the_body_and_the_connection() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\nb 2\n"
     async with App(answer) as app:
-        client = TargetClient(parse_target(app.target))
+        client = _client(app.target)
         assert [(await _fetch(client)).body for _ in range(2)] == [b"a 1\n", b"a 1\n"]
         client.close()
 
@@ -182,7 +188,7 @@ async def test_an_application_that_trickles_is_given_up() -> None:
 
 async def test_a_connection_is_kept_between_scrapes() -> None:
     async with App(http(b"a 1\n")) as app:
-        client = TargetClient(parse_target(app.target))
+        client = _client(app.target)
         for _ in range(5):
             await _fetch(client)
         client.close()
@@ -193,7 +199,7 @@ async def test_a_connection_is_kept_between_scrapes() -> None:
 @pytest.mark.parametrize("notices_first", [True, False])
 async def test_a_connection_closed_between_scrapes_is_no_failure(notices_first: bool) -> None:
     async with App(http(b"a 1\n")) as app:
-        client = TargetClient(parse_target(app.target))
+        client = _client(app.target)
         await _fetch(client)
         app.hang_up()
         if notices_first:
@@ -206,7 +212,7 @@ async def test_a_connection_closed_between_scrapes_is_no_failure(notices_first: 
 
 async def test_an_application_that_always_hangs_up_is_tried_once_more_only() -> None:
     async with App(http(b"a 1\n")) as app:
-        client = TargetClient(parse_target(app.target))
+        client = _client(app.target)
         await _fetch(client)
 
         async def answer(writer: asyncio.StreamWriter) -> None:
@@ -220,7 +226,7 @@ async def test_an_application_that_always_hangs_up_is_tried_once_more_only() -> 
 
 async def test_after_a_failure_the_next_scrape_starts_afresh() -> None:
     async with App(http(b"", status="500 Oh")) as app:
-        client = TargetClient(parse_target(app.target))
+        client = _client(app.target)
         with pytest.raises(UpstreamError):
             await _fetch(client)
         app.answer = http(b"a 1\n")
@@ -237,7 +243,7 @@ async def test_an_application_may_listen_on_one_family_only(host: str) -> None:
 
 async def test_an_application_may_listen_on_the_pods_address_only() -> None:
     async with App(http(b"a 1\n"), host="127.0.0.9") as app:
-        client = TargetClient(parse_target(app.target), "127.0.0.9")
+        client = _client(app.target, "127.0.0.9")
         assert (await _fetch(client)).body == b"a 1\n"
         client.close()
 
@@ -260,7 +266,7 @@ async def test_a_self_signed_certificate_is_good_enough_on_loopback() -> None:
 
 async def test_https_to_a_plain_application_is_a_failure_with_a_reason() -> None:
     async with App(http(b"a 1\n")) as app:
-        client = TargetClient(parse_target(f"https://:{app.port}/metrics"))
+        client = _client(f"https://:{app.port}/metrics")
         with pytest.raises(UpstreamError, match=r"^no whole answer within 0\.2 s$"):
             await _fetch(client, timeout_seconds=0.2)
 

@@ -10,10 +10,11 @@ from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
-from sidecar.scrape import scraper as scraper_module
 from sidecar.scrape import view as view_module
 from sidecar.scrape.coalescer import ScrapeCoalescer
-from sidecar.scrape.scraper import Scrape, Scraper
+from sidecar.scrape.rendering import Scrape
+from sidecar.scrape.scraper import Scraper
+from sidecar.scrape.settings import ScrapeLimits
 from tests.sidecar.apps import OPENMETRICS, App, http, until
 
 pytestmark = pytest.mark.anyio
@@ -73,8 +74,7 @@ async def test_what_is_remembered_of_all_kinds_of_clients_is_bounded() -> None:
     async with _scraper(App(http(_series(8_000))), App(http(_series(8_000)))) as scraper:
         for escaping in Escaping:
             await _scrape(scraper, Negotiated(Format.TEXT, escaping))
-            assert 0 < scraper.cached_bytes <= view_module.MAX_CACHE_BYTES
-            assert len(scraper._views) <= scraper_module.MAX_VARIANTS
+            assert 0 < scraper.cached_bytes <= ScrapeLimits().cache_bytes
 
 
 async def test_each_kind_of_client_gets_its_own_names() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from injector.errors import ObjectError
 from injector.model.admission.decide import Decision, decide, patch, workload_name
-from injector.model.admission.outcomes import SENTENCES, AdmissionWarning, Reason, WarningCode
+from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.patch import Operation
 from injector.model.admission.removal import uninject
 from injector.model.cluster import names
@@ -185,7 +185,7 @@ def test_no_shape_whatever_raises(pod: Json) -> None:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_has_a_sentence(reason: Reason) -> None:
-    assert SENTENCES[reason]
+    assert reason.sentence
 
 
 def test_a_warning_of_many_lines_becomes_one() -> None:

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError
 from sidecar.model.exposition.formats import Escaping, Format
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import MergeError, MergePlan, plan_merge
-from sidecar.model.exposition.series_cache import Limits, Reading, SeriesCache
+from sidecar.model.exposition.series_cache import Reading, SeriesCache
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Escaping, Format
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import plan_merge
 from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Comment, Series
-from sidecar.model.exposition.series_cache import Limits, Line, Reading, SeriesCache
+from sidecar.model.exposition.series_cache import Line, Reading, SeriesCache
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Escaping, Format
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.parser import Comment, Series, scan
-from sidecar.model.exposition.series_cache import Limits, Line, Rewriter
+from sidecar.model.exposition.series_cache import Line, Rewriter
 from sidecar.model.exposition.stream import MAX_CARRY_BYTES, StreamCache, StreamRewriter
 from sidecar.model.labels.relabel import parse_rules
 from sidecar.model.policy.series import SeriesPolicy

@@ -1,0 +1,123 @@
+"""The second step of a scrape: one answer out of what was collected.
+
+A client never gets a 200 that hides a loss: a single target's failure is the answer's status; of
+several, `livery_target_up` says which failed.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sidecar.errors import LateError, LimitError, LiveryError, UpstreamTimeoutError
+from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.merge import MergeError
+from sidecar.model.exposition.series_cache import Reading
+from sidecar.model.targets import Target
+from sidecar.scrape.settings import FailureRule
+from sidecar.scrape.view import Outcome, ScrapeView
+
+TARGET_METRICS = {
+    "up": "Whether the target's last scrape succeeded.",
+    "scrape_duration_seconds": "How long the target's scrape took.",
+    "samples": "Samples that the target exposed.",
+}
+"""What stands beside the series of several targets, by the name behind `livery_target_`."""
+
+
+class Collected(NamedTuple):
+    """What one fan-out brought: an outcome for each target, in their order."""
+
+    view: ScrapeView
+    targets: Sequence[Target]
+    outcomes: list[Outcome]
+    durations_seconds: Sequence[float]
+
+
+class TargetResult(NamedTuple):
+    """How one target's part of a scrape went."""
+
+    target: Target
+    error: LiveryError | None
+    duration_seconds: float
+    samples: int
+
+
+class Scrape(NamedTuple):
+    """One answer, or why there is none."""
+
+    status: int
+    body: bytes
+    """The exposition; with a status other than 200 one sentence."""
+    fmt: Format
+    results: tuple[TargetResult, ...]
+    samples_out: int = 0
+
+
+def render(collected: Collected, rule: FailureRule, limit_bytes: int) -> Scrape:
+    """Merge what was collected and write it.
+
+    Args:
+        collected: the outcomes; one that cannot be merged is replaced by why not.
+        rule: what becomes of the scrape when all targets fail.
+        limit_bytes: of the answer.
+    """
+    view, targets, outcomes, durations = collected
+    while True:
+        results = tuple(map(_result, targets, outcomes, durations))
+        is_down = all(isinstance(outcome, LiveryError) for outcome in outcomes)
+        if is_down and rule is FailureRule.ALL_DOWN:
+            return _failure(results, view.wanted.fmt)
+        try:
+            return _write(view, outcomes, results, limit_bytes)
+        except MergeError as error:
+            good = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Reading)]
+            outcomes[good[error.index]] = error
+
+
+def _result(target: Target, outcome: Outcome, duration_seconds: float) -> TargetResult:
+    if isinstance(outcome, LiveryError):
+        return TargetResult(target, outcome, duration_seconds, 0)
+    return TargetResult(target, None, duration_seconds, outcome.samples)
+
+
+def _write(
+    view: ScrapeView,
+    outcomes: Sequence[Outcome],
+    results: tuple[TargetResult, ...],
+    limit_bytes: int,
+) -> Scrape:
+    readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
+    fmt = view.wanted.fmt
+    own = b"" if len(results) == len(readings) == 1 else view.render_own(_own_families(results))
+    plan = view.plan(readings)
+    size = plan.size + sum(reading.tail_bytes for reading in readings) + len(own)
+    if size > limit_bytes:
+        error = LimitError(
+            f"the answer would be {size} bytes with its labels; {limit_bytes} are allowed"
+        )
+        return Scrape(502, str(error).encode(), fmt, results)
+    if len(readings) == 1:
+        tails = readings[0].tails
+    else:
+        tails = [tail for reading in readings for tail in reading.tails]
+    return Scrape(200, plan.render(tails, own), fmt, results, plan.samples)
+
+
+def _own_families(
+    results: Sequence[TargetResult],
+) -> list[tuple[str, str, list[tuple[Target, float]]]]:
+    values: dict[str, list[float]] = {
+        "up": [int(result.error is None) for result in results],
+        "scrape_duration_seconds": [round(result.duration_seconds, 6) for result in results],
+        "samples": [result.samples for result in results],
+    }
+    targets = [result.target for result in results]
+    return [
+        (suffix, text, list(zip(targets, values[suffix], strict=True)))
+        for suffix, text in TARGET_METRICS.items()
+    ]
+
+
+def _failure(results: tuple[TargetResult, ...], fmt: Format) -> Scrape:
+    is_late = all(isinstance(result.error, UpstreamTimeoutError | LateError) for result in results)
+    sentence = "; ".join(f"{result.target.url}: {result.error}" for result in results)
+    return Scrape(504 if is_late else 502, sentence.encode(), fmt, results)

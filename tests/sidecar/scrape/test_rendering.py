@@ -1,0 +1,89 @@
+import pytest
+
+from sidecar.errors import UpstreamError
+from sidecar.model.exposition.formats import Escaping, Format, Negotiated
+from sidecar.model.exposition.limits import Limits
+from sidecar.model.policy.series import SeriesPolicy
+from sidecar.model.rewrite.context import RewriteContext
+from sidecar.model.targets import parse_target
+from sidecar.scrape.fetch import Fetched
+from sidecar.scrape.rendering import Collected, Scrape, render
+from sidecar.scrape.settings import FailureRule, ScrapeLimits
+from sidecar.scrape.view import Outcome, ScrapeView
+
+_WANTED = Negotiated(Format.TEXT, Escaping.UNDERSCORES)
+
+
+def _render(
+    *bodies: bytes, rule: FailureRule = FailureRule.ALL_DOWN, limit_bytes: int = 1 << 20
+) -> Scrape:
+    """Render what targets `a`, `b`, … said; an empty body is a target that is down."""
+    targets = [parse_target(f"{name}=http://:80/") for name, _ in zip("abc", bodies, strict=False)]
+    context = RewriteContext(target_label="container")
+    view = ScrapeView(SeriesPolicy(), context, targets, _WANTED, limits=Limits())
+    outcomes: list[Outcome] = [
+        view.read(at, Fetched(body, "text/plain"), lambda: False) if body else UpstreamError("down")
+        for at, body in enumerate(bodies)
+    ]
+    collected = Collected(view, targets, outcomes, [0.5] * len(bodies))
+    return render(collected, rule, limit_bytes)
+
+
+def _values(scrape: Scrape) -> set[str]:
+    return {line for line in scrape.body.decode().splitlines() if not line.startswith("#")}
+
+
+@pytest.mark.parametrize("bodies", [(b"",), (b"", b"")])
+def test_a_scrape_whose_targets_all_fail_fails(bodies: tuple[bytes, ...]) -> None:
+    scrape = _render(*bodies)
+
+    assert scrape.status == 502
+    assert scrape.body.count(b"down") == len(bodies)
+
+
+@pytest.mark.parametrize("bodies", [(b"",), (b"", b"")])
+def test_where_no_failure_fails_the_scrape_each_target_is_said_to_be_down(
+    bodies: tuple[bytes, ...],
+) -> None:
+    scrape = _render(*bodies, rule=FailureRule.NEVER)
+
+    assert (scrape.status, scrape.samples_out) == (200, 0)
+    for name, _ in zip("ab", bodies, strict=False):
+        assert f'livery_target_up{{container="{name}"}} 0' in _values(scrape)
+
+
+@pytest.mark.parametrize("rule", list(FailureRule))
+def test_good_targets_are_served_beside_bad_ones(rule: FailureRule) -> None:
+    scrape = _render(b"m 1\n", b"", rule=rule)
+
+    assert scrape.status == 200
+    assert {
+        'm{container="a"} 1',
+        'livery_target_up{container="a"} 1', 'livery_target_up{container="b"} 0',
+        'livery_target_scrape_duration_seconds{container="b"} 0.5',
+        'livery_target_samples{container="a"} 1',
+    } <= _values(scrape)  # fmt: skip
+
+
+def test_a_target_that_cannot_be_merged_is_down_and_says_why() -> None:
+    scrape = _render(b'm{container="x"} 1\n', b'm{container="x"} 2\n')
+
+    assert scrape.status == 200
+    assert "is also a series of another target" in str(scrape.results[1].error)
+    assert 'm{container="x"} 1' in _values(scrape)
+
+
+def test_an_answer_over_the_bound_is_refused_with_both_sizes() -> None:
+    scrape = _render(b"m 1\n" + b"n 1\n" * 10, limit_bytes=20)
+
+    assert scrape.status == 502
+    assert scrape.body == b"the answer would be 44 bytes with its labels; 20 are allowed"
+
+
+def test_the_limits_of_a_scrape_are_those_of_a_pod_by_default() -> None:
+    limits = ScrapeLimits()
+
+    assert (limits.target_bytes, limits.scrape_bytes, limits.answer_bytes) == (
+        10 << 20, 24 << 20, 24 << 20,
+    )  # fmt: skip
+    assert limits.target.samples == 50_000
