@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from webhook_certs.authority import fingerprint
@@ -22,14 +22,18 @@ from injector.web.admission import AdmissionContext, build_admission_app
 from injector.web.control import ControlContext, build_control_app
 from injector.web.health import build_health_app
 from injector.web.metrics import InjectorMetrics
-from injector.web.servers import AppServer, listen
+from injector.web.servers import AppServer
 from injector.web.status.app import build_status_app
 from injector.web.status.view import CertificateFacts, Sources
+from sidecar.http.listener import open_socket
 from sidecar.model.labels.relabel import Rule
+from sidecar.process.supervisor import keep_up
 
 _LOOPBACK = "127.0.0.1"
 _LOOK_SECONDS = 1.0
 _RESTART_SECONDS = 30.0
+_BACKLOG = 1024
+"""Thousands of proxies may come at once."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +119,14 @@ class Service:
             (build_control_app(self.control), settings.control_port, tls),
             (build_health_app(self.metrics, self._unready), settings.metrics_port, None),
         ):
-            self._servers.append(AppServer(app, listen(settings.host, port), context))
+            self._servers.append(
+                AppServer(app, open_socket(settings.host, port, backlog=_BACKLOG), context)
+            )
         if settings.status_port is not None:
             page = build_status_app(self.sources, _read_played_rules)
-            self._servers.append(AppServer(page, listen(_LOOPBACK, settings.status_port), None))
+            self._servers.append(
+                AppServer(page, open_socket(_LOOPBACK, settings.status_port), None)
+            )
 
     @property
     def ports(self) -> tuple[int, int, int]:
@@ -145,7 +153,10 @@ class Service:
                 group.create_task(self._certificates.run()),
                 group.create_task(self._look_at_itself()),
             ]
-            tasks += [group.create_task(_keep_up(task)) for task in self._background_tasks]
+            tasks += [
+                group.create_task(keep_up(task, _RESTART_SECONDS))
+                for task in self._background_tasks
+            ]
             closing = asyncio.Event()
             servers = [group.create_task(server.run_until(closing)) for server in self._servers]
             await stop.wait()
@@ -200,16 +211,6 @@ class Service:
             return "it was told to stop"
         own = "" if self._answers else "the webhook does not answer itself yet"
         return own or self._source.unready() or self._certificates.unready()
-
-
-async def _keep_up(task: Callable[[], Awaitable[None]]) -> None:
-    """Start a chore again that failed in a way nobody foresaw: admission must not end for it."""
-    while True:
-        try:
-            await task()
-        except Exception:
-            logger.exception("a chore failed; starting it again")
-        await asyncio.sleep(_RESTART_SECONDS)
 
 
 def _read_played_rules(text: str) -> tuple[Rule, ...]:

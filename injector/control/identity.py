@@ -59,5 +59,5 @@ class Authenticator(Protocol):
             IdentityError: the token is not known, or belongs to no pod.
         """
 
-    async def still_counts(self, token: str, caller: Caller) -> bool:
+    async def is_still_valid(self, token: str, caller: Caller) -> bool:
         """Tell whether an open stream may go on; asked before each of its messages."""

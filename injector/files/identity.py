@@ -43,7 +43,7 @@ class FolderAuthenticator:
             raise IdentityError(401, "the token is not known")
         return caller
 
-    async def still_counts(self, token: str, caller: Caller) -> bool:
+    async def is_still_valid(self, token: str, caller: Caller) -> bool:
         """Tell whether the token's file is still that pod's."""
         try:
             return await self.authenticate(token) == caller

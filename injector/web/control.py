@@ -106,7 +106,7 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
     token = _bearer_token(request)
 
     async def may_go_on() -> bool:
-        return await context.authenticator.still_counts(token, caller)
+        return await context.authenticator.is_still_valid(token, caller)
 
     return PolicyStream(_opened(context, scope, version, caller), lifetime, may_go_on)
 

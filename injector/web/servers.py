@@ -81,24 +81,3 @@ class AppServer(uvicorn.Server):
                 if transport is not None:
                     transport.abort()
             waiting = silent
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; all addresses, IPv6 and IPv4, where the host is empty.
-
-    Raises:
-        OSError: the port is taken or may not be had.
-    """
-    if host:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=1024)
-    elif socket.has_dualstack_ipv6():
-        listener = socket.create_server(
-            ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024
-        )
-    else:
-        listener = socket.create_server(("", port), backlog=1024)
-    # Connections inherit it. Asyncio sets it only where a socket names its protocol, and these do
-    # not: without, an answer of two writes waits 40 ms for the client's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener

@@ -4,12 +4,10 @@ The kubelet asks for a token; a proxy before it that asks nobody would open what
 """
 
 import asyncio
-import hashlib
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+from sidecar.auth.decisions import DecisionCache, Lane, token_key
 from sidecar.errors import LiveryError
 
 MAX_TOKEN_CHARACTERS = 16 << 10
@@ -29,6 +27,17 @@ class Refusal(NamedTuple):
     sentence: str
 
 
+class _Decision(NamedTuple):
+    refusal: Refusal | None
+    valid_seconds: float
+
+
+def _lane(decision: _Decision) -> Lane:
+    if decision.refusal is None:
+        return Lane.GOOD
+    return Lane.UNDECIDED if decision.refusal.status == 503 else Lane.REFUSED
+
+
 class TokenAuthorizer:
     """Lets requests in by their bearer token.
 
@@ -43,8 +52,9 @@ class TokenAuthorizer:
         self._accounts = accounts
         self._subresource = subresource
         self._access = {"verb": "get", "resource": "nodes", "subresource": subresource}
-        self._asked: dict[bytes, asyncio.Task[Refusal | None]] = {}
-        self._kept: OrderedDict[bytes, tuple[float, Refusal | None]] = OrderedDict()
+        self._cache: DecisionCache[bytes, _Decision] = DecisionCache(
+            _lane, good_limit=MAX_REMEMBERED, other_limit=MAX_REMEMBERED
+        )
 
     async def authorize(self, headers: Mapping[str, str]) -> Refusal | None:
         """Return why a request is not let in; None where it is."""
@@ -52,43 +62,34 @@ class TokenAuthorizer:
         token = token.strip()
         if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN_CHARACTERS:
             return Refusal(401, "a bearer token is needed")
-        key = hashlib.sha256(token.encode(errors="replace")).digest()
-        kept = self._kept.get(key)
-        if kept is not None and time.monotonic() < kept[0]:
-            return kept[1]
-        task = self._asked.get(key)
-        if task is None:
-            task = self._asked[key] = asyncio.create_task(self._decide(key, token))
-        # Shielded, so that who goes away does not take the answer from the others.
-        return await asyncio.shield(task)
+        key = token_key(token)
+        for kept in (self._cache.good(key), self._cache.other(key)):
+            if kept is not None and kept.age_seconds < kept.decision.valid_seconds:
+                return kept.decision.refusal
+        asking = self._cache.ask(key, lambda: self._decide(token))
+        # Shielded: a caller that goes away does not take the answer from the others.
+        return (await asyncio.shield(asking)).decision.refusal
 
-    async def _decide(self, key: bytes, token: str) -> Refusal | None:
-        started = time.monotonic()
+    async def _decide(self, token: str) -> "_Decision":
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._ask({"token": token, "access": self._access})
         except (LiveryError, TimeoutError, OSError) as error:
             # Nobody is let in on a guess, nor kept out for long.
             reason = str(error) or "no answer in time"
-            return Refusal(503, f"the token cannot be judged now: {reason}")
-        finally:
-            del self._asked[key]
-        refusal, seconds = self._judge(answer)
-        self._kept[key] = (started + seconds, refusal)
-        self._kept.move_to_end(key)
-        while len(self._kept) > MAX_REMEMBERED:
-            self._kept.popitem(last=False)
-        return refusal
+            return _Decision(Refusal(503, f"the token cannot be judged now: {reason}"), 0.0)
+        return self._judge(answer)
 
-    def _judge(self, answer: Mapping[str, object]) -> tuple[Refusal | None, float]:
+    def _judge(self, answer: Mapping[str, object]) -> "_Decision":
         user = answer.get("user")
         if answer.get("authenticated") is not True or not isinstance(user, dict):
-            return Refusal(401, "the token is not known"), REFUSED_SECONDS
+            return _Decision(Refusal(401, "the token is not known"), REFUSED_SECONDS)
         name = str(user.get("username", ""))
         account = name.removeprefix(_ACCOUNT).replace(":", "/")
         is_named = name.startswith(_ACCOUNT) and account in self._accounts
         if not is_named and answer.get("allowed") is not True:
-            return Refusal(403, f"{name} may not get nodes/{self._subresource}"), REFUSED_SECONDS
+            refusal = Refusal(403, f"{name} may not get nodes/{self._subresource}")
+            return _Decision(refusal, REFUSED_SECONDS)
         valid = answer.get("validSeconds")
         # The control service remembers, too: together not longer than it says.
-        return None, float(min(valid, 60)) if isinstance(valid, int | float) else 0.0
+        return _Decision(None, float(min(valid, 60)) if isinstance(valid, int | float) else 0.0)

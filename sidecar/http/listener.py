@@ -1,10 +1,15 @@
-"""Listening sockets."""
+"""Listening sockets. Shared with the injector, so it imports nothing else of the proxy."""
 
 import socket
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """Open a listening socket; an empty host is every address, IPv6 and IPv4.
+def open_socket(host: str, port: int, *, backlog: int = 128) -> socket.socket:
+    """Open a listening socket.
+
+    Args:
+        host: an address; empty for all, IPv6 and IPv4.
+        port: the port; 0 for one that the system chooses.
+        backlog: connections that may wait to be accepted.
 
     Raises:
         OSError: the port is taken, or may not be had.
@@ -15,7 +20,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     listener = socket.create_server(
         (host, port),
         family=family,
-        backlog=128,
+        backlog=backlog,
         dualstack_ipv6=not host and family is socket.AF_INET6,
     )
     # Connections inherit it; asyncio sets it only where a socket names its protocol. Without, the

@@ -1,4 +1,7 @@
-"""Tasks that go on though they failed. Shared with the injector, so it imports nothing else."""
+"""Tasks that go on though they failed.
+
+Shared with the injector, so it imports nothing else of the proxy.
+"""
 
 import asyncio
 import logging
@@ -9,11 +12,13 @@ logger = logging.getLogger(__name__)
 RESTART_SECONDS = 5.0
 
 
-async def keep_up(run: Callable[[], Awaitable[None]]) -> None:
-    """Start a task again that failed in a way nobody foresaw: the proxy must not end for it."""
+async def keep_up(
+    run: Callable[[], Awaitable[None]], restart_seconds: float = RESTART_SECONDS
+) -> None:
+    """Start a task again that failed in a way nobody foresaw: the process must not end for it."""
     while True:
         try:
             await run()
         except Exception:
             logger.exception("a task failed; starting it again")
-        await asyncio.sleep(RESTART_SECONDS)
+        await asyncio.sleep(restart_seconds)

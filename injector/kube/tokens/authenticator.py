@@ -5,7 +5,6 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resou
 
 import asyncio
 import base64
-import hashlib
 import json
 import time
 from collections import OrderedDict
@@ -15,7 +14,9 @@ from typing import Any, NamedTuple
 from injector.control.identity import Caller
 from injector.errors import IdentityError, KubeError
 from injector.kube.api.client import KubeClient
+from injector.kube.tokens.reviews import review_token
 from injector.model.cluster.names import TOKEN_AUDIENCE
+from sidecar.auth.decisions import Decided, DecisionCache, Lane, token_key
 
 CACHE_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
@@ -35,11 +36,16 @@ _ACCOUNT = "system:serviceaccount:"
 
 
 class _Judged(NamedTuple):
-    at: float
     caller: Caller | None
     status: int = 0
     """Why there is no caller, as an HTTP status and a clause."""
     reason: str = ""
+
+
+def _lane(judged: _Judged) -> Lane:
+    if judged.caller is not None:
+        return Lane.GOOD
+    return Lane.UNDECIDED if judged.status == 503 else Lane.REFUSED
 
 
 class TokenReviewAuthenticator:
@@ -47,9 +53,9 @@ class TokenReviewAuthenticator:
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
-        self._callers: OrderedDict[bytes, _Judged] = OrderedDict()
-        self._refused: OrderedDict[bytes, _Judged] = OrderedDict()
-        self._asked: dict[bytes, asyncio.Task[_Judged]] = {}
+        self._cache: DecisionCache[bytes, _Judged] = DecisionCache(
+            _lane, good_limit=MAX_REMEMBERED, other_limit=MAX_REFUSED
+        )
         self._gone: OrderedDict[str, None] = OrderedDict()
         """Uids of pods that were deleted."""
         # Its own threads: an API server that hangs holds up nothing but reviews.
@@ -63,18 +69,18 @@ class TokenReviewAuthenticator:
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise IdentityError(401, "the token is too long")
-        key = _key(token)
-        verdict = self._find(key, CACHE_SECONDS)
-        if verdict is None:
-            verdict = await asyncio.shield(self._ask(key, token))
-        if verdict.caller is not None and verdict.caller.uid in self._gone:
-            raise IdentityError(401, "the token's pod was deleted")
-        if verdict.caller is None:
+        key = token_key(token)
+        judged = self._find(key)
+        if judged is None:
+            judged = (await asyncio.shield(self._ask(key, token))).decision
+        if judged.caller is None:
             # Anew each time: one that is kept would keep the frames of all who met it.
-            raise IdentityError(verdict.status, verdict.reason)
-        return verdict.caller
+            raise IdentityError(judged.status, judged.reason)
+        if judged.caller.uid in self._gone:
+            raise IdentityError(401, "the token's pod was deleted")
+        return judged.caller
 
-    async def still_counts(self, token: str, caller: Caller) -> bool:
+    async def is_still_valid(self, token: str, caller: Caller) -> bool:
         """Tell whether an open stream's token is still the caller's, as far as is known.
 
         Asked again in the background: a stream waits for no API server.
@@ -83,14 +89,13 @@ class TokenReviewAuthenticator:
             return False
         if caller.uid in self._gone:
             return False
-        key = _key(token)
-        refused = self._refused.get(key)
-        if refused is not None and refused.status != 503:
+        key = token_key(token)
+        refused, good = self._cache.other(key), self._cache.good(key)
+        if refused is not None and refused.decision.status != 503:
             return False
-        verdict = self._callers.get(key)
-        if verdict is None or time.monotonic() - verdict.at >= RECHECK_SECONDS:
+        if good is None or good.age_seconds >= RECHECK_SECONDS:
             self._ask(key, token)
-        return verdict is None or verdict.caller == caller
+        return good is None or good.decision.caller == caller
 
     def forget(self, uid: str) -> None:
         """Let a deleted pod in no more; its stream says nothing more, and ends with its next ping.
@@ -101,70 +106,29 @@ class TokenReviewAuthenticator:
         while len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
 
-    def _find(self, key: bytes, max_age_seconds: float) -> _Judged | None:
-        now = time.monotonic()
-        refused = self._refused.get(key)
-        if refused is not None and now - refused.at < REFUSED_SECONDS:
-            return refused
-        verdict = self._callers.get(key)
-        if verdict is None or verdict.caller is None or now - verdict.at >= max_age_seconds:
+    def _find(self, key: bytes) -> _Judged | None:
+        refused, good = self._cache.other(key), self._cache.good(key)
+        if refused is not None and refused.age_seconds < REFUSED_SECONDS:
+            return refused.decision
+        if good is None or good.decision.caller is None or good.age_seconds >= CACHE_SECONDS:
             return None
-        end = verdict.caller.expires_at
-        return verdict if end is None or time.time() < end else None
+        end = good.decision.caller.expires_at
+        return good.decision if end is None or time.time() < end else None
 
-    def _ask(self, key: bytes, token: str) -> "asyncio.Task[_Judged]":
-        # A task of its own, so that who goes away does not take the answer from the others.
-        task = self._asked.get(key)
-        if task is None:
-            task = self._asked[key] = asyncio.create_task(self._judge(key, token))
-        return task
-
-    async def _judge(self, key: bytes, token: str) -> _Judged:
-        try:
-            loop = asyncio.get_running_loop()
-            verdict = await loop.run_in_executor(self._threads, self._review, token)
-        finally:
-            del self._asked[key]
-        if verdict.caller is not None:
-            _remember(self._callers, key, verdict, MAX_REMEMBERED)
-            self._refused.pop(key, None)
-        else:
-            if verdict.status != 503:
-                self._callers.pop(key, None)
-            _remember(self._refused, key, verdict, MAX_REFUSED)
-        return verdict
+    def _ask(self, key: bytes, token: str) -> "asyncio.Task[Decided[_Judged]]":
+        loop = asyncio.get_running_loop()
+        return self._cache.ask(
+            key, lambda: loop.run_in_executor(self._threads, self._review, token)
+        )
 
     def _review(self, token: str) -> _Judged:
-        body = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [TOKEN_AUDIENCE]},
-        }
         try:
-            answer = self._client.request(
-                "POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=body
-            )
-            caller = _read(answer.get("status") or {}, _expiry(token))
+            status = review_token(self._client, token, TOKEN_AUDIENCE)
+            return _Judged(_read(status, _expiry(token)))
         except KubeError as error:
-            # What is no token at all is refused as a request.
-            status = 401 if error.status in (400, 422) else 503
-            return _Judged(time.monotonic(), None, status, f"the token cannot be judged: {error}")
+            return _Judged(None, 503, f"the token cannot be judged: {error}")
         except IdentityError as error:
-            return _Judged(time.monotonic(), None, error.status, str(error))
-        return _Judged(time.monotonic(), caller)
-
-
-def _key(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="replace")).digest()
-
-
-def _remember(
-    kept: "OrderedDict[bytes, _Judged]", key: bytes, verdict: _Judged, limit: int
-) -> None:
-    kept[key] = verdict
-    kept.move_to_end(key)
-    while len(kept) > limit:
-        kept.popitem(last=False)
+            return _Judged(None, error.status, str(error))
 
 
 def _read(status: dict[str, Any], expires_at: float | None) -> Caller:

@@ -2,13 +2,13 @@ import socket
 
 import pytest
 
-from injector.web.servers import listen
+from sidecar.http.listener import open_socket
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ""])
 def test_answers_do_not_wait_for_delayed_acknowledgements(host: str) -> None:
     with (
-        listen(host, 0) as listener,
+        open_socket(host, 0) as listener,
         socket.create_connection(("127.0.0.1", listener.getsockname()[1]), 5),
     ):
         accepted, _ = listener.accept()
