@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bench.rig import application, fetch, process, usage, wait_until
 from bench.table import Row, percentile
 from injector.kube.api.client import KubeClient
-from tests.cluster.conftest import Namespace, installed_chart
+from tests.cluster.fixtures import Namespace, installed_chart
 from tests.real_parts.kubernetes import ApiServer, running_api_server
 from tests.real_parts.ports import free_port
 

@@ -7,6 +7,9 @@ from hypothesis import settings
 from tests.real_parts.oracle import Oracle
 from tests.real_parts.presence import have
 
+# The API server and what tests do in it, for tests/cluster and the mirrors of injector/kube.
+pytest_plugins = ["tests.cluster.fixtures"]
+
 # Needs a cluster and what builds images for it: `make e2e`.
 collect_ignore = [] if os.environ.get("E2E_BUILD_IMAGE") else ["e2e"]
 

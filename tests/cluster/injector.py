@@ -15,7 +15,7 @@ from injector.kube.backend import ClusterSettings, Observers, cluster_backend
 from injector.platform import parse_platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.http.connection import Connection, render_request
-from tests.cluster.conftest import Namespace, Release, make_namespace
+from tests.cluster.fixtures import Namespace, Release, make_namespace
 
 _PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 

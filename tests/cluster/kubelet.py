@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from injector.kube.api.client import MERGE
-from tests.cluster.conftest import Namespace
+from tests.cluster.fixtures import Namespace
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from injector.errors import KubeError
 from injector.kube.api.client import KubeClient
-from tests.cluster.conftest import Namespace, Release
+from tests.cluster.fixtures import Namespace, Release
 from tests.cluster.injector import (
     Running,
     create_until_injected,

@@ -14,7 +14,7 @@ from injector.model.access.metricaccess import Acceptance, parse_metric_access
 from injector.model.admission.daemonsets import complete
 from injector.platform import parse_platform
 from sidecar.model.pods.discovery_settings import OAuth2, parse_discovery_settings
-from tests.cluster.conftest import CHART, CRD_PATH, Namespace, Release
+from tests.cluster.fixtures import CHART, CRD_PATH, Namespace, Release
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from injector.kube.api.client import KubeClient
-from tests.cluster.conftest import Release
+from tests.cluster.fixtures import Release
 from tests.cluster.injector import label_for_injection, make_shop, running_injector, until
 from tests.cluster.kubelet import played_pod
 from tests.real_parts.kubernetes import ApiServer

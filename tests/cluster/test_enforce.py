@@ -7,7 +7,7 @@ import pytest
 
 from injector.errors import KubeError
 from injector.kube.api.client import MERGE, JsonObject, KubeClient
-from tests.cluster.conftest import Namespace, installed_chart, make_namespace, until
+from tests.cluster.fixtures import Namespace, installed_chart, make_namespace, until
 from tests.real_parts.kubernetes import ApiServer
 
 PROXY = {"livery.dev/proxy": "pod"}

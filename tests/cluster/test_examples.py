@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from injector.kube.api.client import KubeClient
-from tests.cluster.conftest import Namespace
+from tests.cluster.fixtures import Namespace
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import promtool_program
 

@@ -11,7 +11,7 @@ from webhook_certs.authority import create_authority
 
 from injector.kube.api.client import MERGE, KubeClient
 from sidecar.errors import UpstreamError
-from tests.cluster.conftest import Release, installed_chart, make_namespace
+from tests.cluster.fixtures import Release, installed_chart, make_namespace
 from tests.cluster.injector import (
     create_until_injected,
     label_for_injection,

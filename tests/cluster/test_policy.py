@@ -23,7 +23,7 @@ from injector.model.admission.templates import template_hash
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform, parse_platform
-from tests.cluster.conftest import (
+from tests.cluster.fixtures import (
     CHART,
     Namespace,
     Release,

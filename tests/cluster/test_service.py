@@ -14,7 +14,7 @@ from injector.kube.certificates.published import WebhookBundle
 from injector.kube.certificates.secrets import SecretStore
 from injector.kube.objects import missing_proxies as monitor
 from injector.model.access.metricaccess import API_VERSION
-from tests.cluster.conftest import Release
+from tests.cluster.fixtures import Release
 from tests.cluster.injector import (
     ask,
     create_until_injected,

@@ -8,7 +8,7 @@ import pytest
 
 from injector.kube.api.client import KubeClient
 from injector.model.access.metricaccess import API_VERSION
-from tests.cluster.conftest import CHART, installed_chart
+from tests.cluster.fixtures import CHART, installed_chart
 from tests.cluster.injector import (
     create_until_injected,
     label_for_injection,

@@ -14,7 +14,7 @@ from injector.kube.api.client import MERGE, KubeClient
 from injector.kube.api.reflector import Resource
 from injector.kube.api.source import NODES, RESOURCES, ClusterSource
 from injector.model.cluster.state import ClusterState
-from tests.cluster.conftest import Namespace, installed_chart, make_namespace
+from tests.cluster.fixtures import Namespace, installed_chart, make_namespace
 from tests.cluster.proxy import CutConnections
 from tests.real_parts.kubernetes import ApiServer, start_api_server, start_etcd
 

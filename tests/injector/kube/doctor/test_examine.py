@@ -19,7 +19,7 @@ from injector.kube.certificates.secrets import SecretStore
 from injector.kube.doctor import namespaces
 from injector.kube.doctor.examine import examine
 from injector.kube.doctor.findings import Finding, Installation, find
-from tests.cluster.conftest import Namespace, Release, installed_chart, make_namespace, until
+from tests.cluster.fixtures import Namespace, Release, installed_chart, make_namespace, until
 from tests.real_parts.kubernetes import ApiServer
 
 MONITORS = "monitoring.coreos.com/v1"

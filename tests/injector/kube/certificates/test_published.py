@@ -15,7 +15,7 @@ from injector.errors import KubeError
 from injector.kube.api.client import KubeClient
 from injector.kube.certificates.published import MANAGER, WebhookBundle
 from injector.kube.certificates.secrets import SecretStore
-from tests.cluster.conftest import Namespace
+from tests.cluster.fixtures import Namespace
 
 _PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 

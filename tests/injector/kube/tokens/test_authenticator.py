@@ -10,7 +10,7 @@ from injector.errors import IdentityError
 from injector.kube.api.client import KubeClient
 from injector.kube.tokens import authenticator as identity
 from injector.kube.tokens.authenticator import TokenReviewAuthenticator
-from tests.cluster.conftest import Namespace
+from tests.cluster.fixtures import Namespace
 
 
 def _judge(client: KubeClient, token: str) -> Caller:

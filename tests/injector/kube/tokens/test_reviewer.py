@@ -13,7 +13,7 @@ from injector.kube.api.client import KubeClient
 from injector.kube.tokens import reviewer as access
 from injector.kube.tokens.reviewer import AccessReviewer
 from sidecar.http.connection import Connection, render_request
-from tests.cluster.conftest import Namespace, installed_chart, make_namespace
+from tests.cluster.fixtures import Namespace, installed_chart, make_namespace
 from tests.cluster.injector import running_injector
 from tests.cluster.proxy import CutConnections
 from tests.real_parts.kubernetes import ApiServer

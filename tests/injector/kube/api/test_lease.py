@@ -6,7 +6,7 @@ from injector.errors import KubeError
 from injector.kube.api import lease as module
 from injector.kube.api.client import KubeClient
 from injector.kube.api.lease import Lease
-from tests.cluster.conftest import Namespace
+from tests.cluster.fixtures import Namespace
 
 
 @pytest.fixture
