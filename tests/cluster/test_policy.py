@@ -31,12 +31,14 @@ from tests.cluster.fixtures import (
     make_namespace,
     until,
 )
-from tests.injector.test_golden import CASES, GOLDEN, WORKLOADS, make_pod, read_case
+from tests.injector.admission_cases import CASES, GOLDEN, is_pod_or_workload, make_pod, read_case
 from tests.injector.webhook import CA_BUNDLE, apply
 from tests.real_parts.kubernetes import ApiServer
 
 DRY_RUN = {"dryRun": "All"}
-PODS = [name for name in CASES if name in WORKLOADS or read_case(name).obj.get("kind") == "Pod"]
+PODS = [
+    name for name in CASES if is_pod_or_workload(name) and not name.startswith("node-daemon-set")
+]
 PLATFORMS = sorted(name for name in PODS if (GOLDEN / name / "platform.yaml").exists())
 REFUSED = {
     "generate-name-without-an-owner",  # probe.-abcde is no name

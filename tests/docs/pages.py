@@ -6,7 +6,6 @@
 import argparse
 import ast
 import inspect
-import json
 import re
 import textwrap
 import tomllib
@@ -23,7 +22,7 @@ from sidecar.roles.node.settings import build_parser as build_node_parser
 from sidecar.roles.pod.settings import build_parser as build_proxy_parser
 from tests.docs.errors import render_examples, render_trees
 from tests.docs.metrics import Metric, injector_metrics, node_metrics, proxy_metrics, target_metrics
-from tests.injector.test_golden import CASES, GOLDEN, read_case
+from tests.injector.admission_cases import CASES, TABLE, read_case, read_expected
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 _WITHOUT_ROWS = (argparse._HelpAction, argparse._SubParsersAction, argparse._VersionAction)
@@ -96,15 +95,16 @@ _ELSEWHERE: dict[str, str] = {
     Reason.INTERNAL_ERROR: "a fault of Livery's: the log has its traceback",
     Reason.NOT_A_PROXY: "a DaemonSet labelled `livery.dev/role: other`, sent to `/prepare`",
 }
-"""What no golden case shows."""
+"""What no case shows."""
 
 
 def _case(field: str, value: str) -> str:
-    """Link the first golden case that ends so."""
+    """Link the first case that ends so."""
     for name in sorted(CASES):
-        expected = json.loads((GOLDEN / name / "expected.json").read_text())[field]
+        expected = getattr(read_expected(name), field)
         if value in (expected if isinstance(expected, list) else [expected]):
-            return f"[{name}](../tests/golden/{name}/input.yaml)"
+            file = "cases.yaml" if name in TABLE else f"{name}/input.yaml"
+            return f"[{name}](../tests/golden/{file})"
     return _ELSEWHERE[value]
 
 
