@@ -12,7 +12,7 @@ UPGRADE ?= --upgrade
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e images push installer dist release check fix lock bench pictures clean
+.PHONY: help demo test soak e2e images push installer dist release check fix lock bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: $(VENV)/.ready ## inject, label and re-expose on this machine; stays until
 test: $(VENV)/.ready ## run all tests (real parts are built once, outside the repository)
 	$(BIN)/python -m tests.real_parts
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(VENV)/.ready ## run the property tests with 20,000 examples each; takes hours
+	LIVERY_HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m hypothesis --timeout 0 $(PYTEST_ARGS)
 
 e2e: $(VENV)/.ready ## install into the cluster of KUBECONFIG; E2E_BUILD_IMAGE builds images for it
 	@test -n "$(E2E_BUILD_IMAGE)" || { echo 'E2E_BUILD_IMAGE="COMMAND" is needed: called as COMMAND TAG CONTEXT -f DOCKERFILE, it builds an image and loads it into the cluster'; exit 1; }

@@ -17,7 +17,8 @@ settings.register_profile("default", deadline=None, print_blob=True, max_example
 settings.register_profile("long", deadline=None, print_blob=True, max_examples=20_000)
 # The same examples on every run: what CI says is about the change, not about luck.
 settings.register_profile("ci", deadline=None, print_blob=True, max_examples=100, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+_USUAL = "ci" if os.environ.get("CI") == "true" else "default"
+settings.load_profile(os.environ.get("LIVERY_HYPOTHESIS_PROFILE", _USUAL))  # `make soak`: long
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

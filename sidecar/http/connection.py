@@ -65,6 +65,11 @@ class Connection(asyncio.Protocol):
         return self._is_done and self._keeps_alive and not self._is_lost
 
     @property
+    def buffered_bytes(self) -> int:
+        """Bytes of the body that have arrived and were not read."""
+        return self._buffered
+
+    @property
     def has_answered(self) -> bool:
         """Whether any byte of the present answer arrived."""
         return self._received > 0

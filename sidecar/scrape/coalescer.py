@@ -66,7 +66,8 @@ class ScrapeCoalescer:
         self._is_full = is_full
         self._runs: dict[tuple[Negotiated, str], _Run] = {}
         self._one_at_a_time = asyncio.Lock()
-        self._waiting = 0
+        self.waiting = 0
+        """Scrapes that wait for an answer now."""
 
     async def get(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Shared:
         """Scrape, or join a scrape under way that answers the same.
@@ -74,7 +75,7 @@ class ScrapeCoalescer:
         Raises:
             BusyError: too many are waiting, or too much is unsent.
         """
-        if self._waiting >= MAX_WAITING:
+        if self.waiting >= MAX_WAITING:
             raise BusyError("too many scrapes are waiting for this workload")
         run = self._runs.get((wanted, query))
         if run is None or not self._serves(run, timeout_seconds):
@@ -83,11 +84,11 @@ class ScrapeCoalescer:
             run.task = asyncio.create_task(self._scrape(run, wanted, query))
         waiter: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
         run.waiting.add(waiter)
-        self._waiting += 1
+        self.waiting += 1
         try:
             return await waiter
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
             run.waiting.discard(waiter)
             if not run.waiting:
                 self._leave(run, (wanted, query))
@@ -103,7 +104,7 @@ class ScrapeCoalescer:
             async with self._one_at_a_time:
                 shared = await self._scrape_now(wanted, query, run.timeout_seconds)
                 run.finish(shared, None)
-                if self._waiting > len(run.waiting):
+                if self.waiting > len(run.waiting):
                     # Those who waited take it, and count it as unsent, before the next one begins.
                     run.is_left = asyncio.get_running_loop().create_future()
                     await run.is_left

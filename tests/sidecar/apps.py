@@ -70,6 +70,11 @@ class App:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://:{self.port}/metrics"
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open now."""
+        return len(self._open)
+
     def hang_up(self) -> None:
         for writer in list(self._open):
             writer.transport.abort()
@@ -165,8 +170,8 @@ async def get(port: int, path: str = "/metrics", **headers: str) -> Reply:
         return await client.get(path, **headers)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 4.0) -> None:
-    """Wait for a condition, not forever."""
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for a condition, not forever; long, since the machine may be busy."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)

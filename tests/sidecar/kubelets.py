@@ -77,7 +77,7 @@ async def node_proxy(
             yield Kubelet(app, role, policy)
         finally:
             stop.set()
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(20):
                 await task
 
 

@@ -76,10 +76,10 @@ class NodeRole:
             self._apply, "the namespaces' labels have not arrived yet"
         )
         self._scrape_slots = asyncio.Semaphore(MAX_UNDER_WAY)
-        self._kubelets: OrderedDict[str, KubeletProxy] = OrderedDict()
+        self.kubelets: OrderedDict[str, KubeletProxy] = OrderedDict()
         """By the node's name, who was scraped last at the end; by the empty name the only one."""
         if not settings.serves_all_nodes:
-            self._kubelets[""] = self._make_kubelet("")
+            self.kubelets[""] = self._make_kubelet("")
         self._discovery: NodeDiscovery | None = None
         if settings.discovers:
             self._discovery = NodeDiscovery(settings.discovery_file, self._kubelet_settings)
@@ -102,7 +102,7 @@ class NodeRole:
             logger.info(note)
         self.source.read()
         await serve(self.ports, self._listeners(), self._tasks(), stop)
-        for kubelet in self._kubelets.values():
+        for kubelet in self.kubelets.values():
             kubelet.close()
         if self._discovery is not None:
             await self._discovery.close()
@@ -141,7 +141,7 @@ class NodeRole:
 
     def report(self) -> dict[str, object]:
         """What the control service is told of this proxy."""
-        targets = [state for kubelet in self._kubelets.values() for state in kubelet.states()]
+        targets = [state for kubelet in self.kubelets.values() for state in kubelet.states()]
         # Of many the failed ones, for they are what somebody looks for.
         targets.sort(key=lambda target: not target.error)
         samples = sum(target.samples for target in targets)
@@ -240,15 +240,15 @@ class NodeRole:
 
     def _find_kubelet(self, node: str) -> KubeletProxy:
         """Return a node's kubelet, as the one that was asked last."""
-        if node not in self._kubelets:
-            self._kubelets[node] = self._make_kubelet(node)
-        self._kubelets.move_to_end(node)
-        return self._kubelets[node]
+        if node not in self.kubelets:
+            self.kubelets[node] = self._make_kubelet(node)
+        self.kubelets.move_to_end(node)
+        return self.kubelets[node]
 
     def _bound_caches(self) -> None:
         """Empty the caches of the kubelets scraped least recently, while there is too much."""
-        cached = sum(kubelet.cached_bytes for kubelet in self._kubelets.values())
-        for kubelet in self._kubelets.values():
+        cached = sum(kubelet.cached_bytes for kubelet in self.kubelets.values())
+        for kubelet in self.kubelets.values():
             if cached <= self._settings.cached_bytes:
                 break
             cached -= kubelet.cached_bytes
@@ -286,7 +286,7 @@ class NodeRole:
 
     def _observe(self) -> None:
         put = self._telemetry.set
-        kubelets = list(self._kubelets.values())
+        kubelets = list(self.kubelets.values())
         put("livery_node_remembered_bytes", sum(one.cached_bytes for one in kubelets))
         put("livery_node_namespaces", len(self.policy.series.namespaces or {}))
         is_all = self._settings.serves_all_nodes
@@ -323,11 +323,11 @@ class NodeRole:
             self._encoded = EncodedPolicy(change.policy.series)
         else:
             self._encoded.update(change.policy.series, change.namespaces)
-        for name, kubelet in list(self._kubelets.items()):
+        for name, kubelet in list(self.kubelets.items()):
             if before.nodes.get(name) == self.policy.nodes.get(name):
                 kubelet.apply(self._encoded, self.policy.endpoint_relabelings, change.namespaces)
             else:
-                del self._kubelets[name]
+                del self.kubelets[name]
                 kubelet.close()
 
 

@@ -63,7 +63,7 @@ class PodRole:
         self._results: dict[str, TargetState] = {}
         self._samples = 0
         self.data = Server(self.handle_data)
-        self._scrapes = ScrapeCoalescer(
+        self.scrapes = ScrapeCoalescer(
             self._scraper, lambda: self.data.unsent_bytes > MAX_UNSENT_BYTES
         )
         self.admin = Server(self.handle_admin)
@@ -121,7 +121,7 @@ class PodRole:
             return plain(503, reason)
         wanted = negotiate(request.headers.get("accept", ""))
         try:
-            shared = await self._scrapes.get(wanted, request.query, scrape_timeout(request.headers))
+            shared = await self.scrapes.get(wanted, request.query, scrape_timeout(request.headers))
         except BusyError as error:
             return plain(503, str(error))
         self._note(shared.scrape)

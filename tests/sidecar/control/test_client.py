@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -326,24 +325,36 @@ async def test_the_backoff_grows_to_its_bound_with_jitter_and_starts_over(
     assert asked[-1][1] == 0.01
 
 
-async def test_reports_are_sent_on_change_and_not_too_often(
+async def test_what_changes_together_is_one_report(
     service: ControlService, token: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "REPORT_DELAY_SECONDS", 0.01)
-    monkeypatch.setattr(control, "REPORT_INTERVAL_SECONDS", 0.2)
     client = _Proxy(service.app, token).client
-    started = time.monotonic()
     task = asyncio.create_task(client.run_reports(lambda: {"role": "pod"}))
-    await asyncio.sleep(0.05)
-    assert not service.reports
+    await asyncio.sleep(0)
+    assert not service.app.requests
     for _ in range(20):
         client.changed()
-        await asyncio.sleep(0.02)
-    await until(lambda: len(service.reports) >= 2)
+    await until(lambda: len(service.reports) == 1)
+    client.changed()  # within the interval: it waits
+    await asyncio.sleep(0)
     task.cancel()
 
-    assert len(service.reports) <= 1 + (time.monotonic() - started) / 0.2
+    assert len(service.reports) == 1
     assert "Content-Type: application/json\r\n" in service.app.requests[0]
+
+
+async def test_a_change_after_a_report_is_reported_after_the_interval(
+    service: ControlService, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "REPORT_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(control, "REPORT_INTERVAL_SECONDS", 0.01)
+    client = _Proxy(service.app, token).client
+    task = asyncio.create_task(client.run_reports(lambda: {"role": "pod"}))
+    for count in (1, 2, 3):
+        client.changed()
+        await until(lambda count=count: len(service.reports) == count)  # type: ignore[misc]
+    task.cancel()
 
 
 async def test_a_report_that_failed_is_sent_later(

@@ -99,7 +99,7 @@ async def test_a_sender_is_held_back_while_nobody_reads() -> None:
         for _ in range(100):
             await asyncio.sleep(0)
 
-        assert connection._buffered < 2 << 20
+        assert connection.buffered_bytes < 2 << 20
         assert await _whole(connection) == body
         connection.close()
 

@@ -1,5 +1,4 @@
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -326,9 +325,3 @@ async def test_both_address_families_are_served(host: str) -> None:
     async with connected(port, host) as client:
         assert (await client.get("/")).status == 200
     await both.server.drain(1)
-
-
-async def test_answers_do_not_wait_for_delayed_acknowledgements(site: _Site) -> None:
-    (listening,) = site.server._sockets
-
-    assert listening.sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -155,7 +155,7 @@ async def test_without_pods_no_series_goes_out_unlabelled_and_known_ones_stay(
         kubelet.app.answers["/pods"] = pods
         assert 'app="web"' in (await kubelet.get()).text
         assert "livery_node_pods_up 0\n" in await kubelet.admin()
-        assert len(kubelet.app._open) <= 4
+        assert kubelet.app.open_connections <= 4
 
 
 async def test_five_hundred_pods_whose_keys_fall_together_are_told_alike_each_time(
@@ -274,7 +274,7 @@ async def test_pods_that_are_refused_while_metrics_stall_are_an_answer(tmp_path:
             responses = await asyncio.gather(*(kubelet.get() for _ in range(2)))
         assert {response.status_code for response in responses} == {502}
         assert (await kubelet.get()).status_code == 502  # no slot is held
-        await until(lambda: len(kubelet.app._open) <= 1)
+        await until(lambda: kubelet.app.open_connections <= 1)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +103,7 @@ def test_any_text_is_a_target_or_an_error(text: str) -> None:
     try:
         target = parse_target(text)
     except TargetError:
+        assert not re.fullmatch(r"http://(127\.0\.0\.1)?(:80)?(/[a-z]*)?", text)
         return
     assert target.path.startswith("/")
     assert 0 < target.port < 65536

@@ -169,19 +169,25 @@ def test_a_bad_event_breaks_the_watch_and_nothing_is_lost(line: bytes) -> None:
 def test_a_server_that_ends_every_watch_is_not_asked_without_a_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "LAST_BACKOFF_SECONDS", 30.0)
-    monkeypatch.setattr(module, "FIRST_BACKOFF_SECONDS", 0.2)
-    watches: list[float] = []
+    monkeypatch.setattr(module, "LAST_BACKOFF_SECONDS", 0.08)
+    monkeypatch.setattr(module, "FIRST_BACKOFF_SECONDS", 0.01)
+    pauses: list[float] = []
+
+    def longest(low: float, high: float) -> float:
+        pauses.append(high)
+        return high
+
+    monkeypatch.setattr("injector.kube.api.reflector.random.uniform", longest)
 
     def handle(path: str, query: dict[str, str]) -> Answer | Iterator[bytes]:
         if "watch" not in query:
             return listed("1", "a")
-        watches.append(time.monotonic())
         return iter(())
 
-    with _reflecting(handle) as (_, _unused):
-        time.sleep(2)
-    assert len(watches) <= 6
+    with _reflecting(handle):
+        _until(lambda: pauses.count(0.08) >= 2)
+    # How long a watch is asked to last comes from there, too: it is over 200 s.
+    assert [pause for pause in pauses if pause < 1][:5] == [0.01, 0.02, 0.04, 0.08, 0.08]
 
 
 def test_an_event_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from injector.errors import ObjectError
@@ -159,22 +159,23 @@ _SPECS = st.dictionaries(
 
 @given(_SPECS)
 def test_a_completed_object_is_completed_to_itself(spec: Json) -> None:
-    try:
-        prepared = _prepare(_daemonset(spec))
-    except ObjectError:
-        return
+    prepared = _prepare_or_reject(spec)
 
     assert prepare(prepared, Platform(), "PEM") == (Reason.PREPARED, [])
 
 
 @given(_SPECS)
 def test_nothing_that_is_set_is_lost(spec: Json) -> None:
-    try:
-        prepared = _prepare(_daemonset(copy.deepcopy(spec)))
-    except ObjectError:
-        return
+    prepared = _prepare_or_reject(copy.deepcopy(spec))
 
     assert _is_within(spec, prepared["spec"])
+
+
+def _prepare_or_reject(spec: Json) -> Json:
+    try:
+        return _prepare(_daemonset(spec))
+    except ObjectError:
+        reject()
 
 
 def _is_within(small: object, large: object) -> bool:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from injector.errors import ObjectError
@@ -115,8 +115,7 @@ def test_the_pod_that_is_reviewed_is_not_changed(pod: Json) -> None:
 @given(ASKING_PODS)
 def test_the_proxy_satisfies_restricted_pod_security(pod: Json) -> None:
     decision, _, result = _review(pod)
-    if decision.reason is not Reason.INJECTED:
-        return
+    assume(decision.reason is Reason.INJECTED)
     context = _proxy(result)["securityContext"]
 
     assert context["allowPrivilegeEscalation"] is False
@@ -129,22 +128,24 @@ def test_the_proxy_satisfies_restricted_pod_security(pod: Json) -> None:
 @given(ASKING_PODS)
 def test_the_proxy_takes_no_port_of_the_application(pod: Json) -> None:
     decision, _, result = _review(pod)
-    if decision.proxy is None:
-        return
+    proxy = decision.proxy
+    assume(proxy is not None)
+    assert proxy is not None  # for mypy
     ours = {port["containerPort"] for port in _proxy(result)["ports"]}
     theirs = {
         port["containerPort"] for item in running_containers(pod) for port in item.get("ports", [])
     }
 
     assert len(ours) == 2
-    assert ours.isdisjoint(theirs | {target.port for target in decision.proxy.targets})
+    assert ours.isdisjoint(theirs | {target.port for target in proxy.targets})
 
 
 @given(ASKING_PODS)
 def test_the_proxy_understands_its_own_arguments(pod: Json) -> None:
     decision, _, result = _review(pod)
-    if decision.proxy is None:
-        return
+    proxy = decision.proxy
+    assume(proxy is not None)
+    assert proxy is not None  # for mypy
     container = _proxy(result)
     arguments = [item.replace("$$", "$") for item in container["args"]]
     environment = {item["name"]: item.get("value", "") for item in container["env"]}
@@ -152,17 +153,18 @@ def test_the_proxy_understands_its_own_arguments(pod: Json) -> None:
     settings = parse_pod_settings(arguments, environment)
 
     assert settings.faults == ()
-    assert settings.targets == tuple(parse_target(str(item)) for item in decision.proxy.targets)
+    assert settings.targets == tuple(parse_target(str(item)) for item in proxy.targets)
 
 
 @given(ASKING_PODS)
 def test_every_scrape_annotation_points_at_the_proxy(pod: Json) -> None:
     decision, _, result = _review(pod)
-    if decision.proxy is None:
-        return
+    proxy = decision.proxy
+    assume(proxy is not None)
+    assert proxy is not None  # for mypy
     annotations = result["metadata"]["annotations"]
 
-    assert annotations["prometheus.io/port"] == str(decision.proxy.port)
+    assert annotations["prometheus.io/port"] == str(proxy.port)
     assert [key for key in annotations if re.match("prometheus.io", key)] == [
         key for key in annotations if key.startswith("prometheus.io/")
     ]

@@ -2,7 +2,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from injector.model.admission.quantities import parse_quantity
@@ -182,8 +182,7 @@ def test_what_is_allotted_satisfies_every_limit_range(
     items: list[Json], annotations: dict[str, str]
 ) -> None:
     allotment = _allot(annotations, *items)
-    if allotment.resources is None:
-        return
+    assume(allotment.resources is not None)
     request, limit = map(_number, _pairs(allotment)["cpu"])
     assert request <= limit
     for item in items:

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from sidecar.errors import LimitError, RuleError
@@ -200,7 +200,7 @@ def test_steps_end_where_the_whole_ends(rules: list[Any], labels: Labels) -> Non
     try:
         parsed = parse_rules(rules, "rules")
     except RuleError:
-        return
+        reject()
     steps = list(relabel_steps(labels, parsed))
 
     assert steps[-1].after == relabel(labels, parsed)

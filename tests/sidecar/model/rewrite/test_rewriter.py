@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError, LimitError
@@ -241,8 +241,7 @@ def test_a_client_of_plain_names_sees_no_quoted_one(
     data: st.DataObject, escaping: Escaping
 ) -> None:
     body = data.draw(bodies(Format.TEXT))
-    if isinstance(read(body, Format.TEXT), str):
-        return
+    assume(not isinstance(read(body, Format.TEXT), str))
     for sample in scan(body, Format.TEXT):
         assert sample.head.series is not None
         line = SeriesRewriter(_TEAM, RewriteContext(), escaping).series(sample.head.series)

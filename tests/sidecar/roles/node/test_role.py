@@ -269,7 +269,7 @@ async def test_what_is_no_text_leaves_no_connection_behind(tmp_path: Path) -> No
     async with node_proxy(tmp_path, http(b"<html>", kind="text/html")) as kubelet:
         for _ in range(5):
             assert (await kubelet.get()).status_code == 502
-        await until(lambda: not kubelet.app._open)
+        await until(lambda: not kubelet.app.open_connections)
 
         async def hang(writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 500 Oh\r\nContent-Length: 10\r\n\r\n")
@@ -278,7 +278,7 @@ async def test_what_is_no_text_leaves_no_connection_behind(tmp_path: Path) -> No
         kubelet.app.answer = hang
         late = {"X-Prometheus-Scrape-Timeout-Seconds": "0.1"}
         assert (await kubelet.get(**late)).status_code == 504
-        await until(lambda: not kubelet.app._open)
+        await until(lambda: not kubelet.app.open_connections)
 
 
 async def test_a_second_request_behind_a_streamed_answer_ends_the_connection(
@@ -353,7 +353,7 @@ async def test_more_than_a_few_scrapes_at_once_are_refused(
 
     async with node_proxy(tmp_path, wait) as kubelet:
         scrapes = [asyncio.create_task(kubelet.get()) for _ in range(2)]
-        await until(lambda: kubelet.role._kubelets[""].running.get("/metrics/cadvisor") == 2)
+        await until(lambda: kubelet.role.kubelets[""].running.get("/metrics/cadvisor") == 2)
         refused = await kubelet.get()
         authorizer.set()
         whole = await asyncio.gather(*scrapes)

@@ -144,7 +144,7 @@ async def test_what_is_remembered_of_all_nodes_is_bounded(tmp_path: Path) -> Non
         for name in "abcabc":
             response = await kubelet.get(f"/nodes/{name}/metrics/cadvisor")
             assert response.text.count('team="frontend"') == 2500
-            total = sum(one.cached_bytes for one in kubelet.role._kubelets.values())
-            largest = max(one.cached_bytes for one in kubelet.role._kubelets.values())
+            total = sum(one.cached_bytes for one in kubelet.role.kubelets.values())
+            largest = max(one.cached_bytes for one in kubelet.role.kubelets.values())
             assert total <= (1 << 20) + largest
-        assert len(json.dumps(list(kubelet.role._kubelets))) == len('["a", "b", "c"]')
+        assert len(json.dumps(list(kubelet.role.kubelets))) == len('["a", "b", "c"]')

@@ -320,17 +320,17 @@ async def test_a_query_reaches_the_only_target_and_authorization_does_not() -> N
 
 
 async def test_simultaneous_scrapes_share_one_fan_out_and_a_fifth_is_refused() -> None:
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        await authorizer.wait()
+        await gate.wait()
         writer.write(http(b"a 1\n"))
 
     async with App(answer) as app, running_pod("--target", app.target) as role:
         waiting = [asyncio.create_task(get(role.data_port)) for _ in range(4)]
-        await until(lambda: role._scrapes._waiting == 4)
+        await until(lambda: role.scrapes.waiting == 4)
         fifth = await get(role.data_port)
-        authorizer.set()
+        gate.set()
         replies = [await task for task in waiting]
 
     assert (fifth.status, fifth.text) == (503, "too many scrapes are waiting for this workload\n")
@@ -346,8 +346,8 @@ async def test_clients_that_vanish_make_room_for_others() -> None:
         for number in range(12):
             async with connected(role.data_port) as client:
                 await client.send(b"GET /metrics?%d HTTP/1.1\r\n\r\n" % number)
-                await until(lambda: role._scrapes._waiting == 1)
-            await until(lambda: role._scrapes._waiting == 0)
+                await until(lambda: role.scrapes.waiting == 1)
+            await until(lambda: role.scrapes.waiting == 0)
         app.answer = http(b"a 1\n")
 
         assert (await get(role.data_port)).status == 200
@@ -464,10 +464,10 @@ async def test_a_busy_port_is_reported_and_tried_again(monkeypatch: pytest.Monke
 
 async def test_a_policy_that_changes_during_a_scrape_harms_nothing(tmp_path: Path) -> None:
     path = _write(tmp_path / "policy.yaml", _labelled("blue"))
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        await authorizer.wait()
+        await gate.wait()
         writer.write(http(b"a 1\n"))
 
     async with (
@@ -477,7 +477,7 @@ async def test_a_policy_that_changes_during_a_scrape_harms_nothing(tmp_path: Pat
         scrape = asyncio.create_task(get(role.data_port))
         await until(lambda: bool(app.requests))
         _reread(role, _write(path, _labelled("green")))
-        authorizer.set()
+        gate.set()
 
         assert (await scrape).body == b'a{team="green"} 1\n'
 
