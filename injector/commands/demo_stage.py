@@ -209,8 +209,8 @@ def _free_pair() -> int:
 async def _exchange(connection: Connection, method: str, path: str, body: bytes = b"") -> bytes:
     headers = {"Host": "localhost", "Connection": "close", "Content-Type": "application/json"}
     await connection.send(render_request(method, path, headers, body))
-    backend = []
+    parts = []
     while part := await connection.read():
-        backend.append(part)
+        parts.append(part)
     connection.close()
-    return b"".join(backend)
+    return b"".join(parts)

@@ -89,10 +89,10 @@ def test_with_a_role_no_argument_ends_the_proxy(tmp_path: Path, arguments: tuple
 async def test_a_signal_lets_the_scrape_in_flight_finish(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        await authorizer.wait()
+        await gate.wait()
         writer.write(http(b"a 1\n"))
 
     async with App(answer) as app:
@@ -103,7 +103,7 @@ async def test_a_signal_lets_the_scrape_in_flight_finish(
                 proxy.process.send_signal(number)
 
                 assert await idle.is_closed()
-                authorizer.set()
+                gate.set()
                 assert (await client.reply()).body == b"a 1\n"
             assert await asyncio.to_thread(proxy.process.wait, 10) == 0
 

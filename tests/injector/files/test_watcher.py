@@ -1,14 +1,10 @@
 """The world from a folder: files come, change, break and go."""
 
-import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
-from injector.errors import IdentityError
-from injector.files import identity
-from injector.files.identity import FolderAuthenticator
 from injector.files.watcher import FolderSource
 from injector.model.cluster.state import ClusterState
 
@@ -141,48 +137,6 @@ def test_other_kinds_and_other_files_are_passed_over(tmp_path: Path, cluster: Cl
     folder = FolderSource(tmp_path, cluster)
     folder.refresh()
     assert not folder.errors
-
-
-def test_a_token_names_its_pod_and_no_other(tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "web-0").write_text("secret-1\n")
-    authenticator = FolderAuthenticator(tmp_path)
-    caller = asyncio.run(authenticator.authenticate("secret-1"))
-    assert (caller.namespace, caller.pod) == ("shop", "web-0")
-    for token in ("", "secret", "secret-1\n", "secret-12"):
-        with pytest.raises(IdentityError):
-            asyncio.run(authenticator.authenticate(token))
-
-
-def test_a_token_that_was_removed_counts_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(identity, "REFRESH_SECONDS", 0.0)
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "web-0").write_text("secret-1")
-    authenticator = FolderAuthenticator(tmp_path)
-    asyncio.run(authenticator.authenticate("secret-1"))
-    (tmp_path / "shop" / "web-0").unlink()
-    with pytest.raises(IdentityError):
-        asyncio.run(authenticator.authenticate("secret-1"))
-
-
-def test_a_token_that_cannot_be_read_locks_nobody_else_out(tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    for name in ("web-0", "web-1", "web-2"):
-        (tmp_path / "shop" / name).write_text(f"secret of {name}")
-    read = Path.read_bytes
-
-    def broken(path: Path) -> bytes:
-        if path.name == "web-1":
-            raise PermissionError
-        return read(path)
-
-    authenticator = FolderAuthenticator(tmp_path)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Path, "read_bytes", broken)
-        assert asyncio.run(authenticator.authenticate("secret of web-2")).pod == "web-2"
-    assert asyncio.run(authenticator.authenticate("secret of web-0")).pod == "web-0"
 
 
 @pytest.mark.parametrize("number", ["0x" + "f" * 4000, "1" * 5000, "-9223372036854775809"])

@@ -41,9 +41,9 @@ def misbehaving(handle: Handle) -> Iterator[KubeClient]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            backend = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(backend.query).items()}
-            answer = handle(backend.path, query)
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            answer = handle(parts.path, query)
             self.send_response(answer[0] if isinstance(answer, tuple) else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Connection", "close")

@@ -19,7 +19,7 @@ class _Site:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.authorizer = asyncio.Event()
+        self.gate = asyncio.Event()
         self.cancelled = 0
         self.server = Server(self._handle)
         self.port = 0
@@ -35,7 +35,7 @@ class _Site:
 
     async def _slow(self) -> Response:
         try:
-            await self.authorizer.wait()
+            await self.gate.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -235,7 +235,7 @@ async def test_with_all_connections_busy_the_next_is_refused(site: _Site) -> Non
 
     async with connected(site.port) as client:
         reply = await client.reply()
-    site.authorizer.set()
+    site.gate.set()
 
     assert (reply.status, reply.text) == (503, "too many connections\n")
     assert {(await task).text for task in busy} == {"at last\n"}
@@ -300,7 +300,7 @@ async def test_draining_finishes_what_is_in_flight_and_closes_the_rest(site: _Si
         drain = asyncio.create_task(site.server.drain(4))
 
         assert await idle.is_closed()
-        site.authorizer.set()
+        site.gate.set()
         reply = await busy.reply()
         await drain
 

@@ -240,6 +240,7 @@ async def test_pods_that_hang_delay_a_scrape_by_little_where_the_last_are_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.kubelet.pods.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("sidecar.kubelet.pods.RETRY_SECONDS", 0.0)
     monkeypatch.setattr("sidecar.kubelet.pods.PATIENCE_SECONDS", 0.1)
 
     async def hang(writer: asyncio.StreamWriter) -> None:
@@ -252,7 +253,6 @@ async def test_pods_that_hang_delay_a_scrape_by_little_where_the_last_are_known(
         assert {response.status_code for response in never} == {504}
         kubelet.app.hang_up()
         kubelet.app.answers["/pods"] = tell_pods(WEB)
-        await asyncio.sleep(1.1)
         assert 'app="web"' in (await kubelet.get()).text
         kubelet.app.answers["/pods"] = hang
         for _ in range(3):

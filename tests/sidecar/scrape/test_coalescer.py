@@ -86,99 +86,99 @@ def test_an_answer_is_compressed_once_for_all() -> None:
 
 
 async def test_scrapes_of_different_kinds_follow_one_another() -> None:
-    authorizer = _Gate()
-    async with authorizer.app:
-        scrapes = ScrapeCoalescer(authorizer.scraper())
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
         tasks = [asyncio.create_task(scrapes.get(_WANTED, query, 3.0)) for query in ("a", "b")]
-        await until(lambda: len(authorizer.app.requests) == 1)
-        authorizer.open()
-        await until(lambda: len(authorizer.app.requests) == 2)
-        authorizer.open()
+        await until(lambda: len(gate.app.requests) == 1)
+        gate.open()
+        await until(lambda: len(gate.app.requests) == 2)
+        gate.open()
 
         assert [(await task).scrape.status for task in tasks] == [200, 200]
 
 
 async def test_a_fifth_waiter_is_refused() -> None:
-    authorizer = _Gate()
-    async with authorizer.app:
-        scrapes = ScrapeCoalescer(authorizer.scraper())
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
         tasks = [asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(4)]
-        await until(lambda: len(authorizer.app.requests) == 1)
+        await until(lambda: len(gate.app.requests) == 1)
         with pytest.raises(BusyError, match="too many scrapes are waiting"):
             await scrapes.get(_WANTED, "", 3.0)
-        authorizer.open()
+        gate.open()
 
         assert {id(await task) for task in tasks} == {id(tasks[0].result())}
 
 
 async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None:
-    authorizer = _Gate()
-    async with authorizer.app:
-        scrapes = ScrapeCoalescer(authorizer.scraper())
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
         leaving, staying = (asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(2))
-        await until(lambda: len(authorizer.app.requests) == 1)
+        await until(lambda: len(gate.app.requests) == 1)
         leaving.cancel()
-        authorizer.open()
+        gate.open()
 
         assert (await staying).scrape.status == 200
 
 
 async def test_when_all_have_left_the_scrape_ends_and_the_next_begins_anew() -> None:
-    authorizer = _Gate()
-    async with authorizer.app:
-        scrapes = ScrapeCoalescer(authorizer.scraper())
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
         leaving = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
-        await until(lambda: len(authorizer.app.requests) == 1)
+        await until(lambda: len(gate.app.requests) == 1)
         leaving.cancel()
         await asyncio.sleep(0)
         staying = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
-        await until(lambda: len(authorizer.app.requests) == 2)
-        authorizer.open()
-        authorizer.open()
+        await until(lambda: len(gate.app.requests) == 2)
+        gate.open()
+        gate.open()
 
         assert (await staying).scrape.status == 200
-        assert authorizer.app.connections == 2
+        assert gate.app.connections == 2
 
 
 async def test_a_hasty_client_does_not_fail_the_scrape_of_a_patient_one() -> None:
-    authorizer = _Gate()
-    async with authorizer.app:
-        scrapes = ScrapeCoalescer(authorizer.scraper())
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
         hasty = asyncio.create_task(scrapes.get(_WANTED, "", 0.05))
-        await until(lambda: len(authorizer.app.requests) == 1)
+        await until(lambda: len(gate.app.requests) == 1)
         patient = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
         assert (await hasty).scrape.status == 504
-        authorizer.open()
-        authorizer.open()
+        gate.open()
+        gate.open()
 
         assert (await patient).scrape.status == 200
 
 
 async def test_while_too_much_is_unsent_nothing_is_scraped() -> None:
-    authorizer = _Gate()
-    async with authorizer.app:
-        scrapes = ScrapeCoalescer(authorizer.scraper(), lambda: True)
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper(), lambda: True)
         with pytest.raises(BusyError, match="earlier answers have not been read yet"):
             await scrapes.get(_WANTED, "", 3.0)
 
-    assert not authorizer.app.requests
+    assert not gate.app.requests
 
 
 async def test_who_asks_after_a_policy_came_does_not_join_an_older_scrape() -> None:
-    authorizer = _Gate()
-    async with authorizer.app:
-        scraper = authorizer.scraper()
+    gate = _Gate()
+    async with gate.app:
+        scraper = gate.scraper()
         shares = ScrapeCoalescer(scraper)
         scraper.use(parse_pod_policy({"labels": {"team": "old"}}).series)
         first = asyncio.create_task(shares.get(_WANTED, "", 5))
-        await until(lambda: bool(authorizer.app.requests))
+        await until(lambda: bool(gate.app.requests))
         scraper.use(parse_pod_policy({"labels": {"team": "new"}}).series)
         second = asyncio.create_task(shares.get(_WANTED, "", 5))
         await asyncio.sleep(0)
-        authorizer.open()
-        authorizer.open()
+        gate.open()
+        gate.open()
 
         assert b'team="new"' in (await second).scrape.body
         await first
-        assert len(authorizer.app.requests) == 2
+        assert len(gate.app.requests) == 2
         scraper.close()

@@ -129,8 +129,8 @@ async def _post(port: int, trust: ssl.SSLContext, token: str, question: object) 
     body = json.dumps(question).encode()
     headers = {"Host": "x", "Authorization": f"Bearer {token}"}
     status = await connection.send(render_request("POST", "/v1/authenticate", headers, body))
-    backend = []
+    parts = []
     while part := await connection.read():
-        backend.append(part)
+        parts.append(part)
     connection.close()
-    return status, b"".join(backend).decode()
+    return status, b"".join(parts).decode()

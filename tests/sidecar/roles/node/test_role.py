@@ -59,13 +59,13 @@ async def test_every_endpoint_of_the_kubelet_is_labelled(tmp_path: Path, endpoin
 
 
 async def test_the_answer_begins_before_the_kubelet_has_finished(tmp_path: Path) -> None:
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         first, second = CADVISOR[:300], CADVISOR[300:]
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n")
         writer.write(b"Content-Length: %d\r\n\r\n" % len(CADVISOR) + first)
-        await authorizer.wait()
+        await gate.wait()
         writer.write(second)
 
     async with node_proxy(tmp_path, answer) as kubelet, httpx.AsyncClient() as client:
@@ -74,7 +74,7 @@ async def test_the_answer_begins_before_the_kubelet_has_finished(tmp_path: Path)
             parts = response.aiter_bytes()
             begun = await anext(parts)
             assert begun.startswith(b"# HELP container_last_seen")
-            authorizer.set()
+            gate.set()
             rest = b"".join([part async for part in parts])
         assert begun + rest == LABELLED
 
@@ -284,11 +284,11 @@ async def test_what_is_no_text_leaves_no_connection_behind(tmp_path: Path) -> No
 async def test_a_second_request_behind_a_streamed_answer_ends_the_connection(
     tmp_path: Path,
 ) -> None:
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def wait(writer: asyncio.StreamWriter) -> None:
         writer.write(http(CADVISOR)[:-100])
-        await authorizer.wait()
+        await gate.wait()
         writer.write(http(CADVISOR)[-100:])
 
     async with node_proxy(tmp_path, wait) as kubelet:
@@ -299,7 +299,7 @@ async def test_a_second_request_behind_a_streamed_answer_ends_the_connection(
         await reader.readuntil(b"\r\n\r\n")
         writer.write(request)
         await asyncio.sleep(0.05)
-        authorizer.set()
+        gate.set()
         async with asyncio.timeout(4):
             answer = await reader.read()  # until the server closes
         assert answer.endswith(b"0\r\n\r\n")
@@ -307,7 +307,7 @@ async def test_a_second_request_behind_a_streamed_answer_ends_the_connection(
 
 
 async def test_the_data_port_speaks_tls_with_a_certificate_that_is_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("sidecar.http.tls.CERTIFICATE_POLL_SECONDS", 0.02)
 
@@ -336,7 +336,7 @@ async def test_the_data_port_speaks_tls_with_a_certificate_that_is_followed(
                     break
                 await asyncio.sleep(0.02)
         (tmp_path / "tls.crt").write_text("nonsense")
-        await asyncio.sleep(0.1)
+        await until(lambda: "the new certificate cannot be used" in caplog.text)
         assert await get_by(second) == LABELLED
 
 
@@ -344,18 +344,18 @@ async def test_more_than_a_few_scrapes_at_once_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.kubelet.proxy.MAX_SCRAPES", 2)
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def wait(writer: asyncio.StreamWriter) -> None:
         writer.write(http(CADVISOR)[:-400])
-        await authorizer.wait()
+        await gate.wait()
         writer.write(http(CADVISOR)[-400:])
 
     async with node_proxy(tmp_path, wait) as kubelet:
         scrapes = [asyncio.create_task(kubelet.get()) for _ in range(2)]
         await until(lambda: kubelet.role.kubelets[""].running.get("/metrics/cadvisor") == 2)
         refused = await kubelet.get()
-        authorizer.set()
+        gate.set()
         whole = await asyncio.gather(*scrapes)
 
     assert refused.status_code == 503

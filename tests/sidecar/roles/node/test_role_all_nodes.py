@@ -94,10 +94,10 @@ async def test_pods_of_all_nodes_are_told_at_once_or_not_at_all(tmp_path: Path) 
 async def test_more_nodes_than_a_pod_s_proxy_has_clients_are_scraped_at_once(
     tmp_path: Path,
 ) -> None:
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def wait(writer: asyncio.StreamWriter) -> None:
-        await authorizer.wait()
+        await gate.wait()
         writer.write(http(CADVISOR))
 
     async with node_proxy(tmp_path, wait, "--all-nodes") as kubelet:
@@ -108,7 +108,7 @@ async def test_more_nodes_than_a_pod_s_proxy_has_clients_are_scraped_at_once(
             asyncio.create_task(kubelet.get(f"/nodes/{name}/metrics/cadvisor")) for name in names
         ]
         await until(lambda: len(kubelet.app.requests) == 40, 30)
-        authorizer.set()
+        gate.set()
         assert {response.content for response in await asyncio.gather(*scrapes)} == {LABELLED}
 
 
@@ -116,10 +116,10 @@ async def test_of_too_many_nodes_at_once_the_rest_wait_within_their_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.roles.node.role.MAX_UNDER_WAY", 2)
-    authorizer = asyncio.Event()
+    gate = asyncio.Event()
 
     async def wait(writer: asyncio.StreamWriter) -> None:
-        await authorizer.wait()
+        await gate.wait()
         writer.write(http(CADVISOR))
 
     async with node_proxy(tmp_path, wait, "--all-nodes") as kubelet:
@@ -130,7 +130,7 @@ async def test_of_too_many_nodes_at_once_the_rest_wait_within_their_time(
         late = await kubelet.get("/nodes/d/metrics", **{TIMEOUT: "0.2"})
         assert (late.status_code, "too many scrapes" in late.text) == (504, True)
         assert len(kubelet.app.requests) == 2
-        authorizer.set()
+        gate.set()
         whole = await asyncio.gather(*scrapes)
         assert {response.content for response in whole} == {LABELLED}
         assert (await kubelet.get("/nodes/d/metrics")).content == LABELLED
