@@ -17,12 +17,12 @@ def measure() -> list[Row]:
         with nginx_proxy(url) as nginx:
             passed = "" if nginx is None else f"; nginx's worker {_after_scrapes(*nginx):.1f} MB"
     return [
-        Row("pod proxy, idle, policy stream open", idle / _MB, "MB RSS", 32, "–"),
+        Row("pod proxy, idle, policy stream open", idle / _MB, "MB RSS", 28, "–"),
         Row(
             "pod proxy, 1,000 series scraped again and again",
             busy / _MB,
             "MB RSS",
-            36,
+            32,
             f"passing the same through: starlette + uvicorn + httpx {usual:.1f} MB{passed}",
         ),
     ]

@@ -9,7 +9,7 @@ from injector.model.cluster.state import ClusterState
 from injector.model.policies.scope import Scope
 from injector.model.roles import ROLES, KeyedPolicy
 from injector.platform import Platform
-from sidecar.model.policy.document import content_hash, encode, policy_version
+from sidecar.model.policy.version import content_hash, encode, policy_version
 
 
 @dataclass(frozen=True)

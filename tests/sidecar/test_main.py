@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.__main__ import find_role, main
 from tests.sidecar.apps import App, connected, get, http, until
 from tests.sidecar.processes import ROOT, running_proxy
 
@@ -83,6 +84,57 @@ def test_with_a_role_no_argument_ends_the_proxy(tmp_path: Path, arguments: tuple
         assert _get(proxy.port("admin"), "/readyz") == (503, reason)
         assert (status, reason.count("\n")) == (503, 1)
         assert proxy.stop() == 0
+
+
+def test_help_lists_all_roles_and_which_are_not_available_yet() -> None:
+    lines = _run("--help").stdout.partition("roles:\n")[2].partition("\n\n")[0].splitlines()
+
+    assert [line.split()[0] for line in lines] == ["pod", "node", "aggregate", "gateway"]
+    assert [line.endswith(" (not available yet)") for line in lines] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--port", "1"]])
+@pytest.mark.parametrize(
+    ("role", "reason"),
+    [
+        ("gateway", "--role gateway: this version of Livery does not have it yet"),
+        ("aggregate", "--role aggregate: this version of Livery does not have it yet"),
+        ("what", "--role 'what': not a role"),
+        ("../pod", "--role '../pod': not a role"),
+        ("", "--role '': not a role"),
+    ],
+)
+def test_a_role_that_is_not_available_is_refused_in_one_sentence(
+    arguments: list[str], role: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--role", role]) == 2
+
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), err.endswith("pod, node\n")) == ("", 1, True)
+    assert err.startswith(f"livery-proxy: {reason}; ")
+
+
+@pytest.mark.parametrize("role", ["pod", "node"])
+def test_the_role_may_be_joined_to_its_argument(role: str) -> None:
+    done = _run(f"--role={role}", "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: livery-proxy --role {role} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "role"),
+    [
+        (["--role", "pod"], "pod"),
+        (["--port", "1", "--role=node"], "node"),
+        (["--role=pod", "--role=node"], "pod"),
+        (["--role"], ""),
+        (["--role="], ""),
+        (["--roles=pod", "--rol", "pod"], None),
+    ],
+)
+def test_the_role_is_found_among_other_arguments(arguments: list[str], role: str | None) -> None:
+    assert find_role(arguments) == role
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,12 +1,7 @@
-"""The contract between the control service and a proxy: what both ends share, whatever the role.
+"""Reading policy documents: what those of all roles have in common."""
 
-A policy is a function of the cluster's present objects only. Its version is a hash of its text, so
-every replica of the control service gives the same policy the same name.
-"""
-
-import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -148,18 +143,3 @@ def check_unicode(value: object) -> None:
         json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()
     except UnicodeEncodeError as error:
         raise PolicyError("a text is not valid Unicode: half of a surrogate pair") from error
-
-
-def policy_version(document: Mapping[str, object]) -> str:
-    """Name a policy by its content: equal documents have equal versions, on every replica."""
-    return content_hash(encode(document))
-
-
-def content_hash(*texts: bytes) -> str:
-    """Name texts by their content."""
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
-
-
-def encode(document: Mapping[str, object]) -> bytes:
-    """Write a document as one line of JSON, keys sorted."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

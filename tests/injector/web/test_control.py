@@ -13,11 +13,10 @@ import pytest
 
 from injector.app.service import Service, ServiceSettings
 from injector.control import hub
-from injector.errors import RequestError, SettingsError
+from injector.errors import SettingsError
 from injector.files.backend import folder_backend
 from injector.platform import Platform
-from injector.web import servers, streams
-from injector.web.questions import read_question
+from injector.web import servers
 from sidecar.control.client import ControlClient
 from sidecar.control.receivers import PolicyReceiver
 from sidecar.control.settings import ControlSettings
@@ -237,32 +236,6 @@ def test_a_bad_report_is_refused(tmp_path: Path, content: bytes, status: int) ->
     asyncio.run(body())
 
 
-@pytest.mark.parametrize(
-    ("question", "reason"),
-    [
-        ("", "not JSON"),
-        ("[" * 20_000, "not JSON"),
-        ("[]", "not an object"),
-        ('{"token": "a", "more": 1}', "not an object"),
-        ('{"token": ""}', "token: a string"),
-        ('{"token": ["a"]}', "token: a string"),
-        ('{"token": "a", "access": "get"}', "access: an object"),
-        ('{"token": "a", "access": {"verb": 1}}', "access: an object"),
-        ('{"token": "a", "access": {"verb": "get", "who": "me"}}', "access.who: not a field"),
-        ('{"token": "a", "access": {"path": "/metrics"}}', "a verb is needed"),
-        ('{"token": "a", "access": {"verb": "get"}}', "either a path or a resource"),
-        (
-            '{"token": "a", "access": {"verb": "get", "path": "/", "resource": "nodes"}}',
-            "either a path or a resource",
-        ),
-    ],
-)
-def test_a_question_that_is_none_is_refused_with_the_reason(question: str, reason: str) -> None:
-    with pytest.raises(RequestError, match=reason) as caught:
-        read_question(question.encode())
-    assert caught.value.status == 400
-
-
 def test_a_node_proxy_is_told_of_every_namespace_and_then_of_changes_only(tmp_path: Path) -> None:
     async def body() -> None:
         platform = Platform(
@@ -430,35 +403,3 @@ def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     backend = folder_backend(tmp_path / "nowhere", tmp_path, tmp_path)
     with pytest.raises(SettingsError, match="no such folder"):
         Service(ServiceSettings(names=(NAME,)), Platform(), backend).open()
-
-
-def test_a_reader_that_takes_nothing_loses_its_stream(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streams, "SEND_TIMEOUT_SECONDS", 0.3)
-    monkeypatch.setattr(hub, "DEBOUNCE_SECONDS", 0.01)
-
-    async def body() -> None:
-        async with running(tmp_path) as injector:
-            cluster, streams = injector.service.cluster, injector.service.hub
-            tls = ssl.create_default_context(cadata=injector.service.admission.ca_bundle)
-            _, writer = await asyncio.open_connection(
-                "127.0.0.1",
-                injector.service.ports[1],
-                ssl=tls,
-                server_hostname=NAME,
-                limit=1024,
-            )
-            head = "GET /v1/policy?role=pod HTTP/1.1\r\nHost: x\r\n"
-            writer.write(f"{head}Authorization: Bearer token-of-shop\r\n\r\n".encode())
-            await injector.until(lambda: streams.count == 1)
-            for turn in range(200):
-                labels = {f"k{number}-{turn}": "v" * 60 for number in range(2000)}
-                cluster.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
-                await asyncio.sleep(0.02)
-                if streams.count == 0:
-                    break
-            await injector.until(lambda: streams.count == 0)
-            writer.transport.abort()
-
-    asyncio.run(body())

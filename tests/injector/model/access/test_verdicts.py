@@ -5,7 +5,8 @@ from injector.model.policies.pod import build_pod_policy
 from injector.model.policies.scope import Scope
 from injector.platform import Platform
 from sidecar.model.access.rules import MAX_PATTERNS
-from sidecar.model.policy.document import MAX_POLICY_BYTES, encode
+from sidecar.model.policy.document import MAX_POLICY_BYTES
+from sidecar.model.policy.version import encode
 
 
 def _put(cluster: ClusterState, name: str, metrics: list[str]) -> None:

@@ -9,8 +9,8 @@ from injector.model.policies.pod import build_pod_policy
 from injector.model.policies.scope import Scope
 from injector.platform import Platform
 from sidecar.model.labels.namespace_labels import LabelRules
-from sidecar.model.policy.document import encode, policy_version
 from sidecar.model.policy.pod import parse_pod_policy
+from sidecar.model.policy.version import encode, policy_version
 
 Json = dict[str, Any]
 

@@ -1,0 +1,24 @@
+"""Writing policies and naming them; the control service's end.
+
+A policy is a function of the cluster's present objects only. Its version is a hash of its text, so
+every replica of the control service gives the same policy the same name.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+
+def policy_version(document: Mapping[str, object]) -> str:
+    """Name a policy by its content: equal documents have equal versions, on every replica."""
+    return content_hash(encode(document))
+
+
+def content_hash(*texts: bytes) -> str:
+    """Name texts by their content."""
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
+
+
+def encode(document: Mapping[str, object]) -> bytes:
+    """Write a document as one line of JSON, keys sorted."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
