@@ -82,7 +82,7 @@ def _measure_copied() -> list[Row]:
         Row("node proxy, first byte behind nginx's, p50",
             percentile(plain[0].first, 0.5) - percentile(plain[1].first, 0.5), "ms", 5,
             f"{percentile(plain[1].first, 0.5):.1f} ms through nginx"),
-        Row("node proxy, idle", idle, "MB RSS", 36, "–"),
+        Row("node proxy, idle", idle, "MB RSS", 30, "–"),
         Row("node proxy, 110 pods, peak", peak, "MB RSS", 64, "identity and gzip"),
         Row("500 pods a line, against 110 pods a line", large_line / line, "times", 1.2,
             f"{percentile(large.whole, 0.5):.0f} ms"),

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return check(given[1:])
     role = find_role(given)
-    if role is None:
+    if role is None or (role not in ROLES and _EXPLAINING.intersection(given)):
         return _explain(given)
     if role not in _AVAILABLE:
         return _refuse(role)

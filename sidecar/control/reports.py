@@ -8,7 +8,7 @@ from sidecar.control.client import ControlClient
 from sidecar.model.targets import MAX_TARGETS
 from sidecar.process.memory import resident_bytes
 
-_TEXT_BYTES = 200
+_TEXT_CHARACTERS = 200
 _MAX_FAULTS = 8
 
 
@@ -37,15 +37,17 @@ def build_report(
     return {
         "role": state.role,
         "proxyVersion": VERSION,
-        "policyVersion": control.version if control else "",
-        "policyError": control.policy_error[:_TEXT_BYTES] if control else "",
-        "policyIgnored": list(control.ignored[:_MAX_FAULTS]) if control else [],
-        "faults": [fault[:_TEXT_BYTES] for fault in state.faults[:_MAX_FAULTS]],
+        "policyVersion": control.version[:_TEXT_CHARACTERS] if control else "",
+        "policyError": control.policy_error[:_TEXT_CHARACTERS] if control else "",
+        "policyIgnored": [text[:_TEXT_CHARACTERS] for text in control.ignored[:_MAX_FAULTS]]
+        if control
+        else [],
+        "faults": [fault[:_TEXT_CHARACTERS] for fault in state.faults[:_MAX_FAULTS]],
         "targets": [
             {
-                "url": target.url[:_TEXT_BYTES],
+                "url": target.url[:_TEXT_CHARACTERS],
                 "up": not target.error,
-                "error": target.error[:_TEXT_BYTES],
+                "error": target.error[:_TEXT_CHARACTERS],
                 "samples": target.samples,
             }
             for target in state.targets[:MAX_TARGETS]

@@ -17,7 +17,7 @@ class ControlSettings(NamedTuple):
     token_file: Path
     role: str
     ca_file: Path | None = None
-    """Where they are kept up to date in place of `authorities`."""
+    """A file that holds the CAs and is followed, in place of `ca_bundle`."""
 
 
 def read_control(environ: Mapping[str, str], role: str) -> ControlSettings | None:

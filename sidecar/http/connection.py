@@ -55,14 +55,16 @@ class Connection(asyncio.Protocol):
             _, connection = await loop.create_connection(
                 cls, host, port, ssl=tls, server_hostname=server_name or None if tls else None
             )
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ssl.SSLError, ValueError) as error:  # ValueError: a name that is none
             raise UpstreamError(f"cannot connect to {host} port {port}: {error}") from error
         return connection
 
     @property
     def is_reusable(self) -> bool:
         """Whether the next request may go this way."""
-        return self._is_done and self._keeps_alive and not self._is_lost
+        # One that was held back would go on reading the next answer only when asked to.
+        is_open = self._keeps_alive and not self._is_lost and not self._is_paused
+        return self._is_done and is_open
 
     @property
     def buffered_bytes(self) -> int:

@@ -39,13 +39,14 @@ class Decoder:
             yield data
             return
         while data:
+            if self._inflate.eof:
+                # A body may have several members, one after another (RFC 1952, section 2.2).
+                self._inflate = zlib.decompressobj(_GZIP_WINDOW_BITS)
             try:
                 plain = self._inflate.decompress(data, _PIECE_BYTES)
             except zlib.error as error:
                 raise UpstreamError(f"the gzip body is damaged: {error}") from error
-            if self._inflate.unused_data:
-                raise UpstreamError("there is data behind the gzip body")
-            data = self._inflate.unconsumed_tail
+            data = self._inflate.unused_data or self._inflate.unconsumed_tail
             yield plain
 
     def finish(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from sidecar.errors import LimitError, LiveryError, UpstreamTimeoutError
+from sidecar.errors import LateError, LimitError, LiveryError, UpstreamTimeoutError
 
 MAX_GATHERED_BYTES = 64 << 20
 """Of an answer in parts for a client that can only take it whole."""
@@ -41,7 +41,7 @@ def plain(status: int, sentence: str) -> Response:
 
 def failed(error: LiveryError) -> Response:
     """Answer that somebody behind us did not."""
-    return plain(504 if isinstance(error, UpstreamTimeoutError) else 502, str(error))
+    return plain(504 if isinstance(error, UpstreamTimeoutError | LateError) else 502, str(error))
 
 
 async def gather(parts: AsyncGenerator[bytes, None]) -> bytes:

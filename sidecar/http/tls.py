@@ -27,6 +27,8 @@ def trusting_context(pem: str) -> ssl.SSLContext:
         ssl.SSLError: it holds no certificate.
         ValueError: it is not ASCII.
     """
+    if not pem.isascii():
+        raise ValueError("it holds characters that PEM has not")
     context = _client_context()
     context.load_verify_locations(cadata=pem)
     return context
@@ -86,12 +88,13 @@ class ServedCertificate:
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = (certificate, key)
         self._stamps = self._stat()
-        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.tls.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
-            self.tls.load_cert_chain(*map(str, self._files))
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"--tls-cert-file {certificate}: {error}") from error
+            self.tls = self._current = self._load()
+        except (OSError, ssl.SSLError, ValueError) as error:
+            reason = f"{certificate} and {key}: {error}"
+            raise SettingsError(f"--tls-cert-file, --tls-key-file: {reason}") from error
+        # One context holds a certificate of each kind of key, so a new one is not loaded into it.
+        self.tls.sni_callback = self._choose
 
     async def follow(self) -> None:
         """Serve what the files hold whenever they change, until cancelled."""
@@ -102,12 +105,21 @@ class ServedCertificate:
                 continue
             self._stamps = stamps
             try:
-                # Tried first: a failed load would leave the live one without a key.
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*map(str, self._files))
-                self.tls.load_cert_chain(*map(str, self._files))
-            except (OSError, ssl.SSLError) as error:
+                self._current = self._load()
+            except (OSError, ssl.SSLError, ValueError) as error:
                 extra = {"reason": str(error)}
                 logger.error("the new certificate cannot be used; the last one stays", extra=extra)
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # An empty password: a key that needs one is an error, not a question at a terminal.
+        certificate, key = self._files
+        context.load_cert_chain(certificate, key, password="")
+        return context
 
     def _stat(self) -> list[int]:
         try:

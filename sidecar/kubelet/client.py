@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sidecar import VERSION
 from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
@@ -75,17 +75,9 @@ class KubeletClient:
 
     def __init__(self, settings: KubeletSettings) -> None:
         self._settings = settings
-        try:
-            parts = urlsplit(settings.url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts, host, port = urlsplit(""), None, None
-        if parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment:
-            raise SettingsError(
-                f"the kubelet's URL {settings.url[:200]!r} is not https://host:port"
-            )
-        self._host = host
-        self._port = port or (443 if parts.scheme == "https" else 80)
+        parts = _split(settings.url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._prefix = parts.path.rstrip("/")
         self._is_secure = parts.scheme == "https"
         self._ca_bundle = CaFile(settings.ca_file)
@@ -167,6 +159,21 @@ class KubeletClient:
             decoder.finish()
         finally:
             self._pool.release(connection)
+
+
+def _split(url: str) -> SplitResult:
+    """Divide a URL, and see that all of it can be sent."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host.encode("idna")
+        is_good = parts.scheme in ("https", "http") and bool(host) and parts.port != 0
+    except ValueError:  # of ports, brackets, and names that are none
+        is_good = False
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    if not is_good or not is_plain or parts.query or parts.fragment:
+        raise SettingsError(f"the kubelet's URL {url[:200]!r} is not https://host:port")
+    return parts
 
 
 def _decoder(connection: Connection, accept: str) -> Decoder:

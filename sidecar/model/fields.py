@@ -15,13 +15,19 @@ MakeError = Callable[[str, str], Exception]
 
 _KINDS = {
     str: "a string", int: "a number", float: "a number", bool: "true or false", list: "a list",
-    dict: "a mapping",
+    dict: "a mapping", type(None): "null",
 }  # fmt: skip
 
 
 def kind_of(value: object) -> str:
     """Name what a value is without showing it, since it may be a secret."""
-    return _KINDS.get(type(value), "that")
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def _kind_of_list(value: object) -> str:
+    if not isinstance(value, list):
+        return kind_of(value)
+    return f"a list with {' and '.join(sorted(set(map(kind_of, value))))}"
 
 
 def join_path(path: str, key: str) -> str:
@@ -58,9 +64,10 @@ def read_string_map(
     """
     found = read_mapping(value, path, error)
     for key, item in found.items():
-        is_text = isinstance(item, str) or (null_is_empty and item is None)
-        if not is_text or not isinstance(key, str):
-            raise error(join_path(path, str(key)), f"a string is needed, not {show(item)}")
+        if not isinstance(key, str):
+            raise error(path, f"a key must be a string, not {kind_of(key)}")
+        if not isinstance(item, str) and not (null_is_empty and item is None):
+            raise error(join_path(path, key), f"a string is needed, not {show(item)}")
     return {key: item or "" for key, item in found.items()}
 
 
@@ -73,7 +80,7 @@ def read_string_list(value: object, path: str, error: MakeError = RuleError) -> 
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise error(path, f"a list of strings is needed, not {kind_of(value)}")
+        raise error(path, f"a list of strings is needed, not {_kind_of_list(value)}")
     return tuple(value)
 
 
@@ -86,7 +93,7 @@ def read_mappings(value: object, path: str, error: MakeError = RuleError) -> lis
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise error(path, f"a list of mappings is needed, not {kind_of(value)}")
+        raise error(path, f"a list of mappings is needed, not {_kind_of_list(value)}")
     return value
 
 

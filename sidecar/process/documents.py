@@ -24,9 +24,24 @@ def read_document(path: Path, max_bytes: int) -> object:
     except (OSError, UnicodeDecodeError) as error:
         raise DocumentError(f"{path}: {error}") from error
     try:
-        return json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return _load_yaml(text, path)
+    if _is_deeper(document, MAX_DEPTH):
+        raise DocumentError(f"{path}: nested deeper than {MAX_DEPTH} levels")
+    return document
+
+
+def _is_deeper(document: object, levels: int) -> bool:
+    level = [document]
+    for _ in range(levels + 1):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+    return bool(level)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -48,14 +63,19 @@ def _load_yaml(text: str, path: Path) -> object:
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from error
     except yaml.MarkedYAMLError as error:
-        # Without the line itself: it may hold a secret.
+        # Without the text itself, which may hold a secret; a tag's error quotes it.
         mark = error.problem_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise DocumentError(f"{path}: not YAML: {error.problem}{where}") from None
+        is_tag = isinstance(error, yaml.constructor.ConstructorError)
+        problem = "a tag that is not known" if is_tag else error.problem
+        raise DocumentError(f"{path}: not YAML: {problem}{where}") from None
     except yaml.reader.ReaderError as error:
         where = f"at character {error.position}"
         raise DocumentError(f"{path}: not YAML: {error.reason} {where}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError):
+    except (
+        yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+        ValueError,
+    ):  # fmt: skip
         # What PyYAML's own constructors raise of dates, numbers and tags that are none.
         raise DocumentError(f"{path}: not YAML: a value is not of its kind") from None
 

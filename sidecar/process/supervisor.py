@@ -19,6 +19,11 @@ async def keep_up(
     while True:
         try:
             await run()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            logger.exception("a task was cancelled from within; starting it again")
         except Exception:
             logger.exception("a task failed; starting it again")
         await asyncio.sleep(restart_seconds)

@@ -8,7 +8,7 @@ from sidecar.model.exposition.formats import Format, Negotiated, format_of_conte
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import MergePlan, plan_merge
 from sidecar.model.exposition.openmetrics import openmetrics_to_text
-from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
+from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series, show_text
 from sidecar.model.exposition.series_cache import OWN_PREFIX, Reading, SeriesCache
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
@@ -151,8 +151,7 @@ class ScrapeQuota:
             return LimitError(f"more than {limit} from all targets in one scrape")
         # Where only one target is well nothing is merged, yet the proxy speaks beside it.
         if outcome.forged:
-            name = outcome.forged[:80].decode()
-            return ExpositionError(0, f"{name!r} is a name of the proxy's own")
+            return ExpositionError(0, f"{show_text(outcome.forged)} is a name of the proxy's own")
         self._samples -= outcome.samples
         self._bytes -= outcome.lines_bytes
         return outcome

@@ -93,7 +93,7 @@ def test_help_lists_all_roles_and_which_are_not_available_yet() -> None:
     assert [line.endswith(" (not available yet)") for line in lines] == [False, False, True, True]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--port", "1"]])
+@pytest.mark.parametrize("arguments", [[], ["--port", "1"]])
 @pytest.mark.parametrize(
     ("role", "reason"),
     [

@@ -120,6 +120,7 @@ class _Tokens:
     async def _post(
         self, form: dict[str, str], headers: dict[str, str]
     ) -> tuple[int, dict[str, object]]:
+        body = b""
         try:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
@@ -127,17 +128,19 @@ class _Tokens:
                     "POST", self._settings.token_url, data=form, headers=headers
                 ) as response,
             ):
-                body = b""
+                status = response.status_code
                 async for part in response.aiter_raw():
                     body += part
                     if len(body) > MAX_ANSWER_BYTES:
                         raise UpstreamError("oauth2.token_url: the answer has no end")
-                answer = httpx.Response(200, content=body).json()
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
+            # ValueError: of names that are none, and of proxies' URLs.
             raise UpstreamError(f"oauth2.token_url: {_say(error)}") from error
+        try:
+            answer = httpx.Response(200, content=body).json()
         except (ValueError, RecursionError):
             answer = None
-        return response.status_code, answer if isinstance(answer, dict) else {}
+        return status, answer if isinstance(answer, dict) else {}
 
 
 def _seconds(lasts: object) -> float:

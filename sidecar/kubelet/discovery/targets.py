@@ -106,11 +106,12 @@ class NodeDiscovery:
         url = self._kubelet_of(node).url
         before = self._sources.get(node)
         if before is None or before.url != url:
-            complete = self._completion(node)
-            self._sources[node] = _Source(url, self._new(self._file, complete))
+            found = _Source(url, self._new(self._file, self._completion(node)))
+            self._sources[node] = found
             if before is not None:
-                await before.discovery.close()
-        return self._sources[node].discovery
+                await before.discovery.close()  # meanwhile the node may be forgotten
+            return found.discovery
+        return before.discovery
 
     def _say(self, errors: Sequence[LiveryError]) -> None:
         said = str(errors[0]) if errors else ""
@@ -132,7 +133,7 @@ def _complete(settings: DiscoverySettings, kubelet: KubeletSettings) -> Discover
     """Ask a node's kubelet as this proxy, where the arguments name neither."""
     if settings.url != DEFAULT_URL:
         return settings  # somebody else, who must not get this proxy's token
-    settings = replace(settings, url=kubelet.url)
+    settings = replace(settings, url=kubelet.url.rstrip("/"))
     ways = (
         settings.bearer_token, settings.bearer_token_file, settings.basic_auth,
         settings.authorization, settings.oauth2,

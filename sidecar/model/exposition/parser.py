@@ -237,9 +237,9 @@ def _refuse_comment(kind: CommentKind, name: bytes, rest: bytes, fmt: Format) ->
     if fmt is Format.OPENMETRICS and not rest.startswith(b" "):
         return f"no text after {kind.upper()} and its name"
     if kind is CommentKind.TYPE and text not in GRAMMARS[fmt].types:
-        return f"{_quote(text)} is not a metric type"
+        return f"{show_text(text)} is not a metric type"
     if kind is CommentKind.UNIT and text and not name.endswith(b"_" + text):
-        return f"unit {_quote(text)} is not a suffix of {_quote(name)}"
+        return f"unit {show_text(text)} is not a suffix of {show_text(name)}"
     if not _is_utf8(name):
         return "a metric name is not valid UTF-8"
     if kind is CommentKind.HELP and not _is_utf8(text):
@@ -280,10 +280,10 @@ def _check_series(
     for label, value in labels:
         if label in seen:
             raise ExpositionError(
-                _line(body, position), f"label name {_quote(label)} is not unique"
+                _line(body, position), f"label name {show_text(label)} is not unique"
             )
         if label in (b"__name__", b""):
-            raise ExpositionError(_line(body, position), f"a label is named {_quote(label)}")
+            raise ExpositionError(_line(body, position), f"a label is named {show_text(label)}")
         seen.add(label)
         _check_utf8(body, position, label, "a label name")
         _check_utf8(body, position, value, "a label value")
@@ -316,7 +316,7 @@ def _check_openmetrics_tail(body: bytes, position: int, match: re.Match[bytes]) 
 
 def _check_number(body: bytes, position: int, text: bytes) -> None:
     if text[-1:].isdigit() and math.isinf(float(text)):
-        raise ExpositionError(_line(body, position), f"{_quote(text)} is out of range")
+        raise ExpositionError(_line(body, position), f"{show_text(text)} is out of range")
 
 
 def _check_utf8(body: bytes, position: int, text: bytes, what: str) -> None:
@@ -351,11 +351,12 @@ def _describe(body: bytes, position: int) -> str:
     if b"\r" in line[-1:]:
         return "the line ends in CR LF; only LF is allowed"
     if not rest:
-        return f"{_quote(line)} has no value"
-    return f"cannot read {_quote(rest)} in {_quote(line)}"
+        return f"{show_text(line)} has no value"
+    return f"cannot read {show_text(rest)} in {show_text(line)}"
 
 
-def _quote(text: bytes) -> str:
+def show_text(text: bytes) -> str:
+    """Write a part of somebody else's text into an error, its size bounded."""
     shown = text[:80].decode(errors="replace")
     return repr(shown) + ("…" if len(text) > 80 else "")
 

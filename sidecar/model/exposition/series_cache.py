@@ -21,6 +21,7 @@ from sidecar.model.exposition.parser import (
     parse_head,
     parse_rest,
     scan,
+    show_text,
 )
 
 # Numbers that no float64 parser finds out of range: up to 200 digits and a two-digit exponent, or
@@ -212,7 +213,7 @@ class SeriesCache:
             return Entry(text, comments, has_series=False, line=None)
         if len(head.series.labels) > self._limits.labels:
             raise LimitError(
-                f"a series of {head.series.name[:80].decode()!r} has {len(head.series.labels)} "
+                f"a series of {show_text(head.series.name)} has {len(head.series.labels)} "
                 f"labels; {self._limits.labels} are allowed"
             )
         line = self._rewriter.series(head.series)

@@ -21,6 +21,7 @@ from sidecar.model.exposition.parser import (
     parse_head,
     parse_rest,
     scan,
+    show_text,
 )
 from sidecar.model.exposition.series_cache import NUMBER, Rewriter
 
@@ -297,7 +298,7 @@ class StreamRewriter:
             return b"\n" + comments
         if len(head.series.labels) > cache.limits.labels:
             raise LimitError(
-                f"a series of {head.series.name[:80].decode()!r} has "
+                f"a series of {show_text(head.series.name)} has "
                 f"{len(head.series.labels)} labels; {cache.limits.labels} are allowed"
             )
         line = self._rewriter.series(head.series)

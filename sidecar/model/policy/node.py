@@ -12,7 +12,7 @@ from sidecar.model.fields import Fields, read_string_map, read_text
 from sidecar.model.labels.namespace_labels import LabelRules, derive_labels
 from sidecar.model.labels.relabel import Rule
 from sidecar.model.policy.document import DocumentReader, Origin, check_unicode
-from sidecar.model.policy.series import SeriesPolicy, read_naming
+from sidecar.model.policy.series import SeriesPolicy, check_names, read_naming
 
 KUBELET_ENDPOINTS = (
     "/metrics",
@@ -50,6 +50,8 @@ class NodeChange(NamedTuple):
     policy: NodePolicy
     namespaces: frozenset[str] | None
     """Namespaces whose labels are others than before; None where rules changed."""
+    unread: frozenset[str] = frozenset()
+    """Keys that could not be read, as a whole or in part."""
 
 
 def parse_node_policy(value: object) -> NodePolicy:
@@ -102,11 +104,15 @@ def apply_keys(
     gone = [key for key in before if key not in after]
     policy = last or NodePolicy()
     has_new_rules = last is None or PLATFORM_KEY in changed
+    unread: set[str] = set()
     if has_new_rules:
         if PLATFORM_KEY not in after:
             raise PolicyError(f"{PLATFORM_KEY}: it is missing")
+        problems = len(reader.problems)
         policy = _read_platform(after[PLATFORM_KEY], policy, last, reader)
-    tables = _Tables(policy, reader)
+        if len(reader.problems) > problems:
+            unread.add(PLATFORM_KEY)
+    tables = _Tables(policy, reader, unread)
     for key in gone:
         tables.drop(key)
     for key in changed - {PLATFORM_KEY}:
@@ -122,7 +128,8 @@ def apply_keys(
     _name_labels(named, labels, labels if has_new_rules else touched, naming)
     series = replace(policy.series, namespaces=named)
     policy = replace(policy, series=series, namespace_labels=labels, nodes=tables.nodes)
-    return NodeChange(policy, None if has_new_rules else frozenset(touched))
+    changed_labels = None if has_new_rules else frozenset(touched)
+    return NodeChange(policy, changed_labels, frozenset(unread))
 
 
 def _read_platform(
@@ -158,9 +165,11 @@ def _read_endpoints(
 class _Tables:
     """What stands by key, copied from a policy and changed."""
 
-    def __init__(self, policy: NodePolicy, reader: DocumentReader) -> None:
+    def __init__(self, policy: NodePolicy, reader: DocumentReader, unread: set[str]) -> None:
+        self._naming = policy.series.naming
         self.labels = dict(policy.namespace_labels)
         self.nodes = dict(policy.nodes)
+        self._unread = unread
         self._reader = reader
 
     def drop(self, key: str) -> None:
@@ -173,13 +182,18 @@ class _Tables:
         except (PolicyError, RuleError) as error:
             if self._reader.origin is Origin.FILE:
                 raise
+            self._unread.add(key)
             self._reader.note(str(error))
 
     def _read(self, key: str, value: object) -> None:
+        if value is None:
+            raise RuleError(key, "a value is needed")
         check_unicode([key, value])
         prefix, _, name = key.partition("/")
         if prefix == "namespace":
-            self.labels[name] = read_string_map(value, f"namespaces.{name}")
+            labels = read_string_map(value, f"namespaces.{name}")
+            check_names(derive_labels(labels, self._naming), f"namespaces.{name}")
+            self.labels[name] = labels
         elif prefix == "node":
             self.nodes[name] = read_text(value, f"nodes.{name}")
         else:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from sidecar.errors import PolicyError, RuleError
-from sidecar.model.fields import Fields, read_string_map
-from sidecar.model.labels.namespace_labels import LabelRules, derive_labels
+from sidecar.model.fields import Fields
+from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.document import DocumentReader, Origin
-from sidecar.model.policy.series import SeriesPolicy, read_naming
+from sidecar.model.policy.series import SeriesPolicy, read_labels, read_naming
 
 # `namespace` is sent and needs nothing: the proxy knows its own.
 _FIELDS = frozenset(
@@ -45,7 +45,7 @@ def parse_pod_policy(
         fields = reader.open(value, _FIELDS)
         naming = read_naming(reader, fields)
         series = SeriesPolicy(
-            labels=derive_labels(fields.string_map("labels"), naming),
+            labels=read_labels(fields.value.get("labels"), "labels", naming),
             naming=naming,
             relabelings=reader.relabelings(
                 fields, "metricRelabelings", None if last is None else last.series.relabelings
@@ -62,6 +62,6 @@ def _read_namespaces(fields: Fields, naming: LabelRules) -> dict[str, dict[str, 
     if fields.value.get("namespaces") is None:
         return None
     return {
-        str(name): derive_labels(read_string_map(labels, f"namespaces.{name}"), naming)
+        str(name): read_labels(labels, f"namespaces.{name}", naming)
         for name, labels in fields.mapping("namespaces").items()
     }

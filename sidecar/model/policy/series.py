@@ -1,11 +1,13 @@
 """What a policy says of series, alike for all roles that rewrite them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sidecar.errors import RuleError
 from sidecar.model.access.rules import AccessRule
-from sidecar.model.fields import Fields
-from sidecar.model.labels.namespace_labels import LabelRules
+from sidecar.model.exposition.names import MAX_ESCAPED_NAME_BYTES
+from sidecar.model.fields import Fields, read_string_map
+from sidecar.model.labels.namespace_labels import LabelRules, derive_labels
 from sidecar.model.labels.relabel import Rule
 from sidecar.model.policy.document import DocumentReader
 
@@ -33,6 +35,29 @@ class SeriesPolicy:
         return self.naming.protected
 
 
+def check_names(names: Iterable[str], path: str) -> None:
+    """Refuse label names that could not be written for every client.
+
+    Raises:
+        RuleError: a name is too long.
+    """
+    for name in names:
+        if len(name.encode()) > MAX_ESCAPED_NAME_BYTES:
+            reason = f"a label name of over {MAX_ESCAPED_NAME_BYTES} bytes"
+            raise RuleError(f"{path}.{name[:40]}…", reason)
+
+
+def read_labels(value: object, path: str, naming: LabelRules) -> dict[str, str]:
+    """Read labels by their keys; returns them by label name.
+
+    Raises:
+        RuleError: they are no strings, or a name is too long.
+    """
+    labels = derive_labels(read_string_map(value, path), naming)
+    check_names(labels, path)
+    return labels
+
+
 def read_naming(reader: DocumentReader, fields: Fields) -> LabelRules:
     """Read `labelRules`.
 
@@ -40,6 +65,7 @@ def read_naming(reader: DocumentReader, fields: Fields) -> LabelRules:
         RuleError: a field is not of its type; from a file also: it is unknown.
     """
     rules = reader.check(fields.at("labelRules"), _RULE_FIELDS, "a label rule")
+    check_names(rules.strings("protected"), rules.name("protected"))
     return LabelRules(
         exclude=(),
         rename=rules.string_map("rename"),

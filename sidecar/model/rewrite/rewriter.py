@@ -13,7 +13,14 @@ from sidecar.errors import ExpositionError
 from sidecar.model.access.rules import admit
 from sidecar.model.exposition.formats import Escaping
 from sidecar.model.exposition.names import escape_name, is_plain_label_name, is_plain_metric_name
-from sidecar.model.exposition.parser import Comment, CommentKind, Series, escape, unescape
+from sidecar.model.exposition.parser import (
+    Comment,
+    CommentKind,
+    Series,
+    escape,
+    show_text,
+    unescape,
+)
 from sidecar.model.exposition.series_cache import OWN_PREFIX, Line
 from sidecar.model.labels.namespace_labels import derive_labels
 from sidecar.model.labels.relabel import relabel
@@ -189,13 +196,13 @@ class SeriesRewriter:
             return None
         if "__name__" not in changed or "" in changed:
             what = "removed the name of" if "__name__" not in changed else "gave an empty label to"
-            raise ExpositionError(0, f"a relabel rule {what} {series.name[:80].decode()!r}")
+            raise ExpositionError(0, f"a relabel rule {what} {show_text(series.name)}")
         final = {name.encode(): escape(value.encode()) for name, value in changed.items()}
         name = unescape(final.pop(_NAME))
         kept = [(label, final.pop(label)) for label, _ in labels if label in final]
         made = [(self._escape_label(label), value) for label, value in sorted(final.items())]
         if len({label for label, _ in kept + made}) != len(kept + made):
-            raise ExpositionError(0, f"relabel rules gave {name[:80].decode()!r} a label twice")
+            raise ExpositionError(0, f"relabel rules gave {show_text(name)} a label twice")
         if name != series.name:
             name = escape_name(name, self._escaping, colons=True)
         return _render(name, kept + made)

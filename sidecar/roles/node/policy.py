@@ -17,7 +17,9 @@ class NodePolicyReceiver:
     def __init__(self) -> None:
         self._last: NodeChange | None = None
         self._applied: dict[str, object] = {}
-        """The keys of the active policy."""
+        """The keys of the active policy, as far as they could be read."""
+        self._synced: dict[str, object] = {}
+        """All keys at the last `synced`."""
         self._keys: dict[str, object] = {}
         """The keys as this connection has sent them."""
 
@@ -37,7 +39,7 @@ class NodePolicyReceiver:
         elif kind == "delete":
             self._keys.pop(key, None)
         elif kind == "current":
-            self._keys = dict(self._applied)
+            self._keys = dict(self._synced)
         elif kind == "synced":
             return self._apply()
         return None
@@ -46,5 +48,9 @@ class NodePolicyReceiver:
         reader = DocumentReader(Origin.STREAM)
         last = None if self._last is None else self._last.policy
         self._last = apply_keys(last, self._applied, self._keys, reader)
-        self._applied = dict(self._keys)
+        self._synced = dict(self._keys)
+        # A key that could not be read is tried again with the next change, and reported again.
+        before = {key: self._applied[key] for key in self._last.unread if key in self._applied}
+        read = {key: item for key, item in self._keys.items() if key not in self._last.unread}
+        self._applied = {**read, **before}
         return Received(self._last, tuple(reader.ignored), tuple(reader.problems))

@@ -298,7 +298,11 @@ def _kubelet(given: argparse.Namespace, environ: Mapping[str, str]) -> KubeletSe
         address = given.node_ip or named or environ.get("NODE_IP") or environ.get("NODE_NAME")
         return settings.of_node("", address or "localhost")
     name = given.node_name or named or environ.get("NODE_NAME", "")
-    if not name[:1].isalnum() or not all(char.isalnum() or char in "-." for char in name):
+    if (
+        not name.isascii()
+        or not name[:1].isalnum()
+        or not all(char.isalnum() or char in "-." for char in name)
+    ):
         raise SettingsError(f"--via-apiserver needs a node's name, not {name[:80]!r}")
     return settings.of_node(name, "")
 

@@ -9,7 +9,7 @@ from sidecar import VERSION
 from sidecar.control.reports import ProxyState, TargetState
 from sidecar.control.source import PolicySource
 from sidecar.errors import LiveryError
-from sidecar.http.messages import Request, Response, plain
+from sidecar.http.messages import Request, Response, failed, plain
 from sidecar.http.server import Server
 from sidecar.model.exposition.formats import negotiate
 from sidecar.model.exposition.timeouts import scrape_timeout
@@ -124,6 +124,8 @@ class PodRole:
             shared = await self.scrapes.get(wanted, request.query, scrape_timeout(request.headers))
         except BusyError as error:
             return plain(503, str(error))
+        except LiveryError as error:  # of the policy: a target's own is in its outcome
+            return failed(error)
         self._note(shared.scrape)
         return render_scrape(shared, wanted, request.headers)
 

@@ -149,7 +149,7 @@ async def test_late_and_broken_targets_together_are_a_502() -> None:
         await asyncio.sleep(3600)
 
     async with _scraper(App(never), App(http(b"", status="500 Oh"))) as scraper:
-        mixed = await scraper.scrape(_WANTED, "", 0.1)
+        mixed = await scraper.scrape(_WANTED, "", 1.0)
     async with _scraper(App(never), App(never)) as scraper:
         late = await scraper.scrape(_WANTED, "", 0.1)
 

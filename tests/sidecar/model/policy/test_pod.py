@@ -63,6 +63,8 @@ def test_access_rules_that_have_not_arrived_differ_from_none() -> None:
         ({"labelRules": {"protected": "team"}}, "labelRules.protected: a list of strings"),
         ({"metricRelabelings": [{}]}, "metricRelabelings[0].target_label: replace needs a target"),
         ({"access": [{"patterns": ["("]}]}, "access[0].patterns[0]: '(' is not a valid RE2"),
+        ({"labels": {"a" * 1100: "x"}}, "a label name of over 1024 bytes"),
+        ({"labelRules": {"protected": ["é" * 600]}}, "a label name of over 1024 bytes"),
         ({"labels": {"a": "\ud800"}}, "not valid Unicode"),
         (
             {"metricRelabelings": [{"targetLabel": "a", "replacement": "\ud800"}]},

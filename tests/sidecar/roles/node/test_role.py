@@ -461,7 +461,7 @@ def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str],
         (["--tls-cert-file", "x"], "one without the other"),
         (
             ["--tls-cert-file", "/no", "--tls-key-file", "/no", "--kubelet-ca-file", ""],
-            "--tls-cert-file /no",
+            "--tls-cert-file, --tls-key-file: /no",
         ),
     ],
 )
