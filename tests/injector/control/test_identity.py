@@ -1,0 +1,12 @@
+"""The questions about third parties, in the words of Kubernetes."""
+
+from kubernetes.client import V1NonResourceAttributes, V1ResourceAttributes
+
+from injector.control.identity import AccessAttributes
+
+
+def test_a_question_has_only_fields_that_kubernetes_knows() -> None:
+    attributes = (V1ResourceAttributes, V1NonResourceAttributes)
+    known = {name for item in attributes for name in item.attribute_map.values()}
+
+    assert set(AccessAttributes._fields) <= known

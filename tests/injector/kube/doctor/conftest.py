@@ -1,0 +1,36 @@
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+
+from injector.kube.api.client import KubeClient
+from tests.injector.kube.doctor.objects import Holding, Json
+from tests.injector.kube.servers import Answer, misbehaving
+
+
+@pytest.fixture(scope="package")
+def held() -> Iterator[tuple[KubeClient, dict[str, Json]]]:
+    """One API server for all looks, and what it holds by path."""
+    objects: dict[str, Json] = {}
+
+    def answer(path: str, query: dict[str, str]) -> Answer:
+        if path not in objects:
+            return 404, b'{"message": "not found"}'
+        return 200, json.dumps(objects[path]).encode()
+
+    with misbehaving(answer) as client:
+        yield client, objects
+
+
+@pytest.fixture
+def holding(held: tuple[KubeClient, dict[str, Json]]) -> Holding:
+    """Let the API server hold what a test says."""
+
+    @contextmanager
+    def hold(objects: Mapping[str, Json]) -> Iterator[KubeClient]:
+        held[1].clear()
+        held[1].update(objects)
+        yield held[0]
+
+    return hold

@@ -1,0 +1,77 @@
+"""Looks at labelled namespaces."""
+
+import pytest
+
+from injector.kube.doctor.namespaces import look_at_namespaces, owner_of
+from tests.injector.kube.doctor.objects import INSTALLATION, Holding, Json, deployment, listed
+
+_SHOP = {"metadata": {"name": "shop", "labels": {"livery.dev/inject": "enabled"}}}
+
+
+def _owned(kind: str, owner: str) -> Json:
+    reference = {"kind": kind, "name": owner, "controller": True}
+    labels = {"pod-template-hash": "5d4"}
+    return {"metadata": {"name": "p", "labels": labels, "ownerReferences": [reference]}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "owner"),
+    [
+        (_owned("ReplicaSet", "web-5d4"), "deployment/web"),
+        (_owned("StatefulSet", "db"), "statefulset/db"),
+        (_owned("DaemonSet", "log"), "daemonset/log"),
+        (_owned("Job", "once"), "job/once"),
+        ({"metadata": {"name": "alone"}}, "pod/alone"),
+        ({"metadata": {"name": "alone", "ownerReferences": None}}, "pod/alone"),
+    ],
+)
+def test_a_pods_owner_is_named_as_kubectl_names_it(pod: Json, owner: str) -> None:
+    assert owner_of(pod) == owner
+
+
+def test_where_no_namespace_asks_the_command_that_labels_one_is_said(holding: Holding) -> None:
+    with holding({"/api/v1/namespaces": listed([])}) as client:
+        (finding,) = look_at_namespaces(client, INSTALLATION)
+
+    assert finding.is_well
+    assert finding.remedy == "kubectl label namespace NAME livery.dev/inject=enabled"
+
+
+@pytest.mark.parametrize(
+    ("container", "reason", "is_told"),
+    [
+        ("livery-proxy", "ImagePullBackOff", True),
+        ("livery-proxy", "PodInitializing", False),
+        ("web", "ImagePullBackOff", False),
+    ],
+)
+def test_a_proxy_that_waits_for_its_image_is_named(
+    holding: Holding, container: str, reason: str, is_told: bool
+) -> None:
+    waiting = {"name": container, "state": {"waiting": {"reason": reason}}}
+    metadata = {"name": "web-0", "annotations": {"livery.dev/status": "{}"}}
+    pod: Json = {"metadata": metadata, "status": {"initContainerStatuses": [waiting]}}
+    objects = {
+        **deployment("--webhook-configuration="),
+        "/api/v1/namespaces": listed([_SHOP]),
+        "/api/v1/namespaces/shop/pods": listed([pod]),
+    }
+    with holding(objects) as client:
+        problems = [item for item in look_at_namespaces(client, INSTALLATION) if not item.is_well]
+
+    sentence = "shop/web-0 waits for the image: ImagePullBackOff"
+    assert [item.sentence for item in problems] == ([sentence] if is_told else [])
+
+
+def test_a_namespace_that_cannot_be_looked_at_hides_no_other(holding: Holding) -> None:
+    bank = {"metadata": {"name": "bank", "labels": {}}}
+    objects = {
+        "/api/v1/namespaces": listed([bank, _SHOP]),
+        "/api/v1/namespaces/bank/pods": listed([{"metadata": {"annotations": ["x"]}}]),
+        "/api/v1/namespaces/shop/pods": listed([]),
+    }
+    with holding(objects) as client:
+        sentences = [item.sentence for item in look_at_namespaces(client, INSTALLATION)]
+
+    assert sentences[0].startswith("bank: cannot be looked at: metadata.annotations")
+    assert sentences[1:] == ["shop: 0 pods have a proxy"]

@@ -1,0 +1,108 @@
+"""Removal: what Livery put into a pod goes, and whatever others did since stays."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from injector.errors import ObjectError
+from injector.model.admission.decide import decide, patch
+from injector.model.admission.removal import uninject
+from injector.model.cluster import names
+from injector.model.cluster.state import ClusterState
+from injector.platform import Platform
+from tests.injector.model.pods import ASKING_PODS
+from tests.injector.webhook import apply
+
+Json = dict[str, Any]
+PLATFORM = Platform(image_pull_secrets=("pull",))
+
+
+def _injected(pod: Json) -> Json:
+    decision = decide(pod, "shop", ClusterState(), PLATFORM)
+    return apply(pod, patch(pod, decision, PLATFORM, "PEM"))
+
+
+@pytest.fixture
+def pod() -> Json:
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"}
+    return _injected(
+        {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "web"}]}}
+    )
+
+
+@given(ASKING_PODS)
+def test_a_second_removal_changes_nothing(pod: Json) -> None:
+    once = uninject(_injected(pod))
+
+    assert uninject(once) == once
+
+
+def test_what_others_added_since_stays(pod: Json) -> None:
+    pod["metadata"]["annotations"]["team.example/owner"] = "a"
+    pod["metadata"]["labels"]["app"] = "web"
+    pod["spec"]["volumes"].insert(0, {"name": "data", "emptyDir": {}})
+    pod["spec"]["initContainers"].append({"name": "setup"})
+    before = copy.deepcopy(pod)
+    restored = uninject(pod)
+
+    assert restored == {
+        "metadata": {
+            "annotations": {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": "8080",
+                "team.example/owner": "a",
+            },
+            "labels": {"app": "web"},
+        },
+        "spec": {
+            "containers": [{"name": "web"}],
+            "volumes": [{"name": "data", "emptyDir": {}}],
+            "initContainers": [{"name": "setup"}],
+        },
+    }
+    assert pod == before
+
+
+@pytest.mark.parametrize(
+    "gone", [names.STATUS, names.ORIGINAL, "container"], ids=["status", "original", "container"]
+)
+def test_a_pod_that_livery_did_not_leave_so_comes_back_equal(pod: Json, gone: str) -> None:
+    if gone == "container":
+        pod["spec"]["initContainers"] = [{"name": "setup"}]
+    else:
+        del pod["metadata"]["annotations"][gone]
+
+    assert uninject(pod) == pod
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (names.STATUS, "{"),
+        (names.STATUS, "[]"),
+        (names.STATUS, "[" * 20_000),
+        (names.STATUS, '{"volumes": "data"}'),
+        (names.STATUS, '{"imagePullSecrets": [5]}'),
+        (names.ORIGINAL, "null"),
+        (names.ORIGINAL, '{"annotations": {"a": 5}}'),
+        (names.ORIGINAL, '{"labels": ["a"]}'),
+        (names.ORIGINAL, '{"created": {}}'),
+    ],
+)
+def test_a_note_that_somebody_changed_is_refused_by_its_name(
+    pod: Json, key: str, text: str
+) -> None:
+    pod["metadata"]["annotations"][key] = text
+    with pytest.raises(ObjectError, match=key):
+        uninject(pod)
+
+
+def test_a_note_of_parents_takes_away_only_what_is_empty(pod: Json) -> None:
+    note = '{"created": ["/spec", "/spec/containers", "/metadata/labels", "", "x"]}'
+    pod["metadata"]["annotations"][names.ORIGINAL] = note
+    restored = uninject(pod)
+
+    assert restored["spec"]["containers"] == [{"name": "web"}]
+    assert "labels" not in restored["metadata"]

@@ -1,0 +1,113 @@
+"""The injector's servers: what they finish, what they cut off, and what they leave alone."""
+
+import asyncio
+import contextlib
+import signal
+import ssl
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from webhook_certs.authority import create_authority, issue_leaf
+from webhook_certs.tls import create_server_context
+
+from injector.web import servers
+from injector.web.servers import TLS_READ_BYTES, AppServer
+from sidecar.http.listener import open_socket
+from tests.injector.web.serving import ask, send, serving
+
+pytestmark = pytest.mark.anyio
+
+_GET = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+class _Slow:
+    """An app that answers when it may."""
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.app = Starlette(routes=[Route("/", self._answer)])
+
+    async def _answer(self, request: Request) -> Response:
+        self.is_asked.set()
+        await self.may_answer.wait()
+        return PlainTextResponse("done")
+
+
+async def _measure(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+async def _until_refused(port: int) -> None:
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            await ask(port, "")
+
+
+async def test_what_is_in_flight_at_the_end_is_finished() -> None:
+    slow, stop = _Slow(), asyncio.Event()
+    server = AppServer(slow.app, open_socket("127.0.0.1", 0), None)
+    port = server.port
+    run = asyncio.create_task(server.run_until(stop))
+    answer = asyncio.create_task(ask(port, _GET))
+    await slow.is_asked.wait()
+    stop.set()
+    async with asyncio.timeout(10):
+        await _until_refused(port)
+    assert not (await asyncio.wait([run], timeout=0.3))[0]  # it waits for the answer
+    slow.may_answer.set()
+
+    assert (await answer).endswith("done")
+    await run
+
+
+async def test_a_request_that_takes_long_to_answer_outlives_silent_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT_SECONDS", 0.05)
+    slow = _Slow()
+    async with serving(slow.app) as port:
+        answer = asyncio.create_task(ask(port, _GET))
+        await slow.is_asked.wait()
+        for _ in range(2):
+            assert not await ask(port, "GET / HTTP/1.1\r\nHost:")
+        slow.may_answer.set()
+
+        assert (await answer).endswith("done")
+
+
+async def test_the_processs_signals_are_left_alone() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    slow = _Slow()
+    async with serving(slow.app) as port:
+        _, writer = await send(port, _GET)
+        await slow.is_asked.wait()
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+        slow.may_answer.set()
+        writer.close()
+
+
+async def test_a_body_of_many_tls_reads_comes_whole() -> None:
+    authority = create_authority("test", datetime.now(UTC))
+    context = create_server_context(issue_leaf(authority, ["127.0.0.1"], datetime.now(UTC)))
+    app = Starlette(routes=[Route("/", _measure, methods=["POST"])])
+    trust = ssl.create_default_context(cadata=authority.certificate_pem)
+    size = 20 * TLS_READ_BYTES + 1
+    async with serving(app, context) as port, httpx.AsyncClient(verify=trust) as client:
+        answer = await client.post(f"https://127.0.0.1:{port}/", content=b"x" * size)
+
+    assert answer.text == str(size)
+
+
+async def test_what_serves_is_not_named() -> None:
+    async with serving(Starlette(routes=[Route("/", _measure)])) as port:
+        answer = (await ask(port, _GET)).lower()
+
+    assert answer.startswith("http/1.1 200")
+    assert "server:" not in answer
+    assert "uvicorn" not in answer
