@@ -9,7 +9,7 @@ GREEN, RED, CYAN, YELLOW, DIM, BOLD = "32", "31", "36", "33", "2", "1"
 
 def is_coloured(stream: TextIO) -> bool:
     """Tell whether to colour. Source: https://no-color.org."""
-    return stream.isatty() and "NO_COLOR" not in os.environ
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:

@@ -17,7 +17,8 @@ from injector.model.cluster.state import ClusterState
 from injector.platform import Platform, parse_platform
 
 # A comma within a value would end it: the environment carries labels as a list.
-_LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]*)=([A-Za-z0-9]?[A-Za-z0-9_.-]{0,62})")
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_LABEL = re.compile(rf"((?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME})=((?:{_NAME})?)")
 
 
 class Offline(NamedTuple):
@@ -185,6 +186,8 @@ def _read_certificates(path: Path) -> str:
         raise SettingsError(
             f"{path} holds a private key; name the CA's certificate, such as ca.crt"
         )
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise SettingsError(f"{path} holds no certificate in PEM")
     return text
 
 

@@ -74,7 +74,10 @@ def read_documents(
     Raises:
         ManifestError: it is not YAML, or holds more than a bounded number of nodes.
     """
-    loader = loader_class(text)
+    try:
+        loader = loader_class(text)
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        raise ManifestError(source, 0, f"not YAML: {error}") from error
     try:
         _check_depth(text, source)
         while loader.check_node():
@@ -88,7 +91,7 @@ def read_documents(
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
         raise ManifestError(source, line, f"not YAML: {error.reason}") from error
-    except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
         raise ManifestError(source, 0, f"not YAML: {error}") from error
     finally:
         loader.dispose()

@@ -29,7 +29,7 @@ class FolderAuthenticator:
         Raises:
             IdentityError: no file holds it.
         """
-        key = _hash(token)
+        key = _hash(token.encode(errors="surrogatepass"))
         interval = REFRESH_SECONDS if key in self._callers else REFRESH_UNKNOWN_SECONDS
         now = time.monotonic()
         if now - self._refreshed_at >= interval:
@@ -58,19 +58,24 @@ class FolderAuthenticator:
         }
         if stamps == self._stamps:
             return
-        callers = {}
+        found: dict[bytes, list[Caller]] = {}
         for path in list(stamps):
             try:
                 content = path.read_bytes()
             except OSError:
                 del stamps[path]  # its pod alone is not known; it is tried again
                 continue
-            token = content[:MAX_TOKEN_BYTES].decode("ascii", "replace").strip()
-            if token:
-                namespace, pod = path.parent.name, path.name
-                callers[_hash(token)] = Caller(namespace, pod, "", f"{namespace}/default")
-        self._stamps, self._callers = stamps, callers
+            token = content.strip()
+            if not token or len(content) > MAX_TOKEN_BYTES:
+                continue
+            namespace, pod = path.parent.name, path.name
+            found.setdefault(_hash(token), []).append(
+                Caller(namespace, pod, "", f"{namespace}/default")
+            )
+        self._stamps = stamps
+        # A token in the files of two pods identifies neither.
+        self._callers = {key: callers[0] for key, callers in found.items() if len(callers) == 1}
 
 
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+def _hash(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()

@@ -47,7 +47,7 @@ def _flatten(obj: dict[str, Any], source: str, line: int) -> list[Manifest]:
         raise ManifestError(source, line, "a document has no kind")
     if not kind.endswith("List") or "items" not in obj:
         return [Manifest(obj, source, line)]
-    items = obj["items"]
+    items = [] if obj["items"] is None else obj["items"]  # Kubernetes writes an empty list so
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ManifestError(source, line, "items of a List are no mappings")
     return [found for item in items for found in _flatten(item, source, line)]

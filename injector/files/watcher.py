@@ -120,7 +120,10 @@ class FolderSource:
 def _load(path: Path) -> dict[Key, Object]:
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1).decode()
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:  # checked before decoding: a cut file may decode
+            raise ManifestError(str(path), 0, f"more than {MAX_FILE_BYTES >> 20} MiB")
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(str(path), 0, f"cannot be read: {error}") from error
     objects: dict[Key, Object] = {}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from injector.control.journal import Journal, Reviewed
@@ -28,7 +28,7 @@ from injector.model.admission.reviews import (
 from injector.model.cluster.objects import name_of
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
-from injector.web.bodies import read_body
+from injector.web.bodies import read_body, refusal
 from injector.web.metrics import InjectorMetrics
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ async def _answer(
     try:
         review = parse_review(await read_body(request, MAX_REVIEW_BYTES))
     except RequestError as error:
-        return PlainTextResponse(f"{error}\n", status_code=error.status)
+        return refusal(error, error.status)
     outcome = decide_review(review, context)
     metrics, dry_run = context.metrics, str(review.is_dry_run).lower()
     metrics.reviews.labels(webhook, outcome.reason, dry_run).inc()

@@ -3,10 +3,12 @@
 import asyncio
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
 
 from injector.errors import RequestError
 
 BODY_TIMEOUT_SECONDS = 10.0
+_UNREAD = (408, 413)
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
@@ -31,3 +33,9 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     except ClientDisconnect:
         raise RequestError(400, "the body broke off") from None
     return bytes(body)
+
+
+def refusal(error: Exception, status: int) -> Response:
+    """Answer with an error in one line; close the connection if its body was not read whole."""
+    headers = {"Connection": "close"} if status in _UNREAD else {}
+    return PlainTextResponse(f"{error}\n", status_code=status, headers=headers)

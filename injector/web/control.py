@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from injector.control.hub import PolicyHub, Stream
@@ -25,7 +25,7 @@ from injector.errors import IdentityError, RequestError
 from injector.model.policies.scope import Scope
 from injector.model.roles import ROLES, check_may_judge, find_scope
 from injector.platform import Platform
-from injector.web.bodies import read_body
+from injector.web.bodies import read_body, refusal
 from injector.web.metrics import InjectorMetrics
 from injector.web.questions import read_question
 from injector.web.streams import PolicyStream
@@ -80,7 +80,7 @@ async def _guarded(request: Request, context: ControlContext, handle: Any) -> Re
         answer: Response = await handle(request, context, caller)
     except (IdentityError, RequestError) as error:
         context.metrics.refused.labels(str(error.status)).inc()
-        return PlainTextResponse(f"{error}\n", status_code=error.status)
+        return refusal(error, error.status)
     return answer
 
 

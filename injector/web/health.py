@@ -27,7 +27,10 @@ def build_health_app(metrics: InjectorMetrics, unready: Callable[[], str]) -> St
         return PlainTextResponse(f"{reason or 'ok'}\n", status_code=503 if reason else 200)
 
     async def show_metrics(request: Request) -> Response:
-        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        except (ValueError, TypeError):  # an invalid version: every client reads the plain format
+            encode, media_type = choose_encoder("")
         return Response(encode(metrics.registry), media_type=media_type)
 
     return Starlette(

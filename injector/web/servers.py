@@ -14,7 +14,7 @@ TLS_READ_BYTES = 16 << 10
 """What one TLS connection reads at once. Asyncio's own 256 KiB is written with zeros for each
 connection: 2.5 GB for 10,000 idle policy streams."""
 REQUEST_TIMEOUT_SECONDS = 10.0
-"""A first request that takes between one and two of these is cut off."""
+"""A request whose head takes between one and two of these is cut off."""
 
 
 # A class attribute of the standard library since 3.11; there is no argument for it.
@@ -67,17 +67,27 @@ class AppServer(uvicorn.Server):
         await serving
 
     async def _reap(self) -> None:
-        """Close connections that never send a whole first request; uvicorn waits for ever."""
+        """Close connections that never send a whole request's head; uvicorn waits for ever."""
         waiting: set[object] = set()
         while True:
             await asyncio.sleep(REQUEST_TIMEOUT_SECONDS)
             silent: set[object] = {
                 connection
                 for connection in self.server_state.connections
-                if getattr(connection, "cycle", None) is None
+                if _awaits_head(connection)
             }
             for connection in waiting & silent:
                 transport = getattr(connection, "transport", None)
                 if transport is not None:
                     transport.abort()
             waiting = silent
+
+
+def _awaits_head(connection: object) -> bool:
+    """Tell whether a connection still owes the head of a request that is due now."""
+    cycle = getattr(connection, "cycle", None)
+    if cycle is None:
+        return True
+    # uvicorn has a timer for the time between requests; the first byte of the next one stops it.
+    is_between = getattr(connection, "timeout_keep_alive_task", None) is not None
+    return bool(cycle.response_complete) and not is_between

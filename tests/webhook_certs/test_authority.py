@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from webhook_certs.authority import (
     BACKDATE,
     Authority,
@@ -22,6 +22,7 @@ from webhook_certs.errors import CertificateError
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 AUTHORITY = create_authority("livery", NOW, 10 * DAY)
+_OLD = create_authority("livery", NOW - 20 * DAY, 10 * DAY)
 
 
 def test_two_cas_are_never_taken_for_each_other() -> None:
@@ -123,3 +124,23 @@ def test_a_key_that_is_none_or_of_another_kind_signs_nothing() -> None:
     for text, reason in ((pem, "not an elliptic curve key"), ("nonsense", "not a PEM private key")):
         with pytest.raises(CertificateError, match=reason):
             issue_leaf(Authority(AUTHORITY.certificate_pem, text), ["a"], NOW)
+
+
+def test_an_encrypted_key_signs_nothing() -> None:
+    pem = (
+        ec.generate_private_key(ec.SECP256R1())
+        .private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+        .decode()
+    )
+    with pytest.raises(CertificateError, match="not a PEM private key"):
+        issue_leaf(Authority(AUTHORITY.certificate_pem, pem), ["a"], NOW)
+
+
+def test_a_ca_that_has_expired_vouches_for_none() -> None:
+    for signer, signed in ((AUTHORITY, _OLD), (_OLD, AUTHORITY)):
+        with pytest.raises(CertificateError, match="expired"):
+            cross_sign(signer, signed, NOW)

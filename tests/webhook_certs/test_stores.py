@@ -37,6 +37,8 @@ def test_what_is_written_is_read_back(generations: tuple[Generation, ...]) -> No
         "[]",
         "{}",
         '{"generations": null}',
+        '{"generations": {}}',
+        '{"generations": ""}',
         '{"generations": 5}',
         '{"generations": [[]]}',
         '{"generations": [{"certificate": "a", "key": "b"}]}',

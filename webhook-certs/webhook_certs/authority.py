@@ -59,13 +59,15 @@ def cross_sign(signer: Authority, signed: Authority, now: datetime) -> str:
     It counts as long as both do.
 
     Raises:
-        CertificateError: a certificate or key cannot be read.
+        CertificateError: a certificate or key cannot be read, or one of both CAs has expired.
     """
     signer_certificate, new = (
         load_certificate(signer.certificate_pem),
         load_certificate(signed.certificate_pem),
     )
     end = min(signer_certificate.not_valid_after_utc, new.not_valid_after_utc)
+    if end <= now - BACKDATE:
+        raise CertificateError("one of the two CAs has expired")
     public_key = new.public_key()
     if not isinstance(public_key, ec.EllipticCurvePublicKey):
         raise CertificateError("the CA's key is not an elliptic curve key")
@@ -210,7 +212,7 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 def _load_key(pem: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(pem.encode(), None)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: it is encrypted
         raise CertificateError(f"not a PEM private key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateError("the CA's key is not an elliptic curve key")

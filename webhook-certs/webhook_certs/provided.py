@@ -68,6 +68,15 @@ def read_provided(files: Mapping[str, str], name: str, now: datetime, source: st
     return Material(served, "".join(map(_pem, ca_bundle)), ends, now + _LOOK_AGAIN)
 
 
+def rewrite_bundle(pem: str, source: str) -> str:
+    """Write a CA bundle in the form that `read_provided` publishes, without comments.
+
+    Raises:
+        CertificateError: it is not PEM.
+    """
+    return "".join(map(_pem, _certificates({CA_BUNDLE: pem}, CA_BUNDLE, source)))
+
+
 def _certificates(files: Mapping[str, str], key: str, source: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(files[key].encode())

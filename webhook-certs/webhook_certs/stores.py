@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from webhook_certs.authority import Authority
 from webhook_certs.errors import CertificateError, ConflictError
@@ -87,11 +87,15 @@ class FolderStore:
     def _replace(self, text: str) -> None:
         # mkstemp makes the file unreadable for others before anything secret is in it.
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".authorities-")
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(self._path)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)  # it holds a private key
+            raise
 
 
 def encode_generations(generations: tuple[Generation, ...]) -> str:
@@ -114,12 +118,18 @@ def decode_generations(text: str, source: str) -> tuple[Generation, ...]:
         CertificateError: it is something else.
     """
     try:
-        items = json.loads(text)["generations"]
+        items = _list(json.loads(text)["generations"])
         names = ("certificate", "key", "crossSigned")
         fields = [[_text(item[name]) for name in names] for item in items]
         return tuple(Generation(Authority(pem, key), crossed) for pem, key, crossed in fields)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CertificateError(f"{source} is not what was written there: {error!r}") from error
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return value
 
 
 def _text(value: object) -> str:

@@ -118,7 +118,7 @@ def connect() -> KubeClient:
     except config.ConfigException:
         try:
             config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+        except Exception as error:  # the library also raises its YAML library's errors
             raise SettingsError(f"no cluster: not in a pod, and no kubeconfig: {error}") from error
     return KubeClient(configuration)
 

@@ -1,16 +1,16 @@
 """The injector itself: its CRD, its pods, its certificate, and how the API server asks it."""
 
-import base64
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from webhook_certs.authority import load_certificate
-from webhook_certs.provided import CA_BUNDLE
+from webhook_certs.errors import CertificateError
+from webhook_certs.provided import CA_BUNDLE, rewrite_bundle
 
 from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.certificates.published import WebhookBundle, policy_facts
-from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
+from injector.kube.certificates.secrets import ProvidedSecret, SecretStore, decode_text
 from injector.kube.doctor.findings import Finding, Installation, find
 from injector.model.access.metricaccess import API_VERSION
 
@@ -77,7 +77,10 @@ def look_at_certificates(client: KubeClient, installation: Installation) -> Iter
         return
     newest = load_certificate(kept.generations[-1].authority.certificate_pem)
     left = newest.not_valid_after_utc - now
-    yield Finding(left > SHORT_LIFE, f"the CA ends in {left.days} days")
+    remedy = (
+        "" if left > SHORT_LIFE else installation.log
+    )  # the injector renews its CA at half of its lifetime
+    yield Finding(left > SHORT_LIFE, f"the CA ends in {left.days} days", remedy)
 
 
 def look_at_registration(client: KubeClient, installation: Installation) -> Iterator[Finding]:
@@ -155,9 +158,11 @@ def _bundle(client: KubeClient, installation: Installation, arguments: dict[str,
     if "certificate-secret" in arguments:
         path = f"/api/v1/namespaces/{installation.namespace}/secrets"
         secret = find(client, f"{path}/{arguments['certificate-secret']}") or {}
-        text = base64.b64decode((secret.get("data") or {}).get(CA_BUNDLE, ""))
-        # A text that is none was a finding already.
-        return text.decode(errors="replace")
+        try:
+            text = decode_text((secret.get("data") or {}).get(CA_BUNDLE), CA_BUNDLE)
+            return rewrite_bundle(text, CA_BUNDLE)
+        except CertificateError:
+            return ""  # already reported as a finding
     return "".join(reversed(read_ca_bundle(client, installation)))
 
 

@@ -17,7 +17,13 @@ from injector.model.admission.decide import decide, workload_name
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.templates import template_hash
 from injector.model.cluster import names
-from injector.model.cluster.objects import annotations_of, get_list, get_mapping, name_of
+from injector.model.cluster.objects import (
+    annotations_of,
+    get_list,
+    get_mapping,
+    metadata_of,
+    name_of,
+)
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
@@ -71,6 +77,8 @@ def _look_at(
     selector = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
     pods = find_all(client, f"/api/v1/namespaces/{name}/pods", MAX_PODS, **selector)
     yield from _look_at_pods(client, namespace, pods, present)
+    if len(pods) >= MAX_PODS:
+        yield Finding(True, f"{name}: only the first {len(pods)} pods were looked at")
     if injects(client, installation):
         yield from try_a_pod(client, installation, name)
     yield from look_at_quotas(client, name)
@@ -124,16 +132,21 @@ def _count(
 
 def owner_of(pod: JsonObject) -> str:
     """Name what to restart, as kubectl does: `deployment/web`."""
-    for owner in (pod.get("metadata") or {}).get("ownerReferences") or ():
-        kind = str(owner.get("kind", "")).lower()
-        return f"{'deployment' if kind == 'replicaset' else kind}/{workload_name(pod)}"
+    for owner in get_list(metadata_of(pod), "ownerReferences", "metadata"):
+        if owner.get("controller") is not True:
+            continue
+        kind, name, workload = str(owner.get("kind")).lower(), owner.get("name"), workload_name(pod)
+        has_parent = kind == "replicaset" and workload != name
+        return f"deployment/{workload}" if has_parent else f"{kind}/{name}"
     return f"pod/{name_of(pod)}"
 
 
 def _restart(namespace: str, owner: str) -> str:
     if owner.startswith(("deployment/", "statefulset/", "daemonset/")):
         return f"kubectl -n {namespace} rollout restart {owner}"
-    return f"kubectl -n {namespace} delete {owner}    # and create it anew"
+    if owner.startswith(("pod/", "job/")):
+        return f"kubectl -n {namespace} delete {owner}    # and create it anew"
+    return f"delete the pods of {owner}; it replaces them"
 
 
 def _trusted(pod: JsonObject) -> str:

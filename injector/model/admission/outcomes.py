@@ -68,5 +68,6 @@ class AdmissionWarning(NamedTuple):
 
     def __str__(self) -> str:
         """As the API server shows it: one line, 256 characters at most."""
-        line = " ".join(f"livery: {self.text}".split())
+        text = "".join(char if char.isprintable() else " " for char in self.text)
+        line = " ".join(f"livery: {text}".split())
         return line if len(line) <= 256 else f"{line[:255]}…"

@@ -13,6 +13,7 @@ from injector.model.cluster.objects import (
     get_mapping,
     get_names,
     get_strings,
+    labels_of,
 )
 
 
@@ -38,7 +39,7 @@ def uninject(pod: Object) -> dict[str, Any]:
     for key in (names.STATUS, names.ORIGINAL):
         metadata["annotations"].pop(key)
     metadata["annotations"].update(get_strings(original, "annotations", names.ORIGINAL))
-    if metadata.get("labels"):
+    if labels_of(pod):
         metadata["labels"].pop(names.PROXY_LABEL, None)
         metadata["labels"].update(get_strings(original, "labels", names.ORIGINAL))
     created = _texts(original, "created", names.ORIGINAL)

@@ -31,6 +31,12 @@ def test_who_wants_none_gets_none(monkeypatch: pytest.MonkeyPatch, value: str) -
     assert paint("ok", GREEN, _Terminal()) == "ok"
 
 
+def test_an_empty_no_color_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+
+    assert is_coloured(_Terminal())
+
+
 def test_standard_output_is_meant_where_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", _Terminal())
     assert paint("ok", GREEN).startswith("\x1b")

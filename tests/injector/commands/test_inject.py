@@ -127,13 +127,13 @@ def test_the_namespace_and_limit_range_of_the_manifests_count(livery: Livery) ->
 
 
 def test_without_a_control_ca_no_control_service_is_named(livery: Livery, tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("PEM\nPEM\n")
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nPEM\n")
 
     without = livery("inject", "-f", "-", stdin=POD)
     given = livery("inject", "-f", "-", "--control-ca", tmp_path / "ca.pem", stdin=POD)
 
     assert "LIVERY_CONTROL" not in without.out
-    assert "      value: |\n        PEM\n        PEM\n" in given.out
+    assert "      value: |\n        -----BEGIN CERTIFICATE-----\n        PEM\n" in given.out
 
 
 def test_a_difference_is_shown_instead(livery: Livery) -> None:

@@ -21,6 +21,8 @@ from injector.files.manifests import read_manifests
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
+_PEM = "-----BEGIN CERTIFICATE-----\n"
+
 
 @pytest.fixture
 def offline() -> Offline:
@@ -104,12 +106,12 @@ def test_no_file_and_one_that_is_not_there_are_a_wrong_call(tmp_path: Path) -> N
 
 
 def test_without_a_ca_proxies_are_led_nowhere(tmp_path: Path) -> None:
-    (tmp_path / "ca.crt").write_text("PEM")
+    (tmp_path / "ca.crt").write_text(_PEM)
     known = _read_offline("--control-ca", tmp_path / "ca.crt", "-n", "shop")
 
     assert _read_offline().platform.control is None
     assert known.platform.control is not None
-    assert (known.ca_bundle, known.namespace) == ("PEM", "shop")
+    assert (known.ca_bundle, known.namespace) == (_PEM, "shop")
 
 
 @pytest.mark.parametrize("kind", ["", "EC ", "ENCRYPTED "])
@@ -136,3 +138,17 @@ def test_settings_that_cannot_be_used_are_named(text: str, reason: str) -> None:
 
 def test_empty_settings_are_the_defaults() -> None:
     assert parse_platform_text("# nothing\n", "values") == Platform()
+
+
+def test_a_file_without_a_certificate_is_refused_as_the_ca(tmp_path: Path) -> None:
+    (tmp_path / "ca.der").write_text("0\x82")
+    with pytest.raises(SettingsError, match="no certificate in PEM"):
+        _read_offline("--control-ca", tmp_path / "ca.der")
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "=b", "a//b=c", "a/=c", "A/b=c", "a=-", "a=b-", "a=b,c=d", f"a={'x' * 64}"]
+)
+def test_a_label_that_kubernetes_would_refuse_is_refused(offline: Offline, text: str) -> None:
+    with pytest.raises(SettingsError, match="--namespace-label"):
+        add_namespace(offline, "shop", [text])

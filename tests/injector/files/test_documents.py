@@ -85,6 +85,9 @@ def test_whatever_is_in_a_file_is_refused_or_could_be_json(text: str) -> None:
         ("a: 1\nb: !!python/name:os.system\n", 2, "could not determine a constructor"),
         ("a: \xe4\nb: \x07\n", 2, "control characters"),
         ("a: 1\nb: 18446744073709551616\n", 2, "an integer too long"),
+        ("a: !!int ''", 0, "not YAML"),
+        ("a: !!float ''", 0, "not YAML"),
+        ("a: \ud800", 0, "not YAML"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(text: str, line: int, reason: str) -> None:

@@ -106,3 +106,18 @@ def test_an_empty_file_and_what_is_no_file_are_nobodys_token(tmp_path: Path) -> 
     for token in ("", " ", "stray"):
         with pytest.raises(IdentityError):
             _authenticate(authenticator, token)
+
+
+def test_a_token_that_two_pods_share_identifies_neither(tmp_path: Path) -> None:
+    for pod in ("shop/web-0", "bank/web-0"):
+        _write(tmp_path, pod, "secret-1")
+    with pytest.raises(IdentityError):
+        _authenticate(FolderAuthenticator(tmp_path), "secret-1")
+
+
+@pytest.mark.parametrize("token", ["\ud800", "?", "\u00ff"])
+def test_bytes_that_are_not_text_match_no_token(tmp_path: Path, token: str) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "web-0").write_bytes(b"\xff")
+    with pytest.raises(IdentityError):
+        _authenticate(FolderAuthenticator(tmp_path), token)

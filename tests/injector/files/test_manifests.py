@@ -83,6 +83,10 @@ def test_what_is_no_object_is_refused_with_its_place(text: str, line: int, reaso
         read_manifests(text, "a.yaml")
 
 
+def test_a_list_of_none_is_empty() -> None:
+    assert _objects("kind: PodList\nitems: null\n") == []
+
+
 def test_a_kind_that_only_ends_like_a_list_is_an_object() -> None:
     assert _objects("kind: AllowList\nspec: {items: 5}\n") == [
         {"kind": "AllowList", "spec": {"items": 5}}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from injector.files import watcher
 from injector.files.watcher import FolderSource
 from injector.model.cluster.state import ClusterState
 
@@ -164,3 +165,16 @@ def test_a_folder_that_goes_away_while_it_is_looked_through_is_looked_at_again(
     write(tmp_path / "a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
 
     assert folder.refresh()
+
+
+def test_a_file_too_large_is_refused_as_a_whole(
+    tmp_path: Path, cluster: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "MAX_FILE_BYTES", 200)
+    write(tmp_path / "a.yaml", f"{NAMESPACE % 'frontend'}# {'ä' * 60}\n# {'ä' * 60}\n")
+    folder = FolderSource(tmp_path, cluster)
+    folder.refresh()
+
+    assert team(cluster) is None
+    (error,) = folder.errors.values()
+    assert "more than" in str(error)

@@ -7,25 +7,25 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from injector.errors import RequestError
 from injector.web import bodies
-from injector.web.bodies import read_body
+from injector.web.bodies import read_body, refusal
 from tests.injector.web.serving import ask, send, serving
 
 pytestmark = pytest.mark.anyio
 
 LIMIT = 10
-_HEAD = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+_HEAD = "POST / HTTP/1.1\r\nHost: x\r\n"
 
 
 async def _echo(request: Request) -> Response:
     try:
         return Response(await read_body(request, LIMIT))
     except RequestError as error:
-        return PlainTextResponse(str(error), status_code=error.status)
+        return refusal(error, error.status)
 
 
 APP = Starlette(routes=[Route("/", _echo, methods=["POST"])])
@@ -37,7 +37,9 @@ async def test_a_body_is_read_up_to_its_bound(size: int, status: int) -> None:
         answer = await client.post(f"http://127.0.0.1:{port}/", content=b"x" * size)
 
     assert answer.status_code == status
-    assert answer.content == (b"x" * size if status == 200 else b"the body is larger than 10 bytes")
+    assert answer.content == (
+        b"x" * size if status == 200 else b"the body is larger than 10 bytes\n"
+    )
 
 
 async def test_a_body_in_many_parts_is_put_together() -> None:
@@ -53,10 +55,7 @@ async def test_a_body_in_many_parts_is_put_together() -> None:
 
 async def test_an_endless_body_is_refused_before_its_end() -> None:
     async with serving(APP) as port:
-        head = (
-            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        answer = await ask(port, f"{head}20\r\n{'x' * 32}\r\n")
+        answer = await ask(port, f"{_HEAD}Transfer-Encoding: chunked\r\n\r\n20\r\n{'x' * 32}\r\n")
 
     assert answer.startswith("HTTP/1.1 413 ")
 
@@ -67,7 +66,7 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
         answer = await ask(port, f"{_HEAD}Content-Length: 5\r\n\r\nab")
 
     assert answer.startswith("HTTP/1.1 408 ")
-    assert answer.endswith("no whole body within 0.05 s")
+    assert answer.endswith("no whole body within 0.05 s\n")
 
 
 async def test_a_body_that_breaks_off_is_not_taken_for_whole() -> None:

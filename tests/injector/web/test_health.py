@@ -38,6 +38,8 @@ def test_readiness_is_asked_for_each_time() -> None:
     [
         ("", "text/plain; version=0.0.4", "\n"),
         ("*/*", "text/plain; version=0.0.4", "\n"),
+        ("text/plain;version=abc", "text/plain; version=0.0.4", "\n"),
+        ("application/openmetrics-text;version=abc", "text/plain; version=0.0.4", "\n"),
         ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text", "# EOF\n"),
     ],
 )

@@ -81,6 +81,32 @@ async def test_a_request_that_takes_long_to_answer_outlives_silent_connections(
         assert (await answer).endswith("done")
 
 
+async def test_a_second_request_that_never_comes_whole_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT_SECONDS", 0.05)
+    async with serving(Starlette(routes=[Route("/", _measure)])) as port:
+        reader, writer = await send(port, _GET.replace("Connection: close\r\n", ""))
+        await reader.readuntil(b"\r\n\r\n0")
+        writer.write(b"GET / HTTP/1.1\r\nHost:")
+        async with asyncio.timeout(10):
+            assert not await reader.read()
+        writer.close()
+
+
+async def test_a_connection_between_requests_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT_SECONDS", 0.02)
+    async with serving(Starlette(routes=[Route("/", _measure)])) as port:
+        reader, writer = await send(port, _GET.replace("Connection: close\r\n", ""))
+        await reader.readuntil(b"\r\n\r\n0")
+        for _ in range(2):  # both of its looks: a silent connection is gone after them
+            assert not await ask(port, "GET")
+        writer.write(_GET.encode())
+
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
 async def test_the_processs_signals_are_left_alone() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     slow = _Slow()

@@ -106,7 +106,7 @@ def test_the_webhook_must_have_the_ca_that_is_provided(
     hooks = [{"clientConfig": {"caBundle": _encode(pem) if is_published else ""}}]
     objects: dict[str, Json] = {
         **deployment("--certificate-secret=theirs", "--webhook-configuration=livery"),
-        f"{_SECRETS}/theirs": {"data": {"ca.crt": _encode(pem)}},
+        f"{_SECRETS}/theirs": {"data": {"ca.crt": _encode(f"# theirs\n{pem.rstrip()}")}},
         f"{_WEBHOOKS}/livery": {"webhooks": hooks},
     }
     (finding,) = _look(holding, look_at_registration, objects)

@@ -8,8 +8,8 @@ from tests.injector.kube.doctor.objects import INSTALLATION, Holding, Json, depl
 _SHOP = {"metadata": {"name": "shop", "labels": {"livery.dev/inject": "enabled"}}}
 
 
-def _owned(kind: str, owner: str) -> Json:
-    reference = {"kind": kind, "name": owner, "controller": True}
+def _owned(kind: str, owner: str, *, is_controller: bool = True) -> Json:
+    reference = {"kind": kind, "name": owner, "controller": is_controller}
     labels = {"pod-template-hash": "5d4"}
     return {"metadata": {"name": "p", "labels": labels, "ownerReferences": [reference]}}
 
@@ -20,7 +20,10 @@ def _owned(kind: str, owner: str) -> Json:
         (_owned("ReplicaSet", "web-5d4"), "deployment/web"),
         (_owned("StatefulSet", "db"), "statefulset/db"),
         (_owned("DaemonSet", "log"), "daemonset/log"),
+        (_owned("ReplicaSet", "web"), "replicaset/web"),
         (_owned("Job", "once"), "job/once"),
+        (_owned("Job", "nightly-28000000"), "job/nightly-28000000"),
+        (_owned("Deployment", "watching", is_controller=False), "pod/p"),
         ({"metadata": {"name": "alone"}}, "pod/alone"),
         ({"metadata": {"name": "alone", "ownerReferences": None}}, "pod/alone"),
     ],

@@ -34,3 +34,9 @@ def test_a_warning_that_is_cut_shows_it(length: int, is_whole: bool) -> None:
 
     assert len(line) == 256
     assert line.endswith("x" if is_whole else "x…")
+
+
+def test_a_warning_carries_no_control_characters() -> None:
+    warning = AdmissionWarning(WarningCode.BAD_TARGET, "a\x1b[2Jb\u202ec\x00d ä")
+
+    assert str(warning) == "livery: a [2Jb c d ä"

@@ -99,6 +99,13 @@ def test_a_note_that_somebody_changed_is_refused_by_its_name(
         uninject(pod)
 
 
+@pytest.mark.parametrize("labels", [["a"], "a", {"a": 5}])
+def test_labels_that_are_none_are_refused(pod: Json, labels: object) -> None:
+    pod["metadata"]["labels"] = labels
+    with pytest.raises(ObjectError, match=r"metadata\.labels"):
+        uninject(pod)
+
+
 def test_a_note_of_parents_takes_away_only_what_is_empty(pod: Json) -> None:
     note = '{"created": ["/spec", "/spec/containers", "/metadata/labels", "", "x"]}'
     pod["metadata"]["annotations"][names.ORIGINAL] = note
