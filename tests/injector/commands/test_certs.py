@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.injector.commands.conftest import Livery
+from tests.injector.conftest import Livery
 
 
 @pytest.mark.parametrize("action", ["show", "check", "renew"])

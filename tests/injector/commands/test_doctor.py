@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.injector.commands.conftest import Livery
+from tests.injector.conftest import Livery
 
 _KUBECONFIG = {
     "apiVersion": "v1",

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.injector.commands.conftest import Livery
 from tests.injector.commands.test_inject import POD, SILENT
+from tests.injector.conftest import Livery
 
 
 def test_a_pod_that_gets_a_proxy_is_explained(livery: Livery) -> None:

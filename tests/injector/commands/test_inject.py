@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injector.files.manifests import read_manifests, write_manifests
-from tests.injector.commands.conftest import Livery
+from tests.injector.conftest import Livery
 
 _ASKS = '    annotations: {prometheus.io/scrape: "true"}\n'
 POD = f"kind: Pod\nmetadata:\n    name: web\n{_ASKS}spec:\n    containers: [{{name: web}}]\n"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.injector.commands.conftest import Livery, Ran
+from tests.injector.conftest import Livery, Ran
 
 RULES = """
 - source_labels: [job]

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.injector.commands.conftest import Livery
+from tests.injector.conftest import Livery
 
 _BROKEN = """
 apiVersion: observability.ethos.io/v1alpha1

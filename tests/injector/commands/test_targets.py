@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.injector.commands.conftest import Livery
+from tests.injector.conftest import Livery
 from tests.sidecar.apps import App, http
 from tests.sidecar.kubelets import AUTHORITY, kubelet_tls, pod, tell_pods
 

@@ -1,3 +1,5 @@
+"""The command line: help, the version, wrong calls, and a reader that stops early."""
+
 import re
 import subprocess
 import sys
@@ -6,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import VERSION
-from tests.injector.commands.conftest import Livery
+from tests.injector.conftest import Livery
 
 _COMMANDS = (
     "demo",
