@@ -72,12 +72,6 @@ def cluster_backend(
     """
     cluster = ClusterState()
     listeners: list[Callable[[], None]] = []
-
-    def listen(listener: Callable[[], None]) -> None:
-        if not listeners:
-            _follow_secret(client, settings, listeners, observers.on_failure)
-        listeners.append(listener)
-
     resources = (*RESOURCES, NODES) if platform.tells_nodes else RESOURCES
     source = ClusterSource(client, cluster, resources, observers.on_failure)
     authenticator = TokenReviewAuthenticator(client)
@@ -90,7 +84,8 @@ def cluster_backend(
         tells=bool(settings.webhook_configuration or settings.policy_secret),
     )
     background_tasks: list[Callable[[], Awaitable[None]]] = [
-        lambda: monitor.run(observers.on_failure)
+        lambda: monitor.run(observers.on_failure),
+        lambda: _follow_secret(client, settings, listeners, observers.on_failure),
     ]
     if settings.lease:
         lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
@@ -111,7 +106,7 @@ def cluster_backend(
         reviewer=AccessReviewer(client),
         issuer=lambda names: _issuer(client, settings, names),
         publisher=_publisher(client, settings, platform),
-        on_store_change=listen,
+        on_store_change=listeners.append,
     )
 
 
@@ -150,16 +145,22 @@ def service_address(client: KubeClient, namespace: str, name: str) -> str:
     return "" if address == "None" else address
 
 
-def _follow_secret(
+async def _follow_secret(
     client: KubeClient,
     settings: ClusterSettings,
     listeners: Sequence[Callable[[], None]],
     on_failure: Callable[[str], None],
 ) -> None:
+    """Call the listeners whenever the Secret may have changed, until cancelled."""
     path = f"/api/v1/namespaces/{settings.namespace}/secrets"
     resource = Resource("Secret", path, selector=f"metadata.name={settings.ca_secret}")
     bell = _Bell(asyncio.get_running_loop(), listeners)
-    Reflector(client, resource, bell, on_failure=on_failure).start()
+    reflector = Reflector(client, resource, bell, on_failure=on_failure)
+    reflector.start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        reflector.stop()
 
 
 class _Bell:

@@ -41,9 +41,13 @@ _VALUE = {
 }
 
 
-# A sample that is still within quotes: what looked like a value was a part of a label.
+_OPEN = rb'"(?:[^"\\]|\\.)*+'
+_QUOTED_META = rb"#[ \t]++(?:HELP|TYPE)[ \t]++" + _OPEN
+# A label, or the name in a comment, that is still within quotes: what looked like a value was a
+# part of it.
 _WITHIN_QUOTES = re.compile(
-    rb'(?:[ \t]*+(?:#[^\n]*+)?\n)*+[^"\n]*+(?:"(?:[^"\\]|\\.)*+"[^"\n]*+)*+"(?:[^"\\]|\\.)*+',
+    rb'(?:[ \t]*+(?:%b"[^\n]*+|#(?![ \t]++(?:HELP|TYPE)[ \t]++")[^\n]*+)?\n)*+'
+    rb'(?:[ \t]*+%b|[^"#\n]*+(?:%b"[^"\n]*+)*+%b)' % (_QUOTED_META, _QUOTED_META, _OPEN, _OPEN),
     re.DOTALL,
 )
 

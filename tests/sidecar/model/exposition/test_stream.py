@@ -145,6 +145,15 @@ def test_a_line_end_within_quotes_is_read_alike_wherever_the_text_is_cut(place: 
     assert b'team="frontend"} 7\n' in answer
 
 
+@pytest.mark.parametrize("place", range(1, 40))
+def test_a_line_end_within_the_name_of_a_comment_is_read_alike(place: int) -> None:
+    body = b'# HELP "x 1\n" 2\n# TYPE "y 3\n z" gauge\n# a " 4\na{x="b 5\n"} 6\n# HELP " 1\n"x"'
+
+    answer = _pass(StreamCache(_LABELLING), _divided(body, [place]))
+
+    assert answer == _slowly(body, _LABELLING, keeps_timestamps=False)
+
+
 def test_quotes_without_an_end_are_an_error_in_the_end() -> None:
     with pytest.raises(ExpositionError):
         _pass(StreamCache(_LABELLING), [b'a{x="one 5\n', b"two 6\n"])
