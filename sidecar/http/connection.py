@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
             _, connection = await loop.create_connection(
                 cls, host, port, ssl=tls, server_hostname=server_name or None if tls else None
             )
-        except (OSError, ssl.SSLError, ValueError) as error:  # ValueError: a name that is none
+        except (OSError, ssl.SSLError, ValueError) as error:  # ValueError: an invalid name
             raise UpstreamError(f"cannot connect to {host} port {port}: {error}") from error
         return connection
 

@@ -23,7 +23,7 @@ def read_secret(path: Path, what: str) -> str:
         if len(content) > MAX_SECRET_BYTES:
             raise UpstreamError(f"{what}: {path} is over {MAX_SECRET_BYTES >> 10} KiB")
         return content.decode("ascii").strip()
-    except (OSError, ValueError) as error:  # ValueError: not ASCII, or a path that is none
+    except (OSError, ValueError) as error:  # ValueError: not ASCII, or an invalid path
         raise UpstreamError(f"{what}: cannot read {path}: {error}") from error
 
 

@@ -70,7 +70,7 @@ class KubeletClient:
     """Asks one kubelet, over connections that are kept.
 
     Raises:
-        SettingsError: the URL is none, or the CAs cannot be read.
+        SettingsError: the URL is invalid, or the CAs cannot be read.
     """
 
     def __init__(self, settings: KubeletSettings) -> None:

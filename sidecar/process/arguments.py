@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def read_port(text: str) -> int | None:
-    """Return a port, 0 for one that the system chooses; None where the text is none."""
+    """Return a port, 0 for one that the system chooses; None if the text is not a port."""
     if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
         return int(text)
     return None
