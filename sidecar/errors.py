@@ -25,6 +25,9 @@ def show(value: object) -> str:
     return _REPR.repr(value)
 
 
+MAX_FIELD_CHARACTERS = 200
+
+
 class LiveryError(Exception):
     """Anything Livery reports to a person."""
 
@@ -67,6 +70,8 @@ class RuleError(LiveryError):
     """
 
     def __init__(self, field: str, reason: str) -> None:
+        if len(field) > MAX_FIELD_CHARACTERS:  # it names keys, which may be of any length
+            field = f"{field[: MAX_FIELD_CHARACTERS - 1]}…"
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
         self.reason = reason

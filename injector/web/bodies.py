@@ -21,6 +21,9 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     Raises:
         RequestError: it is larger (413), too slow (408), or broke off (400).
     """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > limit_bytes:
+        raise RequestError(413, f"the body is larger than {limit_bytes} bytes")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):

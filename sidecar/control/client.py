@@ -35,6 +35,7 @@ REPORT_INTERVAL_SECONDS = 60.0
 REPORT_DELAY_SECONDS = 2.0
 """What changes together, such as a policy and the scrape behind it, is told together."""
 MAX_ANSWER_BYTES = 64 << 10
+MAX_VERSION_CHARACTERS = 64
 P = TypeVar("P")
 
 
@@ -120,12 +121,9 @@ class ControlClient(Generic[P]):
         Raises:
             UpstreamError: it cannot be reached, refuses, or answers what is no object.
         """
-        try:
-            found = json.loads(await self._post("/v1/authenticate", question))
-        except (ValueError, RecursionError) as error:
-            raise UpstreamError("the control service sent what is not JSON") from error
-        if not isinstance(found, dict):
-            raise UpstreamError("the control service sent what is not an object")
+        found = _read_object(await self._post("/v1/authenticate", question))
+        if found is None:
+            raise UpstreamError("the control service sent what is not a JSON object")
         return found
 
     def changed(self) -> None:
@@ -153,12 +151,12 @@ class ControlClient(Generic[P]):
             connection.close()
 
     def _take(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UpstreamError("the control service sent what is not JSON") from error
-        if not isinstance(message, dict):
-            raise UpstreamError("the control service sent what is not an object")
+        message = _read_object(line)
+        if message is None:
+            # Without this line what follows may be incomplete: the stream starts over.
+            reason = "the control service sent a line that is not a JSON object"
+            self._reject(reason)
+            raise UpstreamError(reason)
         kind = str(message.get("type"))
         if kind == "authorities":
             self._take_ca_bundle(message.get("pem"))
@@ -174,8 +172,14 @@ class ControlClient(Generic[P]):
             return
         if received is None:
             return
-        self.version = str(message.get("version", ""))
-        self._apply(received.policy)
+        try:
+            self._apply(received.policy)
+        except Exception:
+            # When the supervisor has restarted this, the whole policy must come again.
+            self.version = ""
+            self._receiver.forget()
+            raise
+        self.version = _read_version(message.get("version"))
         logger.info("policy active", extra={"version": self.version})
         self._note_ignored(received.ignored)
         if received.problems:
@@ -252,6 +256,20 @@ class ControlClient(Generic[P]):
         if body:
             headers["Content-Type"] = "application/json"
         return render_request(method, target, headers, body)
+
+
+def _read_object(text: bytes) -> dict[str, object] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read_version(value: object) -> str:
+    """Return a version that can be sent back, or nothing: then the whole policy comes again."""
+    is_good = isinstance(value, str) and value.isascii() and len(value) <= MAX_VERSION_CHARACTERS
+    return str(value) if is_good else ""
 
 
 def _split_url(url: str) -> tuple[str, int]:

@@ -22,6 +22,9 @@ class PolicyReceiver(Protocol[P]):
     def begin(self) -> None:
         """Start a new connection."""
 
+    def forget(self) -> None:
+        """Take the next policy as if none had been applied: the last one may not be active."""
+
     def take(self, kind: str, message: Mapping[str, object]) -> "Received[P] | None":
         """Take a message; returns a policy where it completes one.
 

@@ -1,8 +1,9 @@
 """Documents in files, YAML or JSON, of bounded size and depth."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sidecar.errors import DocumentError
 
@@ -13,7 +14,8 @@ def read_document(path: Path, max_bytes: int) -> object:
     """Read a file.
 
     Raises:
-        DocumentError: it cannot be read, is too large, or is neither YAML nor JSON; names it.
+        DocumentError: it cannot be read, is too large, is neither YAML nor JSON, or gives a key
+            twice; names it.
     """
     try:
         with path.open("rb") as file:
@@ -24,12 +26,32 @@ def read_document(path: Path, max_bytes: int) -> object:
     except (OSError, UnicodeDecodeError) as error:
         raise DocumentError(f"{path}: {error}") from error
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_read_pairs)
+    except DocumentError as error:
+        raise DocumentError(f"{path}: {error}") from error
     except (ValueError, RecursionError):
         return _load_yaml(text, path)
     if _is_deeper(document, MAX_DEPTH):
         raise DocumentError(f"{path}: nested deeper than {MAX_DEPTH} levels")
     return document
+
+
+def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a mapping; the last of two values would win, and may widen what the first narrows."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DocumentError(f"key {_first_twice(keys)!r} is given twice")
+    return found
+
+
+def _first_twice(keys: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key[:60]
+        seen.add(key)
+    return None
 
 
 def _is_deeper(document: object, levels: int) -> bool:
@@ -59,7 +81,10 @@ def _load_yaml(text: str, path: Path) -> object:
 
     try:
         _check_events(yaml.parse(text))
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        _check_keys(node)
+        return None if node is None else loader.construct_document(node)
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from error
     except yaml.MarkedYAMLError as error:
@@ -78,6 +103,21 @@ def _load_yaml(text: str, path: Path) -> object:
     ):  # fmt: skip
         # What PyYAML's own constructors raise of dates, numbers and tags that are none.
         raise DocumentError(f"{path}: not YAML: a value is not of its kind") from None
+
+
+def _check_keys(node: Any) -> None:
+    """Refuse a key that a mapping gives twice."""
+    if node is None or not isinstance(node.value, list):
+        return
+    pairs = [item for item in node.value if isinstance(item, tuple)]
+    keys = [key.value for key, _ in pairs if isinstance(key.value, str)]
+    twice = _first_twice(keys)
+    if twice is not None:
+        line = node.start_mark.line + 1
+        raise DocumentError(f"key {twice!r} is given twice in the mapping at line {line}")
+    for item in node.value:
+        for child in item if isinstance(item, tuple) else (item,):
+            _check_keys(child)
 
 
 def _check_events(events: Iterable[object]) -> None:

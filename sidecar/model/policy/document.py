@@ -1,19 +1,23 @@
 """Reading policy documents: what those of all roles have in common."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from sidecar.errors import PolicyError, RuleError, show
 from sidecar.model.access.rules import AccessRule, parse_access_rule, parse_access_rules, sort_rules
-from sidecar.model.fields import Fields
+from sidecar.model.fields import Fields, kind_of
 from sidecar.model.labels.relabel import Rule, parse_rules
 
 SCHEMA = 1
 """Rises when a proxy that knows only the old form would do something wrong with the new."""
 MAX_POLICY_BYTES = 16 << 20
 MAX_NOTES = 20
+_MAX_NOTE_CHARACTERS = 500
+T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Origin(StrEnum):
@@ -29,8 +33,8 @@ class Origin(StrEnum):
 class DocumentReader:
     """Reads the parts that all roles' documents have in common.
 
-    A document from the stream goes on as far as it can be understood: labels always do, and what
-    narrows fails closed.
+    Of a document from the stream each part is read alone. A part that cannot be read keeps its last
+    good value; an access rule, which may narrow, grants nothing. The other parts go on.
 
     Args:
         origin: where the document comes from.
@@ -46,18 +50,19 @@ class DocumentReader:
         """Begin with a document.
 
         Raises:
-            PolicyError: it is no mapping, is of a newer schema, or holds what is not Unicode.
-            RuleError: from a file only: it has an unknown field.
+            PolicyError: it is of a newer schema.
+            RuleError: it is not a mapping; from a file also: it has an unknown field.
         """
         if not isinstance(value, dict):
-            raise PolicyError("a policy is a mapping")
+            raise RuleError("", f"a policy is a mapping, not {kind_of(value)}")
         schema = value.get("schema", SCHEMA)
-        if not isinstance(schema, int) or schema > SCHEMA:
+        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+            raise RuleError("schema", f"a whole number from 1 is needed, not {show(schema)}")
+        if schema > SCHEMA:
             raise PolicyError(
                 f"policy schema {show(schema)} is newer than this livery-proxy reads ({SCHEMA}):"
                 " update it"
             )
-        check_unicode(value)
         return self.check(Fields(value), {"schema", *known}, "a field of a policy")
 
     def check(self, fields: Fields, known: Collection[str], what: str) -> Fields:
@@ -77,26 +82,48 @@ class DocumentReader:
             self.ignore(fields.name(key))
         return fields
 
-    def relabelings(
-        self, fields: Fields, key: str, last: tuple[Rule, ...] | None
-    ) -> tuple[Rule, ...]:
-        """Read a list of relabel rules; one that cannot be read leaves the last good one.
+    def part(
+        self,
+        fields: Fields,
+        key: str,
+        read: Callable[[], T],
+        *,
+        last: P | None,
+        pick: Callable[[P], T],
+    ) -> T:
+        """Read a part; one that cannot be read keeps its last good value.
 
         Args:
             fields: where it stands.
             key: under which key.
-            last: the last good list; None where there is none.
+            read: reads it.
+            last: what was active before; None at the start.
+            pick: takes the part's value of `last`.
 
         Raises:
             RuleError: it cannot be read, and comes from a file or has no predecessor.
         """
         try:
-            return parse_rules(fields.value.get(key), fields.name(key))
+            check_text(fields.value.get(key), fields.name(key))
+            return read()
         except RuleError as error:
             if self.origin is Origin.FILE or last is None:
                 raise
-            self.note(f"{error}; the last good rules stay active")
-            return last
+            self.note(f"{error}; the last good value stays active")
+            return pick(last)
+
+    def relabelings(
+        self, fields: Fields, key: str, *, last: P | None, pick: Callable[[P], tuple[Rule, ...]]
+    ) -> tuple[Rule, ...]:
+        """Read a list of relabel rules, as `part` does.
+
+        Raises:
+            RuleError: it cannot be read, and comes from a file or has no predecessor.
+        """
+        path = fields.name(key)
+        return self.part(
+            fields, key, lambda: parse_rules(fields.value.get(key), path), last=last, pick=pick
+        )
 
     def access_rules(self, fields: Fields, key: str) -> tuple[AccessRule, ...] | None:
         """Read access rules; None where there are none. One that cannot be read grants nothing.
@@ -108,6 +135,7 @@ class DocumentReader:
         if value is None:
             return None
         if self.origin is Origin.FILE:
+            check_text(value, path)
             return parse_access_rules(value, path)
         if not isinstance(value, list):
             self.note(f"{path}: a list of access rules is needed; nothing is granted")
@@ -117,6 +145,7 @@ class DocumentReader:
 
     def _access_rule(self, value: object, path: str) -> AccessRule | None:
         try:
+            check_text(value, path)
             return parse_access_rule(value, path)
         except RuleError as error:
             self.note(f"{error}; the rule grants nothing")
@@ -130,16 +159,18 @@ class DocumentReader:
     def note(self, problem: str) -> None:
         """Note what cannot be used."""
         if len(self.problems) < MAX_NOTES:
-            self.problems.append(problem)
+            self.problems.append(problem[:_MAX_NOTE_CHARACTERS])
 
 
-def check_unicode(value: object) -> None:
+def check_text(value: object, path: str) -> None:
     """Refuse half of a surrogate pair, which JSON may hold and no text that is sent on can.
 
     Raises:
-        PolicyError: there is one.
+        RuleError: there is one, or the value is nested too deep to look.
     """
     try:
         json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()
     except UnicodeEncodeError as error:
-        raise PolicyError("a text is not valid Unicode: half of a surrogate pair") from error
+        raise RuleError(path, "a text is not valid Unicode: half of a surrogate pair") from error
+    except RecursionError as error:
+        raise RuleError(path, "nested too deep") from error

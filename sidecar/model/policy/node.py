@@ -3,15 +3,17 @@
 Keys are `platform`, `namespace/NAME` and `node/NAME`; a file has the same in one document.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sidecar.errors import PolicyError, RuleError
 from sidecar.model.fields import Fields, read_string_map, read_text
 from sidecar.model.labels.namespace_labels import LabelRules, derive_labels
 from sidecar.model.labels.relabel import Rule
-from sidecar.model.policy.document import DocumentReader, Origin, check_unicode
+from sidecar.model.policy.document import DocumentReader, Origin, check_text
 from sidecar.model.policy.series import SeriesPolicy, check_names, read_naming
 
 KUBELET_ENDPOINTS = (
@@ -32,7 +34,7 @@ _FILE_FIELDS = _PLATFORM_FIELDS | {"namespaces", "nodes"}
 
 @dataclass(frozen=True, kw_only=True)
 class NodePolicy:
-    """What a node's proxy does; the default knows no namespace."""
+    """What a node's proxy does; the default has no namespace."""
 
     series: SeriesPolicy = field(default_factory=lambda: SeriesPolicy(namespaces={}))
     """For series of all endpoints; its `namespaces` are all that it has of labels."""
@@ -52,6 +54,8 @@ class NodeChange(NamedTuple):
     """Namespaces whose labels are others than before; None where rules changed."""
     unread: frozenset[str] = frozenset()
     """Keys that could not be read, as a whole or in part."""
+    ignored: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """Paths that this proxy does not know, by the key under which they stand."""
 
 
 def parse_node_policy(value: object) -> NodePolicy:
@@ -69,8 +73,11 @@ def parse_node_policy(value: object) -> NodePolicy:
             PLATFORM_KEY: {
                 name: item for name, item in fields.value.items() if name not in _BY_KEY
             },
-            **{f"namespace/{name}": item for name, item in fields.mapping("namespaces").items()},
-            **{f"node/{name}": item for name, item in fields.mapping("nodes").items()},
+            **{
+                f"{NAMESPACE_PREFIX}{name}": item
+                for name, item in fields.mapping("namespaces").items()
+            },
+            **{f"{NODE_PREFIX}{name}": item for name, item in fields.mapping("nodes").items()},
         }
         return apply_keys(None, {}, keys, reader).policy
     except RuleError as error:
@@ -81,123 +88,147 @@ _BY_KEY = ("namespaces", "nodes")
 
 
 def apply_keys(
-    last: NodePolicy | None,
+    last: NodeChange | None,
     before: Mapping[str, object],
     after: Mapping[str, object],
     reader: DocumentReader,
 ) -> NodeChange:
     """Go from one policy to the next; only keys that differ are read.
 
-    A namespace or node that cannot be read keeps what it had, and the rest goes on.
+    A key that cannot be read keeps its last good value, and the others go on.
 
     Args:
-        last: the present policy; None where there is none.
-        before: the keys that it was made of; none where there is no policy.
+        last: the present policy; None at the start.
+        before: the keys that it was made of; without any, all that is known of keys comes anew.
         after: all keys of the next one.
         reader: notes what is not used.
 
     Raises:
-        PolicyError: the platform's part cannot be used, or is missing.
+        PolicyError: the platform's part is of a newer schema, or cannot be read at the start.
         RuleError: from a file only: a part cannot be used.
     """
     changed = {key for key, value in after.items() if key not in before or before[key] != value}
-    gone = [key for key in before if key not in after]
-    policy = last or NodePolicy()
+    tables = _Tables(last if before else None, reader)
+    for key in before.keys() - after.keys():
+        tables.drop(key)
     has_new_rules = last is None or PLATFORM_KEY in changed
-    unread: set[str] = set()
+    policy = NodePolicy() if last is None else last.policy
     if has_new_rules:
         if PLATFORM_KEY not in after:
             raise PolicyError(f"{PLATFORM_KEY}: it is missing")
-        problems = len(reader.problems)
-        policy = _read_platform(after[PLATFORM_KEY], policy, last, reader)
-        if len(reader.problems) > problems:
-            unread.add(PLATFORM_KEY)
-    tables = _Tables(policy, reader, unread)
-    for key in gone:
-        tables.drop(key)
+        with tables.reading(PLATFORM_KEY):
+            policy = _read_platform(after[PLATFORM_KEY], last, reader)
     for key in changed - {PLATFORM_KEY}:
-        tables.put(key, after[key])
-    labels = tables.labels
-    touched = {
-        key.removeprefix(NAMESPACE_PREFIX)
-        for key in (*changed, *gone)
-        if key.startswith(NAMESPACE_PREFIX)
-    }
-    naming = policy.series.naming
+        tables.put(key, after[key], policy.series.naming)
+    labels, touched = tables.labels, tables.touched
     named = {} if has_new_rules else dict(policy.series.namespaces or {})
-    _name_labels(named, labels, labels if has_new_rules else touched, naming)
+    _name_labels(named, labels, labels if has_new_rules else touched, policy.series.naming)
     series = replace(policy.series, namespaces=named)
     policy = replace(policy, series=series, namespace_labels=labels, nodes=tables.nodes)
     changed_labels = None if has_new_rules else frozenset(touched)
-    return NodeChange(policy, changed_labels, frozenset(unread))
+    return NodeChange(policy, changed_labels, frozenset(tables.unread), tables.ignored)
 
 
-def _read_platform(
-    value: object, policy: NodePolicy, last: NodePolicy | None, reader: DocumentReader
-) -> NodePolicy:
+def _read_platform(value: object, last: NodeChange | None, reader: DocumentReader) -> NodePolicy:
+    present = None if last is None else last.policy
     try:
         fields = reader.open(value, _PLATFORM_FIELDS)
+        before = None if present is None else present.series
         series = SeriesPolicy(
-            naming=read_naming(reader, fields),
+            naming=read_naming(reader, fields, before),
             relabelings=reader.relabelings(
-                fields, "metricRelabelings", None if last is None else last.series.relabelings
+                fields, "metricRelabelings", last=before, pick=lambda series: series.relabelings
             ),
             namespaces={},
         )
-        endpoints = _read_endpoints(fields.at("endpointRelabelings"), last, reader)
+        endpoints = reader.part(
+            fields,
+            "endpointRelabelings",
+            lambda: _read_endpoints(fields.at("endpointRelabelings"), present, reader),
+            last=present,
+            pick=lambda policy: policy.endpoint_relabelings,
+        )
     except RuleError as error:
-        raise PolicyError(str(error)) from error
-    return replace(policy, series=series, endpoint_relabelings=endpoints)
+        if present is None:
+            raise PolicyError(str(error)) from error
+        reader.note(f"{PLATFORM_KEY}: {error}; the last good rules stay active")
+        return present
+    return NodePolicy(series=series, endpoint_relabelings=endpoints)
 
 
 def _read_endpoints(
-    fields: Fields, last: NodePolicy | None, reader: DocumentReader
-) -> dict[str, tuple[Rule, ...]]:
-    before = None if last is None else last.endpoint_relabelings
+    fields: Fields, present: NodePolicy | None, reader: DocumentReader
+) -> Mapping[str, tuple[Rule, ...]]:
+    reader.check(fields, KUBELET_ENDPOINTS, "an endpoint of a kubelet")
+    last = None if present is None else present.endpoint_relabelings
     return {
-        str(name): reader.relabelings(
-            fields, name, None if before is None else before.get(name, ())
+        name: reader.relabelings(
+            fields, name, last=None if last is None else last.get(name, ()), pick=tuple
         )
-        for name in fields.value
+        for name in KUBELET_ENDPOINTS
+        if name in fields.value
     }
 
 
 class _Tables:
     """What stands by key, copied from a policy and changed."""
 
-    def __init__(self, policy: NodePolicy, reader: DocumentReader, unread: set[str]) -> None:
-        self._naming = policy.series.naming
+    def __init__(self, last: NodeChange | None, reader: DocumentReader) -> None:
+        policy = NodePolicy() if last is None else last.policy
         self.labels = dict(policy.namespace_labels)
         self.nodes = dict(policy.nodes)
-        self._unread = unread
+        self.ignored = {} if last is None else dict(last.ignored)
+        self.touched: set[str] = set()
+        """Namespaces whose labels were written or dropped."""
+        self.unread: set[str] = set()
         self._reader = reader
 
     def drop(self, key: str) -> None:
-        self.labels.pop(key.removeprefix(NAMESPACE_PREFIX), None)
-        self.nodes.pop(key.removeprefix(NODE_PREFIX), None)
+        self.ignored.pop(key, None)
+        if key.startswith(NAMESPACE_PREFIX):
+            name = key.removeprefix(NAMESPACE_PREFIX)
+            if self.labels.pop(name, None) is not None:
+                self.touched.add(name)
+        elif key.startswith(NODE_PREFIX):
+            self.nodes.pop(key.removeprefix(NODE_PREFIX), None)
 
-    def put(self, key: str, value: object) -> None:
-        try:
-            self._read(key, value)
-        except (PolicyError, RuleError) as error:
-            if self._reader.origin is Origin.FILE:
-                raise
-            self._unread.add(key)
-            self._reader.note(str(error))
+    def put(self, key: str, value: object, naming: LabelRules) -> None:
+        with self.reading(key):
+            try:
+                self._read(key, value, naming)
+            except RuleError as error:
+                if self._reader.origin is Origin.FILE:
+                    raise
+                self._reader.note(str(error))
 
-    def _read(self, key: str, value: object) -> None:
+    @contextmanager
+    def reading(self, key: str) -> Iterator[None]:
+        """Note what is not used of a key."""
+        self.ignored.pop(key, None)
+        reader = self._reader
+        ignored, problems = len(reader.ignored), len(reader.problems)
+        yield
+        if len(reader.ignored) > ignored:
+            self.ignored[key] = tuple(reader.ignored[ignored:])
+        if len(reader.problems) > problems:
+            self.unread.add(key)
+
+    def _read(self, key: str, value: object, naming: LabelRules) -> None:
+        if not key.startswith((NAMESPACE_PREFIX, NODE_PREFIX)):
+            self._reader.ignore(key)
+            return
         if value is None:
             raise RuleError(key, "a value is needed")
-        check_unicode([key, value])
-        prefix, _, name = key.partition("/")
-        if prefix == "namespace":
-            labels = read_string_map(value, f"namespaces.{name}")
-            check_names(derive_labels(labels, self._naming), f"namespaces.{name}")
-            self.labels[name] = labels
-        elif prefix == "node":
+        check_text([key, value], key)
+        if key.startswith(NODE_PREFIX):
+            name = key.removeprefix(NODE_PREFIX)
             self.nodes[name] = read_text(value, f"nodes.{name}")
-        else:
-            self._reader.ignore(key)
+            return
+        name = key.removeprefix(NAMESPACE_PREFIX)
+        labels = read_string_map(value, f"namespaces.{name}")
+        check_names(derive_labels(labels, naming), f"namespaces.{name}")
+        self.labels[name] = labels
+        self.touched.add(name)
 
 
 def _name_labels(

@@ -1,5 +1,6 @@
 """The policy of role `pod`: one document, sent whole."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sidecar.errors import PolicyError, RuleError
@@ -43,22 +44,35 @@ def parse_pod_policy(
     reader = reader or DocumentReader(Origin.FILE)
     try:
         fields = reader.open(value, _FIELDS)
-        naming = read_naming(reader, fields)
+        before = None if last is None else last.series
+        naming = read_naming(reader, fields, before)
         series = SeriesPolicy(
-            labels=read_labels(fields.value.get("labels"), "labels", naming),
+            labels=reader.part(
+                fields,
+                "labels",
+                lambda: read_labels(fields.value.get("labels"), "labels", naming),
+                last=before,
+                pick=lambda series: series.labels,
+            ),
             naming=naming,
             relabelings=reader.relabelings(
-                fields, "metricRelabelings", None if last is None else last.series.relabelings
+                fields, "metricRelabelings", last=before, pick=lambda series: series.relabelings
             ),
             access_rules=reader.access_rules(fields, "access") if reads_access else None,
-            namespaces=_read_namespaces(fields, naming),
+            namespaces=reader.part(
+                fields,
+                "namespaces",
+                lambda: _read_namespaces(fields, naming),
+                last=before,
+                pick=lambda series: series.namespaces,
+            ),
         )
     except RuleError as error:
         raise PolicyError(str(error)) from error
     return PodPolicy(series=series)
 
 
-def _read_namespaces(fields: Fields, naming: LabelRules) -> dict[str, dict[str, str]] | None:
+def _read_namespaces(fields: Fields, naming: LabelRules) -> Mapping[str, Mapping[str, str]] | None:
     if fields.value.get("namespaces") is None:
         return None
     return {

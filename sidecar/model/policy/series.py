@@ -58,12 +58,23 @@ def read_labels(value: object, path: str, naming: LabelRules) -> dict[str, str]:
     return labels
 
 
-def read_naming(reader: DocumentReader, fields: Fields) -> LabelRules:
-    """Read `labelRules`.
+def read_naming(reader: DocumentReader, fields: Fields, last: SeriesPolicy | None) -> LabelRules:
+    """Read `labelRules`; if it cannot be read, those of `last` stay active.
 
     Raises:
-        RuleError: a field is not of its type; from a file also: it is unknown.
+        RuleError: a field is not of its type, and nothing is active yet; from a file also: it is
+            unknown.
     """
+    return reader.part(
+        fields,
+        "labelRules",
+        lambda: _read_naming(reader, fields),
+        last=last,
+        pick=lambda series: series.naming,
+    )
+
+
+def _read_naming(reader: DocumentReader, fields: Fields) -> LabelRules:
     rules = reader.check(fields.at("labelRules"), _RULE_FIELDS, "a label rule")
     check_names(rules.strings("protected"), rules.name("protected"))
     return LabelRules(

@@ -7,7 +7,7 @@ change.
 from collections.abc import Mapping
 
 from sidecar.control.receivers import Received
-from sidecar.model.policy.document import DocumentReader, Origin
+from sidecar.model.policy.document import MAX_NOTES, DocumentReader, Origin
 from sidecar.model.policy.node import NodeChange, apply_keys
 
 
@@ -26,6 +26,10 @@ class NodePolicyReceiver:
     def begin(self) -> None:
         """Start a new connection: its keys come anew."""
         self._keys = {}
+
+    def forget(self) -> None:
+        """Read all keys again with the next `synced`: the last policy may not be active."""
+        self._applied = {}
 
     def take(self, kind: str, message: Mapping[str, object]) -> Received[NodeChange] | None:
         """Take a message; returns a policy where it completes one.
@@ -46,11 +50,11 @@ class NodePolicyReceiver:
 
     def _apply(self) -> Received[NodeChange]:
         reader = DocumentReader(Origin.STREAM)
-        last = None if self._last is None else self._last.policy
-        self._last = apply_keys(last, self._applied, self._keys, reader)
+        self._last = apply_keys(self._last, self._applied, self._keys, reader)
         self._synced = dict(self._keys)
         # A key that could not be read is tried again with the next change, and reported again.
         before = {key: self._applied[key] for key in self._last.unread if key in self._applied}
         read = {key: item for key, item in self._keys.items() if key not in self._last.unread}
         self._applied = {**read, **before}
-        return Received(self._last, tuple(reader.ignored), tuple(reader.problems))
+        ignored = tuple(path for paths in self._last.ignored.values() for path in paths)
+        return Received(self._last, ignored[:MAX_NOTES], tuple(reader.problems))

@@ -22,6 +22,9 @@ class PodPolicyReceiver:
     def begin(self) -> None:
         """Start a new connection: each message stands alone."""
 
+    def forget(self) -> None:
+        """Do nothing: each message holds the whole policy."""
+
     def take(self, kind: str, message: Mapping[str, object]) -> Received[PodPolicy] | None:
         """Take a message; returns a policy where it is one.
 

@@ -60,6 +60,13 @@ async def test_an_endless_body_is_refused_before_its_end() -> None:
     assert answer.startswith("HTTP/1.1 413 ")
 
 
+async def test_a_body_that_says_it_is_too_large_is_not_waited_for() -> None:
+    async with serving(APP) as port:
+        answer = await ask(port, f"{_HEAD}Content-Length: 11\r\n\r\n")
+
+    assert answer.startswith("HTTP/1.1 413 ")
+
+
 async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.05)
     async with serving(APP) as port:

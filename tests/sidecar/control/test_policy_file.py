@@ -31,7 +31,7 @@ def test_json_and_yaml_say_the_same(tmp_path: Path, text: str) -> None:
         (b"labels: {a: 2000-99-99}", "not YAML: a value"),
         (b"label: {a: b}", "label: not a field of a policy"),
         (b"{schema: 99}", "policy schema 99 is newer"),
-        (b'{"labels": {"a": "\\ud800"}}', "a text is not valid Unicode"),
+        (b'{"labels": {"a": "\\ud800"}}', "labels: a text is not valid Unicode"),
         (b"labels: {a: 1}", "labels.a"),
         (b"metricRelabelings: [{action: drop, regex: '('}]", "metricRelabelings[0].regex"),
         (b"#" * ((16 << 20) + 1), "more than 16777216 bytes"),

@@ -54,6 +54,10 @@ def test_json_and_yaml_are_read(path: Path, text: str, document: object) -> None
     ("text", "reason"),
     [
         (b"\xff", "'utf-8' codec can't decode byte 0xff"),
+        ('{"a": {"b": 1, "c": 2, "b": 3}}', "key 'b' is given twice"),
+        ('{"": 1, "": 2}', "key '' is given twice"),
+        ("a:\n- b: 1\n  b: 2\n", "key 'b' is given twice in the mapping at line 2"),
+        ("a: 1\n'a': 2\n", "key 'a' is given twice in the mapping at line 1"),
         ("a: [", "not YAML: expected the node content"),
         ("a: b: c", "not YAML: mapping values are not allowed here in line 1, column 5"),
         ("a: \x01", "not YAML: special characters are not allowed at character 3"),

@@ -1,4 +1,5 @@
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,7 +51,7 @@ def test_access_rules_that_have_not_arrived_differ_from_none() -> None:
     [
         ([], "a policy is a mapping"),
         ({"schema": SCHEMA + 1}, "policy schema 2 is newer than this livery-proxy reads"),
-        ({"schema": "1"}, "policy schema '1' is newer"),
+        ({"schema": "1"}, "schema: a whole number from 1 is needed, not '1'"),
         ({"labls": {}}, "labls: not a field of a policy"),
         ({1: {}, "x": 1}, "1: not a field of a policy"),
         ({"labels": {"a": 1}}, "labels.a: a string is needed, not 1"),
@@ -65,7 +66,7 @@ def test_access_rules_that_have_not_arrived_differ_from_none() -> None:
         ({"access": [{"patterns": ["("]}]}, "access[0].patterns[0]: '(' is not a valid RE2"),
         ({"labels": {"a" * 1100: "x"}}, "a label name of over 1024 bytes"),
         ({"labelRules": {"protected": ["é" * 600]}}, "a label name of over 1024 bytes"),
-        ({"labels": {"a": "\ud800"}}, "not valid Unicode"),
+        ({"labels": {"a": "\ud800"}}, "labels: a text is not valid Unicode"),
         (
             {"metricRelabelings": [{"targetLabel": "a", "replacement": "\ud800"}]},
             "not valid Unicode",
@@ -130,7 +131,58 @@ def test_rules_that_cannot_be_read_leave_the_last_good_ones_and_labels_go_on() -
 
     assert policy.series.labels == {"team": "new"}
     assert policy.series.relabelings == last.series.relabelings
-    assert reader.problems[0].endswith("; the last good rules stay active")
+    assert reader.problems[0].endswith("; the last good value stays active")
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        ({"labels": {"team": 5}}, "labels.team: "),
+        ({"labels": {"team": "\ud800"}}, "labels: a text is not valid Unicode"),
+        ({"labelRules": {"protected": {}}}, "labelRules.protected: "),
+        ({"labelRules": {"rename": []}}, "labelRules.rename: "),
+        ({"namespaces": []}, "namespaces: "),
+        ({"metricRelabelings": "x"}, "metricRelabelings: "),
+    ],
+)
+def test_a_part_that_cannot_be_read_revives_no_grant(part: dict[str, Any], problem: str) -> None:
+    whole = {"labels": {"team": "old"}, "access": [{"name": "a", "patterns": ["a"]}]}
+    last, _ = _stream(whole)
+
+    policy, reader = _stream({**whole, "access": [], **part}, last)
+
+    assert policy.series.access_rules == ()
+    assert policy.series.labels == {"team": "old"}
+    (note,) = reader.problems
+    assert note.startswith(problem)
+
+
+def test_a_text_that_is_not_unicode_costs_only_its_access_rule() -> None:
+    rules = [{"name": "\ud800", "patterns": ["a"]}, {"name": "b", "patterns": ["b"]}]
+
+    policy, reader = _stream({"labels": {"team": "x"}, "access": rules, "new": "\ud800"})
+
+    assert [rule.name for rule in policy.series.access_rules or ()] == ["b"]
+    assert policy.series.labels == {"team": "x"}
+    assert len(reader.problems) == 1
+
+
+@pytest.mark.parametrize("depth", [900, 985, 10_000])
+def test_nesting_without_end_is_one_note(depth: int) -> None:
+    nested: object = 1
+    for _ in range(depth):
+        nested = [nested]
+
+    policy, reader = _stream({"labels": {"team": "x"}, "access": [nested], "new": nested})
+
+    assert policy.series.labels == {"team": "x"}
+    assert (policy.series.access_rules, len(reader.problems)) == ((), 1)
+
+
+def test_a_note_of_a_long_key_is_short() -> None:
+    _, reader = _stream({"access": [{"a" * 300_000: 1, "patterns": ["a"]}]})
+
+    assert len(reader.problems[0]) < 1000
 
 
 def test_a_first_policy_whose_rules_cannot_be_read_is_refused() -> None:

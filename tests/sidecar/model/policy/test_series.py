@@ -13,7 +13,7 @@ def test_the_default_changes_nothing() -> None:
 def test_protected_names_are_those_of_the_label_rules() -> None:
     fields = Fields({"labelRules": {"protected": ["team"], "prefix": "ns_"}})
 
-    naming = read_naming(DocumentReader(Origin.FILE), fields)
+    naming = read_naming(DocumentReader(Origin.FILE), fields, None)
 
     assert SeriesPolicy(naming=naming).protected == {"team"}
     assert naming.prefix == "ns_"

@@ -81,16 +81,34 @@ def test_keys_of_a_connection_that_broke_before_it_was_synced_are_forgotten() ->
     assert _labels(_send(receiver)) == {"shop": {"team": "x"}}
 
 
-@pytest.mark.parametrize(
-    "platform", [None, [], {"schema": 99}, {"labelRules": {"prefix": 5}}, "nonsense"]
-)
-def test_a_platform_that_cannot_be_used_leaves_the_last_policy(platform: object) -> None:
+def test_a_platform_of_a_newer_schema_leaves_the_last_policy() -> None:
     receiver = _begun()
     with pytest.raises(PolicyError):
-        _send(receiver, platform=platform, **{"namespace/shop": {"team": "new"}})
+        _send(receiver, platform={"schema": 99}, **{"namespace/shop": {"team": "new"}})
 
     repaired = _send(receiver, platform={"labelRules": {"prefix": "p_"}})
     assert _labels(repaired) == {"shop": {"p_team": "new"}}
+
+
+def test_what_is_ignored_is_reported_as_long_as_it_stands() -> None:
+    receiver = _begun()
+    _send(receiver, platform={"sampling": 1}, **{"quota/shop": 7})
+
+    later = _send(receiver, **{"namespace/bank": {"team": "y"}})
+    gone = _send(receiver, "quota/shop")
+
+    assert sorted(later.ignored) == ["quota/shop", "sampling"]
+    assert gone.ignored == ("sampling",)
+
+
+def test_a_policy_that_was_not_applied_comes_whole_again() -> None:
+    receiver = _begun()
+    receiver.forget()
+    receiver.begin()
+    received = _send(receiver, **_KEYS)
+
+    assert received.policy.namespaces is None
+    assert _labels(received) == {"shop": {"team": "x"}}
 
 
 def test_without_a_platform_there_is_no_policy() -> None:
@@ -136,7 +154,7 @@ def test_rules_that_cannot_be_read_leave_the_last_good_ones() -> None:
     received = _send(receiver, platform={"metricRelabelings": [{"action": "nonsense"}]})
 
     assert received.policy.policy.series.relabelings == before != ()
-    assert "the last good rules stay active" in received.problems[0]
+    assert "the last good value stays active" in received.problems[0]
 
 
 def test_what_a_newer_service_sends_is_noted_and_not_used() -> None:
