@@ -138,13 +138,13 @@ def _serve(name: str, given: Sequence[str], environ: Mapping[str, str]) -> int:
     from sidecar.errors import SettingsError
     from sidecar.process.memory import keep_freed_memory
 
-    keep_freed_memory()
     module = cast("_Start", importlib.import_module(f"sidecar.roles.{name}.role"))
     try:
         role = module.start(given, environ)
     except SettingsError as error:
         print(f"livery-proxy: {error}; see livery-proxy --role {name} --help", file=sys.stderr)
         return 2
+    keep_freed_memory()  # after the imports: what they freed goes back first
     asyncio.run(_run(role))
     return 0
 
