@@ -22,7 +22,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
         RequestError: it is larger (413), too slow (408), or broke off (400).
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared[:20]) > limit_bytes:
+    if declared.isdecimal() and int(declared[:20]) > limit_bytes:
         raise RequestError(413, f"the body is larger than {limit_bytes} bytes")
     body = bytearray()
     try:

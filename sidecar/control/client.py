@@ -68,7 +68,7 @@ class ControlClient(Generic[P]):
         self._tls = _trust(settings.ca_bundle) if file is None else None
         self._report_due = asyncio.Event()
         self.version = ""
-        """Version of the active policy; empty before the first."""
+        """Version of the active policy; empty where the whole policy must come."""
         self.is_connected = False
         self.confirmed_at: float | None = None
         """Monotonic time of the control service's last message."""
@@ -153,7 +153,9 @@ class ControlClient(Generic[P]):
     def _take(self, line: bytes) -> None:
         message = _read_object(line)
         if message is None:
-            # Without this line what follows may be incomplete: the stream starts over.
+            # Without this line what follows may be incomplete: the whole policy must come again,
+            # which also ends the report of this error.
+            self.version = ""
             reason = "the control service sent a line that is not a JSON object"
             self._reject(reason)
             raise UpstreamError(reason)

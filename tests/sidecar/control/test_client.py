@@ -186,7 +186,9 @@ async def test_a_malformed_line_ends_the_connection_but_not_the_policy(
 
         assert (client.failures, client.last_error) == (1, _NOT_JSON)
         assert (client.rejected, client.policy_error) == (1, _NOT_JSON)
-    assert (proxy.teams(), service.versions()) == (["blue"], ["", "1"])
+        service.say(_policy("blue", "1"))
+        await until(lambda: not client.policy_error)
+    assert (proxy.teams(), service.versions()) == (["blue", "blue"], ["", ""])
 
 
 @pytest.mark.parametrize(
