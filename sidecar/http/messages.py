@@ -1,6 +1,7 @@
 """Requests and answers of the proxy's own server."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -14,9 +15,30 @@ class Request(NamedTuple):
     """One request; header names in lower case, of repeated headers all values, joined."""
 
     method: str
+    """HEAD is shown as GET: the connection leaves the body out."""
     path: str
     query: str
     headers: Mapping[str, str]
+    peer: str = ""
+    """The client's address."""
+
+
+class Delivery(Enum):
+    """How a response reaches its client."""
+
+    WHOLE = auto()
+    """With its length: HTTP/1.0 knows no other way to show that nothing is missing."""
+    CHUNKED = auto()
+    """With its length where that is known, else while it comes."""
+    HEAD = auto()
+    """Without its body."""
+
+    @classmethod
+    def of(cls, method: str, version: str) -> "Delivery":
+        """Choose by a request's method and HTTP version."""
+        if method == "HEAD":
+            return cls.HEAD
+        return cls.WHOLE if version == "1.0" else cls.CHUNKED
 
 
 class Response(NamedTuple):
@@ -32,6 +54,16 @@ class Response(NamedTuple):
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+def read_request(method: str, target: bytes, headers: Mapping[str, str], peer: str) -> Request:
+    """Make a request of its target, which may name the server, too: `http://host/path`."""
+    text = target.decode("latin-1")
+    if not text.startswith("/") and "://" in text:
+        # RFC 9112, section 3.2.2: a server must take it, and `Host` decides nothing here.
+        text = "/" + text.partition("://")[2].partition("/")[2]
+    path, _, query = text.partition("?")
+    return Request("GET" if method == "HEAD" else method, path, query, headers, peer)
 
 
 def plain(status: int, sentence: str) -> Response:
@@ -58,14 +90,13 @@ async def gather(parts: AsyncGenerator[bytes, None]) -> bytes:
     return bytes(body)
 
 
-def render_head(response: Response, *, keep_alive: bool) -> bytes:
-    """Write an answer's head."""
+def render_head(response: Response, delivery: Delivery, *, keep_alive: bool) -> bytes:
+    """Write a response's head."""
+    has_length = response.parts is None or delivery is Delivery.WHOLE
     lines = [
         f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
         f"Content-Type: {response.content_type}",
-        f"Content-Length: {len(response.body)}"
-        if response.parts is None
-        else "Transfer-Encoding: chunked",
+        f"Content-Length: {len(response.body)}" if has_length else "Transfer-Encoding: chunked",
         *(f"{name}: {value}" for name, value in response.headers),
         *([] if keep_alive else ["Connection: close"]),
         "\r\n",

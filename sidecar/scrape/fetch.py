@@ -1,19 +1,26 @@
 """Targets' bodies: fetched within a deadline and a budget of bytes, decoded, never more."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sidecar import VERSION
 from sidecar.errors import LimitError, UpstreamError, UpstreamTimeoutError
 from sidecar.http.connection import Connection, render_request
 from sidecar.http.decoding import Decoder
+from sidecar.http.origins import REDIRECTS, Origin
 from sidecar.http.pool import ConnectionPool
+from sidecar.http.system_errors import ConnectError, join_failures
 from sidecar.http.tls import unverified_context
+from sidecar.model.hosts import bracket
 from sidecar.model.targets import Target
+
+MAX_REDIRECTS = 5
+_ASKS_FOR_CREDENTIALS = (401, 403, 407)
 
 
 class Fetched(NamedTuple):
-    """One target's answer."""
+    """One target's response."""
 
     body: bytes
     content_type: str
@@ -41,6 +48,17 @@ class Budget:
         self._left += count
 
 
+class Question(NamedTuple):
+    """What one scrape asks of a target."""
+
+    accept: str
+    """The Accept header."""
+    query: str = ""
+    """A query string to add to the target's own."""
+    passed: Sequence[tuple[str, str]] = ()
+    """Headers of the scraper's own that the target is to get."""
+
+
 class TargetClient:
     """Fetches one target again and again, over one connection while that lasts.
 
@@ -53,6 +71,9 @@ class TargetClient:
     def __init__(self, target: Target, pod_ip: str, limit_bytes: int) -> None:
         self.target = target
         self._limit_bytes = limit_bytes
+        # `Host` as Prometheus sent it before there was a proxy: some applications check it.
+        host = target.host or bracket(pod_ip) or "localhost"
+        self._origin = Origin(target.scheme, host, target.port)
         # An application may listen on one address family only, or on the pod's address only.
         own = [address for address in ("127.0.0.1", "::1", pod_ip) if address]
         self._addresses = [target.host.strip("[]")] if target.host else own
@@ -60,14 +81,11 @@ class TargetClient:
         self._tls = unverified_context() if target.scheme == "https" else None
         self._pool = ConnectionPool(self._connect, max_idle=1)
 
-    async def fetch(
-        self, *, accept: str, query: str, timeout_seconds: float, budget: Budget
-    ) -> Fetched:
-        """Fetch the target's exposition.
+    async def fetch(self, question: Question, timeout_seconds: float, budget: Budget) -> Fetched:
+        """Fetch the target's exposition; redirects within its own origin are followed.
 
         Args:
-            accept: the Accept header to send.
-            query: a query string to add to the target's own; empty for none.
+            question: what is asked.
             timeout_seconds: for the whole of it, connecting included.
             budget: the scrape's bytes.
 
@@ -76,38 +94,48 @@ class TargetClient:
             UpstreamError: no connection, not HTTP, or a status other than 200.
             LimitError: the body is too large.
         """
-        request = self._render(accept, query, timeout_seconds)
         try:
             async with asyncio.timeout(timeout_seconds):
-                connection = await self._pool.send(request)
-                try:
-                    return await self._read(connection, budget)
-                finally:
-                    self._pool.release(connection)
+                return await self._follow(question, timeout_seconds, budget)
         except TimeoutError:
-            raise UpstreamTimeoutError(f"no whole answer within {timeout_seconds:.3g} s") from None
+            raise UpstreamTimeoutError(
+                f"no whole response within {timeout_seconds:.3g} s"
+            ) from None
 
     def close(self) -> None:
         """Drop the connection."""
         self._pool.close()
 
-    def _render(self, accept: str, query: str, timeout_seconds: float) -> bytes:
+    async def _follow(self, question: Question, timeout_seconds: float, budget: Budget) -> Fetched:
         path = self.target.path
-        if query:
-            path += ("&" if "?" in path else "?") + query
+        if question.query:
+            path += ("&" if "?" in path else "?") + question.query
+        for _ in range(1 + MAX_REDIRECTS):
+            request = self._render(path, question, timeout_seconds)
+            connection = await self._pool.send(request)
+            try:
+                if connection.status not in REDIRECTS:
+                    return await self._read(connection, budget)
+                path = self._origin.follow(path, connection.headers.get("location", ""))
+            finally:
+                self._pool.release(connection)
+        raise UpstreamError(f"more than {MAX_REDIRECTS} redirects; the last one is to {path[:200]}")
+
+    def _render(self, path: str, question: Question, timeout_seconds: float) -> bytes:
         headers = {
-            "Host": f"{self.target.host or 'localhost'}:{self.target.port}",
+            "Host": self._origin.authority,
             "User-Agent": f"livery-proxy/{VERSION}",
-            "Accept": accept,
+            "Accept": question.accept,
             # On loopback compressing costs the application more than it saves anyone.
             "Accept-Encoding": "identity",
             "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_seconds:.3f}",
         }
+        headers.update(question.passed)
         return render_request("GET", path, headers)
 
     async def _read(self, connection: Connection, scrape: Budget) -> Fetched:
         if connection.status != 200:
-            raise UpstreamError(_refusal(connection))
+            raise UpstreamError(_refusal(connection.status))
         decoder = Decoder(connection.headers.get("content-encoding", ""))
         body = bytearray()
         try:
@@ -129,20 +157,23 @@ class TargetClient:
         decoder.finish()
 
     async def _connect(self) -> Connection:
-        failures = []
+        failures: list[ConnectError] = []
         for address in self._addresses:
             try:
                 connection = await Connection.open(address, self.target.port, tls=self._tls)
-            except UpstreamError as error:
-                failures.append(str(error))
+            except ConnectError as error:
+                failures.append(error)
                 continue
             # The address that answered is tried first from now on.
             self._addresses.sort(key=lambda item: item != address)
             return connection
-        raise UpstreamError("; ".join(failures))
+        raise UpstreamError(join_failures(failures))
 
 
-def _refusal(connection: Connection) -> str:
-    if 300 <= connection.status < 400:
-        return f"answered {connection.status}; redirects are not followed"
-    return f"answered {connection.status}"
+def _refusal(status: int) -> str:
+    if status in _ASKS_FOR_CREDENTIALS:
+        return (
+            f"answered {status}; if it wants the credentials that the scraper sends, annotate the "
+            "pod with livery.dev/pass-headers: Authorization"
+        )
+    return f"answered {status}"

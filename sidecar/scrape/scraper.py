@@ -5,20 +5,20 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sidecar.errors import LiveryError
 from sidecar.model.exposition.formats import (
     Format,
     Negotiated,
-    format_of_content_type,
+    format_of_body,
     target_accept,
 )
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import Target
-from sidecar.scrape.fetch import Budget, Fetched, TargetClient
+from sidecar.scrape.fetch import Budget, Fetched, Question, TargetClient
 from sidecar.scrape.rendering import Collected, Scrape, render
 from sidecar.scrape.settings import FailureRule, ScrapeLimits
 from sidecar.scrape.view import Outcome, ScrapeQuota, ScrapeView
@@ -30,6 +30,17 @@ MAX_VARIANTS = 2
 
 T = TypeVar("T")
 _DEFAULT_LIMITS = ScrapeLimits()
+
+
+class ScrapeRequest(NamedTuple):
+    """What a client asks for; equal requests get the same answer."""
+
+    wanted: Negotiated
+    """The client's format; OpenMetrics is asked of a single target only."""
+    query: str = ""
+    """The client's query string, passed to a single target."""
+    passed: tuple[tuple[str, str], ...] = ()
+    """Headers of the client's that every target gets."""
 
 
 class _Deadline:
@@ -54,6 +65,7 @@ class Scraper:
         pod_ip: of the pod that the targets are in; empty where it is not known.
         limits: bounds of each scrape.
         rule: what becomes of a scrape when all targets fail.
+        fallback: format of targets whose Content-Type says nothing that can be read.
     """
 
     def __init__(
@@ -64,10 +76,12 @@ class Scraper:
         *,
         limits: ScrapeLimits = _DEFAULT_LIMITS,
         rule: FailureRule = FailureRule.ALL_DOWN,
+        fallback: Format | None = None,
     ) -> None:
         self._targets = tuple(targets)
         self._limits = limits
         self._rule = rule
+        self._fallback = fallback
         self._clients = [TargetClient(target, pod_ip, limits.target_bytes) for target in targets]
         self._context = context
         self.policy = SeriesPolicy()
@@ -88,37 +102,38 @@ class Scraper:
         for client in self._clients:
             client.close()
 
-    async def scrape(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Scrape:
+    async def scrape(self, request: ScrapeRequest, timeout_seconds: float) -> Scrape:
         """Scrape all targets and merge what they say.
 
         Args:
-            wanted: the client's format; OpenMetrics is asked of a single target only.
-            query: the client's query string, passed to a single target.
+            request: what the client asks for.
             timeout_seconds: for each target, and for reading what they say.
         """
         deadline = _Deadline(timeout_seconds)
-        collected, is_quick = await self._collect(wanted, query, timeout_seconds, deadline)
+        collected, is_quick = await self._collect(request, timeout_seconds, deadline)
         if is_quick:
             return self.render(collected)
         return await _in_thread(deadline, lambda: self.render(collected))
 
-    async def collect(self, wanted: Negotiated, query: str, timeout_seconds: float) -> Collected:
+    async def collect(self, request: ScrapeRequest, timeout_seconds: float) -> Collected:
         """Fetch and read all targets; the arguments are those of `scrape`."""
         deadline = _Deadline(timeout_seconds)
-        return (await self._collect(wanted, query, timeout_seconds, deadline))[0]
+        return (await self._collect(request, timeout_seconds, deadline))[0]
 
     def render(self, collected: Collected) -> Scrape:
         """Write what was collected as one answer."""
         return render(collected, self._rule, self._limits.answer_bytes)
 
     async def _collect(
-        self, wanted: Negotiated, query: str, timeout_seconds: float, deadline: _Deadline
+        self, request: ScrapeRequest, timeout_seconds: float, deadline: _Deadline
     ) -> tuple[Collected, bool]:
         """Return what the targets said, and whether it takes little time to render."""
+        wanted, query = request.wanted, request.query
         if len(self._clients) > 1:
             wanted, query = wanted._replace(fmt=Format.TEXT), ""
-        fetched, durations = await self._fetch(target_accept(wanted), query, timeout_seconds)
-        view = self._view(_answered(wanted, fetched[0]))
+        question = Question(target_accept(wanted), query, request.passed)
+        fetched, durations = await self._fetch(question, timeout_seconds)
+        view = self._view(self._answered(wanted, fetched[0]))
         outcomes: list[Outcome] = []
         quota = ScrapeQuota(self._limits.target)
         is_quick = True
@@ -134,21 +149,23 @@ class Scraper:
         return Collected(view, self._targets, outcomes, durations), is_quick
 
     async def _fetch(
-        self, accept: str, query: str, timeout_seconds: float
+        self, question: Question, timeout_seconds: float
     ) -> "tuple[deque[Fetched | LiveryError], list[float]]":
         budget = Budget(self._limits.scrape_bytes, "from all targets in one scrape")
         fetches = [
-            _timed(
-                client.fetch(
-                    accept=accept, query=query, timeout_seconds=timeout_seconds, budget=budget
-                )
-            )
-            for client in self._clients
+            _timed(client.fetch(question, timeout_seconds, budget)) for client in self._clients
         ]
         # One target needs no task of its own: a scrape is half as many turns of the loop.
         is_single = len(fetches) == 1
         fetched = [await fetches[0]] if is_single else await asyncio.gather(*fetches)
         return deque(item[0] for item in fetched), [item[1] for item in fetched]
+
+    def _answered(self, wanted: Negotiated, first: Fetched | LiveryError) -> Negotiated:
+        """Return what the answer will be in: a target may not have what it was asked for."""
+        if wanted.fmt is Format.OPENMETRICS and isinstance(first, Fetched):
+            fmt = format_of_body(first.content_type, self._fallback)
+            return wanted._replace(fmt=fmt or wanted.fmt)
+        return wanted
 
     def _target_limits(self) -> Limits:
         share = max(1, len(self._targets)) * MAX_VARIANTS
@@ -160,16 +177,14 @@ class Scraper:
             if len(self._views) >= MAX_VARIANTS:
                 self._views.clear()
             view = self._views[wanted] = ScrapeView(
-                self.policy, self._context, self._targets, wanted, limits=self._target_limits()
+                self.policy,
+                self._context,
+                self._targets,
+                wanted,
+                limits=self._target_limits(),
+                fallback=self._fallback,
             )
         return view
-
-
-def _answered(wanted: Negotiated, first: Fetched | LiveryError) -> Negotiated:
-    """What the answer will be in: a target may not have what it was asked for."""
-    if wanted.fmt is Format.OPENMETRICS and isinstance(first, Fetched):
-        return wanted._replace(fmt=format_of_content_type(first.content_type) or wanted.fmt)
-    return wanted
 
 
 def _is_quick(fetched: Fetched | LiveryError, view: ScrapeView) -> bool:

@@ -26,3 +26,25 @@ class ScrapeLimits(NamedTuple):
     """Of the answer."""
     cache_bytes: int = 16 << 20
     """Of the series caches of all targets, for all kinds of clients, together."""
+
+    @classmethod
+    def settable(cls, **limits: int) -> "ScrapeLimits":
+        """Return the bounds that follow from those that users set: the others grow with them.
+
+        Args:
+            limits: `samples`, `labels` and `bytes`; each may be left out.
+        """
+        own = cls()
+        target_bytes = limits.get("bytes", own.target_bytes)
+        grown = max(1.0, target_bytes / own.target_bytes)
+        return cls(
+            target=own.target._replace(
+                samples=limits.get("samples", own.target.samples),
+                labels=limits.get("labels", own.target.labels),
+                lines_bytes=int(own.target.lines_bytes * grown),
+            ),
+            target_bytes=target_bytes,
+            scrape_bytes=int(own.scrape_bytes * grown),
+            answer_bytes=int(own.answer_bytes * grown),
+            cache_bytes=int(own.cache_bytes * grown),
+        )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sidecar.errors import ExpositionError, LimitError, LiveryError, UpstreamError
-from sidecar.model.exposition.formats import Format, Negotiated, format_of_content_type
+from sidecar.model.exposition.formats import Format, Negotiated, format_of_body
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import MergePlan, plan_merge
 from sidecar.model.exposition.openmetrics import openmetrics_to_text
@@ -29,6 +29,7 @@ class ScrapeView:
         targets: in their stable order; an index below counts in it.
         wanted: the client's format and escaping.
         limits: bounds of each target.
+        fallback: format of targets whose Content-Type says nothing that can be read.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class ScrapeView:
         wanted: Negotiated,
         *,
         limits: Limits,
+        fallback: Format | None = None,
     ) -> None:
         self.wanted = wanted
         self._is_single = len(targets) == 1
         self._context = context
         self._limits = limits
+        self._fallback = fallback
         rewriters = [self._rewriter(policy, target) for target in targets]
         self._caches = [SeriesCache(item, wanted.fmt, limits) for item in rewriters]
         # The proxy's own series wear labels and pass no rules.
@@ -106,10 +109,13 @@ class ScrapeView:
         return b"".join(parts)
 
     def _text(self, fetched: Fetched) -> bytes:
-        fmt = format_of_content_type(fetched.content_type)
+        fmt = format_of_body(fetched.content_type, self._fallback)
         if fmt is None:
-            kind = fetched.content_type[:80]
-            raise UpstreamError(f"answered {kind!r}, which is no text exposition")
+            raise UpstreamError(
+                f"answered Content-Type {fetched.content_type[:80]!r}, which is not a text "
+                "exposition; where the body is one, annotate the pod with "
+                "livery.dev/fallback-protocol: PrometheusText0.0.4"
+            )
         if fmt is Format.OPENMETRICS and self.wanted.fmt is Format.TEXT:
             self._check_lines(fetched.body)
             return openmetrics_to_text(fetched.body)

@@ -15,7 +15,7 @@ from injector.platform import Platform
 
 UP = {"url": "http://:8080/metrics", "up": True, "error": "", "samples": 120}
 DOWN = {"url": "http://:9102/metrics", "up": False, "samples": 0,
-        "error": "cannot connect to 127.0.0.1 port 9102: connection refused"}  # fmt: skip
+        "error": "connection refused on port 9102 (127.0.0.1, ::1, 10.0.0.7)"}  # fmt: skip
 
 
 class Stage:

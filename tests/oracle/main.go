@@ -39,6 +39,7 @@ type answer map[string]any
 
 var operations = map[string]func(*request) (answer, error){
 	"parse":    parse,
+	"http":     readResponse,
 	"relabel":  relabelLabels,
 	"selector": selector,
 	"regexp":   matchRegexp,

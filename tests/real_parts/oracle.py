@@ -77,6 +77,13 @@ class Oracle:
             raise ValueError(answer["error"])
         return Parsed(answer["entries"], answer["error"])
 
+    def http(self, raw: bytes) -> tuple[int, bytes, str] | None:
+        """Reads a raw HTTP response as Go's client; its status, body and type, None if refused."""
+        answer = self.ask({"op": "http", "body": base64.b64encode(raw).decode()})
+        if answer["error"] is not None:
+            return None
+        return answer["status"], base64.b64decode(answer["body"] or ""), answer["type"]
+
     def relabel(
         self, rules_yaml: str, labels_list: Iterable[Mapping[str, str]], scheme: str = "utf8"
     ) -> list[dict[str, str] | None]:

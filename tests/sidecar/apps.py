@@ -154,10 +154,14 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def connected(
-    port: int, host: str = "127.0.0.1", *, limit: int = 1 << 16
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    limit: int = 1 << 16,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """Connect; `limit` is how much is read ahead."""
-    reader, writer = await asyncio.open_connection(host, port, limit=limit)
+    reader, writer = await asyncio.open_connection(host, port, limit=limit, ssl=tls)
     try:
         yield Client(reader, writer)
     finally:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from sidecar.errors import SettingsError
+
 
 class Format(StrEnum):
     """The formats that the proxy reads and writes; protobuf is not offered."""
@@ -37,6 +39,13 @@ class Negotiated(NamedTuple):
     escaping: Escaping
 
 
+PROTOCOLS = {
+    "PrometheusText0.0.4": Format.TEXT,
+    "PrometheusText1.0.0": Format.TEXT,
+    "OpenMetricsText0.0.1": Format.OPENMETRICS,
+    "OpenMetricsText1.0.0": Format.OPENMETRICS,
+}
+"""Prometheus's names of scrape protocols."""
 TARGET_ACCEPT_TEXT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
 _OPENMETRICS_TYPE = "application/openmetrics-text"
 _TEXT_VERSIONS = ("", "0.0.4", "1.0.0")
@@ -102,6 +111,32 @@ def format_of_content_type(header: str) -> Format | None:
     if media == _OPENMETRICS_TYPE:
         return Format.OPENMETRICS
     return Format.TEXT if media == "text/plain" else None
+
+
+def format_of_body(content_type: str, fallback: Format | None) -> Format | None:
+    """The format that a target's body is read in.
+
+    Args:
+        content_type: the target's header; empty where it sent none.
+        fallback: the format where the header says none that can be read; it takes precedence
+            over text for a missing header, as in Prometheus.
+    """
+    if fallback is not None and not content_type.strip():
+        return fallback
+    return format_of_content_type(content_type) or fallback
+
+
+def parse_protocol(name: str) -> Format:
+    """Read the name of a scrape protocol as Prometheus's `fallback_scrape_protocol` has it.
+
+    Raises:
+        SettingsError: it is not one of those names, or means protobuf.
+    """
+    fmt = PROTOCOLS.get(name)
+    if fmt is None:
+        reason = "protobuf is not read" if name == "PrometheusProto" else "it is not known"
+        raise SettingsError(f"{name[:40]!r}: {reason}; use one of {', '.join(PROTOCOLS)}")
+    return fmt
 
 
 def _split(entry: str) -> tuple[str, dict[str, str]]:

@@ -1,18 +1,56 @@
 """Bounds of what one target may expose."""
 
+import re
 from typing import NamedTuple
+
+from sidecar.errors import SettingsError
+
+MIB = 1 << 20
 
 
 class Limits(NamedTuple):
     """One target's bounds; the defaults are a pod's."""
 
     samples: int = 50_000
-    labels: int = 64
-    cache_bytes: int = 16 << 20
+    labels: int = 1_024
+    """Of one series; empty ones are not counted."""
+    cache_bytes: int = 16 * MIB
     """Size of its series cache; above it lines are read anew at each scrape."""
-    lines_bytes: int = 24 << 20
+    lines_bytes: int = 24 * MIB
     """Series with their labels: many long labels make much of a small body."""
 
 
-NODE_LIMITS = Limits(samples=1_000_000, labels=64, cache_bytes=96 << 20, lines_bytes=512 << 20)
+NODE_LIMITS = Limits(samples=1_000_000, cache_bytes=96 * MIB, lines_bytes=512 * MIB)
 """What a large node may expose: 500 pods are 63,000 lines and 28 MB."""
+
+
+class SettableLimit(NamedTuple):
+    """A bound of a pod's proxy that users may set."""
+
+    name: str
+    default: int
+    most: int
+
+    def parse(self, text: str) -> int:
+        """Read a value: a number, or of bytes one with a unit, such as `64Mi`.
+
+        Raises:
+            SettingsError: it is not one, or not from 1 to the most that can be set.
+        """
+        match = re.fullmatch(r"([0-9]{1,12})(Ki|Mi|Gi)?", text.strip(), re.ASCII)
+        units = {None: 1, "Ki": 1 << 10, "Mi": MIB, "Gi": 1 << 30}
+        if match is None or (match[2] and self.name != "bytes"):
+            kind = "a number of bytes, such as 64Mi" if self.name == "bytes" else "a number"
+            raise SettingsError(f"{text[:40]!r} is not {kind}")
+        value = int(match[1]) * units[match[2]]
+        if not 1 <= value <= self.most:
+            raise SettingsError(f"{text[:40]!r} is not from 1 to {self.most}")
+        return value
+
+
+LIMITS = (
+    SettableLimit("samples", Limits().samples, 2_000_000),
+    SettableLimit("labels", Limits().labels, 10_000),
+    SettableLimit("bytes", 10 * MIB, 512 * MIB),
+)
+"""In the order of the documentation; a container's annotations are `livery.dev/NAME-limit`."""

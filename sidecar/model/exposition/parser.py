@@ -22,6 +22,7 @@ from typing import NamedTuple
 from sidecar.errors import ExpositionError, LimitError
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.grammar import GRAMMARS, ITEM, PLAIN, PLAIN_ITEM, Grammar
+from sidecar.model.exposition.limits import Limits
 
 
 class CommentKind(StrEnum):
@@ -81,6 +82,21 @@ MAX_SERIES_BYTES = 256 << 10
 """The text of one series: bounds what reading its labels may take."""
 MAX_COMMENT_LINES = 100_000
 """Comment and blank lines in a row: two for each of the samples that a pod may expose."""
+
+
+def check_labels(series: Series, limits: Limits) -> None:
+    """Hold a series to its bound of labels; empty ones are as good as absent.
+
+    Raises:
+        LimitError: it has more.
+    """
+    if len(series.labels) > limits.labels:
+        count = sum(1 for _, value in series.labels if value)
+        if count > limits.labels:
+            raise LimitError(
+                f"a series of {show_text(series.name)} has {count} labels; "
+                f"{limits.labels} are allowed"
+            )
 
 
 def unescape(text: bytes) -> bytes:

@@ -18,10 +18,10 @@ from sidecar.model.exposition.parser import (
     Comment,
     Head,
     Series,
+    check_labels,
     parse_head,
     parse_rest,
     scan,
-    show_text,
 )
 
 # Numbers that no float64 parser finds out of range: up to 200 digits and a two-digit exponent, or
@@ -211,11 +211,7 @@ class SeriesCache:
         comments = tuple(map(self._rewriter.comment, head.comments))
         if head.series is None:
             return Entry(text, comments, has_series=False, line=None)
-        if len(head.series.labels) > self._limits.labels:
-            raise LimitError(
-                f"a series of {show_text(head.series.name)} has {len(head.series.labels)} "
-                f"labels; {self._limits.labels} are allowed"
-            )
+        check_labels(head.series, self._limits)
         line = self._rewriter.series(head.series)
         return Entry(text, comments, has_series=True, line=line)
 

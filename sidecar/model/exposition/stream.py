@@ -18,10 +18,10 @@ from sidecar.model.exposition.parser import (
     MAX_SERIES_BYTES,
     Comment,
     Head,
+    check_labels,
     parse_head,
     parse_rest,
     scan,
-    show_text,
 )
 from sidecar.model.exposition.series_cache import NUMBER, Rewriter
 
@@ -300,11 +300,7 @@ class StreamRewriter:
         comments = b"".join(self._rewriter.comment(item).raw for item in head.comments)
         if head.series is None:
             return b"\n" + comments
-        if len(head.series.labels) > cache.limits.labels:
-            raise LimitError(
-                f"a series of {show_text(head.series.name)} has "
-                f"{len(head.series.labels)} labels; {cache.limits.labels} are allowed"
-            )
+        check_labels(head.series, cache.limits)
         line = self._rewriter.series(head.series)
         if line is None:
             self._has_bare = True

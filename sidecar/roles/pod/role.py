@@ -26,7 +26,7 @@ from sidecar.roles.pod.settings import PodSettings, parse_pod_settings
 from sidecar.scrape.answers import render_scrape
 from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer
 from sidecar.scrape.rendering import Scrape
-from sidecar.scrape.scraper import Scraper
+from sidecar.scrape.scraper import Scraper, ScrapeRequest
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,13 @@ class PodRole:
         )
         self.policy = PodPolicy()
         self.source = PolicySource(self._apply)
-        self._scraper = Scraper(settings.targets, context, settings.identity.instance)
+        self._scraper = Scraper(
+            settings.targets,
+            context,
+            settings.identity.instance,
+            limits=settings.limits,
+            fallback=settings.fallback,
+        )
         self._telemetry = Telemetry(METRICS)
         self._telemetry.set(f"{PREFIX}_build_info", 1, version=VERSION)
         self.ports = Ports()
@@ -93,7 +99,7 @@ class PodRole:
     async def handle_data(self, request: Request) -> Response:
         """Answer on the data port."""
         if request.path != "/metrics":
-            return plain(404, "only /metrics is served here")
+            return plain(404, "only /metrics is served here, without a slash at its end")
         if request.method != "GET":
             return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
         started = time.monotonic()
@@ -120,14 +126,19 @@ class PodRole:
         if reason:
             return plain(503, reason)
         wanted = negotiate(request.headers.get("accept", ""))
+        headers = request.headers
+        passed = tuple(
+            (name, headers[name]) for name in self._settings.passed_headers if name in headers
+        )
+        asked = ScrapeRequest(wanted, request.query, passed)
         try:
-            shared = await self.scrapes.get(wanted, request.query, scrape_timeout(request.headers))
+            shared = await self.scrapes.get(asked, scrape_timeout(headers), request.peer)
         except BusyError as error:
             return plain(503, str(error))
         except LiveryError as error:  # of the policy: a target's own is in its outcome
             return failed(error)
         self._note(shared.scrape)
-        return render_scrape(shared, wanted, request.headers)
+        return render_scrape(shared, wanted, headers)
 
     def _unready(self) -> str:
         if self._faults:

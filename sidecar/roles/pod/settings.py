@@ -13,9 +13,13 @@ from pathlib import Path
 from sidecar.control.settings import ControlSettings, read_control
 from sidecar.errors import SettingsError, TargetError
 from sidecar.model.access.rules import Identity
+from sidecar.model.exposition.formats import Format, parse_protocol
+from sidecar.model.exposition.limits import LIMITS
+from sidecar.model.passed_headers import parse_passed_headers
 from sidecar.model.targets import MAX_TARGETS, Target, parse_target
 from sidecar.process.arguments import Parser, read_port
 from sidecar.process.logs import LEVELS
+from sidecar.scrape.settings import ScrapeLimits
 
 DEFAULT_PORT = 16090
 DEFAULT_ADMIN_PORT = 16091
@@ -50,6 +54,11 @@ class PodSettings:
     """Label of a series that names the namespace whose labels it wears; empty: the pod's."""
     target_label: str
     """Label that tells several targets' series apart."""
+    passed_headers: tuple[str, ...]
+    """Headers of the scraper's that targets get, in lower case."""
+    fallback: Format | None
+    """Format of targets whose Content-Type says nothing that can be read."""
+    limits: ScrapeLimits
     log_level: str
     faults: tuple[str, ...]
     """What is wrong; with any, scrapes are answered 503 and the first."""
@@ -91,6 +100,37 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="LABEL",
         help="says which of several targets a series is of (%(default)s)",
     )
+    parser.add_argument(
+        "--pass-headers",
+        default="",
+        metavar="NAMES",
+        help="headers of the scraper's request that targets get, such as Authorization",
+    )
+    parser.add_argument(
+        "--fallback-protocol",
+        default="",
+        metavar="NAME",
+        help="read targets so whose Content-Type is wrong or missing: PrometheusText0.0.4, …",
+    )
+    defaults = ScrapeLimits()
+    parser.add_argument(
+        "--samples-limit",
+        default=str(defaults.target.samples),
+        metavar="N",
+        help="samples of all targets together (%(default)s)",
+    )
+    parser.add_argument(
+        "--labels-limit",
+        default=str(defaults.target.labels),
+        metavar="N",
+        help="labels of one series that are not empty (%(default)s)",
+    )
+    parser.add_argument(
+        "--bytes-limit",
+        default=str(defaults.target_bytes),
+        metavar="BYTES",
+        help="bytes of one target's response, decompressed (%(default)s)",
+    )
     parser.add_argument("--allow-remote-targets", action="store_true", help="not only loopback")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="(%(default)s)")
     return parser
@@ -123,6 +163,9 @@ def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> 
         filters=given.filter == "metricaccess",
         namespace_label=given.namespace_label,
         target_label=given.target_label,
+        passed_headers=_passed_headers(given, faults),
+        fallback=_fallback(given, faults),
+        limits=_limits(given, faults),
         log_level=given.log_level,
         faults=tuple(faults),
     )
@@ -157,6 +200,33 @@ def _targets(given: argparse.Namespace, faults: list[str]) -> tuple[Target, ...]
     if not given.target and not faults:
         faults.append("--target: no target is given, so there is nothing to scrape")
     return tuple(targets)
+
+
+def _passed_headers(given: argparse.Namespace, faults: list[str]) -> tuple[str, ...]:
+    try:
+        return parse_passed_headers(given.pass_headers)
+    except SettingsError as error:
+        faults.append(f"--pass-headers: {error}")
+        return ()
+
+
+def _fallback(given: argparse.Namespace, faults: list[str]) -> Format | None:
+    try:
+        return parse_protocol(given.fallback_protocol) if given.fallback_protocol else None
+    except SettingsError as error:
+        faults.append(f"--fallback-protocol: {error}")
+        return None
+
+
+def _limits(given: argparse.Namespace, faults: list[str]) -> ScrapeLimits:
+    found: dict[str, int] = {}
+    for limit in LIMITS:
+        text = getattr(given, f"{limit.name}_limit")
+        try:
+            found[limit.name] = limit.parse(text)
+        except SettingsError as error:
+            faults.append(f"--{limit.name}-limit: {error}")
+    return ScrapeLimits.settable(**found)
 
 
 def _port(name: str, text: str, default: int, faults: list[str]) -> int:

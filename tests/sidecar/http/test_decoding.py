@@ -18,14 +18,17 @@ def _decode(coding: str, *parts: bytes) -> bytes:
     return body
 
 
-@pytest.mark.parametrize("coding", ["", "identity", "Identity"])
-def test_a_body_without_a_coding_passes_unchanged(coding: str) -> None:
+@pytest.mark.parametrize(
+    "coding",
+    ["", "identity", "Identity", "none", "text/plain", "br", "x-gzip", "gzip, gzip", "utf-8"],
+)
+def test_a_body_in_any_other_coding_passes_unchanged(coding: str) -> None:
     assert Decoder(coding).is_identity
     assert _decode(coding, _ZIPPED, b"\0") == _ZIPPED + b"\0"
 
 
-@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP"])
-def test_a_gzip_body_is_decoded_under_each_of_its_names(coding: str) -> None:
+@pytest.mark.parametrize("coding", ["gzip", "GZIP"])
+def test_a_gzip_body_is_decoded_however_its_name_is_written(coding: str) -> None:
     assert not Decoder(coding).is_identity
     assert _decode(coding, _ZIPPED) == _BODY
 
@@ -45,18 +48,6 @@ def test_a_bomb_is_decoded_in_pieces_of_at_most_256_kib() -> None:
     sizes = [len(piece) for piece in Decoder("gzip").decode(bomb)]
 
     assert (max(sizes), sum(sizes)) == (256 << 10, 5 << 20)
-
-
-@pytest.mark.parametrize("coding", ["br", "deflate", "gzip, gzip", "identity, gzip"])
-def test_an_unknown_coding_is_refused_by_name(coding: str) -> None:
-    with pytest.raises(UpstreamError, match=f"content encoding '{coding}' is not known"):
-        Decoder(coding)
-
-
-def test_a_long_coding_does_not_make_a_long_error() -> None:
-    with pytest.raises(UpstreamError) as caught:
-        Decoder("x" * 10_000)
-    assert len(str(caught.value)) < 100
 
 
 @pytest.mark.parametrize("size", [0, 5, 10, len(_ZIPPED) // 2, len(_ZIPPED) - 1])

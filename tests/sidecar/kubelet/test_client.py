@@ -140,7 +140,6 @@ async def test_an_answer_that_is_left_half_read_takes_its_connection_along() -> 
         (http(b"", status="204 Empty"), "/pods", "the kubelet answered 204"),
         (http(b"x", status="301 Go"), "/pods", "301: redirects are not followed"),
         (http(b"a 1\n", kind="application/openmetrics-text"), "/pods", "in place of text/plain"),
-        (http(b"a", headers={"Content-Encoding": "br"}), "/pods", "encoding 'br' is not known"),
     ],
 )
 async def test_a_refusal_says_why_and_leaves_no_connection(
@@ -211,7 +210,7 @@ async def test_a_renewed_ca_is_trusted_without_a_restart(tmp_path: Path) -> None
     file.write_text(create_authority("other", datetime.now(UTC)).certificate_pem)
     async with App(http(_BODY), tls=kubelet_tls()) as app:
         client = KubeletClient(KubeletSettings(f"https://127.0.0.1:{app.port}", ca_file=file))
-        with pytest.raises(UpstreamError, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(UpstreamError, match="certificate verify failed"):
             await _get(client)
         file.write_text(AUTHORITY.certificate_pem)
         assert await _get(client) == _BODY

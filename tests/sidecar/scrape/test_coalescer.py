@@ -10,12 +10,16 @@ from sidecar.model.targets import parse_target
 from sidecar.scrape.answers import render_scrape
 from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer, Shared
 from sidecar.scrape.rendering import Scrape
-from sidecar.scrape.scraper import Scraper
+from sidecar.scrape.scraper import Scraper, ScrapeRequest
 from tests.sidecar.apps import App, http, until
 
 pytestmark = pytest.mark.anyio
 
 _WANTED = Negotiated(Format.TEXT, Escaping.UNDERSCORES)
+
+
+def _ask(query: str = "", passed: str = "") -> ScrapeRequest:
+    return ScrapeRequest(_WANTED, query, (("x-passed", passed),) if passed else ())
 
 
 class _Gate:
@@ -89,7 +93,7 @@ async def test_scrapes_of_different_kinds_follow_one_another() -> None:
     gate = _Gate()
     async with gate.app:
         scrapes = ScrapeCoalescer(gate.scraper())
-        tasks = [asyncio.create_task(scrapes.get(_WANTED, query, 3.0)) for query in ("a", "b")]
+        tasks = [asyncio.create_task(scrapes.get(_ask(query), 3.0)) for query in ("a", "b")]
         await until(lambda: len(gate.app.requests) == 1)
         gate.open()
         await until(lambda: len(gate.app.requests) == 2)
@@ -98,24 +102,93 @@ async def test_scrapes_of_different_kinds_follow_one_another() -> None:
         assert [(await task).scrape.status for task in tasks] == [200, 200]
 
 
-async def test_a_fifth_waiter_is_refused() -> None:
+async def test_any_number_of_clients_join_a_scrape_for_nothing() -> None:
     gate = _Gate()
     async with gate.app:
         scrapes = ScrapeCoalescer(gate.scraper())
-        tasks = [asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(4)]
+        tasks = [asyncio.create_task(scrapes.get(_ask(), 3.0, "1.1.1.1")) for _ in range(40)]
         await until(lambda: len(gate.app.requests) == 1)
-        with pytest.raises(BusyError, match="too many scrapes are waiting"):
-            await scrapes.get(_WANTED, "", 3.0)
         gate.open()
 
         assert {id(await task) for task in tasks} == {id(tasks[0].result())}
+        assert len(gate.app.requests) == 1
+
+
+async def test_a_client_may_have_two_different_scrapes_waiting() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
+        tasks = [
+            asyncio.create_task(scrapes.get(_ask(query), 3.0, "1.1.1.1")) for query in ("a", "b")
+        ]
+        await until(lambda: len(gate.app.requests) == 1)
+        with pytest.raises(BusyError, match="too many different scrapes"):
+            await scrapes.get(_ask("c"), 3.0, "1.1.1.1")
+        gate.open()
+        gate.open()
+
+        assert [(await task).scrape.status for task in tasks] == [200, 200]
+
+
+async def test_a_scrape_without_a_query_goes_before_those_with_one() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
+        others = [
+            asyncio.create_task(scrapes.get(_ask(f"q={i}"), 3.0, f"1.1.1.{i % 4}"))
+            for i in range(8)
+        ]
+        await until(lambda: len(gate.app.requests) == 1)
+        usual = asyncio.create_task(scrapes.get(_ask(), 3.0, "2.2.2.2"))
+        await asyncio.sleep(0)
+        gate.open()
+        gate.open()
+
+        assert (await usual).scrape.status == 200
+        assert len(gate.app.requests) <= 3
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_a_client_with_nothing_waiting_takes_the_place_of_anothers_second() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
+        greedy = [
+            asyncio.create_task(scrapes.get(_ask(passed=str(i)), 3.0, f"1.1.1.{i // 2}"))
+            for i in range(8)
+        ]
+        await until(lambda: len(gate.app.requests) == 1)
+        fair = asyncio.create_task(scrapes.get(_ask(), 3.0, "2.2.2.2"))
+        await asyncio.sleep(0)
+        for _ in range(8):
+            gate.open()
+
+        assert (await fair).scrape.status == 200
+        results = await asyncio.gather(*greedy, return_exceptions=True)
+        assert [isinstance(result, BusyError) for result in results] == [False] * 7 + [True]
+
+
+async def test_clients_take_turns() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
+        asked = [("1.1.1.1", "a"), ("1.1.1.1", "b"), ("2.2.2.2", "c")]
+        tasks = [asyncio.create_task(scrapes.get(_ask(query), 3.0, peer)) for peer, query in asked]
+        await until(lambda: len(gate.app.requests) == 1)
+        for _ in asked:
+            gate.open()
+        await asyncio.gather(*tasks)
+
+        assert [text.split(" ")[1][-1] for text in gate.app.requests] == ["a", "c", "b"]
 
 
 async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None:
     gate = _Gate()
     async with gate.app:
         scrapes = ScrapeCoalescer(gate.scraper())
-        leaving, staying = (asyncio.create_task(scrapes.get(_WANTED, "", 3.0)) for _ in range(2))
+        leaving, staying = (asyncio.create_task(scrapes.get(_ask(), 3.0)) for _ in range(2))
         await until(lambda: len(gate.app.requests) == 1)
         leaving.cancel()
         gate.open()
@@ -127,11 +200,11 @@ async def test_when_all_have_left_the_scrape_ends_and_the_next_begins_anew() -> 
     gate = _Gate()
     async with gate.app:
         scrapes = ScrapeCoalescer(gate.scraper())
-        leaving = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
+        leaving = asyncio.create_task(scrapes.get(_ask(), 3.0))
         await until(lambda: len(gate.app.requests) == 1)
         leaving.cancel()
         await asyncio.sleep(0)
-        staying = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
+        staying = asyncio.create_task(scrapes.get(_ask(), 3.0))
         await until(lambda: len(gate.app.requests) == 2)
         gate.open()
         gate.open()
@@ -144,9 +217,9 @@ async def test_a_hasty_client_does_not_fail_the_scrape_of_a_patient_one() -> Non
     gate = _Gate()
     async with gate.app:
         scrapes = ScrapeCoalescer(gate.scraper())
-        hasty = asyncio.create_task(scrapes.get(_WANTED, "", 0.05))
+        hasty = asyncio.create_task(scrapes.get(_ask(), 0.05))
         await until(lambda: len(gate.app.requests) == 1)
-        patient = asyncio.create_task(scrapes.get(_WANTED, "", 3.0))
+        patient = asyncio.create_task(scrapes.get(_ask(), 3.0))
         assert (await hasty).scrape.status == 504
         gate.open()
         gate.open()
@@ -158,8 +231,8 @@ async def test_while_too_much_is_unsent_nothing_is_scraped() -> None:
     gate = _Gate()
     async with gate.app:
         scrapes = ScrapeCoalescer(gate.scraper(), lambda: True)
-        with pytest.raises(BusyError, match="earlier answers have not been read yet"):
-            await scrapes.get(_WANTED, "", 3.0)
+        with pytest.raises(BusyError, match="earlier responses have not been read yet"):
+            await scrapes.get(_ask(), 3.0)
 
     assert not gate.app.requests
 
@@ -170,10 +243,10 @@ async def test_who_asks_after_a_policy_came_does_not_join_an_older_scrape() -> N
         scraper = gate.scraper()
         shares = ScrapeCoalescer(scraper)
         scraper.use(parse_pod_policy({"labels": {"team": "old"}}).series)
-        first = asyncio.create_task(shares.get(_WANTED, "", 5))
+        first = asyncio.create_task(shares.get(_ask(), 5))
         await until(lambda: bool(gate.app.requests))
         scraper.use(parse_pod_policy({"labels": {"team": "new"}}).series)
-        second = asyncio.create_task(shares.get(_WANTED, "", 5))
+        second = asyncio.create_task(shares.get(_ask(), 5))
         await asyncio.sleep(0)
         gate.open()
         gate.open()

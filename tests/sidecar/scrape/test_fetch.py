@@ -1,18 +1,20 @@
 import asyncio
 import gzip
 import zlib
+from collections.abc import Sequence
 
 import pytest
 
 from sidecar.errors import LimitError, UpstreamError, UpstreamTimeoutError
 from sidecar.model.targets import parse_target
-from sidecar.scrape.fetch import Budget, Fetched, TargetClient
+from sidecar.scrape.fetch import Budget, Fetched, Question, TargetClient
 from sidecar.scrape.settings import ScrapeLimits
 from tests.sidecar.apps import App, http, zipped
 from tests.sidecar.certificates import self_signed
 
 pytestmark = pytest.mark.anyio
 
+_CUT = "the connection broke: closed before the end of the response"
 _BODY = b"".join(b'requests_total{path="/%d"} %d\n' % (i, i) for i in range(2_000))
 
 
@@ -21,12 +23,15 @@ def _client(target: str, pod_ip: str = "") -> TargetClient:
 
 
 async def _fetch(
-    client: TargetClient, *, query: str = "", timeout_seconds: float = 3.0, accept: str = "text/x"
+    client: TargetClient,
+    *,
+    query: str = "",
+    timeout_seconds: float = 3.0,
+    accept: str = "text/x",
+    passed: Sequence[tuple[str, str]] = (),
 ) -> Fetched:
     budget = Budget(ScrapeLimits().scrape_bytes, "from all targets in one scrape")
-    return await client.fetch(
-        accept=accept, query=query, timeout_seconds=timeout_seconds, budget=budget
-    )
+    return await client.fetch(Question(accept, query, passed), timeout_seconds, budget)
 
 
 async def _fetch_once(app: App, *, timeout_seconds: float = 3.0) -> Fetched:
@@ -57,7 +62,88 @@ async def test_a_target_is_asked_with_these_headers_and_no_others() -> None:
     assert {line.split(":")[0] for line in lines} == {
         "Host", "User-Agent", "Accept", "Accept-Encoding", "X-Prometheus-Scrape-Timeout-Seconds",
     }  # fmt: skip
-    assert f"Host: localhost:{app.port}" in lines
+
+
+@pytest.mark.parametrize(
+    ("pod_ip", "host"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("", "localhost")],
+)
+async def test_the_host_is_the_pods_address_as_prometheus_sent_it(pod_ip: str, host: str) -> None:
+    async with App(http(b"a 1\n")) as app:
+        client = _client(app.target, pod_ip)
+        await _fetch(client)
+        client.close()
+
+        assert f"Host: {host}:{app.port}\r\n" in app.requests[0]
+
+
+async def test_headers_that_are_passed_on_reach_the_target() -> None:
+    async with App(http(b"a 1\n")) as app:
+        client = _client(app.target)
+        await _fetch(client, passed=[("authorization", "Bearer x")])
+        client.close()
+
+    assert "authorization: Bearer x\r\n" in app.requests[0]
+
+
+def _redirect(location: str, status: str = "307 Temporary Redirect") -> bytes:
+    return http(b"moved", status=status, headers={"Location": location})
+
+
+@pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])
+@pytest.mark.parametrize(
+    "location", ["/metrics/", "metrics/", "http://127.0.0.1:{port}/metrics/", "/metrics/#x"]
+)
+async def test_a_redirect_to_the_same_origin_is_followed(status: str, location: str) -> None:
+    async with App(http(b"a 1\n")) as app:
+        app.answers["/metrics"] = _redirect(location.format(port=app.port), status)
+        client = _client(app.target, "127.0.0.1")
+
+        assert (await _fetch(client)).body == b"a 1\n"
+        client.close()
+
+    assert [text.split(" ")[1] for text in app.requests] == ["/metrics", "/metrics/"]
+    assert app.connections == 1
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.2:{port}/m", "//127.0.0.2/m", "https://127.0.0.1:{port}/m",
+        "http://127.0.0.1:1/m", "http://localhost:{port}/m", "ftp://127.0.0.1:{port}/m",
+        "http://[::1/m", "http://127.0.0.1:99999/m",
+    ],
+)  # fmt: skip
+async def test_a_redirect_elsewhere_is_refused_and_shown(location: str) -> None:
+    async with App(b"") as app:
+        app.answer = _redirect(location.format(port=app.port))
+        client = _client(app.target, "127.0.0.1")
+        with pytest.raises(UpstreamError, match="answered a redirect to '") as caught:
+            await _fetch(client)
+        client.close()
+
+        assert location.format(port=app.port) in str(caught.value)
+    assert len(app.requests) == 1
+
+
+async def test_after_five_redirects_the_scrape_fails() -> None:
+    async with App(_redirect("/metrics")) as app:
+        client = _client(app.target)
+        with pytest.raises(UpstreamError, match="more than 5 redirects; the last one is to /metr"):
+            await _fetch(client)
+        client.close()
+
+    assert len(app.requests) == 6
+
+
+@pytest.mark.parametrize("size", [0, 5_000_000])
+async def test_the_body_of_a_redirect_may_be_of_any_size(size: int) -> None:
+    async with App(http(b"a 1\n")) as app:
+        app.answers["/metrics"] = http(b"x" * size, status="307 T", headers={"Location": "/m"})
+        client = _client(app.target)
+
+        assert (await _fetch(client)).body == b"a 1\n"
+        client.close()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +181,7 @@ async def test_a_body_in_chunks_of_one_byte_is_put_together() -> None:
         assert (await _fetch_once(app)).body == _BODY
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
 async def test_a_gzip_body_is_decompressed(encoding: str) -> None:
     async with App(zipped(_BODY, encoding)) as app:
         assert (await _fetch_once(app)).body == _BODY
@@ -114,14 +200,10 @@ async def test_a_gzip_body_may_come_in_parts(size: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (
-            http(b"", status="302 Found", headers={"Location": "http://127.0.0.1:1/"}),
-            "answered 302; redirects are not followed",
-        ),
+        (http(b"", status="302 Found"), "answered a redirect whose Location cannot be followed: "),
         (http(b"x" * 5_000_000, status="500 Internal Server Error"), "answered 500"),
         (http(b"", status="204 No Content"), "answered 204"),
-        (_encoded(b"x", "br"), "the answer's content encoding 'br' is not known"),
-        (_encoded(b"x", "gzip, gzip"), "the answer's content encoding 'gzip, gzip' is not known"),
+        (http(b"", status="401 Unauthorized"), "answered 401; if it wants the credentials that "),
         (_encoded(b"a 1\n", "gzip"), "the gzip body is damaged: "),
         (_encoded(gzip.compress(_BODY)[:-9], "gzip"), "the gzip body broke off"),
         (_encoded(gzip.compress(_BODY)[:-8] + b"\0" * 8, "gzip"), "the gzip body is damaged: "),
@@ -131,7 +213,7 @@ async def test_a_gzip_body_may_come_in_parts(size: int) -> None:
         (http(b"x" * ((10 << 20) + 1)), "more than 10 MiB from one target"),
         (zipped(b"\0" * (1 << 30)), "more than 10 MiB from one target"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 300_000, "more than 65536 bytes of headers"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "the answer is not HTTP/1.1"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "the response is not HTTP/1.1: it begins with 'SSH-2.0"),
     ],
 )
 async def test_a_bad_answer_is_refused_in_one_sentence(answer: bytes, sentence: str) -> None:
@@ -144,7 +226,7 @@ async def test_a_length_that_promises_more_than_comes_is_noticed() -> None:
         await writer.drain()
         writer.close()
 
-    assert await _refusal(App(answer)) == "the answer broke off"
+    assert await _refusal(App(answer)) == _CUT
 
 
 async def test_chunks_that_break_off_are_noticed() -> None:
@@ -153,7 +235,7 @@ async def test_chunks_that_break_off_are_noticed() -> None:
         await writer.drain()
         writer.close()
 
-    assert await _refusal(App(answer)) == "the answer broke off"
+    assert await _refusal(App(answer)) == _CUT
 
 
 async def test_a_length_that_promises_less_ends_the_body_and_the_connection() -> None:
@@ -172,7 +254,7 @@ async def test_an_application_that_never_answers_is_given_up() -> None:
 
     app = App(answer)
     async with app:
-        with pytest.raises(UpstreamTimeoutError, match=r"^no whole answer within 0\.1 s$"):
+        with pytest.raises(UpstreamTimeoutError, match=r"^no whole response within 0\.1 s$"):
             await _fetch_once(app, timeout_seconds=0.1)
 
 
@@ -183,7 +265,7 @@ async def test_an_application_that_trickles_is_given_up() -> None:
             writer.write(b"a")
             await asyncio.sleep(0.02)
 
-    assert await _refusal(App(answer), timeout_seconds=0.2) == "no whole answer within 0.2 s"
+    assert await _refusal(App(answer), timeout_seconds=0.2) == "no whole response within 0.2 s"
 
 
 async def test_a_connection_is_kept_between_scrapes() -> None:
@@ -219,7 +301,7 @@ async def test_an_application_that_always_hangs_up_is_tried_once_more_only() -> 
             writer.close()
 
         app.answer = answer
-        with pytest.raises(UpstreamError, match="the answer broke off"):
+        with pytest.raises(UpstreamError, match=_CUT):
             await _fetch(client)
     assert len(app.requests) == 3
 
@@ -255,8 +337,7 @@ async def test_a_port_where_nobody_listens_is_named_with_each_address() -> None:
     with pytest.raises(UpstreamError) as caught:
         await _fetch_once(app)
 
-    assert str(caught.value).startswith(f"cannot connect to 127.0.0.1 port {app.port}: ")
-    assert f"; cannot connect to ::1 port {app.port}: " in str(caught.value)
+    assert str(caught.value) == f"connection refused on port {app.port} (127.0.0.1, ::1)"
 
 
 async def test_a_self_signed_certificate_is_good_enough_on_loopback() -> None:
@@ -267,7 +348,7 @@ async def test_a_self_signed_certificate_is_good_enough_on_loopback() -> None:
 async def test_https_to_a_plain_application_is_a_failure_with_a_reason() -> None:
     async with App(http(b"a 1\n")) as app:
         client = _client(f"https://:{app.port}/metrics")
-        with pytest.raises(UpstreamError, match=r"^no whole answer within 0\.2 s$"):
+        with pytest.raises(UpstreamError, match=r"^no whole response within 0\.2 s$"):
             await _fetch(client, timeout_seconds=0.2)
 
 

@@ -13,7 +13,7 @@ from sidecar.model.targets import parse_target
 from sidecar.scrape import view as view_module
 from sidecar.scrape.coalescer import ScrapeCoalescer
 from sidecar.scrape.rendering import Scrape
-from sidecar.scrape.scraper import Scraper
+from sidecar.scrape.scraper import Scraper, ScrapeRequest
 from sidecar.scrape.settings import ScrapeLimits
 from tests.sidecar.apps import OPENMETRICS, App, http, until
 
@@ -36,7 +36,7 @@ async def _scraper(*apps: App, label: str = "container") -> AsyncIterator[Scrape
 async def _scrape(
     scraper: Scraper, wanted: Negotiated = _WANTED, timeout_seconds: float = 3.0
 ) -> Scrape:
-    return await scraper.scrape(wanted, "", timeout_seconds)
+    return await scraper.scrape(ScrapeRequest(wanted), timeout_seconds)
 
 
 def _errors(scrape: Scrape) -> Sequence[str]:
@@ -149,9 +149,9 @@ async def test_late_and_broken_targets_together_are_a_502() -> None:
         await asyncio.sleep(3600)
 
     async with _scraper(App(never), App(http(b"", status="500 Oh"))) as scraper:
-        mixed = await scraper.scrape(_WANTED, "", 1.0)
+        mixed = await scraper.scrape(ScrapeRequest(_WANTED), 1.0)
     async with _scraper(App(never), App(never)) as scraper:
-        late = await scraper.scrape(_WANTED, "", 0.1)
+        late = await scraper.scrape(ScrapeRequest(_WANTED), 0.1)
 
     assert (mixed.status, late.status) == (502, 504)
 
@@ -202,7 +202,7 @@ async def test_an_abandoned_scrape_ends_its_thread_before_another_begins(
         for _ in range(3):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.3):
-                    await shares.get(_WANTED, "", 60)
+                    await shares.get(ScrapeRequest(_WANTED), 60)
         await until(lambda: not inside)
 
     assert most == 1

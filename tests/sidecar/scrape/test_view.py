@@ -61,7 +61,7 @@ def test_what_is_no_exposition_is_an_error_that_names_its_type(kind: str) -> Non
     error = _refusal(_view(), b"a 1\n", kind)
 
     assert isinstance(error, UpstreamError)
-    assert str(error) == f"answered {kind!r}, which is no text exposition"
+    assert f"answered Content-Type {kind!r}, which is not a text exposition" in str(error)
 
 
 def test_an_error_does_not_hold_the_body_that_it_is_about() -> None:

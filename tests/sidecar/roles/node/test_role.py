@@ -164,7 +164,6 @@ async def test_a_client_of_http_1_0_gets_the_whole_or_an_error(tmp_path: Path) -
         (http(b"x" * (1 << 20), status="500 Oh"), 502, "the kubelet answered 500: xxx"),
         (http(b"", status="302 Found"), 502, "redirects are not followed"),
         (http(b"<html>", kind="text/html"), 502, "'text/html' in place of text/plain"),
-        (http(b"a 1\n", headers={"Content-Encoding": "br"}), 502, "encoding 'br' is not known"),
         (http(b"nonsense", headers={"Content-Encoding": "gzip"}), 502, "gzip body is damaged"),
         (http(b"no metrics at all\n"), 502, "no metrics at all"),
         (b"nonsense\r\n\r\n", 502, "not HTTP/1.1"),
@@ -184,12 +183,12 @@ async def test_what_the_kubelet_may_say_instead_is_an_error_with_its_reason(
 @pytest.mark.parametrize(
     ("tls", "reason"),
     [
-        (lambda: kubelet_tls("other.example"), "CERTIFICATE_VERIFY_FAILED"),
+        (lambda: kubelet_tls("other.example"), "certificate verify failed"),
         (
             lambda: kubelet_tls(at=datetime.now(UTC) - timedelta(hours=3)),
-            "CERTIFICATE_VERIFY_FAILED",
+            "certificate verify failed",
         ),
-        (lambda: kubelet_tls(authority=create_authority("x", datetime.now(UTC))), "VERIFY_FAILED"),
+        (lambda: kubelet_tls(authority=create_authority("x", datetime.now(UTC))), "verify failed"),
     ],
     ids=["other-name", "expired", "other-authority"],
 )

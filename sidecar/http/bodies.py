@@ -1,0 +1,115 @@
+"""Bodies of responses out of their framing, as they arrive."""
+
+from collections import deque
+
+import httptools
+
+from sidecar.errors import UpstreamError
+from sidecar.http.head import Framing, Head
+
+MAX_HEADER_BYTES = 64 << 10
+"""Of a head, and of what is not body between two parts of a body: chunk sizes, trailers."""
+_CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Body:
+    """One body; what has arrived waits in `parts`."""
+
+    def __init__(self, head: Head) -> None:
+        self.parts: deque[bytes] = deque()
+        self.buffered_bytes = 0
+        """Bytes in `parts`."""
+        self.is_whole = head.framing is Framing.NONE
+        self.has_surplus = False
+        """Whether more arrived than the body: the server sent what nobody asked for."""
+        self._ends_with_connection = head.framing is Framing.CLOSE
+        self._left_bytes = head.length if head.framing is Framing.LENGTH else None
+        self._chunks = _Chunks(self) if head.framing is Framing.CHUNKED else None
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived.
+
+        Raises:
+            UpstreamError: it is not a chunked body, or its chunk sizes or trailers are too long.
+        """
+        if not data:
+            return
+        if self.is_whole:
+            self.has_surplus = True
+        elif self._chunks is not None:
+            try:
+                self._chunks.feed(data)
+            except UpstreamError:
+                self._end_chunks()
+                raise
+            if self.is_whole:
+                self._end_chunks()
+        elif self._left_bytes is None:
+            self.add(data)
+        else:
+            self.add(data[: self._left_bytes] if len(data) > self._left_bytes else data)
+            self.has_surplus = len(data) > self._left_bytes
+            self._left_bytes -= min(len(data), self._left_bytes)
+            self.is_whole = not self._left_bytes
+
+    def close(self, *, is_clean: bool) -> None:
+        """Note that nothing more arrives.
+
+        Args:
+            is_clean: whether the connection ended as the server meant it to.
+        """
+        self._end_chunks()
+        self.is_whole = self.is_whole or (is_clean and self._ends_with_connection)
+
+    def add(self, part: bytes) -> None:
+        """Keep a part for the reader."""
+        self.parts.append(part)
+        self.buffered_bytes += len(part)
+
+    def _end_chunks(self) -> None:
+        # The parser and its callbacks hold each other: cut, they are freed at once.
+        if self._chunks is not None:
+            self._chunks.end()
+            self._chunks = None
+
+
+class _Chunks:
+    """The parser of a chunked body: it sees a head of ours, so that only chunks are left to it."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._since_part = 0
+        """Bytes since the last part of the body, counted by what arrives at once."""
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        # As Go: `5 \r\n` is a chunk size.
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+        self._parser.feed_data(_CHUNKED_HEAD)
+
+    def feed(self, data: bytes) -> None:
+        if self._parser is None:
+            return
+        self._since_part += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._body.is_whole:
+                raise UpstreamError(f"the response's chunks are damaged: {error}") from None
+            self._body.has_surplus = True
+        if self._since_part > MAX_HEADER_BYTES and not self._body.is_whole:
+            raise UpstreamError(f"more than {MAX_HEADER_BYTES} bytes of headers")
+
+    def end(self) -> None:
+        self._parser = None
+
+    # httptools callbacks
+
+    def on_body(self, part: bytes) -> None:
+        if not self._body.is_whole:
+            self._since_part = 0
+            self._body.add(part)
+
+    def on_message_begin(self) -> None:
+        self._body.has_surplus = self._body.is_whole
+
+    def on_message_complete(self) -> None:
+        self._body.is_whole = True
