@@ -13,6 +13,7 @@ CLAIMS = (
     "pod_memory",
     "admission",
     "admission_load",
+    "admission_attacked",
     "node",
     "label_edit",
     "streams",

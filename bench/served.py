@@ -83,10 +83,12 @@ def held_streams(
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Run processes that open policy streams once they are told to."""
     with contextlib.ExitStack() as stack:
-        given = (str(port), str(ca_bundle(folder)), str(streams // clients))
+        each = streams // clients
+        given = (str(port), str(ca_bundle(folder)), str(each))
+        firsts = (str(number * each) for number in range(clients))
         yield [
-            stack.enter_context(process("-m", "bench.stream_clients", *given, stdin=True))
-            for _ in range(clients)
+            stack.enter_context(process("-m", "bench.stream_clients", *given, first, stdin=True))
+            for first in firsts
         ]
 
 

@@ -36,7 +36,7 @@ class _Stream(asyncio.Protocol):
             self.arrived.set_result(time.time())
 
 
-async def main(port: int, ca_bundle: str, count: int) -> None:
+async def main(port: int, ca_bundle: str, count: int, first: int) -> None:
     loop = asyncio.get_running_loop()
     tls = ssl.create_default_context(cafile=ca_bundle)
     authorizer = asyncio.Semaphore(AT_ONCE)
@@ -44,7 +44,7 @@ async def main(port: int, ca_bundle: str, count: int) -> None:
     async def connect(number: int) -> _Stream:
         request = (
             f"GET /v1/policy?role=pod HTTP/1.1\r\nHost: {NAME}\r\n"
-            f"Authorization: Bearer token-{number % 100}\r\n\r\n"
+            f"Authorization: Bearer token-{1 + (first + number) // 3}\r\n\r\n"
         ).encode()
         async with authorizer:
             _, stream = await loop.create_connection(
@@ -65,4 +65,4 @@ async def main(port: int, ca_bundle: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

@@ -22,9 +22,10 @@ from injector.web.admission import AdmissionContext, build_admission_app
 from injector.web.control import ControlContext, build_control_app
 from injector.web.health import build_health_app
 from injector.web.metrics import InjectorMetrics
-from injector.web.servers import AppServer
+from injector.web.servers import AppServer, PortBudget
 from injector.web.status.app import build_status_app
 from injector.web.status.view import CertificateFacts, Sources
+from sidecar.http.handshakes import HandshakeBudget
 from sidecar.http.listener import open_socket
 from sidecar.model.labels.relabel import Rule
 from sidecar.process.supervisor import keep_up
@@ -32,8 +33,10 @@ from sidecar.process.supervisor import keep_up
 _LOOPBACK = "127.0.0.1"
 _LOOK_SECONDS = 1.0
 _RESTART_SECONDS = 30.0
-_BACKLOG = 1024
-"""Thousands of proxies may come at once."""
+
+_CONTROL_BUDGET = PortBudget(20_000, HandshakeBudget(queued=10_000))
+"""Twice the proxies that one replica is made for, all of which may come at once."""
+_FEW = PortBudget(connections=64)
 
 logger = logging.getLogger(__name__)
 
@@ -114,14 +117,13 @@ class Service:
         self._observe()
         self._certificates.open()
         settings, tls = self._settings, self._certificates.tls
-        for app, port, context in (
-            (build_admission_app(self.admission), settings.admission_port, tls),
-            (build_control_app(self.control), settings.control_port, tls),
-            (build_health_app(self.metrics, self._unready), settings.metrics_port, None),
+        for app, port, context, budget in (
+            (build_admission_app(self.admission), settings.admission_port, tls, PortBudget()),
+            (build_control_app(self.control), settings.control_port, tls, _CONTROL_BUDGET),
+            (build_health_app(self.metrics, self._unready), settings.metrics_port, None, _FEW),
         ):
-            self._servers.append(
-                AppServer(app, open_socket(settings.host, port, backlog=_BACKLOG), context)
-            )
+            listener = open_socket(settings.host, port)
+            self._servers.append(AppServer(app, listener, context, budget))
         if settings.status_port is not None:
             page = build_status_app(self.sources, _read_played_rules)
             self._servers.append(

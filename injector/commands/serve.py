@@ -15,6 +15,7 @@ from injector.files.backend import folder_backend
 from injector.platform import ControlAddress, Platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.process.logs import LEVELS, configure_logs
+from sidecar.process.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def run(given: argparse.Namespace) -> int:
     service = _service(given, settings, read_platform(given.platform))
     service.open()
     _collect_rarely()
+    keep_freed_memory()
     asyncio.run(_run(service))
     return 0
 

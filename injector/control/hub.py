@@ -18,8 +18,10 @@ DEBOUNCE_SECONDS = 0.1
 PING_SECONDS = 15.0
 MAX_BEHIND = 100
 """Messages that a reader may be behind; then it is closed and starts over with a snapshot."""
-MAX_STREAMS_PER_POD = 100
+MAX_STREAMS_PER_POD = 3
 """A pod has one proxy; more are the ends of connections that it lost. Beyond, the oldest goes."""
+MAX_IDLE_BYTES = 8 << 20
+"""Of policies without a stream: a proxy that comes back at once costs no new one."""
 _PING = b'{"type":"ping"}\n'
 
 
@@ -91,6 +93,8 @@ class PolicyHub:
         self._of_pods: dict[tuple[str, str], list[Stream]] = {}
         """The same streams, oldest first."""
         self._snapshots: dict[Scope, Snapshot] = {}
+        self._idle: dict[Scope, int] = {}
+        """Size of each policy that no stream has now, the one left first at the beginning."""
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ca_bundle = b""
@@ -116,11 +120,12 @@ class PolicyHub:
         """Build policies by other settings from now on."""
         self._platform = platform
         self._snapshots.clear()
+        self._idle.clear()
 
     def mark(self, namespace: str) -> None:
         """Note that a namespace changed; its proxies get their policy after the debounce."""
         self._dirty.add(namespace)
-        if self._timer is None and self._streams:
+        if self._timer is None and self._snapshots:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(DEBOUNCE_SECONDS, self.flush)
 
@@ -133,6 +138,8 @@ class PolicyHub:
         for scope, streams in self._streams.items():
             if scope.concerns(changed):
                 self._publish(scope, streams, changed)
+        for scope in [scope for scope in self._idle if scope.concerns(changed)]:
+            self._forget(scope)
         for listener in self.listeners:
             listener()
 
@@ -155,6 +162,7 @@ class PolicyHub:
         if self._dirty:
             self.flush()  # else a newcomer's snapshot would hide the change from the others
         snapshot = self._snapshots.get(scope) or self._build(scope)
+        self._idle.pop(scope, None)
         if snapshot.version == version:
             current = json.dumps({"type": "current", "version": version}).encode() + b"\n"
             stream.push(current)
@@ -187,7 +195,19 @@ class PolicyHub:
             streams.discard(stream)
             if not streams:
                 del self._streams[stream.scope]
-                self._snapshots.pop(stream.scope, None)
+                self._keep_idle(stream.scope)
+
+    def _keep_idle(self, scope: Scope) -> None:
+        snapshot = self._snapshots.get(scope)
+        if snapshot is None:
+            return
+        self._idle[scope] = len(snapshot.message)
+        while sum(self._idle.values()) > MAX_IDLE_BYTES:
+            self._forget(next(iter(self._idle)))
+
+    def _forget(self, scope: Scope) -> None:
+        del self._idle[scope]
+        self._snapshots.pop(scope, None)
 
     def _publish(self, scope: Scope, streams: Iterable[Stream], changed: frozenset[str]) -> None:
         before = self._snapshots.get(scope)

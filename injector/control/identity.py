@@ -11,7 +11,7 @@ class Caller(NamedTuple):
     uid: str
     service_account: str
     expires_at: float | None = None
-    """Unix time after which the token counts no more; None where it does not say."""
+    """Unix time after which the token is not valid; None where it does not say."""
 
 
 class AccessAttributes(NamedTuple):
@@ -41,8 +41,13 @@ class TokenVerdict(NamedTuple):
 class Reviewer(Protocol):
     """Judges tokens of third parties: who asks a node proxy or a gateway."""
 
-    async def review(self, token: str, access: AccessAttributes | None) -> TokenVerdict:
+    async def review(self, token: str, access: AccessAttributes | None, peer: str) -> TokenVerdict:
         """Return whose token it is, and whether that user may do something.
+
+        Args:
+            token: the token.
+            access: what the user wants to do; None to be known only.
+            peer: address of the proxy that asks.
 
         Raises:
             IdentityError: 503, it cannot be judged now.
@@ -52,8 +57,12 @@ class Reviewer(Protocol):
 class Authenticator(Protocol):
     """Turns a token into a caller: a folder of tokens, or the API server's TokenReview."""
 
-    async def authenticate(self, token: str) -> Caller:
+    async def authenticate(self, token: str, peer: str) -> Caller:
         """Return the token's pod.
+
+        Args:
+            token: the token.
+            peer: the client's address; the work that its tokens make is bounded.
 
         Raises:
             IdentityError: the token is not known, or belongs to no pod.

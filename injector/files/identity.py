@@ -23,7 +23,7 @@ class FolderAuthenticator:
         self._stamps: dict[Path, int] = {}
         self._refreshed_at = float("-inf")
 
-    async def authenticate(self, token: str) -> Caller:
+    async def authenticate(self, token: str, peer: str = "") -> Caller:
         """Return the pod whose file holds the token.
 
         Raises:

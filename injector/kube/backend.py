@@ -24,6 +24,7 @@ from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
 from injector.kube.objects.missing_proxies import MissingProxyMonitor
 from injector.kube.objects.status import StatusWriter
 from injector.kube.tokens.authenticator import TokenReviewAuthenticator
+from injector.kube.tokens.queue import ReviewQueue
 from injector.kube.tokens.reviewer import AccessReviewer
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
@@ -74,7 +75,8 @@ def cluster_backend(
     listeners: list[Callable[[], None]] = []
     resources = (*RESOURCES, NODES) if platform.tells_nodes else RESOURCES
     source = ClusterSource(client, cluster, resources, observers.on_failure)
-    authenticator = TokenReviewAuthenticator(client)
+    queue = ReviewQueue()
+    authenticator = TokenReviewAuthenticator(client, queue)
     monitor = MissingProxyMonitor(
         client,
         cluster,
@@ -103,7 +105,7 @@ def cluster_backend(
         source=source,
         background_tasks=background_tasks,
         authenticator=authenticator,
-        reviewer=AccessReviewer(client),
+        reviewer=AccessReviewer(client, queue),
         issuer=lambda names: _issuer(client, settings, names),
         publisher=_publisher(client, settings, platform),
         on_store_change=listeners.append,

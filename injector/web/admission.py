@@ -19,6 +19,7 @@ from injector.model.admission.daemonsets import prepare
 from injector.model.admission.decide import decide, patch
 from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.reviews import (
+    MAX_NAME_CHARACTERS,
     MAX_REVIEW_BYTES,
     AdmissionReview,
     Verdict,
@@ -28,13 +29,13 @@ from injector.model.admission.reviews import (
 from injector.model.cluster.objects import name_of
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
-from injector.web.bodies import read_body, refusal
+from injector.web.bodies import BodyBudget, refusal
 from injector.web.metrics import InjectorMetrics
 
 logger = logging.getLogger(__name__)
 
 # The journal is kept in memory, and what it holds was written by tenants.
-_MAX_NAME, _MAX_SENTENCE, _MAX_WARNINGS = 253, 300, 8
+_MAX_SENTENCE, _MAX_WARNINGS = 300, 8
 
 
 class Outcome(NamedTuple):
@@ -61,6 +62,7 @@ class AdmissionContext:
         self.journal = journal or Journal()
         self.platform = platform
         self.metrics = metrics
+        self.bodies = BodyBudget()
         self.ca_bundle = ""
         """PEM of the CAs that pods are to trust."""
 
@@ -89,7 +91,9 @@ def review_pod(review: AdmissionReview, context: AdmissionContext) -> Outcome:
     if review.operation != "CREATE":
         return Outcome(Reason.NOT_A_CREATE, Verdict())
     try:
-        decision = decide(review.obj, review.namespace, context.cluster, context.platform)
+        decision = decide(
+            review.obj, review.namespace, context.cluster, context.platform, only_labelled=True
+        )
         operations = patch(review.obj, decision, context.platform, context.ca_bundle)
     except Exception:
         logger.exception("a pod could not be reviewed; it is admitted as it is")
@@ -121,11 +125,22 @@ async def _answer(
     webhook: str,
     decide_review: Callable[[AdmissionReview, AdmissionContext], Outcome],
 ) -> Response:
-    started = time.perf_counter()
     try:
-        review = parse_review(await read_body(request, MAX_REVIEW_BYTES))
+        async with context.bodies.reading(request, MAX_REVIEW_BYTES) as body:
+            return _review(body, context, webhook, decide_review)
     except RequestError as error:
+        context.metrics.refused_reviews.labels(str(error.status)).inc()
         return refusal(error, error.status)
+
+
+def _review(
+    body: bytes,
+    context: AdmissionContext,
+    webhook: str,
+    decide_review: Callable[[AdmissionReview, AdmissionContext], Outcome],
+) -> Response:
+    started = time.perf_counter()
+    review = parse_review(body)
     outcome = decide_review(review, context)
     metrics, dry_run = context.metrics, str(review.is_dry_run).lower()
     metrics.reviews.labels(webhook, outcome.reason, dry_run).inc()
@@ -142,11 +157,11 @@ async def _answer(
             "warnings": [warning.code for warning in outcome.warnings],
         },
     )
-    body = render_review(review.uid, outcome.verdict)
+    answer = render_review(review.uid, outcome.verdict)
     seconds = time.perf_counter() - started
     metrics.review_seconds.labels(webhook).observe(seconds)
     context.journal.add(_journal_entry(webhook, review, outcome, seconds))
-    return Response(body, media_type="application/json")
+    return Response(answer, media_type="application/json")
 
 
 def _journal_entry(
@@ -155,8 +170,8 @@ def _journal_entry(
     return Reviewed(
         at=time.time(),
         webhook=webhook,
-        namespace=review.namespace[:_MAX_NAME],
-        name=_object_name(review)[:_MAX_NAME],
+        namespace=review.namespace,
+        name=_object_name(review),
         reason=outcome.reason,
         sentence=(outcome.sentence or outcome.reason.sentence)[:_MAX_SENTENCE],
         warnings=tuple(str(item)[:_MAX_SENTENCE] for item in outcome.warnings[:_MAX_WARNINGS]),
@@ -168,6 +183,6 @@ def _journal_entry(
 def _object_name(review: AdmissionReview) -> str:
     try:
         generated = str(review.obj.get("metadata", {}).get("generateName", ""))
-        return review.name or name_of(review.obj) or generated
+        return (review.name or name_of(review.obj) or generated)[:MAX_NAME_CHARACTERS]
     except (AttributeError, ObjectError):
         return review.name

@@ -20,15 +20,16 @@ from starlette.routing import Route
 from injector.control.hub import PolicyHub, Stream
 from injector.control.identity import Authenticator, Caller, Reviewer
 from injector.control.journal import Journal
+from injector.control.rates import TokenBuckets
 from injector.control.reports import Reports
 from injector.errors import IdentityError, RequestError
 from injector.model.policies.scope import Scope
 from injector.model.roles import ROLES, check_may_judge, find_scope
 from injector.platform import Platform
-from injector.web.bodies import read_body, refusal
+from injector.web.bodies import BodyBudget, refusal
 from injector.web.metrics import InjectorMetrics
 from injector.web.questions import read_question
-from injector.web.streams import PolicyStream
+from injector.web.streams import PolicyStream, UnsentBytes
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,16 @@ class ControlContext:
     reviewer: Reviewer | None = None
     journal: Journal = field(default_factory=Journal)
     reports: Reports = field(default_factory=Reports)
+    bodies: BodyBudget = field(default_factory=BodyBudget)
+    unsent: UnsentBytes = field(default_factory=UnsentBytes)
+    policy_rate: TokenBuckets[tuple[str, str]] = field(
+        default_factory=lambda: TokenBuckets(20.0, 0.5)
+    )
+    """Streams that one pod opens: a proxy comes back after 0.2 to 30 s."""
+    report_rate: TokenBuckets[tuple[str, str]] = field(
+        default_factory=lambda: TokenBuckets(10.0, 0.1)
+    )
+    """Reports of one pod: a proxy sends one a minute."""
     has_read: Callable[[], bool] = lambda: True
     """Whether the cluster was read whole: a policy without its labels would replace a good one."""
 
@@ -76,12 +87,17 @@ def build_control_app(context: ControlContext) -> Starlette:
 
 async def _guarded(request: Request, context: ControlContext, handle: Any) -> Response:
     try:
-        caller = await context.authenticator.authenticate(_bearer_token(request))
+        token = _bearer_token(request)
+        caller = await context.authenticator.authenticate(token, _peer(request))
         answer: Response = await handle(request, context, caller)
     except (IdentityError, RequestError) as error:
         context.metrics.refused.labels(str(error.status)).inc()
         return refusal(error, error.status)
     return answer
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _bearer_token(request: Request) -> str:
@@ -98,6 +114,8 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
     if not context.has_read():
         raise RequestError(503, "the cluster has not been read yet")
     scope = find_scope(role, caller.namespace, caller.service_account, context.platform)
+    if not context.policy_rate.take((caller.namespace, caller.pod)):
+        raise RequestError(429, "this pod opens streams too often")
     version = request.query_params.get("version", "")[:64]
     lifetime = STREAM_SECONDS * random.uniform(0.8, 1.2)
     if caller.expires_at is not None:
@@ -108,7 +126,9 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
     async def may_go_on() -> bool:
         return await context.authenticator.is_still_valid(token, caller)
 
-    return PolicyStream(_opened(context, scope, version, caller), lifetime, may_go_on)
+    opened = _opened(context, scope, version, caller)
+    room = context.unsent.of(caller.namespace)
+    return PolicyStream(opened, lifetime, may_go_on, room)
 
 
 @contextmanager
@@ -129,11 +149,13 @@ def _observe_streams(context: ControlContext) -> None:
 
 
 async def _take_report(request: Request, context: ControlContext, caller: Caller) -> Response:
-    body = await read_body(request, MAX_REPORT_BYTES)
-    try:
-        report = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(400, "the report is not JSON") from error
+    if not context.report_rate.take((caller.namespace, caller.pod)):
+        raise RequestError(429, "this pod reports too often")
+    async with context.bodies.reading(request, MAX_REPORT_BYTES) as body:
+        try:
+            report = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise RequestError(400, "the report is not JSON") from error
     if not isinstance(report, dict):
         raise RequestError(400, "the report is not an object")
     context.reports.put((caller.namespace, caller.pod), report)
@@ -146,8 +168,9 @@ async def _judge_token(request: Request, context: ControlContext, caller: Caller
     check_may_judge(caller.service_account, context.platform)
     if context.reviewer is None:
         raise RequestError(503, "there is no API server to ask here")
-    token, access = read_question(await read_body(request, MAX_QUESTION_BYTES))
-    review = await context.reviewer.review(token, access)
+    async with context.bodies.reading(request, MAX_QUESTION_BYTES) as body:
+        token, access = read_question(body)
+    review = await context.reviewer.review(token, access, _peer(request))
     answer: dict[str, Any] = {"authenticated": bool(review.username)}
     if review.username:
         answer["user"] = {"username": review.username, "groups": list(review.groups)}

@@ -35,6 +35,12 @@ class InjectorMetrics:
             ["webhook", "reason", "dry_run"],
             registry=self.registry,
         )
+        self.refused_reviews = Counter(
+            "livery_admission_refused_total",
+            "Requests to the webhook that are not admission reviews, by HTTP status.",
+            ["status"],
+            registry=self.registry,
+        )
         self.warnings = Counter(
             "livery_admission_warnings_total",
             "Warnings sent with admission answers, by code.",

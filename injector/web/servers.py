@@ -1,4 +1,4 @@
-"""uvicorn, told what it does not offer: a given TLS context, and no hand in our signals."""
+"""uvicorn with what it does not offer: a budget of connections, and a given TLS context."""
 
 import asyncio
 import socket
@@ -6,25 +6,59 @@ import ssl
 from asyncio import sslproto
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-TLS_READ_BYTES = 16 << 10
+from sidecar.http.handshakes import HandshakeBudget, TlsPort
+from sidecar.http.peers import PeerShares
+
+TLS_READ_BYTES = 4 << 10
 """What one TLS connection reads at once. Asyncio's own 256 KiB is written with zeros for each
 connection: 2.5 GB for 10,000 idle policy streams."""
+WRITE_BUFFER_BYTES = 16 << 10
+"""Unsent bytes of one connection beyond which its sender waits."""
 REQUEST_TIMEOUT_SECONDS = 10.0
-"""A request whose head takes between one and two of these is cut off."""
+"""A request that is not whole after this time, and a connection without one, are cut off."""
 
 
 # A class attribute of the standard library since 3.11; there is no argument for it.
 sslproto.SSLProtocol.max_size = TLS_READ_BYTES
 
 
-class AppServer(uvicorn.Server):
-    """One app on one port."""
+class PortBudget(NamedTuple):
+    """Bounds of one port; within them clients have equal shares."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    connections: int = 256
+    handshakes: HandshakeBudget = HandshakeBudget()
+
+
+DEFAULT_BUDGET = PortBudget()
+BACKLOG = 4096
+"""Connections that may wait to be accepted: where there is no room, a client tries again only after
+a second."""
+
+
+class AppServer(uvicorn.Server):
+    """One app on one port.
+
+    Args:
+        app: the app.
+        listener: a listening socket.
+        tls: with the certificate that is served; None for plain HTTP.
+        budget: bounds of the port.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        tls: ssl.SSLContext | None,
+        budget: PortBudget = DEFAULT_BUDGET,
+    ) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -40,10 +74,11 @@ class AppServer(uvicorn.Server):
             h11_max_incomplete_event_size=64 << 10,
         )
         config.load()
-        # Set after loading: uvicorn itself reads certificates from files only, once.
-        config.ssl = tls
         super().__init__(config)
+        self.connections: PeerShares[Connection] = PeerShares(budget.connections)
         self._listener = listener
+        self._tls = tls
+        self._budget = budget
 
     @property
     def port(self) -> int:
@@ -54,6 +89,19 @@ class AppServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the process."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; every connection is counted, from its first byte on."""
+        if self._tls is None:
+            loop = asyncio.get_running_loop()
+            self.servers = [
+                await loop.create_server(self._connect, sock=self._listener, backlog=BACKLOG)
+            ]
+        else:
+            port = TlsPort(self._listener, self._tls, self._connect, self._budget.handshakes)
+            port.start(BACKLOG)
+            self.servers = [port]  # type: ignore[list-item] # closed by uvicorn as its own are
+        self.started = True
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Serve until told to stop, then finish what is in flight."""
@@ -66,28 +114,71 @@ class AppServer(uvicorn.Server):
         self.should_exit = True
         await serving
 
-    async def _reap(self) -> None:
-        """Close connections that never send a whole request's head; uvicorn waits for ever."""
-        waiting: set[object] = set()
-        while True:
-            await asyncio.sleep(REQUEST_TIMEOUT_SECONDS)
-            silent: set[object] = {
-                connection
-                for connection in self.server_state.connections
-                if _awaits_head(connection)
-            }
-            for connection in waiting & silent:
-                transport = getattr(connection, "transport", None)
-                if transport is not None:
-                    transport.abort()
-            waiting = silent
-
-
-def _awaits_head(connection: object) -> bool:
-    """Tell whether a connection still owes the head of a request that is due now."""
-    cycle = getattr(connection, "cycle", None)
-    if cycle is None:
+    def admit(self, connection: "Connection", peer: str) -> bool:
+        """Count a connection in, where there is room for it or can be made."""
+        if self.connections.is_full:
+            victim = self.connections.victim(lambda item: not item.is_busy, peer)
+            if victim is None:
+                return False
+            self.connections.discard(victim)
+            victim.transport.abort()
+        self.connections.add(connection, peer)
         return True
-    # uvicorn has a timer for the time between requests; the first byte of the next one stops it.
-    is_between = getattr(connection, "timeout_keep_alive_task", None) is not None
-    return bool(cycle.response_complete) and not is_between
+
+    def _connect(self) -> asyncio.Protocol:
+        return Connection(self)
+
+    async def _reap(self) -> None:
+        """Cut off connections that owe a request for too long; uvicorn waits for ever."""
+        while True:
+            await asyncio.sleep(REQUEST_TIMEOUT_SECONDS / 4)
+            horizon = asyncio.get_running_loop().time() - REQUEST_TIMEOUT_SECONDS
+            for connection in self.connections:
+                if connection.owes_since() < horizon:
+                    connection.transport.abort()
+
+
+class Connection(H11Protocol):
+    """One client's connection."""
+
+    def __init__(self, server: AppServer) -> None:
+        super().__init__(server.config, server.server_state, {})
+        self._port = server
+        self._owes_since: float | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a whole request is being answered."""
+        cycle: object = self.cycle  # uvicorn's annotation leaves out that there may be none
+        return cycle is not None and not self.cycle.response_complete and not self._owes()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there are too many connections."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        peer = self.client[0] if self.client else ""
+        if not self._port.admit(self, peer):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count the connection out."""
+        self._port.connections.discard(self)
+        super().connection_lost(exc)
+
+    def owes_since(self) -> float:
+        """Since when, in the loop's time, the client owes a request or its rest; inf if not."""
+        if not self._owes():
+            self._owes_since = None
+            return float("inf")
+        if self._owes_since is None:
+            self._owes_since = self.loop.time()
+        return self._owes_since
+
+    def _owes(self) -> bool:
+        if self.conn.their_state is h11.SEND_BODY:
+            return True
+        cycle: object = self.cycle
+        if cycle is not None and not self.cycle.response_complete:
+            return False
+        # Between requests uvicorn has a timer; the first byte of the next one stops it.
+        return self.timeout_keep_alive_task is None

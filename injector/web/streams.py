@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from weakref import WeakValueDictionary
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,6 +15,50 @@ from injector.control.hub import Stream
 logger = logging.getLogger(__name__)
 
 SEND_TIMEOUT_SECONDS = 30.0
+PIECE_BYTES = 16 << 10
+"""What is written at once: a proxy that reads nothing holds up that much, not a whole policy."""
+MAX_PIECES_OF_NAMESPACE = 256
+"""Pieces that the proxies of one namespace may leave unread; others of it wait."""
+
+
+class Room:
+    """Pieces that one namespace's proxies have not taken yet."""
+
+    def __init__(self) -> None:
+        self.left = MAX_PIECES_OF_NAMESPACE
+        """Pieces that there is room for."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        """Wait until there is room for a piece."""
+        while self.left <= 0:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+        self.left -= 1
+
+    def leave(self) -> None:
+        """Give a piece's room back."""
+        self.left += 1
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+
+
+class UnsentBytes:
+    """The room of each namespace, for as long as somebody uses it."""
+
+    def __init__(self) -> None:
+        self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
+
+    def of(self, namespace: str) -> Room:
+        """Return a namespace's room."""
+        room = self._rooms.get(namespace)
+        if room is None:
+            room = self._rooms[namespace] = Room()
+        return room
 
 
 class PolicyStream(Response):
@@ -22,6 +68,7 @@ class PolicyStream(Response):
         opening: gives the stream for as long as the response lasts.
         lifetime_seconds: after which the proxy is to come back.
         may_go_on: asked before each message.
+        room: bounds what its namespace's proxies leave unread.
     """
 
     def __init__(
@@ -29,12 +76,14 @@ class PolicyStream(Response):
         opening: AbstractContextManager[Stream],
         lifetime_seconds: float,
         may_go_on: Callable[[], Awaitable[bool]],
+        room: Room,
     ) -> None:
         super().__init__(media_type="application/x-ndjson")
         del self.headers["content-length"]
         self._opening = opening
         self._lifetime_seconds = lifetime_seconds
         self._may_go_on = may_go_on
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
@@ -51,10 +100,13 @@ class PolicyStream(Response):
         async for message in stream.messages(self._lifetime_seconds):
             if not await self._may_go_on():
                 break
-            part = {"type": "http.response.body", "body": message, "more_body": True}
-            if not await _send_in_time(send, part):
-                return
-        await _send_in_time(send, {"type": "http.response.body", "body": b"", "more_body": False})
+            for start in range(0, len(message), PIECE_BYTES):
+                piece = message[start : start + PIECE_BYTES]
+                part = {"type": "http.response.body", "body": piece, "more_body": True}
+                if not await _send_in_time(send, part, self._room):
+                    return
+        last = {"type": "http.response.body", "body": b"", "more_body": False}
+        await _send_in_time(send, last, self._room)
 
 
 async def _until_gone(receive: Receive, stream: Stream) -> None:
@@ -63,7 +115,7 @@ async def _until_gone(receive: Receive, stream: Stream) -> None:
     stream.close()
 
 
-async def _send_in_time(send: Send, part: dict[str, object]) -> bool:
+async def _send_in_time(send: Send, part: dict[str, object], room: Room) -> bool:
     """Send; False where the reader takes nothing: nobody else would notice."""
     sending = asyncio.current_task()
     if sending is None:
@@ -77,7 +129,10 @@ async def _send_in_time(send: Send, part: dict[str, object]) -> bool:
 
     # A timer costs a tenth of `asyncio.timeout`, and this runs for each message of each proxy.
     timer = asyncio.get_running_loop().call_later(SEND_TIMEOUT_SECONDS, give_up)
+    has_entered = False
     try:
+        await room.enter()
+        has_entered = True
         await send(part)
     except asyncio.CancelledError:
         if not is_late:
@@ -87,4 +142,6 @@ async def _send_in_time(send: Send, part: dict[str, object]) -> bool:
         return False
     finally:
         timer.cancel()
+        if has_entered:
+            room.leave()
     return True

@@ -63,6 +63,14 @@ class PeerShares(Generic[T]):
             return None
         return busy
 
+    def next_of(self, served: "PeerShares[T]") -> T:
+        """Choose whose turn it is: the oldest of the client that is served least."""
+        return min(self._peers, key=lambda item: served.count(self._peers[item]))
+
+    def count(self, peer: str) -> int:
+        """How many of a client there are."""
+        return self._counts[peer]
+
     def _heaviest(self, is_candidate: Callable[[T], bool]) -> T | None:
         found: T | None = None
         most = 0

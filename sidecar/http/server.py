@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import ssl
 
-from sidecar.http.handshakes import Handshakes
+from sidecar.http.handshakes import HandshakeBudget, TlsPort
 from sidecar.http.listener import open_socket
 from sidecar.http.messages import Handler
 from sidecar.http.peers import PeerShares
 from sidecar.http.server_connection import ServerConnection
 
-MAX_HANDSHAKES = 64
+HANDSHAKES = HandshakeBudget(silent=64, agreeing=32, queued=128)
+_BACKLOG = 128
 
 
 class Server:
@@ -33,15 +34,14 @@ class Server:
         """Bytes of responses that are being written."""
         self.gathered = 0
         """Responses in parts that are held whole for clients that take them only so."""
-        self._sockets: list[asyncio.Server] = []
-        self._handshakes: list[Handshakes] = []
+        self._sockets: list[asyncio.Server | TlsPort] = []
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
     @property
     def dropped_handshakes(self) -> int:
-        """TLS handshakes that made room for others."""
-        return sum(handshakes.dropped for handshakes in self._handshakes)
+        """Connections that were dropped before TLS was agreed on, for others had to have room."""
+        return sum(port.dropped for port in self._sockets if isinstance(port, TlsPort))
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port, which is new where 0 was asked.
@@ -55,12 +55,13 @@ class Server:
             OSError: it is taken, or may not be had.
         """
         listener = open_socket(host, port)
-        accept = self._connect
-        if tls is not None:
-            self._handshakes.append(Handshakes(tls, self._connect, MAX_HANDSHAKES))
-            accept = self._handshakes[-1].accept
-        server = await asyncio.get_running_loop().create_server(accept, sock=listener)
-        self._sockets.append(server)
+        if tls is None:
+            loop = asyncio.get_running_loop()
+            self._sockets.append(await loop.create_server(self._connect, sock=listener))
+        else:
+            port_with_tls = TlsPort(listener, tls, self._connect, HANDSHAKES)
+            port_with_tls.start(_BACKLOG)
+            self._sockets.append(port_with_tls)
         return int(listener.getsockname()[1])
 
     def _connect(self) -> asyncio.Protocol:

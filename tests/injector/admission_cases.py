@@ -86,7 +86,10 @@ _LONG = {
             "kind": "Namespace",
             "metadata": {
                 "name": "shop",
-                "labels": {f"{_LONG_NAME}.example/label-{at:03}": "v" * 63 for at in range(80)},
+                "labels": {
+                    "livery.dev/inject": "enabled",
+                    **{f"{_LONG_NAME}.example/label-{at:03}": "v" * 63 for at in range(80)},
+                },
             },
         }
     ],

@@ -156,11 +156,7 @@ class MissingProxyMonitor:
         return decide(pod, namespace, self._cluster, self._platform).reason
 
     def _enabled(self) -> set[str]:
-        return {
-            item.name
-            for item in self._cluster.namespaces()
-            if item.labels.get(names.INJECT) == "enabled"
-        }
+        return {item.name for item in self._cluster.namespaces() if item.is_labelled}
 
 
 def _name(obj: JsonObject) -> Name:

@@ -4,32 +4,28 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resou
 """
 
 import asyncio
-import base64
-import json
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from injector.control.identity import Caller
 from injector.errors import IdentityError, KubeError
 from injector.kube.api.client import KubeClient
+from injector.kube.tokens.claims import check_claims
+from injector.kube.tokens.queue import ReviewQueue
 from injector.kube.tokens.reviews import review_token
 from injector.model.cluster.names import TOKEN_AUDIENCE
 from sidecar.auth.decisions import Decided, DecisionCache, Lane, token_key
 
 CACHE_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
-"""How long a refusal counts: who asks in a loop is not put through."""
+"""How long a refusal stays valid: a client that asks in a loop is not put through."""
 RECHECK_SECONDS = 300.0
 """How often an open stream's token is judged again: 10,000 streams are 33 reviews a second."""
-MAX_REVIEWS = 16
-"""At once: a storm of reconnects is put through to the API server at its pace."""
 MAX_REMEMBERED = 50_000
 MAX_REFUSED = 1_000
 MAX_GONE = 10_000
 """Pods whose deletion is remembered; the API server knows their tokens for ten seconds more."""
-MAX_TOKEN_CHARACTERS = 16 << 10
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _ACCOUNT = "system:serviceaccount:"
@@ -51,28 +47,30 @@ def _lane(judged: _Judged) -> Lane:
 class TokenReviewAuthenticator:
     """Asks the API server, and remembers what it said by the token's hash."""
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, queue: ReviewQueue | None = None) -> None:
         self._client = client
+        self._queue = queue or ReviewQueue()
         self._cache: DecisionCache[bytes, _Judged] = DecisionCache(
             _lane, good_limit=MAX_REMEMBERED, other_limit=MAX_REFUSED
         )
         self._gone: OrderedDict[str, None] = OrderedDict()
         """Uids of pods that were deleted."""
-        # Its own threads: an API server that hangs holds up nothing but reviews.
-        self._threads = ThreadPoolExecutor(MAX_REVIEWS, "token-review")
 
-    async def authenticate(self, token: str) -> Caller:
+    async def authenticate(self, token: str, peer: str = "") -> Caller:
         """Return the token's pod.
+
+        Args:
+            token: the token.
+            peer: the client's address; the reviews that its new tokens make are bounded.
 
         Raises:
             IdentityError: 401 not valid for us, 403 of no pod, 503 the API server did not say.
         """
-        if len(token) > MAX_TOKEN_CHARACTERS:
-            raise IdentityError(401, "the token is too long")
         key = token_key(token)
         judged = self._find(key)
         if judged is None:
-            judged = (await asyncio.shield(self._ask(key, token))).decision
+            check_claims(token, TOKEN_AUDIENCE, time.time())
+            judged = (await asyncio.shield(self._ask(key, token, peer))).decision
         if judged.caller is None:
             # Anew each time: one that is kept would keep the frames of all who met it.
             raise IdentityError(judged.status, judged.reason)
@@ -94,7 +92,7 @@ class TokenReviewAuthenticator:
         if refused is not None and refused.decision.status != 503:
             return False
         if good is None or good.age_seconds >= RECHECK_SECONDS:
-            self._ask(key, token)
+            self._ask(key, token, "")
         return good is None or good.decision.caller == caller
 
     def forget(self, uid: str) -> None:
@@ -115,16 +113,18 @@ class TokenReviewAuthenticator:
         end = good.decision.caller.expires_at
         return good.decision if end is None or time.time() < end else None
 
-    def _ask(self, key: bytes, token: str) -> "asyncio.Task[Decided[_Judged]]":
-        loop = asyncio.get_running_loop()
+    def _ask(self, key: bytes, token: str, peer: str) -> "asyncio.Task[Decided[_Judged]]":
+        is_known = self._cache.good(key) is not None
         return self._cache.ask(
-            key, lambda: loop.run_in_executor(self._threads, self._review, token)
+            key,
+            lambda: self._queue.run(lambda: self._review(token), peer=peer, is_known=is_known),
         )
 
     def _review(self, token: str) -> _Judged:
         try:
             status = review_token(self._client, token, TOKEN_AUDIENCE)
-            return _Judged(_read(status, _expiry(token)))
+            claims = check_claims(token, TOKEN_AUDIENCE, 0.0)
+            return _Judged(_read(status, claims.expires_at))
         except KubeError as error:
             return _Judged(None, 503, f"the token cannot be judged: {error}")
         except IdentityError as error:
@@ -150,13 +150,3 @@ def _read(status: dict[str, Any], expires_at: float | None) -> Caller:
 def _first(extra: dict[str, Any], key: str) -> str:
     values = extra.get(key)
     return str(values[0]) if isinstance(values, list) and values else ""
-
-
-def _expiry(token: str) -> float | None:
-    """When the token says it ends; it is the API server that vouched for it."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
-    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
-        return None

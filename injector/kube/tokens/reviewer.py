@@ -4,21 +4,17 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/authorization-resour
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 from injector.control.identity import AccessAttributes, TokenVerdict
 from injector.errors import IdentityError, KubeError
 from injector.kube.api.client import KubeClient
+from injector.kube.tokens.queue import ReviewQueue
 from injector.kube.tokens.reviews import may_access, review_token
 from sidecar.auth.decisions import Decided, DecisionCache, Lane, token_key
 
 CACHE_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
-"""How long a refusal counts: a grant that was just made is seen soon."""
-MAX_REVIEWS = 8
-"""At once; others wait for their turn."""
-MAX_WAITING = 256
-"""Questions; beyond, the API server is too slow for more."""
+"""How long a refusal stays valid: a grant that was just made is seen soon."""
 MAX_REMEMBERED = 10_000
 MAX_REFUSED = 1_000
 
@@ -29,15 +25,22 @@ _UNKNOWN = TokenVerdict("", (), is_allowed=False)
 class AccessReviewer:
     """Asks the API server who holds a token and what that user may do; remembers for a minute."""
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, queue: ReviewQueue | None = None) -> None:
         self._client = client
+        self._queue = queue or ReviewQueue()
         self._cache: DecisionCache[_Key, TokenVerdict] = DecisionCache(
             _lane, good_limit=MAX_REMEMBERED, other_limit=MAX_REFUSED
         )
-        self._threads = ThreadPoolExecutor(MAX_REVIEWS, "access-review")
 
-    async def review(self, token: str, access: AccessAttributes | None) -> TokenVerdict:
+    async def review(
+        self, token: str, access: AccessAttributes | None, peer: str = ""
+    ) -> TokenVerdict:
         """Return whose token it is, and whether that user may do something.
+
+        Args:
+            token: the token.
+            access: what the user wants to do; None to be known only.
+            peer: address of the proxy that asks; the reviews that it makes are bounded.
 
         Raises:
             IdentityError: 503, the API server did not say: nobody is let in on a guess.
@@ -46,11 +49,12 @@ class AccessReviewer:
         for kept in (self._cache.good(key), self._cache.other(key)):
             if kept is not None and (left := _left_seconds(kept)) > 0:
                 return kept.decision._replace(valid_seconds=left)
-        if self._cache.waiting >= MAX_WAITING and not self._cache.is_asked(key):
-            raise IdentityError(503, f"{MAX_WAITING} tokens are waiting to be judged")
-        loop = asyncio.get_running_loop()
+        is_known = self._cache.good(key) is not None
         asking = self._cache.ask(
-            key, lambda: loop.run_in_executor(self._threads, self._judge, token, access)
+            key,
+            lambda: self._queue.run(
+                lambda: self._judge(token, access), peer=peer, is_known=is_known
+            ),
         )
         # Shielded: a caller that goes away does not take the answer from the others.
         decided = await asyncio.shield(asking)

@@ -68,7 +68,13 @@ class Decision:
 
 
 def decide(
-    pod: Object, namespace: str, cluster: ClusterState, platform: Platform, *, workload: str = ""
+    pod: Object,
+    namespace: str,
+    cluster: ClusterState,
+    platform: Platform,
+    *,
+    workload: str = "",
+    only_labelled: bool = False,
 ) -> Decision:
     """Decide about a pod at its creation.
 
@@ -79,6 +85,8 @@ def decide(
         cluster: what is known of the cluster.
         platform: the platform's settings.
         workload: what the pod will belong to, where it does not say so itself: a pod template.
+        only_labelled: give labels only of a namespace that asks for injection. The webhook's port
+            is open to the whole cluster, and a client learns nothing of others there.
     """
     try:
         refusal = _refuse(pod, namespace, platform)
@@ -87,7 +95,8 @@ def decide(
         # `patch` reads these, too, and must not fail.
         labels_of(pod)
         get_names(get_mapping(pod, "spec"), "imagePullSecrets", "spec")
-        return _Decider(pod, namespace, cluster, platform).decide(workload)
+        decider = _Decider(pod, namespace, cluster, platform)
+        return decider.decide(workload, only_labelled=only_labelled)
     except ObjectError as error:
         return _malformed(str(error))
 
@@ -183,7 +192,7 @@ class _Decider:
         self._platform = platform
         self._warnings: list[AdmissionWarning] = []
 
-    def decide(self, workload: str) -> Decision:
+    def decide(self, workload: str, *, only_labelled: bool) -> Decision:
         inject = self._annotations.get(names.INJECT)
         if inject not in (None, "true"):
             self._warnings.append(_bad(names.INJECT, inject, '"true" or "false"'))
@@ -217,7 +226,7 @@ class _Decider:
             job=self._matching(names.JOB, _JOB, "a job's name")
             or workload
             or workload_name(self._pod),
-            namespace_labels=self._bootstrap(),
+            namespace_labels=self._bootstrap(only_labelled=only_labelled),
             token_volume=self._free_volume_name(),
         )
         return Decision(Reason.INJECTED, tuple(self._warnings), proxy)
@@ -264,9 +273,9 @@ class _Decider:
             port += 2
         return _Ports(port, port + 1)
 
-    def _bootstrap(self) -> dict[str, str]:
+    def _bootstrap(self, *, only_labelled: bool) -> dict[str, str]:
         namespace = self._cluster.namespace(self._namespace)
-        if namespace is None:
+        if namespace is None or (only_labelled and not namespace.is_labelled):
             return {}
         labels = select_labels(namespace.labels, self._platform.labels)
         if len(render_bootstrap(labels).encode()) > MAX_BOOTSTRAP_BYTES:

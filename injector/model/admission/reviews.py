@@ -13,8 +13,13 @@ from injector.model.admission.patch import Operation
 from injector.model.cluster.objects import Object, get_mapping, get_text
 
 API_VERSION = "admission.k8s.io/v1"
-MAX_REVIEW_BYTES = 8 << 20
-"""Twice what etcd takes of an object, old and new one together, and room for the rest."""
+MAX_REVIEW_BYTES = 3 << 20
+"""etcd takes 1.5 MiB of an object: an old and a new one together."""
+MAX_REVIEW_VALUES = 300_000
+"""What a body may hold of JSON's own characters, each of which may become an object here."""
+MAX_UID_CHARACTERS = 253
+MAX_NAME_CHARACTERS = 253
+"""Longer names are not Kubernetes': what is logged and kept of one is cut off there."""
 
 
 class AdmissionReview(NamedTuple):
@@ -43,6 +48,8 @@ def parse_review(body: bytes) -> AdmissionReview:
     Raises:
         RequestError: it is not JSON, too deep, of another version, or without a request.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_REVIEW_VALUES:
+        raise RequestError(413, f"the body holds more than {MAX_REVIEW_VALUES} values")
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -80,12 +87,18 @@ def _parse_request(value: Object) -> AdmissionReview:
     uid = get_text(request, "uid", "request")
     if not uid:
         raise RequestError(400, "request.uid: it is missing")
+    if len(uid) > MAX_UID_CHARACTERS:
+        raise RequestError(400, f"request.uid: it is longer than {MAX_UID_CHARACTERS} characters")
     return AdmissionReview(
         uid=uid,
-        kind=get_text(get_mapping(request, "kind", "request"), "kind", "request.kind"),
-        operation=get_text(request, "operation", "request"),
-        namespace=get_text(request, "namespace", "request"),
-        name=get_text(request, "name", "request"),
+        kind=_short(get_mapping(request, "kind", "request"), "kind", "request.kind"),
+        operation=_short(request, "operation", "request"),
+        namespace=_short(request, "namespace", "request"),
+        name=_short(request, "name", "request"),
         obj=get_mapping(request, "object", "request"),
         is_dry_run=request.get("dryRun") is True,
     )
+
+
+def _short(value: Object, name: str, path: str) -> str:
+    return get_text(value, name, path)[:MAX_NAME_CHARACTERS]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
+from injector.model.cluster.names import INJECT
 from sidecar.model.fields import (
     join_path,
     read_mapping,
@@ -24,6 +25,11 @@ class Namespace(NamedTuple):
     name: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it asks for injection."""
+        return self.labels.get(INJECT) == "enabled"
 
 
 def get_mapping(parent: Object, field: str, path: str = "") -> Object:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from injector.errors import RequestError
-from injector.web.bodies import read_body
+from injector.web.bodies import BodyBudget
 from injector.web.status import playground
 from injector.web.status.view import (
     PATTERNS_SHOWN,
@@ -81,6 +81,7 @@ class _Pages:
         self._sources = sources
         self._read_rules = read_rules
         self._epoch = epoch
+        self._bodies = BodyBudget()
         self._environment = _make_environment()
 
     async def page(self, request: Request) -> Response:
@@ -100,8 +101,8 @@ class _Pages:
 
     async def play(self, request: Request) -> Response:
         try:
-            body = await read_body(request, MAX_FORM_BYTES)
-            fields = parse_qs(body.decode(), max_num_fields=8, keep_blank_values=True)
+            async with self._bodies.reading(request, MAX_FORM_BYTES) as body:
+                fields = parse_qs(body.decode(), max_num_fields=8, keep_blank_values=True)
         except RequestError as error:
             return PlainTextResponse(f"{error}\n", status_code=error.status)
         except ValueError:

@@ -11,7 +11,6 @@ from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
 from injector.control.reports import Pod, Report, Reports
 from injector.model.access.verdicts import AccessVerdict, judge_namespace
-from injector.model.cluster.names import INJECT
 from injector.model.cluster.state import ClusterState
 from injector.model.roles import DEFAULT_ROLE, series_labels
 from injector.platform import Platform
@@ -205,7 +204,7 @@ def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:
     labels = {} if namespace is None else namespace.labels
     return NamespaceRow(
         name,
-        labels.get(INJECT) == "enabled",
+        namespace is not None and namespace.is_labelled,
         proxies,
         explain_labels(labels, sources.platform.labels),
     )

@@ -9,6 +9,7 @@ import pytest
 
 from injector.control import hub as hub_module
 from injector.control.hub import MAX_BEHIND, PolicyHub, Stream
+from injector.control.snapshots import Snapshot, build_snapshot
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.scope import Scope
 from injector.platform import Platform
@@ -247,3 +248,58 @@ def test_of_a_pods_too_many_streams_the_oldest_ends(monkeypatch: pytest.MonkeyPa
             True, False, False, False,
         ]  # fmt: skip
     assert hub.count == 0
+
+
+def test_a_pod_has_three_streams_at_most() -> None:
+    assert hub_module.MAX_STREAMS_PER_POD == 3
+
+
+def test_a_proxy_that_comes_back_at_once_costs_no_new_policy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[Scope] = []
+
+    def counted(cluster: ClusterState, scope: Scope, platform: Platform) -> Snapshot:
+        built.append(scope)
+        return build_snapshot(cluster, scope, platform)
+
+    monkeypatch.setattr(hub_module, "build_snapshot", counted)
+
+    async def body() -> None:
+        cluster, hub = make()
+        for _ in range(3):
+            with hub.open(SHOP, ""):
+                pass
+        assert built == [SHOP]
+
+        label(cluster, "bank", team="other")
+        hub.flush()
+        with hub.open(SHOP, ""):
+            pass
+        assert built == [SHOP]
+
+    run(body)
+
+
+def test_a_policy_without_streams_is_not_kept_beyond_a_change() -> None:
+    async def body() -> None:
+        cluster, hub = make()
+        with hub.open(SHOP, ""):
+            pass
+        label(cluster, "shop", team="backend")
+        await asyncio.sleep(0.05)
+        with hub.open(SHOP, "") as stream:
+            assert (await next_message(stream))["policy"]["labels"] == {"team": "backend"}
+
+    run(body)
+
+
+def test_policies_without_streams_are_kept_within_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_module, "MAX_IDLE_BYTES", 0)
+    _, hub = make()
+    with hub.open(SHOP, "", ("shop", "web")):
+        assert hub.published_versions()
+    with hub.open(SHOP, ""), hub.open(BANK, ""):
+        assert hub.count == 2

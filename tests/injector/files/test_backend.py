@@ -27,7 +27,7 @@ def test_its_source_fills_its_cluster_and_its_tokens_name_pods(backend: Backend)
 
     assert namespace is not None
     assert namespace.labels == {"team": "a"}
-    assert asyncio.run(backend.authenticator.authenticate("secret")).pod == "web-0"
+    assert asyncio.run(backend.authenticator.authenticate("secret", "1.2.3.4")).pod == "web-0"
 
 
 def test_two_issuers_share_the_ca_in_its_folder(backend: Backend, tmp_path: Path) -> None:

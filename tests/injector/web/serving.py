@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator
 
 from starlette.types import ASGIApp
 
-from injector.web.servers import AppServer
+from injector.web.servers import DEFAULT_BUDGET, AppServer, PortBudget
 from sidecar.http.listener import open_socket
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def serving(
+    app: ASGIApp, tls: ssl.SSLContext | None = None, budget: PortBudget = DEFAULT_BUDGET
+) -> AsyncIterator[int]:
     """Serve an app on the loopback; gives its port."""
-    server = AppServer(app, open_socket("127.0.0.1", 0), tls)
+    server = AppServer(app, open_socket("127.0.0.1", 0), tls, budget)
     stop = asyncio.Event()
     task = asyncio.create_task(server.run_until(stop))
     try:

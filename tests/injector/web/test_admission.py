@@ -253,3 +253,21 @@ def test_other_objects_are_not_prepared(obj: Json, operation: str) -> None:
     response = Webhook().answer(render_review(obj, operation=operation), "/prepare")
 
     assert response == {"uid": "uid-1", "allowed": True}
+
+
+def test_the_labels_of_a_namespace_that_never_asked_for_injection_are_not_given_away() -> None:
+    cluster = ClusterState()
+    cluster.put("Namespace", {"metadata": {"name": "shop", "labels": {"tribe": "x-ray"}}})
+
+    answer = Webhook(cluster).answer(render_review(_pod()))
+
+    assert "tribe" not in json.dumps(decode_patch(answer))
+
+
+def test_a_huge_name_makes_no_huge_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    pod = _pod()
+    pod["metadata"]["generateName"] = "x" * 1_000_000
+    Webhook().answer(render_review(pod, name="y" * 1_000_000, namespace="z" * 1_000_000))
+
+    assert max(len(str(record.__dict__)) for record in caplog.records) < 5_000

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from injector.errors import RequestError
 from injector.web import bodies
-from injector.web.bodies import read_body, refusal
+from injector.web.bodies import BodyBudget, refusal
 from tests.injector.web.serving import ask, send, serving
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,8 @@ _HEAD = "POST / HTTP/1.1\r\nHost: x\r\n"
 
 async def _echo(request: Request) -> Response:
     try:
-        return Response(await read_body(request, LIMIT))
+        async with BodyBudget().reading(request, LIMIT) as body:
+            return Response(body)
     except RequestError as error:
         return refusal(error, error.status)
 
@@ -83,7 +84,8 @@ async def test_a_body_that_breaks_off_is_not_taken_for_whole() -> None:
     async def take(request: Request) -> Response:
         begun.set()
         with pytest.raises(RequestError) as caught:
-            await read_body(request, LIMIT)
+            async with BodyBudget().reading(request, LIMIT):
+                pass
         met.set_result(caught.value.status)
         return Response()
 
@@ -93,3 +95,78 @@ async def test_a_body_that_breaks_off_is_not_taken_for_whole() -> None:
         writer.transport.abort()
         async with asyncio.timeout(10):
             assert await met == 400
+
+
+def _arriving(budget: BodyBudget, sizes: dict[str, int]) -> list[asyncio.Task[int]]:
+    """Requests of which a part has come and the rest does not, by client."""
+    return [asyncio.create_task(_read(budget, peer, size)) for peer, size in sizes.items()]
+
+
+async def _read(budget: BodyBudget, peer: str, size: int, *, is_whole: bool = False) -> int:
+    """Read a body of a size; returns 200, or the status of the refusal."""
+    parts = [{"type": "http.request", "body": b"x" * size, "more_body": not is_whole}]
+
+    async def receive() -> dict[str, object]:
+        if parts:
+            return parts.pop()
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    scope = {"type": "http", "method": "POST", "headers": [], "client": (peer, 1)}
+    try:
+        async with budget.reading(Request(scope, receive), 100 << 20) as body:
+            assert len(body) == size
+    except RequestError as error:
+        return error.status
+    return 200
+
+
+async def test_where_bytes_run_out_the_client_that_holds_most_loses_its_largest_body() -> None:
+    budget = BodyBudget()
+    large = _arriving(budget, {"1.1.1.1": 15 << 20, "2.2.2.2": 8 << 20})
+    await asyncio.sleep(0.01)
+
+    assert await _read(budget, "3.3.3.3", 2 << 20, is_whole=True) == 200
+    done, waiting = await asyncio.wait(large, timeout=0.1)
+    assert [task.result() for task in done] == [503]
+    assert budget.bytes == 8 << 20
+    for task in waiting:
+        task.cancel()
+
+
+async def test_whoever_holds_most_is_refused_first() -> None:
+    budget = BodyBudget()
+    large = _arriving(budget, {"1.1.1.1": 8 << 20})
+    await asyncio.sleep(0.01)
+
+    assert await _read(budget, "2.2.2.2", 30 << 20) == 503
+    assert not large[0].done()
+    large[0].cancel()
+
+
+async def test_a_small_body_finds_room_beside_large_ones_that_are_worked_on() -> None:
+    budget = BodyBudget()
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        parts = [{"type": "http.request", "body": b"x" * (24 << 20), "more_body": False}]
+
+        async def receive() -> dict[str, object]:
+            return parts.pop()
+
+        scope = {"type": "http", "method": "POST", "headers": [], "client": ("1.1.1.1", 1)}
+        async with budget.reading(Request(scope, receive), 100 << 20):
+            entered.set()
+            await leave.wait()
+
+    task = asyncio.create_task(work())
+    await entered.wait()
+
+    assert await _read(budget, "2.2.2.2", 100_000, is_whole=True) == 200
+    large = asyncio.create_task(_read(budget, "3.3.3.3", 1 << 20, is_whole=True))
+    await asyncio.sleep(0.01)
+    assert not large.done()
+    leave.set()
+    assert await large == 200
+    await task
+    assert budget.bytes == 0

@@ -16,7 +16,8 @@ from webhook_certs.authority import create_authority, issue_leaf
 from webhook_certs.tls import create_server_context
 
 from injector.web import servers
-from injector.web.servers import TLS_READ_BYTES, AppServer
+from injector.web.servers import TLS_READ_BYTES, AppServer, PortBudget
+from sidecar.http.handshakes import HandshakeBudget
 from sidecar.http.listener import open_socket
 from tests.injector.web.serving import ask, send, serving
 
@@ -137,3 +138,58 @@ async def test_what_serves_is_not_named() -> None:
     assert answer.startswith("http/1.1 200")
     assert "server:" not in answer
     assert "uvicorn" not in answer
+
+
+async def test_an_idle_connection_makes_room_for_a_new_one() -> None:
+    app = Starlette(routes=[Route("/", _measure)])
+    async with serving(app, budget=PortBudget(connections=4)) as port:
+        kept = _GET.replace("Connection: close\r\n", "")
+        idle = [await send(port, kept) for _ in range(4)]
+        for reader, _ in idle:
+            await reader.readuntil(b"\r\n\r\n0")
+
+        assert (await ask(port, _GET)).startswith("HTTP/1.1 200")
+        assert await idle[0][0].read() == b""
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_of_silent_tls_connections_the_oldest_makes_room() -> None:
+    authority = create_authority("test", datetime.now(UTC))
+    context = create_server_context(issue_leaf(authority, ["127.0.0.1"], datetime.now(UTC)))
+    app = Starlette(routes=[Route("/", _measure)])
+    trust = ssl.create_default_context(cadata=authority.certificate_pem)
+    async with serving(
+        app, context, budget=PortBudget(handshakes=HandshakeBudget(silent=8))
+    ) as port:
+        silent = [await send(port, "") for _ in range(20)]
+        for reader, _ in silent[:12]:
+            assert await reader.read() == b""
+        async with httpx.AsyncClient(verify=trust) as client:
+            assert (await client.get(f"https://127.0.0.1:{port}/")).text == "0"
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_a_body_that_trickles_to_a_page_that_is_not_there_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT_SECONDS", 0.2)
+    async with serving(Starlette()) as port:
+        reader, writer = await send(
+            port, "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"
+        )
+
+        async def trickle() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    writer.write(b"x")
+                    await asyncio.sleep(0.02)
+
+        task = asyncio.create_task(trickle())
+        async with asyncio.timeout(10):
+            with contextlib.suppress(OSError):
+                while await reader.read(1000):
+                    pass
+        task.cancel()
+        writer.close()

@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from injector.control.hub import Stream
 from injector.model.policies.scope import Scope
 from injector.web import streams
-from injector.web.streams import PolicyStream
+from injector.web.streams import PolicyStream, Room
 from tests.injector.web.serving import ask, send, serving
+from tests.sidecar.apps import until
 
 pytestmark = pytest.mark.anyio
 
@@ -30,16 +33,14 @@ class _Opened:
         self, may_go_on: Callable[[], Awaitable[bool]] = _always, lifetime_seconds: float = 60.0
     ) -> None:
         self.stream = Stream(Scope("pod", "shop"))
+        self.room = Room()
         self.is_open = asyncio.Event()
         self.has_ended = asyncio.Event()
-        self.app = Starlette(
-            routes=[
-                Route(
-                    "/",
-                    lambda request: PolicyStream(self._open(), lifetime_seconds, may_go_on),
-                )
-            ]
-        )
+        self.app = Starlette(routes=[Route("/", self._stream)])
+        self._lifetime_seconds, self._may_go_on = lifetime_seconds, may_go_on
+
+    async def _stream(self, _: Request) -> Response:
+        return PolicyStream(self._open(), self._lifetime_seconds, self._may_go_on, self.room)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Stream]:
@@ -122,3 +123,39 @@ async def test_a_reader_that_takes_nothing_loses_its_stream(
         writer.transport.abort()
 
     assert not reader.at_eof()
+
+
+async def test_a_proxy_that_reads_nothing_holds_up_a_piece_and_not_the_policy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "MAX_PIECES_OF_NAMESPACE", 1)
+    opened = _Opened()
+    async with serving(opened.app) as port:
+        _, silent = await send(port, _GET)
+        await opened.is_open.wait()
+        opened.stream.push(b"x" * (8 << 20))
+        await until(lambda: opened.room.left == 0)
+        # All that is unsent stands in this one piece, the sockets and a small buffer.
+        waiting = asyncio.create_task(opened.room.enter())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        silent.transport.abort()
+        async with asyncio.timeout(10):
+            await waiting
+
+
+async def test_a_large_message_comes_whole() -> None:
+    opened = _Opened()
+    message = b"x" * (5 * streams.PIECE_BYTES + 7) + b"\n"
+    async with serving(opened.app) as port:
+        reader, writer = await send(port, _GET)
+        await reader.readuntil(b"\r\n\r\n")
+        opened.stream.push(message)
+        body = b""
+        while len(body) < len(message):
+            size = int(await reader.readuntil(b"\r\n"), 16)
+            body += await reader.readexactly(size)
+            await reader.readexactly(2)
+        writer.close()
+
+    assert body == message

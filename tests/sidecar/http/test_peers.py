@@ -43,3 +43,10 @@ def test_what_has_gone_counts_no_more() -> None:
 
     assert len(shares) == 2
     assert shares.victim(lambda _: True, "c") == 1
+
+
+def test_it_is_the_turn_of_the_oldest_of_the_client_that_is_served_least() -> None:
+    served = _shares(9, "a", "a", "b")
+
+    assert _shares(9, "a", "b", "c", "c").next_of(served) == 2
+    assert _shares(9, "a", "b", "b").next_of(served) == 1

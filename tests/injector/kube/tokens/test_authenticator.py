@@ -9,6 +9,7 @@ from injector.control.identity import Caller
 from injector.errors import IdentityError
 from injector.kube.api.client import KubeClient
 from injector.kube.tokens import authenticator as identity
+from injector.kube.tokens import queue
 from injector.kube.tokens.authenticator import TokenReviewAuthenticator
 from tests.cluster.fixtures import Namespace
 
@@ -92,11 +93,15 @@ def test_a_storm_of_ten_thousand_asks_once_a_token_and_a_bounded_number_at_once(
             running.pop()
 
     monkeypatch.setattr(TokenReviewAuthenticator, "_review", watched)
-    monkeypatch.setattr(identity, "MAX_REVIEWS", 4)
+    monkeypatch.setattr(queue, "MAX_REVIEWS", 4)
 
     async def body() -> None:
         authenticator = TokenReviewAuthenticator(client)
-        asks = [authenticator.authenticate(token) for token in tokens * 50]
+        asks = [
+            authenticator.authenticate(token, f"10.0.0.{number}")
+            for number, token in enumerate(tokens)
+            for _ in range(50)
+        ]
         callers = await asyncio.gather(*asks)
         assert {caller.pod for caller in callers} == {f"web-{number}" for number in range(200)}
 

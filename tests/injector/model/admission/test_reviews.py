@@ -97,3 +97,21 @@ def test_a_refusal_says_why() -> None:
 
     assert response["allowed"] is False
     assert response["status"] == {"code": 422, "reason": "Invalid", "message": "no"}
+
+
+def test_a_body_of_very_many_values_is_refused_before_they_are_made() -> None:
+    with pytest.raises(RequestError, match="more than 300000 values") as caught:
+        parse_review(_body(request={**_REQUEST, "object": {"a": [[]] * 200_000}}))
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("field", ["name", "namespace", "operation"])
+def test_a_long_field_is_cut_off_where_it_is_read(field: str) -> None:
+    review = parse_review(_body(request={**_REQUEST, field: "x" * 1_000_000}))
+
+    assert len(getattr(review, field)) == 253
+
+
+def test_a_uid_that_is_too_long_to_be_one_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"request\.uid: it is longer than 253"):
+        parse_review(_body(request={**_REQUEST, "uid": "x" * 254}))
