@@ -33,6 +33,12 @@ MAX_CHANGED = 20
 """Namespaces, pods and containers; of more everything is rewritten anew, which is cheaper."""
 MAX_VARIANTS = 2
 """Kinds of clients that are cached for, per endpoint."""
+CADVISOR_LABELS = frozenset(
+    b"container image name id node device interface cpu state failure_type scope tcp_state "
+    b"udp_state kernel_version os_type".split()
+)
+"""Labels by which cAdvisor tells its series apart: queries rely on where they are and are not.
+Source: https://github.com/google/cadvisor/blob/master/docs/storage/prometheus.md"""
 _ACCEPT = "text/plain;version=0.0.4"
 _GZIP_WINDOW = 31
 
@@ -250,6 +256,7 @@ class KubeletProxy:
             namespace_label=self._text.namespace_label,
             pods=self._index,
             completes=wanted is not None and wanted.completes,
+            never_added=CADVISOR_LABELS,
         )
         return SeriesRewriter(policy, context, escaping, self._encoded.encoding(escaping))
 

@@ -50,6 +50,8 @@ class Scrape(NamedTuple):
     fmt: Format
     results: tuple[TargetResult, ...]
     samples_out: int = 0
+    left_out: int = 0
+    """Series that are not in it, for another has their name in this client's escaping."""
 
 
 def render(collected: Collected, rule: FailureRule, limit_bytes: int) -> Scrape:
@@ -87,7 +89,10 @@ def _write(
 ) -> Scrape:
     readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
     fmt = view.wanted.fmt
-    own = b"" if len(results) == len(readings) == 1 else view.render_own(_own_families(results))
+    own = b""
+    if not len(results) == len(readings) == 1:
+        failed = [(result.target, result.error) for result in results if result.error is not None]
+        own = view.render_errors(failed) + view.render_own(_own_families(results))
     plan = view.plan(readings)
     size = plan.size + sum(reading.tail_bytes for reading in readings) + len(own)
     if size > limit_bytes:
@@ -99,7 +104,7 @@ def _write(
         tails = readings[0].tails
     else:
         tails = [tail for reading in readings for tail in reading.tails]
-    return Scrape(200, plan.render(tails, own), fmt, results, plan.samples)
+    return Scrape(200, plan.render(tails, own), fmt, results, plan.samples, plan.left_out)
 
 
 def _own_families(

@@ -3,19 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sidecar.errors import ExpositionError, LimitError, LiveryError, UpstreamError
+from sidecar.errors import LimitError, LiveryError, UpstreamError
 from sidecar.model.exposition.formats import Format, Negotiated, format_of_body
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import MergePlan, plan_merge
 from sidecar.model.exposition.openmetrics import openmetrics_to_text
-from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series, show_text
-from sidecar.model.exposition.series_cache import OWN_PREFIX, Reading, SeriesCache
+from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
+from sidecar.model.exposition.series_cache import Reading, SeriesCache
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter
 from sidecar.model.targets import Target
 from sidecar.scrape.fetch import Fetched
 
+MAX_REASON_CHARACTERS = 400
+"""Of why a target is missing from an answer."""
 Outcome = Reading | LiveryError
 """One target's part of a scrape, or why there is none."""
 
@@ -90,17 +92,25 @@ class ScrapeView:
             self._plan, self._entries = plan, entries
         return plan
 
+    def render_errors(self, errors: Sequence[tuple[Target, LiveryError]]) -> bytes:
+        """Write why targets are missing from an answer, as comments."""
+        lines = [f"# {_name_of(target)}: {error}" for target, error in errors]
+        return b"".join(
+            " ".join(line[:MAX_REASON_CHARACTERS].split()).encode(errors="replace") + b"\n"
+            for line in lines
+        )
+
     def render_own(
         self, families: Sequence[tuple[str, str, Sequence[tuple[Target, float]]]]
     ) -> bytes:
         """Write gauges of the proxy's own: name behind the prefix, help, a value a target."""
         parts = []
         for suffix, text, values in families:
-            name = OWN_PREFIX + suffix.encode()
+            name = b"livery_target_" + suffix.encode()
             parts.append(b"# HELP %b %b\n# TYPE %b gauge\n" % (name, text.encode(), name))
             for target, value in values:
                 context = RewriteContext(
-                    target_label=self._context.target_label, target=_name_of(target)
+                    target_label=self._context.target_label, target=_name_of(target), is_own=True
                 )
                 rewriter = SeriesRewriter(self._own_policy, context, self.wanted.escaping)
                 line = rewriter.series(Series(name, (), name))
@@ -155,9 +165,6 @@ class ScrapeQuota:
         if outcome.lines_bytes > self._bytes:
             limit = f"{self._limits.lines_bytes >> 20} MiB of series"
             return LimitError(f"more than {limit} from all targets in one scrape")
-        # Where only one target is well nothing is merged, yet the proxy speaks beside it.
-        if outcome.forged:
-            return ExpositionError(0, f"{show_text(outcome.forged)} is a name of the proxy's own")
         self._samples -= outcome.samples
         self._bytes -= outcome.lines_bytes
         return outcome

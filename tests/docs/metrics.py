@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from injector.web.metrics import InjectorMetrics
-from sidecar.model.exposition.series_cache import OWN_PREFIX
 from sidecar.roles.node.metrics import METRICS as NODE_METRICS
 from sidecar.roles.pod.metrics import METRICS
 from sidecar.scrape.rendering import TARGET_METRICS
@@ -55,7 +54,7 @@ def node_metrics() -> Iterator[Metric]:
 def target_metrics() -> Iterator[Metric]:
     """Yield what stands beside the workload's own series."""
     for suffix, text in TARGET_METRICS.items():
-        yield Metric(OWN_PREFIX.decode() + suffix, "gauge", ("container",), text, "workload")
+        yield Metric("livery_target_" + suffix, "gauge", ("container",), text, "workload")
 
 
 def all_metrics() -> list[Metric]:

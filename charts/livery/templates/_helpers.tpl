@@ -162,3 +162,10 @@ metricRelabelings:
         type: string
         pattern: '^(?i:replace|keep|drop|hashmod|labelmap|labeldrop|labelkeep|lowercase|uppercase|keepequal|dropequal)$'
 {{- end }}
+
+{{- /* Namespaces of the service accounts that exporters have, joined by |. */ -}}
+{{- define "livery.exporterNamespaces" -}}
+{{- $names := list -}}
+{{- range .Values.control.grants.exporters -}}{{- $names = append $names (. | splitList "/" | first) -}}{{- end -}}
+{{- $names | uniq | sortAlpha | join "|" -}}
+{{- end }}

@@ -8,10 +8,10 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sidecar.errors import ExpositionError
+from sidecar.model.exposition.bounds import write_bounds
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.names import is_plain_metric_name
 from sidecar.model.exposition.parser import Comment, CommentKind, escape, parse_head, unescape
-from sidecar.model.exposition.series_cache import Entry, Line, Reading
+from sidecar.model.exposition.series_cache import Entry, Reading
 
 _SUFFIXES: dict[bytes, tuple[bytes, ...]] = {
     b"counter": (b"_total", b"_created"),
@@ -20,8 +20,6 @@ _SUFFIXES: dict[bytes, tuple[bytes, ...]] = {
     b"summary": (b"_sum", b"_count", b"_created"),
     b"info": (b"_info",),
 }
-_REWRITING_TYPES = (b"histogram", b"summary")
-"""Under these Prometheus writes `le` or `quantile` anew: "1" becomes "1.0"."""
 _ALL_SUFFIXES = tuple(sorted({suffix for group in _SUFFIXES.values() for suffix in group}))
 
 
@@ -42,6 +40,8 @@ class MergePlan(NamedTuple):
     pick: Callable[[Sequence[bytes]], Sequence[bytes]] | None
     size: int
     """Bytes of `parts`."""
+    left_out: int = 0
+    """Series that are not in it, for another has their name in this client's escaping."""
 
     @property
     def samples(self) -> int:
@@ -66,14 +66,14 @@ class _Piece(NamedTuple):
     text: bytes
     tail: int
     """Index of the tail behind it; -1 for none."""
+    type: bytes = b""
+    """The type that a sample was read under in its own target."""
 
 
 class _Family:
     def __init__(self) -> None:
         self.seen: set[CommentKind] = set()
         self.type = b""
-        self.type_before = b""
-        """The type that its first sample was read under, where it has none of its own."""
         self.header: list[_Piece] = []
         self.samples: list[_Piece] = []
         self.has_dropped = False
@@ -82,9 +82,8 @@ class _Family:
 class _MergeBuilder:
     """The families of all targets while they are being collected."""
 
-    def __init__(self, fmt: Format, *, keeps_free_comments: bool) -> None:
+    def __init__(self, *, keeps_free_comments: bool) -> None:
         self._families: dict[bytes, _Family] = {}
-        self._no_type = b"unknown" if fmt is Format.OPENMETRICS else b"untyped"
         self._keeps_free_comments = keeps_free_comments
         self._pending: list[_Piece] = []
         self._current = self._type = b""
@@ -100,7 +99,7 @@ class _MergeBuilder:
         if entry.line is not None:
             name = self._family_name(entry.line.name)
             family = self._take_pending(name).samples
-            family.append(_Piece(entry.line.text, tail))
+            family.append(_Piece(entry.line.text, tail, self._type))
         elif entry.has_series and self._current in self._families:
             self._families[self._current].has_dropped = True
 
@@ -123,25 +122,26 @@ class _MergeBuilder:
         return MergePlan(parts, pick, sum(map(len, parts)))
 
     def _pieces(self) -> list[_Piece]:
+        """Put the families in their order; what Prometheus reads of a sample stays as it was.
+
+        Under a histogram or summary it writes `le` or `quantile` anew, whatever the sample's name.
+        """
         pieces: list[_Piece] = []
+        untyped: list[_Piece] = []
         effective = b""
-        for name, family in self._families.items():
+        for family in self._families.values():
             if not family.samples and family.has_dropped:
                 continue
             pieces += family.header
-            if family.type:
-                effective = family.type
-            elif (
-                family.samples
-                and effective in _REWRITING_TYPES
-                and (effective != family.type_before)
-            ):
-                # Where it was written it did not stand behind that type.
-                quoted = name if is_plain_metric_name(name) else b'"%b"' % escape(name)
-                pieces.append(_Piece(b"# TYPE %b %b\n" % (quoted, self._no_type), -1))
-                effective = b""
-            pieces += family.samples
-        return pieces + self._pending
+            effective = family.type or effective
+            for piece in family.samples:
+                if piece.type == effective or piece.tail < 0:
+                    pieces.append(piece)
+                    continue
+                text = write_bounds(piece.text, piece.type)
+                is_changed = write_bounds(text, effective) != text
+                (untyped if is_changed else pieces).append(piece._replace(text=text))
+        return untyped + pieces + self._pending
 
     def _add_comment(self, comment: Comment, tail: int) -> None:
         piece = _Piece(comment.raw, tail)
@@ -151,18 +151,18 @@ class _MergeBuilder:
             return
         self._current = comment.name
         family = self._families.setdefault(comment.name, _Family())
+        if comment.kind is CommentKind.TYPE:
+            self._type = comment.text
         if comment.kind in family.seen:
             return
         family.seen.add(comment.kind)
         if comment.kind is CommentKind.TYPE:
-            family.type = self._type = comment.text
+            family.type = comment.text
         family.header += [*self._pending, piece]
         self._pending = []
 
     def _take_pending(self, name: bytes) -> _Family:
         family = self._families.setdefault(name, _Family())
-        if not family.samples:
-            family.type_before = self._type
         if self._pending:
             family.samples += self._pending
             self._pending = []
@@ -198,17 +198,17 @@ def plan_merge(readings: Sequence[Reading], fmt: Format) -> MergePlan:
     """
     if len(readings) > 1:
         _check_distinct(readings)
-    for index, reading in enumerate(readings):
-        _check_collisions(index, reading)
-    arrangement = _MergeBuilder(fmt, keeps_free_comments=len(readings) == 1)
+    left_out = [_find_collisions(index, reading, fmt) for index, reading in enumerate(readings)]
+    arrangement = _MergeBuilder(keeps_free_comments=len(readings) == 1)
     count = 0
-    for reading in readings:
+    for reading, missing in zip(readings, left_out, strict=True):
         arrangement.begin()
-        for index, entry in enumerate(reading.entries, count):
-            arrangement.add(entry, index)
+        for at, entry in enumerate(reading.entries):
+            arrangement.add(entry._replace(line=None) if at in missing else entry, count + at)
         arrangement.close(reading.rest)
         count += len(reading.entries)
-    return arrangement.plan(count, b"# EOF\n" if fmt is Format.OPENMETRICS else b"")
+    plan = arrangement.plan(count, b"# EOF\n" if fmt is Format.OPENMETRICS else b"")
+    return plan._replace(left_out=sum(map(len, left_out)))
 
 
 def _picker(order: list[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
@@ -225,32 +225,53 @@ def _check_distinct(readings: Sequence[Reading]) -> None:
     owners: dict[bytes, int] = {}
     for index, group in enumerate(lines):
         for line in group:
-            owner = owners.setdefault(_identity(line), index)
+            owner = owners.setdefault(_identity(line.text), index)
             if owner != index:
                 shown = line.text[:200].decode(errors="replace")
                 raise MergeError(index, f"{shown} is also a series of another target")
 
 
-def _check_collisions(index: int, reading: Reading) -> None:
-    """Refuse series that were two and are one by rules or escaping: one would be lost."""
+def _find_collisions(index: int, reading: Reading, fmt: Format) -> frozenset[int]:
+    """Return the entries that escaping made the same as an earlier one: they are left out.
+
+    Two samples of one series of the input stay, as they would without Livery.
+
+    Raises:
+        MergeError: rules made two series the same, so one would be lost.
+    """
     if not any(entry.line.may_collide for entry in reading.entries if entry.line):
-        return
-    seen: dict[bytes, bool] = {}
-    for entry in reading.entries:
+        return frozenset()
+    seen: dict[bytes, Entry] = {}
+    left_out: set[int] = set()
+    for at, entry in enumerate(reading.entries):
         if entry.line is None:
             continue
-        identity = _identity(entry.line)
-        if identity in seen and (entry.line.may_collide or seen[identity]):
+        first = seen.setdefault(_identity(entry.line.text), entry)
+        if first is entry or first.line is None or first.text == entry.text:
+            continue
+        if not (entry.line.may_collide or first.line.may_collide):
+            continue
+        if _input_identity(first, fmt) == _input_identity(entry, fmt):
+            continue
+        if not (entry.line.is_escaped or first.line.is_escaped):
             shown = entry.line.text[:200].decode(errors="replace")
-            raise MergeError(index, f"two series became {shown} by rules or escaping")
-        seen[identity] = entry.line.may_collide
+            raise MergeError(index, f"two series became {shown} by relabel rules")
+        left_out.add(at)
+    return frozenset(left_out)
 
 
-def _identity(line: Line) -> bytes:
-    """One text for all ways to write a series; of the size of a line, as there may be many."""
-    head = parse_head(line.text, Format.TEXT)
+def _input_identity(entry: Entry, fmt: Format) -> bytes:
+    head = parse_head(entry.text, fmt)
     if head is None or head.series is None:
-        return line.text
+        return entry.text
+    return _identity(head.series.raw, fmt)
+
+
+def _identity(text: bytes, fmt: Format = Format.TEXT) -> bytes:
+    """One text for all ways to write a series; of the size of a line, as there may be many."""
+    head = parse_head(text, fmt)
+    if head is None or head.series is None:
+        return text
     pairs = [(escape(name), _canonical(value)) for name, value in head.series.labels if value]
     labels = b",".join(sorted([b'"%b"="%b"' % pair for pair in pairs]))
     return b'"%b",%b' % (escape(head.series.name), labels)

@@ -9,7 +9,6 @@ Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#text-format
 
 import re
 
-from sidecar.errors import ExpositionError
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.names import is_plain_metric_name
 from sidecar.model.exposition.parser import Comment, CommentKind, scan
@@ -23,8 +22,7 @@ _TYPES = {
     b"stateset": b"gauge",
 }
 _NAME_SUFFIXES = {b"counter": b"_total", b"info": b"_info"}
-_MAX_SECONDS = 9e15
-"""Milliseconds are a signed 64-bit number."""
+_MAX_MILLISECONDS = 2**63 - 1
 _TAIL = re.compile(rb" ([^ \n]+)(?: ([^ #\n]+))?")
 
 
@@ -32,7 +30,7 @@ def openmetrics_to_text(body: bytes) -> bytes:
     """Rewrite a whole exposition.
 
     Raises:
-        ExpositionError: Prometheus would refuse the body, or a time does not fit.
+        ExpositionError: Prometheus would refuse the body.
     """
     parts: list[bytes] = []
     types: dict[bytes, bytes] = {}
@@ -40,17 +38,22 @@ def openmetrics_to_text(body: bytes) -> bytes:
         types.update(
             {item.name: item.text for item in sample.head.comments if item.kind is CommentKind.TYPE}
         )
-        parts += [_convert_comment(comment, types) for comment in sample.head.comments]
+        series = sample.head.series
+        # Prometheus takes a counter's sample without its suffix; then the family has its name.
+        bare = b"" if series is None else series.name
+        parts += [_convert_comment(comment, types, bare) for comment in sample.head.comments]
         if sample.head.series is not None:
             parts += [sample.head.series.raw, _convert_tail(sample.tail)]
     return b"".join(parts)
 
 
-def _convert_comment(comment: Comment, types: dict[bytes, bytes]) -> bytes:
+def _convert_comment(comment: Comment, types: dict[bytes, bytes], bare: bytes) -> bytes:
     if comment.kind is CommentKind.UNIT:
         return b""
     kind = types.get(comment.name, b"")
-    name = comment.name + _NAME_SUFFIXES.get(kind, b"")
+    name = comment.name
+    if name != bare:
+        name += _NAME_SUFFIXES.get(kind, b"")
     if not is_plain_metric_name(name):
         name = b'"%b"' % name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     text = comment.text
@@ -65,10 +68,8 @@ def _convert_tail(tail: bytes) -> bytes:
     match = _TAIL.match(tail)
     if match is None or match[2] is None:
         return tail.split(b" # ", 1)[0].rstrip(b"\n") + b"\n"
-    seconds = float(match[2])
-    if abs(seconds) > _MAX_SECONDS:
-        raise ExpositionError(0, f"the time {match[2][:40].decode()} s cannot be written as text")
-    milliseconds = int(seconds * 1000)
+    # What does not fit is far in the future for Prometheus, too, which drops that one sample.
+    milliseconds = int(min(float(match[2]) * 1000, _MAX_MILLISECONDS))
     if milliseconds < 0:
         return b" %b\n" % match[1]  # text 0.0.4 has no time before 1970
     return b" %b %d\n" % (match[1], milliseconds)

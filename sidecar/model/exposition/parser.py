@@ -77,6 +77,7 @@ class Sample(NamedTuple):
 _ESCAPE = re.compile(rb'\\(["\\n])')
 _UNESCAPED = {b'"': b'"', b"\\": b"\\", b"n": b"\n"}
 _TIMESTAMP_MAX_MS = 2**63 - 1
+_CRLF = "the line ends in CR LF; only LF is allowed"
 
 MAX_SERIES_BYTES = 256 << 10
 """The text of one series: bounds what reading its labels may take."""
@@ -252,6 +253,10 @@ def _refuse_comment(kind: CommentKind, name: bytes, rest: bytes, fmt: Format) ->
     text = rest[1:]
     if fmt is Format.OPENMETRICS and not rest.startswith(b" "):
         return f"no text after {kind.upper()} and its name"
+    if rest.startswith(b"\0") or b"\0" in name:
+        return "a NUL byte in a metric name"
+    if text.endswith(b"\r") and kind is not CommentKind.HELP:
+        return _CRLF
     if kind is CommentKind.TYPE and text not in GRAMMARS[fmt].types:
         return f"{show_text(text)} is not a metric type"
     if kind is CommentKind.UNIT and text and not name.endswith(b"_" + text):
@@ -290,8 +295,10 @@ def _read_series(body: bytes, position: int, grammar: Grammar) -> tuple[Series, 
 def _check_series(
     body: bytes, position: int, name: bytes, labels: list[tuple[bytes, bytes]]
 ) -> None:
-    # Prometheus's parser lets these four through; its scrape loop then fails the whole scrape.
+    # Prometheus's parser lets these through; its scrape loop then fails the whole scrape.
     _check_utf8(body, position, name, "a metric name")
+    if b"\0" in name or any(b"\0" in label for label, _ in labels):
+        raise ExpositionError(_line(body, position), "a NUL byte in a name")
     seen: set[bytes] = set()
     for label, value in labels:
         if label in seen:
@@ -365,7 +372,11 @@ def _describe(body: bytes, position: int) -> str:
     where = position - start
     rest = line[where:].strip()
     if b"\r" in line[-1:]:
-        return "the line ends in CR LF; only LF is allowed"
+        return _CRLF
+    if start == 0 and line.startswith(b"\xef\xbb\xbf"):
+        return "the body begins with a byte order mark (BOM), which no exposition may have"
+    if b" # {" in line and not body.rstrip().endswith(b"# EOF"):
+        return "the line has an exemplar, which only OpenMetrics may have; see its Content-Type"
     if not rest:
         return f"{show_text(line)} has no value"
     return f"cannot read {show_text(rest)} in {show_text(line)}"

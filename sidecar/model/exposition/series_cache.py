@@ -59,8 +59,8 @@ def _divider(end: bytes) -> re.Pattern[bytes]:
 
 _DIVIDE = {fmt: _divider(end) for fmt, end in _END.items()}
 
-OWN_PREFIX = b"livery_target_"
-"""Family names that only the proxy itself may expose beside merged targets."""
+OWN_PREFIX = b"livery_"
+"""Begins the names of Livery's own metrics: an application that had them could answer for it."""
 
 
 class Line(NamedTuple):
@@ -74,6 +74,8 @@ class Line(NamedTuple):
     is_marked: bool = False
     may_collide: bool = False
     """Whether rules or escaping may have made it the same as another."""
+    is_escaped: bool = False
+    """Whether names were written otherwise for the client."""
 
 
 class Entry(NamedTuple):
@@ -95,8 +97,6 @@ class Reading(NamedTuple):
     tail_bytes: int
     lines_bytes: int = 0
     """Of the series with their labels."""
-    forged: bytes = b""
-    """A metric name that only the proxy itself may use, if there is one."""
 
 
 class Rewriter(Protocol):
@@ -255,16 +255,13 @@ class _Tally:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._samples = self._comments = self._lines_bytes = 0
-        self._forged = b""
 
     def reading(
         self, entries: list[Entry], tails: list[bytes], rest: tuple[Comment, ...]
     ) -> Reading:
         """Give what was counted, with the rest of what was read."""
         tail_bytes = sum(map(len, tails))
-        return Reading(
-            entries, tails, rest, self._samples, tail_bytes, self._lines_bytes, self._forged
-        )
+        return Reading(entries, tails, rest, self._samples, tail_bytes, self._lines_bytes)
 
     def add(self, entry: Entry) -> None:
         """Count an entry in.
@@ -276,8 +273,6 @@ class _Tally:
         self._comments += len(entry.comments)
         if entry.line is not None:
             self._lines_bytes += len(entry.line.text)
-            if entry.line.name.startswith(OWN_PREFIX):
-                self._forged = entry.line.name
         if self._samples > self._limits.samples:
             raise LimitError(f"more than {self._limits.samples} samples")
         if self._comments > MAX_COMMENT_LINES:

@@ -27,5 +27,9 @@ class RewriteContext:
     """Labels of series by the pod that they name, and the owner of a bare cgroup."""
     completes: bool = False
     """Whether a series with a cgroup and no namespace is given its pod's."""
+    never_added: frozenset[bytes] = frozenset()
+    """Names of labels that the target gives a meaning: nothing of ours takes them."""
+    is_own: bool = False
+    """Whether the series are the proxy's own, whose names no application may use."""
     filters: bool = False
     """Whether the policy's access rules decide what is exposed."""

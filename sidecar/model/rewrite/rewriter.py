@@ -5,7 +5,7 @@ its text.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -62,9 +62,10 @@ class SeriesRewriter:
         self._escaping = escaping
         encoding = encoding or Encoding(policy, escaping)
         self._escape_label, self._encode = encoding.escape, encoding.encode
-        self._protected = encoding.protected
         target_label = self._escape_label(context.target_label.encode())
         self._mark = (target_label, escape(context.target.encode()))
+        # What tells the targets apart is ours to say; a value of the series' own moves away.
+        self._protected = encoding.protected | ({target_label} if target_label else set())
         self._namespace_label = self._escape_label(context.namespace_label.encode())
         self._own, self._by_namespace = encoding.own, encoding.by_namespace
         self._pods = context.pods
@@ -76,26 +77,29 @@ class SeriesRewriter:
         self._common_text = b",".join(b'%b="%b"' % pair for pair in self._common)
 
     def series(self, series: Series) -> Line | None:
-        """Rewrite a series; None if a rule drops it.
+        """Rewrite a series; None if a rule drops it, or if it has a name of Livery's own.
 
         Raises:
             ExpositionError: a rule left a series without a name.
         """
+        if series.name.startswith(OWN_PREFIX) and not self._context.is_own:
+            return None
         if self._is_common(series):
             return Line(series.name, _insert(series, self._common_text), bool(self._mark[0]))
         escaped = self._escape(series)
         if self._pods is not None and self._context.completes:
             escaped = _complete(escaped, self._pods, self._namespace_label)
         labels = self._wear(escaped)
-        is_marked = self._mark in labels and self._mark not in escaped.labels
+        is_marked = bool(self._mark[0])
         line: Line | None = _render(escaped.name, labels)
         if self._has_rules:
             line = self._apply_rules(escaped, labels)
             is_marked = is_marked and line is not None and self._is_marked(line)
-        if line is None:
+        if line is None or (line.name.startswith(OWN_PREFIX) and not self._context.is_own):
             return None
+        is_escaped = escaped is not series
         return line._replace(
-            is_marked=is_marked, may_collide=self._has_rules or escaped is not series
+            is_marked=is_marked, may_collide=self._has_rules or is_escaped, is_escaped=is_escaped
         )
 
     @property
@@ -106,7 +110,9 @@ class SeriesRewriter:
         return len(self._policy.relabelings) + tenant
 
     def comment(self, comment: Comment) -> Comment:
-        """Fit a comment's name to the client."""
+        """Fit a comment's name to the client; one about a name of Livery's own says nothing."""
+        if comment.name.startswith(OWN_PREFIX) and not self._context.is_own:
+            return _silence(comment)
         if comment.kind is CommentKind.FREE or self._escaping is Escaping.ALLOW_UTF8:
             return comment
         name = escape_name(comment.name, self._escaping, colons=True)
@@ -151,6 +157,8 @@ class SeriesRewriter:
     def _wear(self, series: Series) -> list[tuple[bytes, bytes]]:
         """The series' labels with ours, protected names moved out of the way."""
         labels = [(name, value) for name, value in series.labels if value]
+        # As in the seed: a label that is there stays, and be it empty.
+        empty = {name for name, value in series.labels if not value} - self._protected
         worn = self._own
         if self._namespace_label:
             said = dict(labels)
@@ -163,14 +171,17 @@ class SeriesRewriter:
                 worn += tuple(pair for pair in of_pod if pair[0] not in taken)
         if not self._protected.isdisjoint(name for name, _ in labels):
             labels = self._move_protected(labels)
-        return labels + self._additions(labels, worn)
+        return labels + self._additions(labels, worn, empty)
 
     def _additions(
-        self, labels: tuple[()] | list[tuple[bytes, bytes]], worn: Pairs
+        self,
+        labels: tuple[()] | list[tuple[bytes, bytes]],
+        worn: Pairs,
+        taken: Collection[bytes] = (),
     ) -> list[tuple[bytes, bytes]]:
-        taken = {name for name, _ in labels}
-        marks = [self._mark] if self._mark[0] and self._mark[0] not in taken else []
-        return [pair for pair in worn if pair[0] not in taken and pair[0] != self._mark[0]] + marks
+        names = {name for name, _ in labels} | self._context.never_added | {self._mark[0], *taken}
+        marks = [self._mark] if self._mark[0] else []
+        return [pair for pair in worn if pair[0] not in names] + marks
 
     def _move_protected(self, labels: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         taken = {name for name, _ in labels}
@@ -212,8 +223,6 @@ class SeriesRewriter:
         admitted = admit(labels, self._policy.access_rules or (), self._context.identity)
         if admitted is None:
             return None
-        if admitted.get("__name__", "").startswith(OWN_PREFIX.decode()):
-            return None
         for name in list(admitted):
             if self._escape_label(name.encode()) in self._protected and name not in labels:
                 del admitted[name]
@@ -224,6 +233,14 @@ class SeriesRewriter:
 
     def _is_marked(self, line: Line) -> bool:
         return b'%b="%b"' % self._mark in line.text
+
+
+def _silence(comment: Comment) -> Comment:
+    """Keep a comment's place: where its text goes on in a tail, that stays a comment."""
+    if comment.raw.endswith(b"\n"):
+        return comment._replace(kind=CommentKind.FREE, name=b"", raw=b"")
+    name = b"exported_livery"
+    return comment._replace(name=name, raw=b"# HELP %b %b" % (name, comment.text))
 
 
 def _complete(series: Series, pods: "PodIndex", namespace_label: bytes) -> Series:

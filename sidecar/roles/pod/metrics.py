@@ -9,6 +9,11 @@ METRICS = (
     Family("counter", "livery_proxy_scrapes_total", "Scrapes answered, by status.", ("code",)),
     Family("counter", "livery_proxy_scrape_duration_seconds_total", "Time spent on scrapes."),
     Family("gauge", "livery_proxy_samples", "Samples in the last answer."),
+    Family(
+        "counter",
+        "livery_proxy_series_left_out_total",
+        "Series not exposed because, escaped for a client without UTF-8 names, they equal another.",
+    ),
     Family("gauge", "livery_proxy_target_up", "Whether its last scrape succeeded.", ("target",)),
     Family("gauge", "livery_proxy_remembered_bytes", "Size of the series cache."),
     *policy_families(PREFIX),

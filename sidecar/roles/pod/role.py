@@ -67,7 +67,7 @@ class PodRole:
         self._telemetry.set(f"{PREFIX}_build_info", 1, version=VERSION)
         self.ports = Ports()
         self._results: dict[str, TargetState] = {}
-        self._samples = 0
+        self._samples = self._left_out = 0
         self.data = Server(self.handle_data)
         self.scrapes = ScrapeCoalescer(
             self._scraper, lambda: self.data.unsent_bytes > MAX_UNSENT_BYTES
@@ -154,6 +154,12 @@ class PodRole:
 
     def _note(self, scrape: Scrape) -> None:
         self._samples = scrape.samples_out
+        if scrape.left_out:
+            self._telemetry.add("livery_proxy_series_left_out_total", scrape.left_out)
+        if scrape.left_out != self._left_out:
+            self._left_out = scrape.left_out
+            text = "series are left out: escaped for this client they have another's name"
+            logger.warning(text, extra={"series": scrape.left_out})
         self._telemetry.set("livery_proxy_samples", scrape.samples_out)
         for result in scrape.results:
             url, error = result.target.url, str(result.error or "")

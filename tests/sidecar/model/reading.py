@@ -17,6 +17,7 @@ DELIBERATE = (
     "name is not valid UTF-8",
     "an exemplar is not valid UTF-8",
     "no metric name after",
+    "a NUL byte",
 )
 """Reasons of the reader's that Prometheus's parser does not know; mostly its scrape loop does."""
 

@@ -3,6 +3,7 @@ import pytest
 from sidecar.errors import UpstreamError
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
 from sidecar.model.exposition.limits import Limits
+from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
@@ -14,13 +15,19 @@ from sidecar.scrape.view import Outcome, ScrapeView
 _WANTED = Negotiated(Format.TEXT, Escaping.UNDERSCORES)
 
 
+_NOTHING = SeriesPolicy()
+
+
 def _render(
-    *bodies: bytes, rule: FailureRule = FailureRule.ALL_DOWN, limit_bytes: int = 1 << 20
+    *bodies: bytes,
+    rule: FailureRule = FailureRule.ALL_DOWN,
+    limit_bytes: int = 1 << 20,
+    policy: SeriesPolicy = _NOTHING,
 ) -> Scrape:
     """Render what targets `a`, `b`, … said; an empty body is a target that is down."""
     targets = [parse_target(f"{name}=http://:80/") for name, _ in zip("abc", bodies, strict=False)]
     context = RewriteContext(target_label="container")
-    view = ScrapeView(SeriesPolicy(), context, targets, _WANTED, limits=Limits())
+    view = ScrapeView(policy, context, targets, _WANTED, limits=Limits())
     outcomes: list[Outcome] = [
         view.read(at, Fetched(body, "text/plain"), lambda: False) if body else UpstreamError("down")
         for at, body in enumerate(bodies)
@@ -66,11 +73,15 @@ def test_good_targets_are_served_beside_bad_ones(rule: FailureRule) -> None:
 
 
 def test_a_target_that_cannot_be_merged_is_down_and_says_why() -> None:
-    scrape = _render(b'm{container="x"} 1\n', b'm{container="x"} 2\n')
+    policy = parse_pod_policy(
+        {"metricRelabelings": [{"action": "labeldrop", "regex": "container"}]}
+    ).series
+    scrape = _render(b"m 1\n", b"m 2\n", policy=policy)
 
     assert scrape.status == 200
-    assert "is also a series of another target" in str(scrape.results[1].error)
-    assert 'm{container="x"} 1' in _values(scrape)
+    assert "m is also a series of another target" in str(scrape.results[1].error)
+    assert "m 1" in _values(scrape)
+    assert b"\n# b: m is also a series of another target\n" in scrape.body
 
 
 def test_an_answer_over_the_bound_is_refused_with_both_sizes() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import ExpositionError, LateError, LimitError, LiveryError, UpstreamError
+from sidecar.errors import LateError, LimitError, LiveryError, UpstreamError
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.series_cache import Reading
@@ -204,22 +204,3 @@ def test_a_target_that_is_refused_takes_no_room_from_the_next() -> None:
     assert quota.take(down) is down
     assert isinstance(quota.take(large), LimitError)
     assert [quota.take(small) for _ in range(2)] == [small, small]
-
-
-@pytest.mark.parametrize("body", [b"livery_target_up 1\n", b"a 1\nlivery_target_up 1\nb 1\n"])
-def test_a_target_that_speaks_as_the_proxy_is_refused(body: bytes) -> None:
-    outcome = ScrapeQuota(Limits()).take(_read(_view(targets=2), body))
-
-    assert isinstance(outcome, ExpositionError)
-    assert str(outcome) == "'livery_target_up' is a name of the proxy's own"
-
-
-@pytest.mark.parametrize("size", [77, 78, 79, 80, 81])
-def test_a_long_name_in_an_error_may_be_cut_within_a_character(size: int) -> None:
-    name = ("livery_target_" + "x" * size)[:size] + "éé"
-    reading = _read(_view(2), f'{{"{name}"}} 1\n'.encode())
-    assert isinstance(reading, Reading)
-
-    refused = ScrapeQuota(Limits()).take(reading)
-
-    assert "is a name of the proxy's own" in str(refused)

@@ -1,7 +1,7 @@
 import base64
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError
@@ -9,6 +9,7 @@ from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.merge import MergeError, MergePlan, plan_merge
 from sidecar.model.exposition.series_cache import Reading, SeriesCache
+from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter
@@ -166,18 +167,103 @@ _HISTOGRAM = b'# TYPE h histogram\nh_bucket{le="1"} 1\nh_sum 1\nh_count 1\n'
 
 
 def test_a_family_without_a_type_takes_none_from_another_target() -> None:
-    assert _merge([_HISTOGRAM, b'b{le="1"} 1\n']) == (
-        _HISTOGRAM + b'# TYPE b untyped\nb{le="1"} 1\n'
+    assert _merge([_HISTOGRAM, b'b{le="1"} 1\n']) == b'b{le="1"} 1\n' + _HISTOGRAM
+
+
+def test_where_a_type_changes_nothing_the_order_stays() -> None:
+    assert _merge([_HISTOGRAM, b'b{le="1.0"} 1\n']) == _HISTOGRAM + b'b{le="1.0"} 1\n'
+
+
+def test_a_bucket_under_another_targets_type_is_read_as_before() -> None:
+    counter = b"# TYPE h counter\nh 1\n"
+
+    assert b'h_bucket{le="1.0"} 1\n' in _merge([counter, _HISTOGRAM])
+
+
+def test_a_sample_before_its_type_is_read_as_before() -> None:
+    early = b'lat{quantile="1"} 5\n'
+    body = early + b'# TYPE lat summary\nlat{quantile="0.5"} 1\n'
+
+    assert _merge([body]) == body
+
+
+_NAMES = ("lat", "lat_bucket", "other")
+_TYPED_LINES = st.sampled_from(
+    [f"# TYPE {name} {kind}\n" for name in ("lat", "other") for kind in ("counter", "summary")]
+    + [f"# TYPE {name} histogram\n" for name in ("lat", "other")]
+    + [
+        f'{name}{{{label}="{value}",t="TARGET",i="INDEX"}} 1\n'
+        for name in _NAMES
+        for label in ("le", "quantile", "x")
+        for value in ("1", "1.0", "0.50", "+Inf", "1e30", "x")
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(targets=st.lists(st.lists(_TYPED_LINES, max_size=8), min_size=1, max_size=3))
+def test_what_prometheus_reads_of_each_target_it_reads_of_the_answer(
+    targets: list[list[str]], oracle: Oracle
+) -> None:
+    texts = [
+        "".join(
+            line.replace("TARGET", str(number)).replace("INDEX", str(at))
+            for at, line in enumerate(lines)
+        ).encode()
+        for number, lines in enumerate(targets)
+    ]
+
+    assert _series(told(oracle.parse(_merge(texts))), []) == sorted(
+        row for text in texts for row in _series(told(oracle.parse(text)), [])
     )
 
 
-def test_a_family_without_a_type_is_unknown_in_openmetrics() -> None:
-    summary = b'# TYPE a summary\na{quantile="1"} 1\n'
-    other = b'{"b.b",quantile="1"} 1\n'
-
-    assert _merge([summary + b"# EOF\n", other + b"# EOF\n"], Format.OPENMETRICS) == (
-        summary + b'# TYPE "b.b" unknown\n' + other + b"# EOF\n"
+_MARKING = [
+    SeriesRewriter(
+        SeriesPolicy(), RewriteContext(target_label="container", target=name), Escaping.UNDERSCORES
     )
+    for name in ("one", "two")
+]
+
+
+def _reading(text: bytes, rewriter: SeriesRewriter) -> Reading:
+    return SeriesCache(rewriter, Format.TEXT, Limits()).read(text)
+
+
+def test_of_names_that_escaping_makes_equal_the_later_one_is_left_out_and_counted() -> None:
+    rewriter = SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.UNDERSCORES)
+    reading = _reading(b'{"my.metric"} 1\nmy_metric 2\nb 3\n', rewriter)
+
+    plan = plan_merge([reading], Format.TEXT)
+
+    assert plan.render(reading.tails) == b"my_metric 1\nb 3\n"
+    assert (plan.left_out, plan.samples) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "body", [b"a 1 1700000000000\na 2 1700000001000\n", b"a 1\na 1\n", b'a{b="x",} 1\na{b="x"} 2\n']
+)
+def test_two_samples_of_one_series_stay_under_a_rule_that_touches_neither(body: bytes) -> None:
+    rule = {"sourceLabels": ["nothing"], "regex": "x", "targetLabel": "y"}
+    rewriter = SeriesRewriter(
+        parse_pod_policy({"metricRelabelings": [rule]}).series,
+        RewriteContext(),
+        Escaping.ALLOW_UTF8,
+    )
+    reading = _reading(body, rewriter)
+
+    assert plan_merge([reading], Format.TEXT).samples == 2
+
+
+def test_series_that_a_rule_makes_equal_are_refused() -> None:
+    rule = {"action": "labeldrop", "regex": "b"}
+    rewriter = SeriesRewriter(
+        parse_pod_policy({"metricRelabelings": [rule]}).series,
+        RewriteContext(),
+        Escaping.ALLOW_UTF8,
+    )
+    with pytest.raises(MergeError, match="two series became a by relabel rules"):
+        plan_merge([_reading(b'a{b="1"} 1\na{b="2"} 2\n', rewriter)], Format.TEXT)
 
 
 def test_a_family_that_stood_behind_a_foreign_type_still_does() -> None:
@@ -199,15 +285,13 @@ def test_marked_targets_may_have_equal_series() -> None:
     assert plan.render([b" 1\n", b" 2\n"]) == b'a{container="one"} 1\na{container="two"} 2\n'
 
 
-def test_an_own_label_in_place_of_the_mark_is_still_compared() -> None:
-    readings = []
-    for name in ("one", "two"):
-        context = RewriteContext(target_label="container", target=name)
-        rewriter = SeriesRewriter(SeriesPolicy(), context, Escaping.ALLOW_UTF8)
-        readings += _readings([b'a{container="one"} 1\n'], Format.TEXT, rewriter)
+def test_a_label_that_the_targets_have_already_moves_away_and_both_stay() -> None:
+    readings = [_reading(b'a{container="one"} 1\n', rewriter) for rewriter in _MARKING]
 
-    with pytest.raises(MergeError):
-        plan_merge(readings, Format.TEXT)
+    assert plan_merge(readings, Format.TEXT).render([b" 1\n", b" 2\n"]) == (
+        b'a{exported_container="one",container="one"} 1\n'
+        b'a{exported_container="one",container="two"} 2\n'
+    )
 
 
 def test_a_plan_serves_as_long_as_only_values_change() -> None:

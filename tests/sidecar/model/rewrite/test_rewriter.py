@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sidecar.errors import ExpositionError, LimitError
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.parser import parse_head, scan, unescape
+from sidecar.model.exposition.parser import Comment, CommentKind, parse_head, scan, unescape
 from sidecar.model.exposition.series_cache import Line
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.pod import parse_pod_policy
@@ -57,7 +57,7 @@ def _relabelled(text: bytes, *rules: dict[str, Any], **policy: Any) -> bytes | N
         (b'{x="1","a.b"}', b'{x="1","a.b",team="blue"}'),
         (b'a{team="own"}', b'a{team="own"}'),
         (b'a{"team"="own"}', b'a{team="own"}'),
-        (b'a{team=""}', b'a{team="blue"}'),
+        (b'a{team="",b="x"}', b'a{b="x"}'),
     ],
 )
 def test_a_label_is_added_where_the_metric_has_none(before: bytes, after: bytes) -> None:
@@ -126,12 +126,44 @@ def test_a_mark_tells_targets_apart() -> None:
     assert line == Line(b"a", b'a{x="1",team="blue",container="a\\"b"}', is_marked=True)
 
 
-def test_an_own_label_stands_in_place_of_the_mark() -> None:
+def test_the_mark_of_a_target_wins_over_a_label_of_the_series() -> None:
     context = RewriteContext(target_label="container", target="one")
 
     line = _line(b'a{container="one"}', context=context)
 
-    assert line == Line(b"a", b'a{container="one",team="blue"}', is_marked=False)
+    text = b'a{exported_container="one",team="blue",container="one"}'
+    assert line == Line(b"a", text, is_marked=True)
+
+
+@pytest.mark.parametrize("name", [b"livery_policy_streams", b"livery_target_up", b"livery_"])
+def test_a_name_of_liverys_own_is_no_applications(name: bytes) -> None:
+    assert _line(name) is None
+    assert _line(b'{"%b"}' % name) is None
+
+
+def test_a_rule_makes_no_name_of_liverys_own() -> None:
+    rule = {"targetLabel": "__name__", "replacement": "livery_policy_streams"}
+
+    assert _line(b"a", parse_pod_policy({"metricRelabelings": [rule]}).series) is None
+
+
+@pytest.mark.parametrize("kind", ["HELP", "TYPE"])
+def test_a_comment_about_a_name_of_liverys_own_goes_with_its_samples(kind: str) -> None:
+    rewriter = SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.ALLOW_UTF8)
+    raw = f"# {kind} livery_target_up gauge\n".encode()
+    comment = Comment(CommentKind(kind.lower()), b"livery_target_up", b"gauge", raw)
+
+    assert rewriter.comment(comment).raw == b""
+
+
+def test_a_label_that_the_target_gives_a_meaning_is_not_added() -> None:
+    policy = SeriesPolicy(labels={"name": "shop", "team": "blue"})
+    context = RewriteContext(never_added=frozenset([b"name"]))
+
+    line = _line(b'm{container="",pod="web-0"}', policy, context)
+
+    assert line is not None
+    assert line.text == b'm{container="",pod="web-0",team="blue"}'
 
 
 def test_a_rule_that_takes_the_mark_away_unmarks() -> None:
