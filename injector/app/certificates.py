@@ -11,7 +11,7 @@ from webhook_certs.rotation import Material
 from webhook_certs.tls import create_server_context, use_leaf
 
 from injector.control.backend import Backend, Publisher
-from injector.errors import InjectorError
+from injector.errors import KubeError
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ class Certificates:
         self._announce = announce
         self._published = ""
         """The bundle that the API server was seen to have."""
+        self.problem = ""
+        """Why the CAs are not published; empty where they are, or nobody has tried yet."""
+        self._is_gone = False
+        """Whether there is nothing to publish them in: nobody waits for that."""
         self._wanted = asyncio.Event()
         self._seen = asyncio.Event()
         self._changed = asyncio.Event()
@@ -54,7 +58,8 @@ class Certificates:
     def unready(self) -> str:
         """Say what keeps the API server from calling; empty where nothing does."""
         # Once published, what follows is vouched for by what was: nobody leaves his Service for it.
-        if self._backend.publisher is None or self._published:
+        # What is gone keeps running proxies from nothing: the control service serves them.
+        if self._backend.publisher is None or self._published or self._is_gone:
             return ""
         return "the webhook's configuration does not have the CA yet"
 
@@ -105,7 +110,10 @@ class Certificates:
             try:
                 await asyncio.to_thread(publisher.publish, bundle)
                 is_seen = await asyncio.to_thread(publisher.is_published, bundle)
-            except InjectorError as error:
+                self.problem, self._is_gone = "", False
+            except Exception as error:
+                self.problem = f"the CA cannot be published: {error}"
+                self._is_gone = isinstance(error, KubeError) and error.status == 404
                 logger.warning("the CA cannot be published", extra={"reason": str(error)})
                 is_seen = False
             if is_seen:

@@ -93,12 +93,15 @@ class Service:
             platform=platform,
             replica=socket.gethostname(),
             certificates=lambda: self._certificate_facts,
-            problems=backend.source.problems,
+            problems=self._problems,
         )
         self._certificate_facts: CertificateFacts | None = None
         self._certificates = Certificates(backend, settings.names, self._announce)
         self._source = backend.source
-        self._background_tasks = backend.background_tasks
+        self._background_tasks = [*backend.background_tasks]
+        if backend.follow_address is not None:
+            follow = backend.follow_address
+            self._background_tasks.append(lambda: follow(self._use_address))
         self._settings = settings
         self._servers: list[AppServer] = []
         self._is_stopping = False
@@ -171,6 +174,12 @@ class Service:
             for task in tasks:
                 task.cancel()
 
+    def _use_address(self, address: str) -> None:
+        """Write another address of the control service into pods from now on."""
+        platform = self.admission.platform
+        if platform.control is not None:
+            self.admission.platform = with_control_port(platform, platform.control.url, address)
+
     async def _follow_source(self) -> None:
         async for _ in self._source.changes():
             self._observe()
@@ -178,7 +187,7 @@ class Service:
     def _observe(self) -> None:
         self.journal.ring()
         self._access_log.write()
-        self.metrics.problems.set(len(self._source.problems()))
+        self.metrics.problems.set(len(self._problems()))
 
     async def _look_at_itself(self) -> None:
         """Call the webhook as the API server will, past the Service: that waits for readiness."""
@@ -207,6 +216,11 @@ class Service:
         expiry = self.metrics.certificate_expiry
         expiry.labels("leaf").set(material.leaf.not_after.timestamp())
         expiry.labels("authority").set(material.authority_not_after.timestamp())
+
+    def _problems(self) -> Sequence[str]:
+        """Say what cannot be used now, a sentence each."""
+        published = self._certificates.problem
+        return [*self._source.problems(), *([published] if published else [])]
 
     def _unready(self) -> str:
         if self._is_stopping:

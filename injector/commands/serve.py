@@ -71,7 +71,7 @@ def add_parsers(commands: Any) -> None:
         default="",
         metavar="NAME",
         help="a kubernetes.io/tls Secret with tls.crt, tls.key and ca.crt that somebody else "
-        "renews, cert-manager say; in place of an own CA",
+        "renews, cert-manager say; the own CA then only carries the trust of older pods along",
     )
     cluster.add_argument(
         "--lease",
@@ -140,29 +140,31 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
         )
     # Imported only here: who runs on a folder does not pay the client's 24 MB.
     from injector.kube.api.client import connect
-    from injector.kube.backend import ClusterSettings, Observers, cluster_backend, service_address
+    from injector.kube.backend import ClusterSettings, Observers, cluster_backend
+    from injector.kube.objects.service_address import ServiceAddress
 
     client, metrics = connect(), InjectorMetrics()
+    address: ServiceAddress | None = None
     if platform.control is not None:
         control = platform.control
         if control.url == ControlAddress().url:
             control = replace(control, url=f"https://{given.service}.{given.namespace}.svc:8444")
         if not control.address:
-            address = service_address(client, given.namespace, given.service)
-            control = replace(control, address=address)
+            address = ServiceAddress(client, given.namespace, given.service)
+            control = replace(control, address=address.read())
         platform = replace(platform, control=control)
     where = ClusterSettings(
         given.namespace,
-        given.certificate_secret or given.ca_secret,
+        given.ca_secret,
         given.lease,
         given.webhook_configuration,
         given.policy_secret,
         given.ca_bundle_map,
-        is_provided=bool(given.certificate_secret),
+        given.certificate_secret,
     )
     failures = metrics.watch_failures.labels
     observers = Observers(lambda kind: failures(kind).inc(), metrics.show_missing)
-    backend = cluster_backend(client, where, platform, observers)
+    backend = cluster_backend(client, where, platform, observers, address=address)
     return Service(settings, platform, backend, metrics)
 
 

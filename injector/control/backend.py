@@ -64,6 +64,8 @@ class Backend:
     """Takes the names under which the injector is reached; gives who issues its certificate."""
     publisher: Publisher | None = None
     """None where nobody has to be told: there is no API server."""
+    follow_address: Callable[[Callable[[str], None]], Awaitable[None]] | None = None
+    """Follows the control service's address and gives each new one; None where it stays."""
     background_tasks: Sequence[Callable[[], Awaitable[None]]] = ()
     """What else runs until cancelled: objects' status, pods without a proxy."""
     on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from webhook_certs.carried import CarriedTrust
 from webhook_certs.rotation import Issuer, Rotation
 
 from injector.control.backend import Backend, Publisher
@@ -22,6 +23,7 @@ from injector.kube.certificates.published import (
 )
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
 from injector.kube.objects.missing_proxies import MissingProxyMonitor
+from injector.kube.objects.service_address import ServiceAddress
 from injector.kube.objects.status import StatusWriter
 from injector.kube.tokens.authenticator import TokenReviewAuthenticator
 from injector.kube.tokens.queue import ReviewQueue
@@ -35,7 +37,7 @@ class ClusterSettings(NamedTuple):
 
     namespace: str
     ca_secret: str
-    """Where the own CA is kept, or the certificate that is provided."""
+    """Where the own CA is kept."""
     lease: str
     """By which one replica writes the status of objects; empty where none does."""
     webhook_configuration: str
@@ -44,8 +46,13 @@ class ClusterSettings(NamedTuple):
     """By which the policy is told of the control service; empty where there is none."""
     ca_bundle_map: str = ""
     """The ConfigMap by which node proxies are told the CAs; empty where there is none."""
-    is_provided: bool = False
-    """Whether somebody else issues the certificate."""
+    certificate_secret: str = ""
+    """The certificate that somebody else issues; empty where nobody does."""
+
+    @property
+    def followed_secrets(self) -> Sequence[str]:
+        """What certificates are issued from."""
+        return [name for name in (self.certificate_secret, self.ca_secret) if name]
 
 
 class Observers(NamedTuple):
@@ -62,6 +69,8 @@ def cluster_backend(
     settings: ClusterSettings,
     platform: Platform,
     observers: Observers,
+    *,
+    address: ServiceAddress | None = None,
 ) -> Backend:
     """Make the parts.
 
@@ -70,6 +79,7 @@ def cluster_backend(
         settings: where the CA is kept and published.
         platform: the platform's settings, by which objects are judged.
         observers: told of what is to be counted.
+        address: of the control service, where that is not the platform's to say.
     """
     cluster = ClusterState()
     listeners: list[Callable[[], None]] = []
@@ -107,44 +117,43 @@ def cluster_backend(
         authenticator=authenticator,
         reviewer=AccessReviewer(client, queue),
         issuer=lambda names: _issuer(client, settings, names),
-        publisher=_publisher(client, settings, platform),
+        publisher=_publisher(client, settings, platform, address),
+        follow_address=None if address is None else address.follow,
         on_store_change=listeners.append,
     )
 
 
 def _issuer(client: KubeClient, settings: ClusterSettings, names: Sequence[str]) -> Issuer:
-    if settings.is_provided:
-        return ProvidedSecret(client, settings.namespace, settings.ca_secret, names[0])
-    return Rotation(SecretStore(client, settings.namespace, settings.ca_secret), names)
+    store = SecretStore(client, settings.namespace, settings.ca_secret)
+    if not settings.certificate_secret:
+        return Rotation(store, names)
+    name = settings.certificate_secret
+    return CarriedTrust(ProvidedSecret(client, settings.namespace, name, names[0]), store, names)
 
 
 def _publisher(
-    client: KubeClient, settings: ClusterSettings, platform: Platform
+    client: KubeClient,
+    settings: ClusterSettings,
+    platform: Platform,
+    service: ServiceAddress | None,
 ) -> Publisher | None:
     places: list[WebhookBundle | PublishedObject] = []
     if settings.webhook_configuration:
         places.append(WebhookBundle(client, settings.webhook_configuration))
     elif settings.policy_secret:
-        address = platform.control.address if platform.control else ""
+        fixed = platform.control.address if platform.control else ""
+
+        def address() -> str:
+            return fixed if service is None else service.current
+
         places.append(policy_facts(client, settings.namespace, settings.policy_secret, address))
     if settings.ca_bundle_map:
         places.append(ca_bundle_map(client, settings.namespace, settings.ca_bundle_map))
     if not places:
         return None
     return FanOutPublisher(
-        [AdditivePublisher(item) if settings.is_provided else item for item in places]
+        [AdditivePublisher(item) if settings.certificate_secret else item for item in places]
     )
-
-
-def service_address(client: KubeClient, namespace: str, name: str) -> str:
-    """Return the ClusterIP of a Service, so that pods with a DNS of their own find it.
-
-    Raises:
-        KubeError: the API server does not say.
-    """
-    service = client.request("GET", f"/api/v1/namespaces/{namespace}/services/{name}")
-    address = str((service.get("spec") or {}).get("clusterIP", ""))
-    return "" if address == "None" else address
 
 
 async def _follow_secret(
@@ -155,14 +164,23 @@ async def _follow_secret(
 ) -> None:
     """Call the listeners whenever the Secret may have changed, until cancelled."""
     path = f"/api/v1/namespaces/{settings.namespace}/secrets"
-    resource = Resource("Secret", path, selector=f"metadata.name={settings.ca_secret}")
     bell = _Bell(asyncio.get_running_loop(), listeners)
-    reflector = Reflector(client, resource, bell, on_failure=on_failure)
-    reflector.start()
+    reflectors = [
+        Reflector(
+            client,
+            Resource("Secret", path, selector=f"metadata.name={name}"),
+            bell,
+            on_failure=on_failure,
+        )
+        for name in settings.followed_secrets
+    ]
+    for reflector in reflectors:
+        reflector.start()
     try:
         await asyncio.Event().wait()
     finally:
-        reflector.stop()
+        for reflector in reflectors:
+            reflector.stop()
 
 
 class _Bell:

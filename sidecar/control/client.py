@@ -61,6 +61,8 @@ class ControlClient(Generic[P]):
         self._receiver = receiver
         self._apply = apply
         self._host, self._port = _split_url(settings.url)
+        own = (settings.address, self._host)
+        self._addresses = list(dict.fromkeys(address for address in own if address))
         self._ca_bundle = settings.ca_bundle
         # From a file they are read when they are needed: it may not be there yet.
         file = settings.ca_file
@@ -234,10 +236,26 @@ class ControlClient(Generic[P]):
             connection.close()
 
     async def _open(self) -> Connection:
-        address = self._settings.address or self._host
-        return await Connection.open(
-            address, self._port, tls=self._context(), server_name=self._host
-        )
+        """Connect to the address that worked last, else to the others.
+
+        The Service may have been made anew: then its name leads where its old address does not.
+
+        Raises:
+            UpstreamError: none of them leads to the control service; says why not.
+        """
+        failures: list[str] = []
+        for address in tuple(self._addresses):
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS / 3):
+                    connection = await Connection.open(
+                        address, self._port, tls=self._context(), server_name=self._host
+                    )
+            except (UpstreamError, TimeoutError) as error:
+                failures.append(str(error) or f"{address} does not answer")
+                continue
+            self._addresses.sort(key=lambda item: item != address)
+            return connection
+        raise UpstreamError("; ".join(failures))
 
     def _context(self) -> ssl.SSLContext | None:
         if self._ca_file is None:

@@ -352,7 +352,7 @@ def test_what_a_schema_can_say_is_said_by_the_api_server(
     assert says in str(caught.value)
 
 
-def test_an_upgrade_keeps_what_the_injector_wrote_and_the_end_leaves_the_objects_only(
+def test_an_upgrade_keeps_what_the_injector_wrote_and_the_end_leaves_objects_and_the_ca(
     client: KubeClient, release: Release
 ) -> None:
     secret = f"{release.own.path}/secrets/{release.name}-ca"
@@ -363,9 +363,19 @@ def test_an_upgrade_keeps_what_the_injector_wrote_and_the_end_leaves_the_objects
     assert client.request("GET", secret)["data"] == {"authorities.json": "e30="}
 
     release.helm("uninstall", release.name)
-    for path in (secret, webhooks):
-        with pytest.raises(KubeError) as caught:
-            client.request("GET", path)
-        assert caught.value.status == 404
+    with pytest.raises(KubeError) as caught:
+        client.request("GET", webhooks)
+    assert caught.value.status == 404
     assert client.request("GET", CRD_PATH)
     release.helm("install", release.name, str(CHART), "--set", "crds.enabled=false")
+    # Pods that run trust it: a new installation goes on with it.
+    assert client.request("GET", secret)["data"] == {"authorities.json": "e30="}
+
+
+def test_a_ca_that_is_not_to_be_kept_goes_with_the_chart() -> None:
+    def annotations(**values: str) -> object:
+        secrets = [item for item in _render(**values) if item["kind"] == "Secret"]
+        return secrets[0]["metadata"].get("annotations")
+
+    assert annotations() == {"helm.sh/resource-policy": "keep"}
+    assert annotations(**{"certificates.keep": "false"}) is None

@@ -67,7 +67,7 @@ async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(
         files = provided(name, "127.0.0.1", authority=first, now=_now())
         own.create("secrets", "theirs", type="kubernetes.io/tls", data=_encode(files))
         shop = make_shop(client)
-        async with running_injector(release, ca_secret="theirs", is_provided=True) as running:
+        async with running_injector(release, certificate_secret="theirs") as running:
             label_for_injection(shop, own)
             pod = await create_until_injected(shop)
             assert files["ca.crt"] in str(_variables(pod)["LIVERY_CONTROL_CA"])

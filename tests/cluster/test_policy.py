@@ -131,7 +131,7 @@ def _platform(release: Release) -> Platform:
     platform = parse_platform(yaml.safe_load(document))
     if platform.control is None:
         return platform
-    policy_facts(own.client, own.name, f"{name}-policy", ADDRESS).publish(CA_BUNDLE)
+    policy_facts(own.client, own.name, f"{name}-policy", lambda: ADDRESS).publish(CA_BUNDLE)
     return replace(platform, control=replace(platform.control, address=ADDRESS))
 
 

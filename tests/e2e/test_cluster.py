@@ -104,7 +104,7 @@ def test_logs_and_exec_mean_the_applications_container(shop: Cluster, web: str) 
 def test_the_doctor_finds_all_well(shop: Cluster, web: str) -> None:
     said = shop.livery("doctor")
     assert "2 of 2 injectors are ready" in said
-    assert f"{SHOP}: 1 pods have a proxy" in said
+    assert f"{SHOP}: 1 pod has a proxy" in said
     assert "All is well." in said
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from webhook_certs.errors import CertificateError
@@ -69,8 +69,8 @@ def cross_sign(signer: Authority, signed: Authority, now: datetime) -> str:
     if end <= now - BACKDATE:
         raise CertificateError("one of the two CAs has expired")
     public_key = new.public_key()
-    if not isinstance(public_key, ec.EllipticCurvePublicKey):
-        raise CertificateError("the CA's key is not an elliptic curve key")
+    if not isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise CertificateError("the CA's key is neither an RSA nor an elliptic curve key")
     issuer = (signer_certificate.subject, _load_key(signer.key_pem))
     return _pem(_sign_authority(new.subject, public_key, issuer, (now, end)))
 
@@ -145,7 +145,7 @@ _Issuer = tuple[x509.Name, ec.EllipticCurvePrivateKey]
 
 def _sign_authority(
     subject: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
     issuer: _Issuer,
     validity: tuple[datetime, datetime],
 ) -> x509.Certificate:

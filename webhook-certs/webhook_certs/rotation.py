@@ -96,6 +96,14 @@ class Rotation:
         self._last = Material(leaf, bundle, end, renew_at)
         return self._last
 
+    def generations(self, now: datetime) -> tuple[Generation, ...]:
+        """Return the CAs that are valid now, oldest first; one is made where there is none.
+
+        Raises:
+            CertificateError: the store cannot be read or written.
+        """
+        return self._ensure(now).generations
+
     def renew_authority(self, now: datetime) -> None:
         """Make a new CA at once, whatever the present one's age.
 

@@ -78,7 +78,6 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape$')
 {{- dict
   "control" $control
   "image" (include "livery.image" (dict "root" . "image" .Values.sidecar.image))
-  "labelRules" (include "livery.labelRules" . | fromJson)
   "pullPolicy" .Values.image.pullPolicy
   "pullSecrets" .Values.image.pullSecrets
   "targetLabel" .Values.exposition.targetLabel

@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -74,15 +74,18 @@ class PublishedObject:
     Args:
         client: the cluster.
         place: where it is, and where its texts stand.
-        others: what stands there beside the CAs.
+        others: gives what stands there beside the CAs.
     """
 
     def __init__(
-        self, client: KubeClient, place: "Place", others: Mapping[str, str] | None = None
+        self,
+        client: KubeClient,
+        place: "Place",
+        others: Callable[[], Mapping[str, str]] = lambda: {},
     ) -> None:
         self._client = client
         self._place = place
-        self._others = dict(others or {})
+        self._others = others
         self._path = place.path
 
     def publish(self, bundle_pem: str) -> None:
@@ -122,7 +125,7 @@ class PublishedObject:
         return bundle_pem in str(self._read().get(self._place.key, ""))
 
     def _texts(self, bundle_pem: str) -> dict[str, str]:
-        return {self._place.key: bundle_pem, **self._others}
+        return {self._place.key: bundle_pem, **self._others()}
 
     def _read(self) -> Mapping[str, Any]:
         found = self._client.request("GET", self._path)
@@ -148,7 +151,7 @@ class Place(NamedTuple):
 
 
 def policy_facts(
-    client: KubeClient, namespace: str, name: str, address: str | None = None
+    client: KubeClient, namespace: str, name: str, address: Callable[[], str] | None = None
 ) -> PublishedObject:
     """What a policy tells proxies of the control service: annotations of a Secret.
 
@@ -156,9 +159,12 @@ def policy_facts(
         client: the cluster.
         namespace: the Secret's.
         name: the Secret's.
-        address: the control service's ClusterIP; None where only the CAs are asked for.
+        address: gives the control service's ClusterIP; None where only the CAs are asked for.
     """
-    others = {} if address is None else {CONTROL_ADDRESS: address}
+
+    def others() -> Mapping[str, str]:
+        return {} if address is None else {CONTROL_ADDRESS: address()}
+
     place = Place("Secret", namespace, name, CONTROL_CA_BUNDLE, is_annotation=True)
     return PublishedObject(client, place, others)
 

@@ -35,8 +35,19 @@ class Installation(NamedTuple):
 
     @property
     def upgrade(self) -> str:
-        """The command that puts the chart's objects back."""
-        return f"helm upgrade {self.name} charts/livery -n {self.namespace}"
+        """The command that puts the chart's objects back, and keeps the user's values."""
+        return (
+            f"helm upgrade {self.name} charts/livery -n {self.namespace} --reset-then-reuse-values"
+        )
+
+    def reapply(self, *settings: str) -> str:
+        """Return the command that puts objects back, by Helm or without it.
+
+        Args:
+            settings: values of the chart to set, such as `crds.enabled=true`.
+        """
+        sets = "".join(f" --set {setting}" for setting in settings)
+        return f"{self.upgrade}{sets}    # without Helm: kubectl apply -f install.yaml"
 
     @property
     def log(self) -> str:

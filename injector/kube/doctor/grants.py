@@ -46,7 +46,7 @@ def look_at_grants(client: KubeClient, installation: Installation) -> Iterator[F
     lacking = [right for right in wanted if not _may(client, own, right)]
     for right in lacking:
         sentence = f"the injector may not {_words(right)}"
-        yield Finding(False, sentence, installation.upgrade)
+        yield Finding(False, sentence, installation.reapply())
     if not lacking:
         yield Finding(True, "the injector may do what it must")
     for account in (*platform.exporters, *platform.nodes, *platform.gateways):

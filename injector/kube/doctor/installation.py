@@ -18,6 +18,7 @@ OLDEST_MINOR = 29
 SHORT_LIFE = timedelta(days=90)
 SHORT_LEAF = timedelta(days=3)
 """Of a certificate that somebody else renews."""
+_END = "-----END CERTIFICATE-----\n"
 _POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
 
 
@@ -34,7 +35,7 @@ def look_at_server(client: KubeClient, installation: Installation) -> Iterator[F
 def look_at_definition(client: KubeClient, installation: Installation) -> Iterator[Finding]:
     """The CRD."""
     if find(client, f"/apis/{API_VERSION}") is None:
-        remedy = f"{installation.upgrade} --set crds.enabled=true"
+        remedy = installation.reapply("crds.enabled=true")
         yield Finding(False, "the cluster does not know MetricAccess objects", remedy)
         return
     yield Finding(True, "the cluster knows MetricAccess objects")
@@ -91,7 +92,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
     bundle = _bundle(client, installation, arguments)
     if "policy-secret" in arguments:
         if not _has_policy(client, installation):
-            yield Finding(False, "the admission policy is gone", installation.upgrade)
+            yield Finding(False, "the admission policy is gone", installation.reapply())
             return
         facts = policy_facts(client, installation.namespace, arguments["policy-secret"])
         # Its address differs from installation to installation; what matters is the CA.
@@ -107,7 +108,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
     except KubeError as error:
         if error.status != 404:
             raise
-        yield Finding(False, "the webhook's configuration is gone", installation.upgrade)
+        yield Finding(False, "the webhook's configuration is gone", installation.reapply())
         return
     if bundle:
         yield _published(is_published, "the webhook's configuration has the CA")
@@ -122,13 +123,31 @@ def injects(client: KubeClient, installation: Installation) -> bool:
 
 
 def read_ca_bundle(client: KubeClient, installation: Installation) -> list[str]:
-    """Return the CAs of the control service, PEM, oldest first; none where there is no such."""
+    """Return the own CAs of the control service, PEM, oldest first; none where there is no such."""
     arguments = read_arguments(_deployment(client, installation))
-    if arguments is None or "certificate-secret" in arguments:
+    if arguments is None:
         return []
     secret = arguments.get("ca-secret", "livery-ca")
     kept = SecretStore(client, installation.namespace, secret).load()
     return [item.authority.certificate_pem for item in kept.generations]
+
+
+def read_trust(client: KubeClient, installation: Installation) -> list[str]:
+    """Return every CA by which a proxy can verify the control service, PEM."""
+    arguments = read_arguments(_deployment(client, installation))
+    if arguments is None:
+        return []
+    provided = _bundle(client, installation, arguments) if _is_provided(arguments) else ""
+    return [*read_ca_bundle(client, installation), *divide_bundle(provided)]
+
+
+def divide_bundle(bundle_pem: str) -> list[str]:
+    """Return a bundle's certificates, PEM each."""
+    return [part + _END for part in bundle_pem.split(_END) if part.strip()]
+
+
+def _is_provided(arguments: dict[str, str]) -> bool:
+    return "certificate-secret" in arguments
 
 
 def read_arguments(deployment: JsonObject | None) -> dict[str, str] | None:

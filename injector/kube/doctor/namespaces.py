@@ -11,7 +11,13 @@ from injector.errors import KubeError, ObjectError
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find_all
 from injector.kube.doctor.grants import read_platform
-from injector.kube.doctor.installation import SHORT_LIFE, injects, read_ca_bundle
+from injector.kube.doctor.installation import (
+    SHORT_LIFE,
+    divide_bundle,
+    injects,
+    read_ca_bundle,
+    read_trust,
+)
 from injector.kube.doctor.surroundings import look_at_network, look_at_quotas, try_a_pod
 from injector.model.admission.decide import decide, workload_name
 from injector.model.admission.outcomes import Reason
@@ -40,6 +46,8 @@ class _Present(NamedTuple):
     retiring: Sequence[str]
     """CAs that end soon, PEM."""
     newest: str
+    trust: Sequence[str]
+    """Every CA that the control service can be verified by, PEM."""
 
 
 def look_at_namespaces(client: KubeClient, installation: Installation) -> Iterator[Finding]:
@@ -67,7 +75,7 @@ def _present(client: KubeClient, installation: Installation, settings: Platform 
     platform = settings or Platform(own_namespace=installation.namespace)
     # Without an injector nobody wrote settings down from which to tell what is outdated.
     template = template_hash(settings) if settings is not None else ""
-    return _Present(platform, template, retiring, newest)
+    return _Present(platform, template, retiring, newest, read_trust(client, installation))
 
 
 def _look_at(
@@ -101,7 +109,10 @@ def _look_at_pods(
             remedy = f"kubectl -n {name} describe pod {name_of(pod)}"
             sentence = f"{name}/{name_of(pod)} waits for the image: {waiting}"
             yield Finding(False, sentence, remedy)
-    yield Finding(True, f"{name}: {len(injected)} pods have a proxy")
+    have = "1 pod has" if len(injected) == 1 else f"{len(injected)} pods have"
+    yield Finding(True, f"{name}: {have} a proxy")
+    # Nothing that is made anew starts while the image cannot be pulled.
+    may_restart = not any(map(_waiting_for_image, pods))
 
     def is_missing(pod: JsonObject) -> bool:
         return decide(pod, name, cluster, present.platform).reason is Reason.INJECTED
@@ -110,24 +121,42 @@ def _look_at_pods(
         status = annotations_of(pod)[names.STATUS]
         return bool(present.template) and f'"{present.template}"' not in status
 
+    def is_cut_off(pod: JsonObject) -> bool:
+        trusted = divide_bundle(_trusted(pod))
+        return bool(trusted and present.trust) and not set(trusted) & set(present.trust)
+
     def trusts_only_the_old(pod: JsonObject) -> bool:
         trusted = _trusted(pod)
         return present.newest not in trusted and any(pem in trusted for pem in present.retiring)
 
-    yield from _count(name, pods, is_missing, "have none")
-    sentence = "have a proxy of an earlier installation"
-    yield from _count(name, injected, is_outdated, sentence)
-    sentence = "trust a CA of the injector that ends soon, and no other"
-    yield from _count(name, injected, trusts_only_the_old, sentence)
+    checks = (
+        (is_missing, pods, "without a proxy"),
+        (is_cut_off, injected, "with trust in a CA that is gone only: no proxy there can connect"),
+        (trusts_only_the_old, injected, "with trust in a CA that ends soon, and in no other"),
+        (is_outdated, injected, "with a proxy of an earlier installation"),
+    )
+    told: set[str] = set()
+    for is_meant, looked_at, sentence in checks:
+        # One restart mends all that is wrong with a pod.
+        left = [pod for pod in looked_at if name_of(pod) not in told]
+        told.update(name_of(pod) for pod in left if is_meant(pod))
+        yield from _count(name, left, is_meant, sentence, may_restart=may_restart)
 
 
 def _count(
-    name: str, pods: Sequence[JsonObject], is_meant: Callable[[JsonObject], bool], sentence: str
+    name: str,
+    pods: Sequence[JsonObject],
+    is_meant: Callable[[JsonObject], bool],
+    sentence: str,
+    *,
+    may_restart: bool,
 ) -> Iterator[Finding]:
     """Say how many pods of each owner are meant, with what makes them anew."""
     counts = Counter(owner_of(pod) for pod in pods if is_meant(pod))
     for owner, count in sorted(counts.items()):
-        yield Finding(False, f"{name}: {count} pods of {owner} {sentence}", _restart(name, owner))
+        remedy = _restart(name, owner) if may_restart else "mend the image first; see above"
+        of_pods = "1 pod" if count == 1 else f"{count} pods"
+        yield Finding(False, f"{name}: {of_pods} of {owner} {sentence}", remedy)
 
 
 def owner_of(pod: JsonObject) -> str:

@@ -28,9 +28,7 @@ def look_at_nodes(client: KubeClient, installation: Installation) -> Iterator[Fi
     yield Finding(is_well, sentence, "" if is_well else remedy)
     if "--kubelet-insecure-skip-tls-verify" in proxies.arguments:
         sentence = "kubelets are not verified: whoever stands in for one gets the proxies' token"
-        yield Finding(
-            False, sentence, f"{installation.upgrade} --set node.insecureSkipTLSVerify=false"
-        )
+        yield Finding(False, sentence, installation.reapply("node.insecureSkipTLSVerify=false"))
 
 
 def read_node_proxies(client: KubeClient, installation: Installation) -> NodeProxies | None:

@@ -131,14 +131,16 @@ def container_ports(port: int, admin_port: int) -> list[dict[str, Any]]:
 
 
 def template_hash(platform: Platform) -> str:
-    """Name the template's content: a pod with another is outdated."""
+    """Name what a restart would change: a pod with another is outdated.
+
+    What the policy stream changes in a running proxy is left out.
+    """
     facts = {
         "version": VERSION,
         "image": platform.image,
         "pullPolicy": platform.image_pull_policy,
         "pullSecrets": list(platform.image_pull_secrets),
         "control": None if platform.control is None else platform.control.url,
-        "labelRules": label_rules(platform),
         "targetLabel": platform.target_label,
     }
     return hashlib.sha256(compact_json(facts).encode()).hexdigest()[:12]

@@ -38,9 +38,12 @@ class _Place:
         self.written: list[str] = []
         self.shows = False
         self.refuses = False
+        self.is_gone = False
         self.refused = 0
 
     def publish(self, bundle_pem: str) -> None:
+        if self.is_gone:
+            raise KubeError(404, "not found")
         if self.refuses:
             self.refused += 1
             raise KubeError(500, "no")
@@ -147,6 +150,18 @@ async def test_nobody_is_ready_before_the_api_server_has_the_ca(tmp_path: Path) 
 
 async def test_without_an_api_server_nothing_is_waited_for(tmp_path: Path) -> None:
     assert _Running(tmp_path, None).certificates.unready() == ""
+
+
+async def test_where_nothing_is_left_to_publish_in_running_proxies_are_served_all_the_same(
+    tmp_path: Path,
+) -> None:
+    place = _Place()
+    place.is_gone = True
+    async with _running(tmp_path, place) as running:
+        await _until(lambda: not running.certificates.unready())
+        assert running.certificates.problem == "the CA cannot be published: not found (404)"
+        place.is_gone, place.shows = False, True
+        await _until(lambda: not running.certificates.problem)
 
 
 async def test_a_refusal_is_tried_again_and_ends_nothing(tmp_path: Path) -> None:

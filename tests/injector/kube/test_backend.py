@@ -6,12 +6,12 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from webhook_certs.carried import CarriedTrust
 from webhook_certs.rotation import Rotation
 
 from injector.control.backend import Backend
 from injector.kube.api.client import KubeClient
-from injector.kube.backend import ClusterSettings, Observers, cluster_backend, service_address
-from injector.kube.certificates.secrets import ProvidedSecret
+from injector.kube.backend import ClusterSettings, Observers, cluster_backend
 from injector.platform import Platform
 from tests.injector.kube.servers import Answer, event, listed, misbehaving
 
@@ -58,16 +58,16 @@ def test_the_ca_is_published_where_the_installation_reads_it(settings: ClusterSe
     assert path.endswith("/mine")
 
 
-@pytest.mark.parametrize("is_provided", [True, False])
-def test_replicas_with_provided_certificates_keep_each_others_cas(is_provided: bool) -> None:
+@pytest.mark.parametrize("certificate", ["theirs", ""])
+def test_replicas_with_provided_certificates_keep_each_others_cas(certificate: str) -> None:
     bundle = base64.b64encode(b"OTHER\nPEM\n").decode()
     webhooks = {"webhooks": [{"name": "a", "clientConfig": {"caBundle": bundle}}]}
-    settings = _SETTINGS._replace(webhook_configuration="mine", is_provided=is_provided)
+    settings = _SETTINGS._replace(webhook_configuration="mine", certificate_secret=certificate)
 
     with misbehaving(lambda path, query: (200, json.dumps(webhooks).encode())) as client:
         publisher = _backend(client, settings).publisher
         assert publisher is not None
-        assert publisher.is_published("PEM\n") is is_provided
+        assert publisher.is_published("PEM\n") is bool(certificate)
 
 
 def test_an_installation_that_nobody_calls_publishes_nothing() -> None:
@@ -78,10 +78,12 @@ def test_an_installation_that_nobody_calls_publishes_nothing() -> None:
 def test_the_installation_says_who_issues_certificates() -> None:
     with misbehaving(_nothing) as client:
         own = _backend(client, _SETTINGS).issuer(["livery.svc"])
-        theirs = _backend(client, _SETTINGS._replace(is_provided=True)).issuer(["livery.svc"])
+        theirs = _backend(client, _SETTINGS._replace(certificate_secret="theirs")).issuer(
+            ["livery.svc"]
+        )
 
     assert isinstance(own, Rotation)
-    assert isinstance(theirs, ProvidedSecret)
+    assert isinstance(theirs, CarriedTrust)
 
 
 def test_only_an_installation_with_a_lease_writes_the_status_of_objects() -> None:
@@ -111,11 +113,3 @@ async def test_a_change_of_the_ca_is_passed_on_in_the_loops_thread() -> None:
             following.cancel()
 
     assert {query["fieldSelector"] for query in seen} == {"metadata.name=livery-ca"}
-
-
-@pytest.mark.parametrize(
-    ("spec", "address"), [({"clusterIP": "10.0.0.1"}, "10.0.0.1"), ({"clusterIP": "None"}, "")]
-)
-def test_a_headless_service_has_no_address(spec: dict[str, str], address: str) -> None:
-    with misbehaving(lambda path, query: (200, json.dumps({"spec": spec}).encode())) as client:
-        assert service_address(client, "livery-system", "livery") == address

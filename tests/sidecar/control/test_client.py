@@ -426,3 +426,17 @@ def test_authorities_that_are_none_are_refused() -> None:
 
 def _client(settings: ControlSettings) -> ControlClient[PodPolicy]:
     return ControlClient(settings, PodPolicyReceiver(None, reads_access=True), lambda _: None)
+
+
+async def test_a_service_whose_address_is_another_now_is_found_by_its_name(token: Path) -> None:
+    service = ControlService(names=("localhost",))
+    service.greeting = _policy("blue", "1")
+    async with service.app:
+        url = f"https://localhost:{service.app.port}"
+        proxy = _Proxy(service.app, token)
+        settings = ControlSettings(url, "127.0.0.9", CA.certificate_pem, token, "pod")
+        receiver = PodPolicyReceiver(None, reads_access=True)
+        proxy.client = ControlClient(settings, receiver, proxy._apply)
+        async with proxy.running() as client:
+            await until(lambda: proxy.teams() == ["blue"])
+            assert client.failures == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kubernetes.client import Configuration
+from webhook_certs.authority import create_authority
 from webhook_certs.rotation import Rotation
 
 from injector.commands.inputs import parse_platform_text
@@ -75,7 +76,7 @@ def test_pods_without_a_proxy_are_named_with_what_restarts_them(
     found = _examine(client, release)
 
     def remedy(owner: str) -> str:
-        return found[f"{shop.name}: 1 pods of {owner} have none"].remedy
+        return found[f"{shop.name}: 1 pod of {owner} without a proxy"].remedy
 
     assert remedy("deployment/web") == f"kubectl -n {shop.name} rollout restart deployment/web"
     assert remedy("statefulset/db") == f"kubectl -n {shop.name} rollout restart statefulset/db"
@@ -205,13 +206,35 @@ def test_pods_that_trust_only_a_ca_that_ends_soon_are_named(
     )
     shop.label(**{"livery.dev/inject": "enabled"})
     rotation.renew_authority(datetime.now(UTC))
-    sentence = (
-        f"{shop.name}: 1 pods of pod/web trust a CA of the injector that ends soon, and no other"
-    )
+    sentence = f"{shop.name}: 1 pod of pod/web with trust in a CA that ends soon, and in no other"
 
     assert sentence not in _problems(_examine(client, release))
     monkeypatch.setattr(namespaces, "SHORT_LIFE", timedelta(days=4000))
     assert sentence in _problems(_examine(client, release))
+    shop.label(**{"livery.dev/inject": None})
+
+
+def test_pods_that_trust_only_a_ca_that_is_gone_are_named(
+    client: KubeClient, release: Release
+) -> None:
+    shop = make_namespace(client, "shop")
+    gone = create_authority("gone", datetime.now(UTC)).certificate_pem
+    Rotation(SecretStore(client, release.own.name, f"{release.name}-ca"), ["livery"]).issue(
+        datetime.now(UTC)
+    )
+    environment = [{"name": "LIVERY_CONTROL_CA", "value": gone}]
+    proxy = {"name": "livery-proxy", "image": "p:1", "env": environment}
+    containers = [{"name": "web", "image": "w:1"}, proxy]
+    annotations = {"livery.dev/status": "{}", "prometheus.io/scrape": "true"}
+    shop.create(
+        "pods", "web", metadata={"annotations": annotations}, spec={"containers": containers}
+    )
+    shop.label(**{"livery.dev/inject": "enabled"})
+
+    found = [item for item in _problems(_examine(client, release)) if shop.name in item]
+
+    sentence = "with trust in a CA that is gone only: no proxy there can connect"
+    assert f"{shop.name}: 1 pod of pod/web {sentence}" in found
     shop.label(**{"livery.dev/inject": None})
 
 

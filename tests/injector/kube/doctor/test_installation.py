@@ -119,7 +119,7 @@ def test_a_registration_that_is_gone_is_put_back_by_an_upgrade(holding: Holding)
         (finding,) = _look(holding, look_at_registration, deployment(*arguments))
 
         assert finding.sentence.endswith("is gone")
-        assert finding.remedy == INSTALLATION.upgrade
+        assert finding.remedy == INSTALLATION.reapply()
 
 
 @pytest.mark.parametrize(
