@@ -58,7 +58,7 @@ def render(collected: Collected, rule: FailureRule, limit_bytes: int) -> Scrape:
     """Merge what was collected and write it.
 
     Args:
-        collected: the outcomes; one that cannot be merged is replaced by why not.
+        collected: the outcomes, which are used up by a response.
         rule: what becomes of the scrape when all targets fail.
         limit_bytes: of the answer.
     """
@@ -83,7 +83,7 @@ def _result(target: Target, outcome: Outcome, duration_seconds: float) -> Target
 
 def _write(
     view: ScrapeView,
-    outcomes: Sequence[Outcome],
+    outcomes: list[Outcome],
     results: tuple[TargetResult, ...],
     limit_bytes: int,
 ) -> Scrape:
@@ -104,6 +104,9 @@ def _write(
         tails = readings[0].tails
     else:
         tails = [tail for reading in readings for tail in reading.tails]
+    # The plan has the text: what was read, many small objects, goes before the answer is made.
+    readings.clear()
+    outcomes.clear()
     return Scrape(200, plan.render(tails, own), fmt, results, plan.samples, plan.left_out)
 
 

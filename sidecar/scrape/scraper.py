@@ -141,7 +141,9 @@ class Scraper:
             is_quick &= _is_quick(fetched[0], view)
             # Taken out of the queue: its text stands in the reading then, and a second copy of
             # it could be the one too many.
-            outcome = await _read(view, len(outcomes), fetched.popleft(), deadline)
+            outcome = await _read(
+                view, len(outcomes), fetched.popleft(), deadline=deadline, room=quota.samples
+            )
             outcomes.append(outcome if len(self._clients) == 1 else quota.take(outcome))
             del outcome
             if fetched:
@@ -194,13 +196,18 @@ def _is_quick(fetched: Fetched | LiveryError, view: ScrapeView) -> bool:
 
 
 async def _read(
-    view: ScrapeView, index: int, fetched: Fetched | LiveryError, deadline: _Deadline
+    view: ScrapeView,
+    index: int,
+    fetched: Fetched | LiveryError,
+    *,
+    deadline: _Deadline,
+    room: int,
 ) -> Outcome:
     if isinstance(fetched, LiveryError):
         return fetched
     if _is_quick(fetched, view):
-        return view.read(index, fetched, deadline.is_over)
-    return await _in_thread(deadline, lambda: view.read(index, fetched, deadline.is_over))
+        return view.read(index, fetched, deadline.is_over, room)
+    return await _in_thread(deadline, lambda: view.read(index, fetched, deadline.is_over, room))
 
 
 async def _in_thread(deadline: _Deadline, work: Callable[[], T]) -> T:

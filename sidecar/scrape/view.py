@@ -63,16 +63,23 @@ class ScrapeView:
         """Size of the caches."""
         return sum(cache.bytes for cache in self._caches)
 
-    def read(self, index: int, fetched: Fetched, is_late: Callable[[], bool]) -> Outcome:
+    def read(
+        self,
+        index: int,
+        fetched: Fetched,
+        is_late: Callable[[], bool],
+        room: int | None = None,
+    ) -> Outcome:
         """Read one target's answer.
 
         Args:
             index: of the target.
             fetched: what it answered.
             is_late: whether the scrape's time is up; asked again and again.
+            room: samples that other targets have left; None for any number.
         """
         try:
-            return self._caches[index].read(self._text(fetched), is_late)
+            return self._caches[index].read(self._text(fetched), is_late, room=room)
         except LiveryError as error:
             return error.with_traceback(None)  # its frames hold the whole body
 
@@ -154,6 +161,11 @@ class ScrapeQuota:
         self._limits = limits
         self._samples = limits.samples
         self._bytes = limits.lines_bytes
+
+    @property
+    def samples(self) -> int:
+        """How many more samples there may be."""
+        return self._samples
 
     def take(self, outcome: Outcome) -> Outcome:
         """Let a target in, or say why there is no room for it."""

@@ -163,10 +163,25 @@ def test_an_uninstalled_livery_leaves_proxies_that_serve(shop: Cluster) -> None:
         for kind in ("mutatingwebhookconfigurations", "mutatingadmissionpolicies"):
             assert shop.get(kind)["items"] == []
         names = shop.kubectl("get", "secrets,leases", "-n", NAMESPACE, "-o", "name")
-        assert "livery" not in names
+        # Of Livery nothing is left but the CA, which running proxies trust.
+        assert [name for name in names.split() if "livery" in name] == ["secret/livery-ca"]
         assert team in shop.scrape(SHOP, web)
         shop.kubectl("-n", SHOP, "delete", "pod", web)
         shop.kubectl("-n", SHOP, "rollout", "status", "deployment/web", "--timeout=120s")
     finally:
         install = ("install", "livery", "charts/livery", "--values", "-", "--wait")
         shop.helm_with(values, *install, "--timeout", "3m")
+
+
+def test_proxies_that_outlived_an_installation_follow_the_next_one(shop: Cluster) -> None:
+    web = _web(shop)
+    until(lambda: "livery_proxy_control_connected 1" in shop.scrape(SHOP, web, 16091), 60)
+    values = shop.helm("get", "values", "livery", "--output", "json")
+    shop.helm("uninstall", "livery", "--wait")
+    install = ("install", "livery", "charts/livery", "--values", "-", "--wait")
+    shop.helm_with(values, *install, "--timeout", "3m")
+
+    shop.kubectl("label", "namespace", SHOP, "--overwrite", "team=afterwards")
+    until(lambda: 'team="afterwards"' in shop.scrape(SHOP, web), 90)
+    assert _web(shop) == web
+    shop.kubectl("label", "namespace", SHOP, "--overwrite", "team=frontend")

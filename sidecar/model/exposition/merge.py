@@ -3,7 +3,7 @@
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/#grouping-and-sorting
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -71,12 +71,19 @@ class _Piece(NamedTuple):
 
 
 class _Family:
+    # A hostile body may have 50,000 of them.
+    __slots__ = ("has_dropped", "header", "samples", "seen", "type")
+
     def __init__(self) -> None:
-        self.seen: set[CommentKind] = set()
+        self.seen: tuple[CommentKind, ...] = ()
         self.type = b""
-        self.header: list[_Piece] = []
+        self.header: tuple[_Piece, ...] = ()
         self.samples: list[_Piece] = []
         self.has_dropped = False
+
+
+def _is_dropped(family: _Family) -> bool:
+    return not family.samples and family.has_dropped
 
 
 class _MergeBuilder:
@@ -121,27 +128,35 @@ class _MergeBuilder:
         pick = None if order == list(range(count)) else _picker(order)
         return MergePlan(parts, pick, sum(map(len, parts)))
 
-    def _pieces(self) -> list[_Piece]:
+    def _pieces(self) -> Iterator[_Piece]:
         """Put the families in their order; what Prometheus reads of a sample stays as it was.
 
-        Under a histogram or summary it writes `le` or `quantile` anew, whatever the sample's name.
+        Under a histogram or summary it writes `le` or `quantile` anew, whatever the sample's name:
+        what must not be read so stands before all types. Families end as they are passed on.
         """
-        pieces: list[_Piece] = []
+        for name in [name for name, item in self._families.items() if _is_dropped(item)]:
+            del self._families[name]
+        yield from self._take_untyped()
+        for name in list(self._families):
+            family = self._families.pop(name)
+            yield from family.header
+            yield from family.samples
+        yield from self._pending
+
+    def _take_untyped(self) -> list[_Piece]:
         untyped: list[_Piece] = []
         effective = b""
         for family in self._families.values():
-            if not family.samples and family.has_dropped:
-                continue
-            pieces += family.header
             effective = family.type or effective
+            if all(piece.type == effective or piece.tail < 0 for piece in family.samples):
+                continue
+            kept: list[_Piece] = []
             for piece in family.samples:
-                if piece.type == effective or piece.tail < 0:
-                    pieces.append(piece)
-                    continue
-                text = write_bounds(piece.text, piece.type)
-                is_changed = write_bounds(text, effective) != text
-                (untyped if is_changed else pieces).append(piece._replace(text=text))
-        return untyped + pieces + self._pending
+                text = piece.text if piece.tail < 0 else write_bounds(piece.text, piece.type)
+                is_changed = piece.tail >= 0 and write_bounds(text, effective) != text
+                (untyped if is_changed else kept).append(piece._replace(text=text))
+            family.samples = kept
+        return untyped
 
     def _add_comment(self, comment: Comment, tail: int) -> None:
         piece = _Piece(comment.raw, tail)
@@ -155,10 +170,10 @@ class _MergeBuilder:
             self._type = comment.text
         if comment.kind in family.seen:
             return
-        family.seen.add(comment.kind)
+        family.seen += (comment.kind,)
         if comment.kind is CommentKind.TYPE:
             family.type = comment.text
-        family.header += [*self._pending, piece]
+        family.header += (*self._pending, piece)
         self._pending = []
 
     def _take_pending(self, name: bytes) -> _Family:

@@ -132,6 +132,7 @@ def scan(body: bytes, fmt: Format) -> Generator[Sample, None, tuple[Comment, ...
         if position == end or _is_eof_line(body, position, fmt):
             break
         series, position = _read_series(body, position, grammar)
+        series = _share_name(series, comments)
         tail = _read_tail(body, position, fmt)
         yield Sample(body[start:position], Head(tuple(comments), series), tail)
         position += len(tail)
@@ -160,6 +161,7 @@ def parse_head(text: bytes, fmt: Format) -> Head | None:
             is_open = bool(comments) and _stays_open(comments[-1])
             return Head(tuple(comments), None) if is_open else None
         series, position = _read_series(text, position, GRAMMARS[fmt])
+        series = _share_name(series, comments)
     except (UnicodeDecodeError, ExpositionError):
         return None
     return Head(tuple(comments), series) if position == len(text) else None
@@ -179,6 +181,11 @@ def parse_rest(text: bytes, fmt: Format) -> tuple[Comment, ...] | None:
     except (UnicodeDecodeError, ExpositionError):
         return None
     return tuple(comments) if at_end else None
+
+
+def _share_name(series: Series, comments: list[Comment]) -> Series:
+    is_same = bool(comments) and comments[-1].name == series.name
+    return series._replace(name=comments[-1].name) if is_same else series
 
 
 def _plain_series(match: re.Match[bytes]) -> Series | None:
@@ -219,6 +226,9 @@ def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Commen
             break
         else:
             comment = _read_comment(body, position, fmt)
+            if comments and comments[-1].name == comment.name:
+                # One name for all that is said of a family: there may be very many.
+                comment = comment._replace(name=comments[-1].name)
         comments.append(comment)
         position += len(comment.raw)
         if len(comments) > MAX_COMMENT_LINES:

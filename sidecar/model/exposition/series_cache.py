@@ -129,8 +129,15 @@ class SeriesCache:
         self._head_bytes = 0
         """Of a body like the last one, all that is no tail."""
         self.bytes = 0
+        self._tally = _Tally(limits, limits.samples)
 
-    def read(self, body: bytes, is_late: Callable[[], bool] = lambda: False) -> Reading:
+    def read(
+        self,
+        body: bytes,
+        is_late: Callable[[], bool] = lambda: False,
+        *,
+        room: int | None = None,
+    ) -> Reading:
         """Read a scrape's body.
 
         The same `entries` object comes back as long as nothing but values changed.
@@ -138,6 +145,7 @@ class SeriesCache:
         Args:
             body: the exposition.
             is_late: asked before each series that is new; rules may take long.
+            room: samples that other targets of the same scrape have left; None for any.
 
         Raises:
             ExpositionError: Prometheus would refuse the body.
@@ -147,7 +155,9 @@ class SeriesCache:
         # One more than allowed is enough to tell, and bounds what the division may take.
         parts = self._divide.split(body, self._limits.samples + MAX_COMMENT_LINES + 1)
         heads, tails, rest = parts[:-1:2], parts[1::2], parts[-1]
+        self._tally = _Tally(self._limits, self._limits.samples if room is None else room)
         if self._last is not None and heads == self._heads and rest == self._rest:
+            self._tally.check(self._last.samples)
             return self._last._replace(tails=tails, tail_bytes=len(body) - self._head_bytes)
         del parts
         reading = self._look_up(heads, tails, rest, is_late)
@@ -171,7 +181,7 @@ class SeriesCache:
         if closing is None:
             return None
         entries: list[Entry] = []
-        tally = _Tally(self._limits)
+        tally = self._tally
         cached = self._entries.get
         for text in heads:
             entry = cached(text)
@@ -190,7 +200,7 @@ class SeriesCache:
     def _read_exactly(self, body: bytes, is_late: Callable[[], bool]) -> Reading:
         entries: list[Entry] = []
         tails: list[bytes] = []
-        tally = _Tally(self._limits)
+        tally = self._tally = self._tally.anew()
         rows = scan(body, self._format)
         while True:
             try:
@@ -252,8 +262,9 @@ def _size(entry: Entry) -> int:
 class _Tally:
     """Counts what a body holds against its limits, while it is read."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, room: int) -> None:
         self._limits = limits
+        self._room = room
         self._samples = self._comments = self._lines_bytes = 0
 
     def reading(
@@ -262,6 +273,22 @@ class _Tally:
         """Give what was counted, with the rest of what was read."""
         tail_bytes = sum(map(len, tails))
         return Reading(entries, tails, rest, self._samples, tail_bytes, self._lines_bytes)
+
+    def anew(self) -> "_Tally":
+        """Begin with the same bounds."""
+        return _Tally(self._limits, self._room)
+
+    def check(self, samples: int) -> None:
+        """Hold a number of samples to the bounds.
+
+        Raises:
+            LimitError: there are more.
+        """
+        if samples > self._limits.samples:
+            raise LimitError(f"more than {self._limits.samples} samples")
+        if samples > self._room:
+            limit = f"{self._limits.samples} samples"
+            raise LimitError(f"more than {limit} from all targets in one scrape")
 
     def add(self, entry: Entry) -> None:
         """Count an entry in.
@@ -273,8 +300,8 @@ class _Tally:
         self._comments += len(entry.comments)
         if entry.line is not None:
             self._lines_bytes += len(entry.line.text)
-        if self._samples > self._limits.samples:
-            raise LimitError(f"more than {self._limits.samples} samples")
+        if self._samples > self._room or self._samples > self._limits.samples:
+            self.check(self._samples)
         if self._comments > MAX_COMMENT_LINES:
             raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines")
         if self._lines_bytes > self._limits.lines_bytes:

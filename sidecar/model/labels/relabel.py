@@ -12,8 +12,10 @@ from typing import NamedTuple
 from sidecar.errors import LimitError, RuleError, show
 from sidecar.model.labels.regex import MAX_EXPANDED_LENGTH, Regex, compile_regex, expand
 
-MAX_LABELS = 256
+MAX_LABELS = 2_048
 """Labels of one series while rules work on it: `labelmap` can double them at each rule."""
+MAX_LABELS_LENGTH = 1 << 19
+"""Characters of their values together: twice what the text of a series may have."""
 MAX_RULES = 500
 """Rules in one list: bounds the time that one series may take."""
 MAX_SOURCE_LENGTH = 1 << 20
@@ -101,6 +103,7 @@ class _Labels:
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.values = {name: labels[name] for name in sorted(labels) if labels[name]}
         self._set: set[str] = set()
+        self._length = sum(map(len, self.values.values()))
 
     def get(self, name: str) -> str:
         return self.values.get(name, "")
@@ -109,13 +112,17 @@ class _Labels:
         if not value:
             self.remove(name)
             return
+        self._length += len(value) - len(self.values.get(name, ""))
+        # Before it is made: each rule could double what there is.
+        if self._length > MAX_LABELS_LENGTH:
+            raise LimitError(f"relabel rules made labels of over {MAX_LABELS_LENGTH} characters")
         if name not in self._set:
             self.values.pop(name, None)
             self._set.add(name)
         self.values[name] = value
 
     def remove(self, name: str) -> None:
-        self.values.pop(name, None)
+        self._length -= len(self.values.pop(name, ""))
         self._set.discard(name)
 
 

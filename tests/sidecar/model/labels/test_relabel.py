@@ -276,5 +276,5 @@ def test_relabelling_leaves_what_it_was_given() -> None:
 def test_a_rule_that_doubles_its_own_source_is_stopped() -> None:
     rule = {"action": "uppercase", "source_labels": ["a", "a"], "target_label": "a"}
 
-    with pytest.raises(LimitError, match="a relabel rule's source is over 1048576 characters"):
+    with pytest.raises(LimitError, match="relabel rules made labels of over 524288 characters"):
         relabel({"a": "x"}, parse_rules([rule] * 40, "rules"))
