@@ -7,6 +7,7 @@ from typing import Any
 
 from injector.errors import SettingsError
 from sidecar.errors import RuleError
+from sidecar.model.exposition.limits import LIMITS
 from sidecar.model.fields import Fields
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.labels.relabel import parse_rules
@@ -49,6 +50,8 @@ class Platform:
     """`node.endpointRelabelings`: the same by the kubelet's endpoint, behind those."""
     tells_nodes: bool = False
     """`node.tellNodes`: node proxies hear where every kubelet is."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """`exposition.limits`: bounds of each pod's proxy, by name."""
     target_label: str = "container"
     cross_namespace: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """`access.crossNamespace`: namespace to the namespaces that its rules may read, `*` for all."""
@@ -70,7 +73,8 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "node": frozenset(["metricRelabelings", "endpointRelabelings", "tellNodes"]),
     "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
     "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
-    "exposition": frozenset(["metricRelabelings", "targetLabel"]),
+    "exposition": frozenset(["metricRelabelings", "targetLabel", "limits"]),
+    "exposition.limits": frozenset(limit.name for limit in LIMITS),
     "access": frozenset(["crossNamespace", "grantsFromAnnotations", "seedCompatible"]),
     "control": frozenset(["url", "address", "enabled", "grants"]),
     "control.grants": frozenset(["exporters", "nodes", "gateways"]),
@@ -117,6 +121,7 @@ def _parse(value: object) -> Platform:
         node_relabelings=_rules(node, "metricRelabelings"),
         endpoint_relabelings=_endpoint_rules(node.at("endpointRelabelings")),
         tells_nodes=node.flag("tellNodes"),
+        limits=_limits(_block(exposition.at("limits"), "exposition.limits")),
         target_label=_text(exposition, "targetLabel", default.target_label),
         cross_namespace={
             str(name): access.at("crossNamespace").strings(name)
@@ -135,6 +140,19 @@ def _rules(block: Fields, key: str) -> tuple[dict[str, Any], ...]:
     rules = block.value.get(key)
     parse_rules(rules, block.name(key))
     return tuple(rules or ())
+
+
+def _limits(block: Fields) -> dict[str, int]:
+    limits: dict[str, int] = {}
+    for limit in LIMITS:
+        value = block.value.get(limit.name)
+        if value is None:
+            continue
+        try:
+            limits[limit.name] = limit.parse(str(value))
+        except SettingsError as error:
+            raise RuleError(block.name(limit.name), str(error)) from error
+    return limits
 
 
 def _endpoint_rules(block: Fields) -> dict[str, tuple[dict[str, Any], ...]]:

@@ -10,6 +10,7 @@ from injector.model.admission.outcomes import Reason
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
 from injector.platform import _FIELDS, Platform, parse_platform
+from sidecar.model.exposition.limits import LIMITS
 from tests.charts.test_monitoring import _alerts
 from tests.docs.test_links import ROOT
 from tests.injector.webhook import Json
@@ -33,6 +34,8 @@ def test_every_name_of_the_code_is_on_the_page_and_no_other() -> None:
     constants = [value for value in vars(names).values() if isinstance(value, str)]
     known = {value for value in constants if value.startswith("livery.dev/")}
     known |= set(names.RESOURCES.values())
+    known.remove(names.LIMIT)
+    known |= {names.LIMIT.format(limit.name) for limit in LIMITS}
 
     assert set(_OURS.findall(PAGE)) == known
 

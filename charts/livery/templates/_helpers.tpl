@@ -75,13 +75,15 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape$')
 {{- /* What tells an outdated proxy: the injector computes the same. */ -}}
 {{- define "livery.templateHash" -}}
 {{- $control := ternary (include "livery.controlUrl" .) nil .Values.control.enabled -}}
-{{- dict
+{{- $facts := dict
   "control" $control
   "image" (include "livery.image" (dict "root" . "image" .Values.sidecar.image))
   "pullPolicy" .Values.image.pullPolicy
   "pullSecrets" .Values.image.pullSecrets
   "targetLabel" .Values.exposition.targetLabel
-  "version" .Chart.AppVersion | toRawJson | sha256sum | trunc 12 -}}
+  "version" .Chart.AppVersion -}}
+{{- if not .Values.control.enabled }}{{ $_ := set $facts "labelRules" (include "livery.labelRules" . | fromJson) }}{{ end -}}
+{{- $facts | toRawJson | sha256sum | trunc 12 -}}
 {{- end }}
 
 {{- /* A regular expression of patterns in which * stands for anything; of none, what never matches. */ -}}
@@ -167,4 +169,11 @@ metricRelabelings:
 {{- $names := list -}}
 {{- range .Values.control.grants.exporters -}}{{- $names = append $names (. | splitList "/" | first) -}}{{- end -}}
 {{- $names | uniq | sortAlpha | join "|" -}}
+{{- end }}
+
+{{- /* A number of bytes, with a unit perhaps, as a number. */ -}}
+{{- define "livery.bytes" -}}
+{{- $text := toString . -}}
+{{- $number := regexFind "^[0-9]+" $text | int64 -}}
+{{- if hasSuffix "Ki" $text }}{{ mul $number 1024 }}{{ else if hasSuffix "Mi" $text }}{{ mul $number 1048576 }}{{ else if hasSuffix "Gi" $text }}{{ mul $number 1073741824 }}{{ else }}{{ $number }}{{ end -}}
 {{- end }}

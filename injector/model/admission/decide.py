@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
+from injector.model.admission.exposition import read_exposition
 from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.patch import Operation, PatchBuilder
 from injector.model.admission.resources import allot_resources
@@ -25,6 +26,7 @@ from injector.model.admission.templates import (
     render_token_volume,
     template_hash,
 )
+from injector.model.admission.windows import is_windows
 from injector.model.cluster import names
 from injector.model.cluster.objects import (
     Object,
@@ -120,8 +122,7 @@ def patch(
 def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     """The rules that need nothing but the pod and the name of its namespace."""
     spec, annotations = get_mapping(pod, "spec"), annotations_of(pod)
-    os_name = get_text(get_mapping(spec, "os", "spec"), "name", "spec.os")
-    selector = get_mapping(spec, "nodeSelector", "spec")
+    for_windows = is_windows(spec)
     scrape = read_scrape_annotations(annotations)
     inject = annotations.get(names.INJECT)
     containers = get_names(spec, "containers", "spec") + get_names(spec, "initContainers", "spec")
@@ -140,7 +141,7 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     )
     if inject != "true" and scrape.values.get("scrape") != "true":
         return Decision(Reason.NOT_ANNOTATED, (*warnings, *scrape.warnings))
-    if "windows" in (os_name, selector.get("kubernetes.io/os")):
+    if for_windows:
         return Decision(Reason.WINDOWS, _left_alone(Reason.WINDOWS, warnings))
     if not get_list(spec, "containers", "spec"):
         return _malformed("spec.containers: there is none")
@@ -205,8 +206,12 @@ class _Decider:
         self._warnings += found.warnings
         if not found.targets:
             return self._leave(Reason.NO_TARGET)
+        exposition, warnings = read_exposition(self._annotations, self._platform)
+        self._warnings += warnings
         limit_ranges = self._cluster.in_namespace("LimitRange", self._namespace)
-        allotment = allot_resources(self._pod, self._annotations, limit_ranges)
+        allotment = allot_resources(
+            self._pod, self._annotations, limit_ranges, memory_bytes=exposition.memory_bytes
+        )
         self._warnings += allotment.warnings
         if not allotment.is_possible:
             return self._leave(Reason.LIMIT_RANGE)
@@ -226,6 +231,7 @@ class _Decider:
             job=self._matching(names.JOB, _JOB, "a job's name")
             or workload
             or workload_name(self._pod),
+            exposition=exposition,
             namespace_labels=self._bootstrap(only_labelled=only_labelled),
             token_volume=self._free_volume_name(),
         )
@@ -384,7 +390,9 @@ class _Patcher:
             "imagePullSecrets": secrets,
             "targets": [str(target) for target in self._proxy.targets],
         }
-        kept = {key: annotations[key] for key in scrape.keys}
+        # As they are written: a manifest may hold a null.
+        raw = get_mapping(metadata_of(self._pod), "annotations", "metadata")
+        kept: dict[str, Any] = {key: raw[key] for key in scrape.keys}
         for key in (names.STATUS, names.ORIGINAL):
             if key in annotations:
                 kept[key] = annotations[key]

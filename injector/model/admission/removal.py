@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from typing import Any
 
 from injector.errors import ObjectError
@@ -15,6 +16,19 @@ from injector.model.cluster.objects import (
     get_strings,
     labels_of,
 )
+
+_OWN_VOLUME = re.compile(rf"{names.TOKEN_VOLUME}(?:-[0-9]+)?")
+_CREATED = frozenset(
+    [
+        "/metadata",
+        "/metadata/annotations",
+        "/metadata/labels",
+        "/spec/imagePullSecrets",
+        "/spec/initContainers",
+        "/spec/volumes",
+    ]
+)
+"""Parents that the patch may have had to make."""
 
 
 def uninject(pod: Object) -> dict[str, Any]:
@@ -32,19 +46,33 @@ def uninject(pod: Object) -> dict[str, Any]:
     spec, metadata = restored["spec"], restored["metadata"]
     _drop(spec, "initContainers", {names.PROXY_CONTAINER})
     _drop(spec, "containers", {names.PROXY_CONTAINER})
-    _drop(spec, "volumes", _texts(status, "volumes", names.STATUS))
+    volumes = _texts(status, "volumes", names.STATUS)
+    _drop(spec, "volumes", {name for name in volumes if _OWN_VOLUME.fullmatch(name)})
     _drop(spec, "imagePullSecrets", _texts(status, "imagePullSecrets", names.STATUS))
     for name in names.SCRAPE_KEYS:
         metadata["annotations"].pop(f"prometheus.io/{name}", None)
     for key in (names.STATUS, names.ORIGINAL):
         metadata["annotations"].pop(key)
-    metadata["annotations"].update(get_strings(original, "annotations", names.ORIGINAL))
+    metadata["annotations"].update(_saved_annotations(original))
     if labels_of(pod):
         metadata["labels"].pop(names.PROXY_LABEL, None)
-        metadata["labels"].update(get_strings(original, "labels", names.ORIGINAL))
-    created = _texts(original, "created", names.ORIGINAL)
+        saved = get_strings(original, "labels", names.ORIGINAL)
+        if names.PROXY_LABEL in saved:
+            metadata["labels"][names.PROXY_LABEL] = saved[names.PROXY_LABEL]
+    created = _texts(original, "created", names.ORIGINAL) & _CREATED
     _remove_created(restored, created, _texts(original, "nulls", names.ORIGINAL))
     return restored
+
+
+def _saved_annotations(original: Object) -> dict[str, Any]:
+    """Return what Livery moved; whoever forged the note can write nothing else with it."""
+    saved = get_mapping(original, "annotations", names.ORIGINAL)
+    return {
+        key: value
+        for key, value in saved.items()
+        if (names.SCRAPE_SPELLING.fullmatch(key) or key in (names.STATUS, names.ORIGINAL))
+        and (value is None or isinstance(value, str))
+    }
 
 
 def _has_proxy(pod: Object) -> bool:

@@ -10,6 +10,7 @@ from injector.model.cluster.names import RESOURCES
 from injector.model.cluster.objects import Object, get_list, get_mapping
 from injector.platform import DEFAULT_RESOURCES
 
+DEFAULT_MEMORY_BYTES = 128 << 20
 Amounts = dict[str, Fraction]
 
 _SENSIBLE = {
@@ -31,7 +32,11 @@ class Allotment(NamedTuple):
 
 
 def allot_resources(
-    pod: Object, annotations: Mapping[str, str], limit_ranges: Sequence[Object]
+    pod: Object,
+    annotations: Mapping[str, str],
+    limit_ranges: Sequence[Object],
+    *,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Allotment:
     """Decide the proxy's requests and limits.
 
@@ -39,6 +44,7 @@ def allot_resources(
         pod: the raw pod.
         annotations: its annotations.
         limit_ranges: the raw LimitRanges of its namespace.
+        memory_bytes: the memory limit where no annotation names one.
     """
     spec = get_mapping(pod, "spec")
     items = [item for limit_range in limit_ranges for item in _items(limit_range)]
@@ -47,7 +53,7 @@ def allot_resources(
         # the application's share by a number nobody chose.
         return Allotment(None, (), is_possible=_leaves_room(spec, items))
     warnings: list[AdmissionWarning] = []
-    requests, limits = _wanted(annotations, warnings)
+    requests, limits = _wanted(annotations, warnings, memory_bytes)
     is_guaranteed = _is_guaranteed(spec)
     if is_guaranteed:
         requests = dict(limits)
@@ -66,12 +72,13 @@ def allot_resources(
 
 
 def _wanted(
-    annotations: Mapping[str, str], warnings: list[AdmissionWarning]
+    annotations: Mapping[str, str], warnings: list[AdmissionWarning], memory_bytes: int
 ) -> tuple[Amounts, Amounts]:
     amounts: dict[str, Amounts] = {
         kind: {name: parse_quantity(text) or Fraction(0) for name, text in defaults.items()}
         for kind, defaults in DEFAULT_RESOURCES.items()
     }
+    amounts["limits"]["memory"] = Fraction(memory_bytes)
     given: set[tuple[str, str]] = set()
     for (kind, name), key in RESOURCES.items():
         if key not in annotations:

@@ -86,9 +86,13 @@ def _readers(listed: str | None, scrape: Mapping[str, str]) -> list[Callable[[],
 def _read_annotations(scrape: Mapping[str, str]) -> RawTarget:
     # An empty value is what templates leave of an unset one; Prometheus passes over it, too.
     scheme = (scrape.get("scheme") or "http").lower()
+    path = (scrape.get("path") or "").strip()
+    if path and not path.startswith("/"):
+        path = f"/{path}"  # as Prometheus joins it to the address
     if scheme not in ("http", "https"):
         raise TargetError(f"scheme {scheme[:40]!r} is neither http nor https")
-    return RawTarget("", scheme, "", scrape.get("port") or "80", check_path(scrape.get("path")))
+    port = (scrape.get("port") or "").strip() or "80"
+    return RawTarget("", scheme, "", port, check_path(path))
 
 
 def _free_name(target: Target, others: Sequence[Target]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from injector.model.admission.exposition import ExpositionSettings, render_arguments
 from injector.model.cluster.names import (
     PROXY_CONTAINER,
     SERVICE_ACCOUNT_DIRECTORY,
@@ -37,6 +38,7 @@ class PodProxy:
     filters: bool
     namespace_label: str
     job: str
+    exposition: ExpositionSettings
     namespace_labels: Mapping[str, str]
     """The namespace's labels at this moment, selected: the bootstrap policy."""
     token_volume: str
@@ -135,7 +137,7 @@ def template_hash(platform: Platform) -> str:
 
     What the policy stream changes in a running proxy is left out.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "version": VERSION,
         "image": platform.image,
         "pullPolicy": platform.image_pull_policy,
@@ -143,6 +145,8 @@ def template_hash(platform: Platform) -> str:
         "control": None if platform.control is None else platform.control.url,
         "targetLabel": platform.target_label,
     }
+    if platform.control is None:
+        facts["labelRules"] = label_rules(platform)
     return hashlib.sha256(compact_json(facts).encode()).hexdigest()[:12]
 
 
@@ -162,7 +166,7 @@ def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
         arguments += ["--filter", "metricaccess"]
     if proxy.namespace_label:
         arguments += ["--namespace-label", proxy.namespace_label]
-    return arguments
+    return arguments + render_arguments(proxy.exposition)
 
 
 def _environment(proxy: PodProxy, platform: Platform, ca_bundle: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ its text.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.errors import ExpositionError
 from sidecar.model.access.rules import admit
@@ -31,6 +31,8 @@ from sidecar.model.rewrite.encoding import Encoding, Pairs
 if TYPE_CHECKING:
     from sidecar.model.pods.index import PodIndex
 
+MAX_COMMONS = 10_000
+"""Namespaces whose added text is kept: an exporter may name any number of them."""
 _NAME = b"__name__"
 # A series without a quoted name, and a comment with one; nothing goes back.
 _UNQUOTED = re.compile(
@@ -38,6 +40,13 @@ _UNQUOTED = re.compile(
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t]*+(?:,[ \t]*+)?+)*+\})?+'
 )
 _QUOTED_COMMENT = re.compile(rb'[ \t]*+#[ \t]*+[A-Z]++[ \t]*+"')
+
+
+class _Common(NamedTuple):
+    """What is added to every series that has none of these labels."""
+
+    text: bytes
+    names: frozenset[bytes]
 
 
 class SeriesRewriter:
@@ -71,10 +80,8 @@ class SeriesRewriter:
         self._pods = context.pods
         self._by_pod = self._encode_pods()
         self._has_rules = bool(policy.relabelings) or context.filters
-        # The common case: every series that has none of these labels gets the same text added.
-        self._common = self._additions((), self._own)
-        self._common_names = {name for name, _ in self._common} | self._protected
-        self._common_text = b",".join(b'%b="%b"' % pair for pair in self._common)
+        self._commons: dict[bytes, _Common] = {}
+        """By namespace; by the empty name, where every series gets the pod's labels."""
 
     def series(self, series: Series) -> Line | None:
         """Rewrite a series; None if a rule drops it, or if it has a name of Livery's own.
@@ -84,8 +91,9 @@ class SeriesRewriter:
         """
         if series.name.startswith(OWN_PREFIX) and not self._context.is_own:
             return None
-        if self._is_common(series):
-            return Line(series.name, _insert(series, self._common_text), bool(self._mark[0]))
+        common = self._find_common(series)
+        if common is not None:
+            return Line(series.name, _insert(series, common.text), bool(self._mark[0]))
         escaped = self._escape(series)
         if self._pods is not None and self._context.completes:
             escaped = _complete(escaped, self._pods, self._namespace_label)
@@ -122,10 +130,32 @@ class SeriesRewriter:
         end = b"\n" if comment.raw.endswith(b"\n") else b""
         return comment._replace(name=name, raw=b"# %b %b %b%b" % (kind, name, comment.text, end))
 
-    def _is_common(self, series: Series) -> bool:
-        if self._has_rules or self._namespace_label or not self._escaping_keeps(series):
-            return False
-        return self._common_names.isdisjoint([name for name, _ in series.labels])
+    def _find_common(self, series: Series) -> "_Common | None":
+        """Return the text that is added to a series as it stands; None where more must be done."""
+        if self._has_rules or self._by_pod or not self._escaping_keeps(series):
+            return None
+        if self._pods is not None and self._context.completes:
+            return None
+        namespace = b""
+        if self._namespace_label:
+            namespace = next(
+                (value for name, value in series.labels if name == self._namespace_label), b""
+            )
+            if b"\\" in namespace:
+                return None
+        common = self._commons.get(namespace)
+        if common is None:
+            common = self._make_common(namespace)
+        return common if common.names.isdisjoint([name for name, _ in series.labels]) else None
+
+    def _make_common(self, namespace: bytes) -> "_Common":
+        worn = self._by_namespace.get(namespace, ()) if self._namespace_label else self._own
+        pairs = self._additions((), worn)
+        names = frozenset(name for name, _ in pairs) | self._protected
+        common = _Common(b",".join(b'%b="%b"' % pair for pair in pairs), names)
+        if len(self._commons) < MAX_COMMONS:
+            self._commons[namespace] = common
+        return common
 
     def _escaping_keeps(self, series: Series) -> bool:
         if self._escaping is Escaping.ALLOW_UTF8:

@@ -17,7 +17,10 @@ OBJECTS = st.fixed_dictionaries({"kind": st.just("Pod")}, optional={"metadata": 
 LABELS = ("metadata", "labels")
 
 
-@given(OBJECTS, st.lists(st.tuples(_KEYS, st.text(max_size=3)), max_size=4))
+@given(
+    OBJECTS,
+    st.lists(st.tuples(_KEYS, st.text(max_size=3)), max_size=4, unique_by=lambda pair: pair[0]),
+)
 def test_keys_are_set_beside_what_was_there(
     obj: dict[str, Any], wanted: list[tuple[str, str]]
 ) -> None:

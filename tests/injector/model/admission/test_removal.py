@@ -1,6 +1,7 @@
 """Removal: what Livery put into a pod goes, and whatever others did since stays."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_a_pod_that_livery_did_not_leave_so_comes_back_equal(pod: Json, gone: st
         (names.STATUS, '{"volumes": "data"}'),
         (names.STATUS, '{"imagePullSecrets": [5]}'),
         (names.ORIGINAL, "null"),
-        (names.ORIGINAL, '{"annotations": {"a": 5}}'),
+        (names.ORIGINAL, '{"annotations": 5}'),
         (names.ORIGINAL, '{"labels": ["a"]}'),
         (names.ORIGINAL, '{"created": {}}'),
     ],
@@ -113,3 +114,31 @@ def test_a_note_of_parents_takes_away_only_what_is_empty(pod: Json) -> None:
 
     assert restored["spec"]["containers"] == [{"name": "web"}]
     assert "labels" not in restored["metadata"]
+
+
+def test_a_forged_note_writes_nothing_but_what_livery_moved() -> None:
+    volumes = [{"name": "data"}, {"name": "livery-token"}]
+    pod = {
+        "metadata": {
+            "annotations": {
+                names.STATUS: '{"volumes": ["data", "livery-token"]}',
+                names.ORIGINAL: json.dumps(
+                    {
+                        "annotations": {"evil": "x", "prometheus_io_port": "80", "a": 5},
+                        "labels": {"team": "victim", names.PROXY_LABEL: "own"},
+                        "created": ["/spec/containers", "/spec/volumes"],
+                    }
+                ),
+            },
+            "labels": {"team": "mine"},
+        },
+        "spec": {"containers": [{"name": "web"}], "volumes": volumes,
+                 "initContainers": [{"name": names.PROXY_CONTAINER}]},
+    }  # fmt: skip
+
+    restored = uninject(pod)
+
+    assert restored["metadata"]["annotations"] == {"prometheus_io_port": "80"}
+    assert restored["metadata"]["labels"] == {"team": "mine", names.PROXY_LABEL: "own"}
+    assert restored["spec"]["volumes"] == [{"name": "data"}]
+    assert restored["spec"]["containers"] == [{"name": "web"}]

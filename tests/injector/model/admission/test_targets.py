@@ -51,10 +51,9 @@ def test_annotations_name_one_target(scrape: dict[str, str], target: str) -> Non
 @pytest.mark.parametrize(
     "scrape",
     [
-        *({"port": port} for port in ("0", "015020", "65536", "99999999", "²", "-1", "8080 ", " ",
-                                      "1e3", "nope", "odd", "early", "x" * 10_000, "80\r\n")),
-        *({"path": path} for path in ("metrics", "/a b", "/\r\nHost: x", "/é", "/" + "x" * 10_000,
-                                      "@evil.example/x", "http://evil.example/")),
+        *({"port": port} for port in ("0", "015020", "65536", "99999999", "²", "-1",
+                                      "1e3", "nope", "odd", "early", "x" * 10_000, "80 80")),
+        *({"path": path} for path in ("/a b", "a b", "/\r\nHost: x", "/é", "/" + "x" * 10_000)),
         *({"scheme": scheme} for scheme in ("ftp", "http://", "file", "httpſ", "x" * 10_000)),
     ],
     ids=lambda scrape: ascii(scrape)[:60],
@@ -120,3 +119,18 @@ def test_no_text_raises_and_targets_have_different_names(text: str) -> None:
 
 def test_declared_ports_are_those_of_all_containers() -> None:
     assert declared_ports(_POD) == {8080, 9443, 7000, 9100}
+
+
+@pytest.mark.parametrize(
+    ("scrape", "target"),
+    [
+        ({"port": " 8080 "}, "web=http://:8080/metrics"), ({"port": " "}, "web=http://:80/metrics"),
+        ({"path": "metrics"}, "web=http://:80/metrics"), ({"path": " /m "}, "web=http://:80/m"),
+        ({"path": "@evil.example/x"}, "web=http://:80/@evil.example/x"),
+        ({"path": "http://evil.example/"}, "web=http://:80/http://evil.example/"),
+    ],
+)  # fmt: skip
+def test_blanks_are_trimmed_and_a_missing_slash_is_added(
+    scrape: dict[str, str], target: str
+) -> None:
+    assert [str(item) for item in _find(**scrape).targets] == [target]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from injector.model.admission.exposition import ExpositionSettings
 from injector.model.admission.templates import (
     PodProxy,
     render_bootstrap,
@@ -23,6 +24,7 @@ from sidecar.roles.pod.settings import PodSettings, parse_pod_settings
 
 PLATFORM = Platform(labels=LabelRules(rename={"app": "$(HOME)"}, protected=frozenset(["b", "a"])))
 PROXY = PodProxy(
+    exposition=ExpositionSettings((), "", {}),
     targets=(Target("web", "http", "", 8080, "/metrics"),),
     port=16092,
     admin_port=16093,
@@ -155,17 +157,29 @@ def test_labels_travel_in_the_order_of_their_keys() -> None:
         ({"image_pull_secrets": ("pull",)}, True),
         ({"control": None}, True),
         ({"control": ControlAddress(url="https://other:8444")}, True),
-        ({"labels": LabelRules(prefix="ns_")}, True),
+        ({"labels": LabelRules(prefix="ns_")}, False),
         ({"target_label": "part"}, True),
         ({"nodes": ("shop/node",)}, False),
         ({"metric_relabelings": ({"action": "drop"},)}, False),
     ],
 )
-def test_a_pod_is_outdated_when_what_is_written_into_it_changed(
+def test_a_pod_is_outdated_when_a_restart_would_change_it(
     change: dict[str, Any], is_outdated: bool
 ) -> None:
     changed = replace(PLATFORM, **change)
 
     assert (template_hash(changed) != template_hash(PLATFORM)) is is_outdated
     written = [render_container(PROXY, item, "PEM") for item in (changed, PLATFORM)]
+    for container in written:
+        # What the policy stream brings at once, whatever stands here.
+        container["env"] = [
+            item for item in container["env"] if item["name"] != "LIVERY_LABEL_RULES"
+        ]
     assert is_outdated or written[0] == written[1]
+
+
+def test_without_a_control_service_the_naming_of_labels_needs_a_restart() -> None:
+    alone = replace(PLATFORM, control=None)
+    renamed = replace(alone, labels=LabelRules(prefix="ns_"))
+
+    assert template_hash(alone) != template_hash(renamed)
