@@ -28,7 +28,9 @@ from sidecar.process.metrics import Telemetry
 logger = logging.getLogger(__name__)
 
 MAX_SCRAPES = 2
-"""At once, of one endpoint; the next gets 503."""
+"""At once, of one endpoint; others wait within their own time."""
+MAX_WAITING = 16
+"""Scrapes of one endpoint, those under way included; the next gets 503."""
 MAX_CHANGED = 20
 """Namespaces, pods and containers; of more everything is rewritten anew, which is cheaper."""
 MAX_VARIANTS = 2
@@ -95,7 +97,9 @@ class KubeletProxy:
         """What changed since the caches were filled: texts of which each series that may be
         concerned holds one; None where it may be any."""
         self.running: dict[str, int] = {}
-        """Scrapes under way, by endpoint."""
+        """Scrapes under way or waiting, by endpoint."""
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        """By endpoint."""
         self.pods: KubeletPods | None = None
         if text.pod_labels is not None:
             self.pods = KubeletPods(self._kubelet, text.pod_labels, self._apply_pods)
@@ -149,9 +153,10 @@ class KubeletProxy:
 
     async def scrape(self, endpoint: str, request: Request) -> Response:
         """Answer a scrape of one of the kubelet's paths."""
-        if self.running.get(endpoint, 0) >= MAX_SCRAPES:
+        if self.running.get(endpoint, 0) >= MAX_WAITING:
             return plain(503, "too many scrapes of this endpoint at once")
-        slot = _Slot(self.running, endpoint, self._scrape_slots)
+        turns = self._turns.setdefault(endpoint, asyncio.Semaphore(MAX_SCRAPES))
+        slot = _Slot(self.running, endpoint, (turns, self._scrape_slots))
         try:
             return await self._begin(request, slot)
         except LiveryError as error:
@@ -284,11 +289,15 @@ class _Slot:
     """One scrape's place among those of its endpoint; given back once, by whoever is last."""
 
     def __init__(
-        self, running: dict[str, int], endpoint: str, scrape_slots: asyncio.Semaphore
+        self,
+        running: dict[str, int],
+        endpoint: str,
+        turns: tuple[asyncio.Semaphore, ...],
     ) -> None:
         self._running, self.endpoint = running, endpoint
-        self._scrape_slots = scrape_slots
-        self._is_held, self._has_slot = True, False
+        self._turns = turns
+        self._held: list[asyncio.Semaphore] = []
+        self._is_held = True
         running[endpoint] = running.get(endpoint, 0) + 1
 
     async def acquire(self, deadline: float) -> None:
@@ -299,19 +308,19 @@ class _Slot:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                await self._scrape_slots.acquire()
+                for turn in self._turns:
+                    await turn.acquire()
+                    self._held.append(turn)
         except TimeoutError:
-            raise UpstreamTimeoutError("too many scrapes of all nodes are under way") from None
-        self._has_slot = True
+            raise UpstreamTimeoutError("too many scrapes are under way") from None
 
     def release(self) -> None:
         """Give it back."""
         if self._is_held:
             self._is_held = False
             self._running[self.endpoint] -= 1
-        if self._has_slot:
-            self._has_slot = False
-            self._scrape_slots.release()
+        while self._held:
+            self._held.pop().release()
 
 
 async def _next(parts: Parts, deadline: float) -> list[bytes]:

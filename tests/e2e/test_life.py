@@ -174,6 +174,9 @@ def test_an_uninstalled_livery_leaves_proxies_that_serve(shop: Cluster) -> None:
 
 
 def test_proxies_that_outlived_an_installation_follow_the_next_one(shop: Cluster) -> None:
+    shop.kubectl("-n", SHOP, "rollout", "restart", "deployment/web")
+    shop.kubectl("-n", SHOP, "rollout", "status", "deployment/web", "--timeout=120s")
+    until(lambda: len(shop.pods(SHOP, "app=web")) == 1, 60)
     web = _web(shop)
     until(lambda: "livery_proxy_control_connected 1" in shop.scrape(SHOP, web, 16091), 60)
     values = shop.helm("get", "values", "livery", "--output", "json")

@@ -11,18 +11,20 @@ from typing import NamedTuple, TypeVar
 from sidecar.model.labels.namespace_labels import LabelRules, select_labels
 from sidecar.model.pods.pod_list import Pod
 
+_OVER = ("Succeeded", "Failed")
 _HEX = "[0-9a-f]"
 _POD_SLICE = re.compile(
     rf"pod({_HEX}{{8}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{12}}|{_HEX}{{32}})"
 )
-_CONTAINER = re.compile(r"(?:^|[-/])([0-9a-f]{64})(?:\.scope)?$")
+_POD_END = re.compile(rf"(?:^|[-/:]){_POD_SLICE.pattern}(?:\.slice)?$")
+_CONTAINER = re.compile(r"(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?$")
 MAX_VALUE_CHARACTERS = 1024
 """Of an annotation that is worn; a longer one is left out."""
 _Key = TypeVar("_Key")
 
 
 class Owner(NamedTuple):
-    """Whose a cgroup is; `container` is empty for a pod's own and its sandbox."""
+    """Whose a cgroup is; `container` is empty for a pod's own."""
 
     namespace: str
     pod: str
@@ -51,18 +53,22 @@ class PodIndex:
         """Labels and annotations by their keys, by namespace and pod."""
         self._by_uid: dict[str, Owner] = {}
         self._by_container: dict[str, Owner] = {}
-        for pod in pods:
+        # Of two pods of one name the running one stands last, and of these the newest.
+        for pod in sorted(pods, key=lambda pod: (pod.phase not in _OVER, pod.created)):
             self._add(pod, wanted)
 
     def owner(self, cgroup: str) -> Owner | None:
-        """Return whose a cgroup's path is; None where it is no pod's of this node."""
+        """Return whose a cgroup's path is; None where it is no pod's of this node.
+
+        What is below a container, or is a sandbox, is nobody's: its parent's sums have it already.
+        """
         scope = cgroup.rpartition("/")[2]
         found = _CONTAINER.search(scope)
         # `crio-conmon-<id>` watches a container and is none.
         if found is not None and "conmon" not in scope and found[1] in self._by_container:
             return self._by_container[found[1]]
-        slices = _POD_SLICE.findall(cgroup)
-        return self._by_uid.get(slices[-1].replace("_", "-")) if slices else None
+        ends = _POD_END.search(scope)
+        return None if ends is None else self._by_uid.get(ends[1].replace("_", "-"))
 
     def changes(self, before: "PodIndex") -> set[str]:
         """Return texts of which each series that may wear something else than before holds one."""
@@ -97,7 +103,7 @@ class PodIndex:
         # it anybody could write into his own.
         if _POD_SLICE.fullmatch(f"pod{pod.uid}"):
             self._by_uid[pod.uid] = owner
-        for container in pod.containers:
+        for container in (*pod.containers, *pod.ephemeral_containers):
             identity = container.id.rpartition("//")[2]
             if identity:
                 self._by_container[identity] = owner._replace(container=container.name)

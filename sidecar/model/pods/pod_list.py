@@ -57,6 +57,10 @@ class Pod(NamedTuple):
     annotations: Mapping[str, str]
     containers: tuple[Container, ...]
     """The ordinary ones, then the init containers."""
+    created: str = ""
+    """When, as the kubelet writes it: such texts sort by time."""
+    ephemeral_containers: tuple[Container, ...] = ()
+    """Of debuggers: they have cgroups, and are no targets."""
 
 
 def read_pods(body: bytes) -> tuple[Pod, ...]:
@@ -161,8 +165,8 @@ def _read_pod(item: Fields) -> Pod:
         owner for owner in metadata.each("ownerReferences") if owner.value.get("controller") is True
     ]
     containers = (
-        *_read_containers(spec, status, is_init=False),
-        *_read_containers(spec, status, is_init=True),
+        *_read_containers(spec, status, "containers"),
+        *_read_containers(spec, status, "initContainers"),
     )
     ready = [
         _text(said, "status")
@@ -183,6 +187,8 @@ def _read_pod(item: Fields) -> Pod:
         labels=_texts(metadata, "labels"),
         annotations=_texts(metadata, "annotations"),
         containers=_bounded(containers),
+        created=_text(metadata, "creationTimestamp"),
+        ephemeral_containers=_bounded(tuple(_read_containers(spec, status, "ephemeralContainers"))),
     )
 
 
@@ -194,10 +200,11 @@ def _bounded(containers: tuple[Container, ...]) -> tuple[Container, ...]:
     return tuple(kept)
 
 
-def _read_containers(spec: Fields, status: Fields, *, is_init: bool) -> Iterator[Container]:
-    said = status.each("initContainerStatuses" if is_init else "containerStatuses")
+def _read_containers(spec: Fields, status: Fields, field: str) -> Iterator[Container]:
+    is_init = field == "initContainers"
+    said = status.each(f"{field.removesuffix('s')}Statuses")
     ids = {_text(one, "name"): _text(one, "containerID") for one in said}
-    for container in spec.each("initContainers" if is_init else "containers"):
+    for container in spec.each(field):
         name = _text(container, "name")
         ports = tuple(
             Port(

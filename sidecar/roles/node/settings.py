@@ -199,6 +199,16 @@ _NOTHING_TO_DO = {
     "enable-http2": "the kubelet is asked by HTTP/1.1 over kept connections",
     "max-concurrency": "labels come by one stream",
     "cache-sync-timeout": "until the labels are there, scrapes are answered 503",
+    "zap-log-level": "--log-level says how much is logged",
+    "zap-devel": "logs are JSON lines",
+    "zap-encoder": "logs are JSON lines",
+    "zap-stacktrace-level": "a traceback is logged with every internal error",
+    "zap-time-encoding": "logs have RFC 3339 times",
+    "kubeconfig": "no proxy asks the Kubernetes API",
+    "leader-elect": "every proxy works by itself",
+    "webhook-cert-path": "the injector has the webhook",
+    "webhook-cert-name": "the injector has the webhook",
+    "webhook-cert-key": "the injector has the webhook",
 }
 
 
@@ -271,7 +281,8 @@ def _check(given: argparse.Namespace, control: ControlSettings | None) -> None:
         )
     if " " in path:
         raise SettingsError(f"--node-cadvisor-path: there is a blank in {path[:80]!r}")
-    if given.metrics_secure == "true" and not given.metrics_cert_path:
+    is_off = given.metrics_bind_address == "0"
+    if given.metrics_secure == "true" and not is_off and not given.metrics_cert_path:
         raise SettingsError("--metrics-secure needs --metrics-cert-path, a folder")
 
 

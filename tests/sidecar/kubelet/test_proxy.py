@@ -153,7 +153,7 @@ async def test_an_answer_that_nobody_begins_to_read_gives_its_place_back() -> No
 async def test_too_many_scrapes_of_one_endpoint_are_refused_and_others_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sidecar.kubelet.proxy.MAX_SCRAPES", 1)
+    monkeypatch.setattr("sidecar.kubelet.proxy.MAX_WAITING", 1)
     async with _proxied(_stall) as proxied:
         first = await proxied.scrape("/metrics")
         proxied.app.answer = http(_BODY)
@@ -169,7 +169,7 @@ async def test_a_scrape_that_finds_no_place_in_its_time_is_late() -> None:
         first = await proxied.scrape("/metrics")
         late = await proxied.scrape("/metrics/slis", x_prometheus_scrape_timeout_seconds="0.1")
 
-        assert (late.status, late.body) == (504, b"too many scrapes of all nodes are under way\n")
+        assert (late.status, late.body) == (504, b"too many scrapes are under way\n")
         assert first.parts is not None
         assert proxied.proxy.running == {"/metrics": 1, "/metrics/slis": 0}
         assert len(proxied.app.requests) == 1

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from sidecar.model.pods.index import Owner, PodIndex, PodLabels
@@ -7,10 +9,20 @@ from tests.sidecar.kubelets import pod, pod_list
 UID = "12345678-5f3a-4c1b-9d2e-0123456789ab"
 SLICE = f"kubepods-burstable-pod{UID.replace('-', '_')}.slice"
 ID = "ab" * 32
+DEBUGGER = "ef" * 32
+
+
+def _debugged(item: dict[str, Any]) -> dict[str, Any]:
+    item["spec"]["ephemeralContainers"] = [{"name": "debugger", "image": "d:1"}]
+    status = {"name": "debugger", "containerID": f"cri-o://{DEBUGGER}"}
+    item.setdefault("status", {})["ephemeralContainerStatuses"] = [status]
+    return item
+
+
 PODS = read_pods(
     pod_list(
-        pod("shop", "web", uid=UID, id=f"cri-o://{ID}", labels={"app": "web", "tier": "x"},
-            annotations={"owner": "ann", "app": "other"}),
+        _debugged(pod("shop", "web", uid=UID, id=f"cri-o://{ID}",
+            labels={"app": "web", "tier": "x"}, annotations={"owner": "ann", "app": "other"})),
         pod("kube-system", "api", uid="c" * 32),
         pod("kube-system", "mirror", annotations={"kubernetes.io/config.hash": "d" * 32}),
     )
@@ -25,8 +37,15 @@ ALL = PodLabels(labels=("app",), annotations=("*",), completes=True)
         (f"/kubepods.slice/{SLICE}/cri-containerd-{ID}.scope", Owner("shop", "web", "web")),
         (f"/kubepods/burstable/pod{UID}/{ID}", Owner("shop", "web", "web")),
         (f"/system.slice/crio-{ID}.scope", Owner("shop", "web", "web")),
-        (f"/kubepods.slice/{SLICE}/crio-conmon-{ID}.scope", Owner("shop", "web")),
-        (f"/kubepods.slice/{SLICE}/crio-{'cd' * 32}.scope", Owner("shop", "web")),
+        (
+            f"/system.slice/containerd.service/{SLICE}:cri-containerd:{ID}",
+            Owner("shop", "web", "web"),
+        ),
+        (f"/kubepods.slice/{SLICE}/crio-{DEBUGGER}.scope", Owner("shop", "web", "debugger")),
+        (f"/kubepods.slice/{SLICE}/crio-{ID}.scope/container", None),
+        (f"/kubepods.slice/{SLICE}/crio-{ID}.scope/a/b", None),
+        (f"/kubepods.slice/{SLICE}/crio-conmon-{ID}.scope", None),
+        (f"/kubepods.slice/{SLICE}/crio-{'cd' * 32}.scope", None),
         (f"/kubepods.slice/{SLICE}", Owner("shop", "web")),
         (f"/kubepods/besteffort/pod{'c' * 32}", Owner("kube-system", "api")),
         (f"/kubepods/besteffort/pod{'d' * 32}", None),
@@ -51,7 +70,7 @@ def test_a_change_names_what_series_hold_of_it() -> None:
     relabelled = read_pods(pod_list(pod("shop", "web", uid=UID, id=f"cri-o://{ID}")))
 
     assert before.changes(before) == set()
-    cgroups = {ID, UID, UID.replace("-", "_")}
+    cgroups = {ID, DEBUGGER, UID, UID.replace("-", "_")}
     assert PodIndex((*relabelled, *PODS[:2]), ALL).changes(before) == {'"web"', *cgroups}
     gone = PodIndex(PODS[:2], ALL).changes(before)
     assert gone == {'"web"', *cgroups}
@@ -79,3 +98,21 @@ def test_a_long_annotation_is_left_out() -> None:
     index = PodIndex(read_pods(pod_list(pod("shop", "web", annotations=values))), ALL)
 
     assert set(index.worn["shop", "web"]) == {"short"}
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_of_two_pods_of_one_name_the_running_one_is_worn_then_the_newest(
+    is_reversed: bool,
+) -> None:
+    made = []
+    for team, phase, created in (
+        ("old", "Running", "2026-01-01T00:00:00Z"), ("new", "Running", "2026-02-01T00:00:00Z"),
+        ("over", "Failed", "2026-03-01T00:00:00Z"),
+    ):  # fmt: skip
+        item = pod("shop", "web", uid=team, labels={"app": team})
+        item["metadata"]["creationTimestamp"] = created
+        item["status"]["phase"] = phase
+        made.append(item)
+    pods = read_pods(pod_list(*(reversed(made) if is_reversed else made)))
+
+    assert PodIndex(pods, ALL).worn["shop", "web"] == {"app": "new"}

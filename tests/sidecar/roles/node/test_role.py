@@ -114,7 +114,7 @@ async def test_labels_follow_the_policy_and_go_with_their_namespace(
                 await asyncio.sleep(0.01)
         text = (await kubelet.get()).text
         assert "frontend" not in text
-        assert 'id="/"} 1.7e+09' in text
+        assert 'id="/",namespace="",pod=""} 1.7e+09' in text
 
 
 async def test_timestamps_are_passed_on_where_they_are_wanted(tmp_path: Path) -> None:
@@ -339,10 +339,10 @@ async def test_the_data_port_speaks_tls_with_a_certificate_that_is_followed(
         assert await get_by(second) == LABELLED
 
 
-async def test_more_than_a_few_scrapes_at_once_are_refused(
+async def test_more_than_a_few_scrapes_at_once_wait_and_more_than_many_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.kubelet.proxy.MAX_SCRAPES", 2)
+    monkeypatch.setattr("sidecar.kubelet.proxy.MAX_WAITING", 4)
     gate = asyncio.Event()
 
     async def wait(writer: asyncio.StreamWriter) -> None:
@@ -351,14 +351,15 @@ async def test_more_than_a_few_scrapes_at_once_are_refused(
         writer.write(http(CADVISOR)[-400:])
 
     async with node_proxy(tmp_path, wait) as kubelet:
-        scrapes = [asyncio.create_task(kubelet.get()) for _ in range(2)]
-        await until(lambda: kubelet.role.kubelets[""].running.get("/metrics/cadvisor") == 2)
+        scrapes = [asyncio.create_task(kubelet.get()) for _ in range(4)]
+        await until(lambda: kubelet.role.kubelets[""].running.get("/metrics/cadvisor") == 4)
+        await until(lambda: len(kubelet.app.requests) == 2)
         refused = await kubelet.get()
         gate.set()
         whole = await asyncio.gather(*scrapes)
 
     assert refused.status_code == 503
-    assert [response.content for response in whole] == [LABELLED] * 2
+    assert [response.content for response in whole] == [LABELLED] * 4
 
 
 async def test_rules_are_those_for_all_and_those_of_the_endpoint(tmp_path: Path) -> None:
