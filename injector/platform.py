@@ -48,8 +48,8 @@ class Platform:
     """`node.metricRelabelings`: applied to every series of a node."""
     endpoint_relabelings: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     """`node.endpointRelabelings`: the same by the kubelet's endpoint, behind those."""
-    tells_nodes: bool = False
-    """`node.tellNodes`: node proxies hear where every kubelet is."""
+    publishes_nodes: bool = False
+    """`node.publishNodes`: node proxies hear where every kubelet is."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """`exposition.limits`: bounds of each pod's proxy, by name."""
     target_label: str = "container"
@@ -58,8 +58,8 @@ class Platform:
     grants_from_annotations: bool = False
     """Whether `livery.dev/metric-sources` on a Namespace grants; whoever may annotate it then
     grants to himself."""
-    seed_compatible: bool = False
-    """`access.seedCompatible`: every rule may read every namespace."""
+    all_namespaces: bool = False
+    """`access.allNamespaces`: every rule may read every namespace."""
     exporters: tuple[str, ...] = ()
     """`control.grants.exporters`: service accounts (`namespace/name`) told all labels."""
     nodes: tuple[str, ...] = ()
@@ -70,12 +70,12 @@ class Platform:
 
 _FIELDS: Mapping[str, frozenset[str]] = {
     "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control", "node"]),
-    "node": frozenset(["metricRelabelings", "endpointRelabelings", "tellNodes"]),
+    "node": frozenset(["metricRelabelings", "endpointRelabelings", "publishNodes"]),
     "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
     "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
     "exposition": frozenset(["metricRelabelings", "targetLabel", "limits"]),
     "exposition.limits": frozenset(limit.name for limit in LIMITS),
-    "access": frozenset(["crossNamespace", "grantsFromAnnotations", "seedCompatible"]),
+    "access": frozenset(["crossNamespace", "grantsFromAnnotations", "allNamespaces"]),
     "control": frozenset(["url", "address", "enabled", "grants"]),
     "control.grants": frozenset(["exporters", "nodes", "gateways"]),
 }
@@ -120,7 +120,7 @@ def _parse(value: object) -> Platform:
         metric_relabelings=_rules(exposition, "metricRelabelings"),
         node_relabelings=_rules(node, "metricRelabelings"),
         endpoint_relabelings=_endpoint_rules(node.at("endpointRelabelings")),
-        tells_nodes=node.flag("tellNodes"),
+        publishes_nodes=node.flag("publishNodes"),
         limits=_limits(_block(exposition.at("limits"), "exposition.limits")),
         target_label=_text(exposition, "targetLabel", default.target_label),
         cross_namespace={
@@ -128,7 +128,7 @@ def _parse(value: object) -> Platform:
             for name in access.mapping("crossNamespace")
         },
         grants_from_annotations=access.flag("grantsFromAnnotations"),
-        seed_compatible=access.flag("seedCompatible"),
+        all_namespaces=access.flag("allNamespaces"),
         exporters=_accounts(grants, "exporters"),
         nodes=_accounts(grants, "nodes"),
         gateways=_accounts(grants, "gateways"),

@@ -83,7 +83,7 @@ def cluster_backend(
     """
     cluster = ClusterState()
     listeners: list[Callable[[], None]] = []
-    resources = (*RESOURCES, NODES) if platform.tells_nodes else RESOURCES
+    resources = (*RESOURCES, NODES) if platform.publishes_nodes else RESOURCES
     source = ClusterSource(client, cluster, resources, observers.on_failure)
     queue = ReviewQueue()
     authenticator = TokenReviewAuthenticator(client, queue)

@@ -17,7 +17,7 @@ _WHOLE: dict[str, Any] = {
     "exposition": {"metricRelabelings": [{"action": "labeldrop", "regex": "x"}],
                    "targetLabel": "target"},
     "access": {"crossNamespace": {"a": ["b", "*"]}, "grantsFromAnnotations": True,
-               "seedCompatible": True},
+               "allNamespaces": True},
     "control": {"url": "https://c:1", "address": "10.0.0.1", "enabled": True,
                 "grants": {"exporters": ["kube/state"]}},
 }  # fmt: skip
@@ -71,7 +71,7 @@ def test_a_control_service_can_be_switched_off() -> None:
         ({"exposition": {"targetLabel": 1}}, "exposition.targetLabel"),
         ({"access": {"crossNamespace": []}}, "access.crossNamespace: a mapping"),
         ({"access": {"crossNamespace": {"a": "*"}}}, "access.crossNamespace.a: a list of strings"),
-        ({"access": {"seedCompatible": "yes"}}, "access.seedCompatible: true or false"),
+        ({"access": {"allNamespaces": "yes"}}, "access.allNamespaces: true or false"),
         ({"control": {"enabled": "no"}}, "control.enabled: true or false"),
     ],
     ids=str,

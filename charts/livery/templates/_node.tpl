@@ -121,13 +121,13 @@ app.kubernetes.io/component: node
 - --all-nodes
 {{- end }}
 {{- with $node.limits }}
-{{- if ne (int .rememberMiB) 96 }}
-- --remember-mib={{ int .rememberMiB }}
+{{- if ne (int .seriesCacheMiB) 96 }}
+- --remember-mib={{ int .seriesCacheMiB }}
 {{- end }}
 {{- if ne (int .samples) 1000000 }}
 - --max-samples={{ int .samples }}
 {{- end }}
-{{- if ne (int .labels) 64 }}
+{{- if ne (int .labels) 1024 }}
 - --max-labels={{ int .labels }}
 {{- end }}
 {{- if ne (int .mib) 512 }}

@@ -41,7 +41,7 @@ def look_at_grants(client: KubeClient, installation: Installation) -> Iterator[F
     wanted = [
         *_INJECTOR,
         *([_REVIEWS] if asks else []),
-        *([_NODES] if platform.tells_nodes else []),
+        *([_NODES] if platform.publishes_nodes else []),
     ]
     lacking = [right for right in wanted if not _may(client, own, right)]
     for right in lacking:

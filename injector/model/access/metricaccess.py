@@ -199,7 +199,7 @@ def rule_of(access: MetricAccess, grant: Grant) -> dict[str, Any] | None:
 
 
 def _granted(name: str, namespace: Namespace | None, platform: Platform) -> frozenset[str]:
-    if platform.seed_compatible:
+    if platform.all_namespaces:
         return frozenset("*")
     granted = frozenset(platform.cross_namespace.get(name, ()))
     if platform.grants_from_annotations and namespace is not None:

@@ -67,6 +67,6 @@ def _build_namespace(namespace: Namespace, platform: Platform) -> dict[str, Any]
 
 
 def _build_nodes(cluster: ClusterState, platform: Platform) -> dict[str, Any]:
-    if not platform.tells_nodes:
+    if not platform.publishes_nodes:
         return {}
     return {f"{NODE_PREFIX}{name}": url for name, url in cluster.nodes().items()}

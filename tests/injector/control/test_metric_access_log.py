@@ -15,7 +15,7 @@ def _put(cluster: ClusterState, *metrics: str) -> None:
 def _make(caplog: pytest.LogCaptureFixture) -> tuple[ClusterState, MetricAccessLog]:
     caplog.set_level(logging.INFO)
     cluster = ClusterState()
-    return cluster, MetricAccessLog(cluster, Platform(seed_compatible=True))
+    return cluster, MetricAccessLog(cluster, Platform(all_namespaces=True))
 
 
 def test_a_state_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

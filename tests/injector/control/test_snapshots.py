@@ -18,7 +18,7 @@ from injector.model.policies.scope import Scope
 from injector.platform import Platform
 
 NODE, SHOP = Scope("node", knows_all_labels=True), Scope("pod", "shop")
-PLATFORM = Platform(tells_nodes=True)
+PLATFORM = Platform(publishes_nodes=True)
 
 
 class _World(NamedTuple):

@@ -202,7 +202,7 @@ def test_a_malformed_object_grants_nothing_and_says_where(spec: Any, field: str)
 
     assert field in access.error
     assert access.acceptance is Acceptance.INVALID
-    assert rule_of(access, grant_of(access, None, Platform(seed_compatible=True))) is None
+    assert rule_of(access, grant_of(access, None, Platform(all_namespaces=True))) is None
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_an_object_without_a_usable_name_is_an_error(metadata: object) -> None:
 _GRANTED = Platform(cross_namespace={"blue": ("green",)})
 _GRANTED_ALL = Platform(cross_namespace={"blue": ("*",)})
 _ANNOTATED = Platform(grants_from_annotations=True)
-_SEED = Platform(seed_compatible=True)
+_SEED = Platform(all_namespaces=True)
 _ALL_OPEN: Json = {"metricIsolation": False}
 _RED_TOO: Json = {"metricIsolation": True, "source": "red"}
 _GREEN_TOO: Json = {"metricIsolation": True, "source": "green"}

@@ -10,7 +10,7 @@ from sidecar.model.policy.document import DocumentReader, Origin
 from sidecar.model.policy.node import apply_keys
 from tests.injector.model.cluster.test_nodes import node
 
-_NODES = Platform(tells_nodes=True)
+_NODES = Platform(publishes_nodes=True)
 
 
 def _put(cluster: ClusterState, name: str, **labels: str) -> None:
@@ -31,7 +31,7 @@ def test_proxies_read_what_is_written() -> None:
     cluster.put("Node", node("w", ("InternalIP", "10.0.0.7")))
     drop = {"sourceLabels": ["__name__"], "regex": "go_.*", "action": "drop"}
     platform = Platform(
-        tells_nodes=True, node_relabelings=(drop,), endpoint_relabelings={"/metrics": (drop,)}
+        publishes_nodes=True, node_relabelings=(drop,), endpoint_relabelings={"/metrics": (drop,)}
     )
     reader = DocumentReader(Origin.FILE)
 

@@ -81,7 +81,7 @@ _ACCESS = st.builds(
     st.sampled_from(["", *_NAMESPACES]),
 )  # fmt: skip
 _PLATFORMS = st.builds(
-    lambda seed, grants: Platform(seed_compatible=seed, cross_namespace={"blue": tuple(grants)}),
+    lambda seed, grants: Platform(all_namespaces=seed, cross_namespace={"blue": tuple(grants)}),
     st.booleans(), st.lists(st.sampled_from([*_NAMESPACES, "*"])),
 )  # fmt: skip
 
