@@ -254,3 +254,23 @@ def test_a_hostile_store_is_an_error_too(tmp_path: Path, content: bytes) -> None
     (tmp_path / "authorities.json").write_bytes(content)
     with pytest.raises(CertificateError, match=r"authorities\.json"):
         Rotation(FolderStore(tmp_path), [NAME]).issue(NOW)
+
+
+def test_a_key_goes_a_day_after_it_has_vouched_for_the_next_ca(store: FolderStore) -> None:
+    rotation = Rotation(store, [NAME])
+    old = rotation.issue(NOW).bundle_pem
+    later = NOW + 6 * YEAR
+    rotation.issue(later)
+    assert all(item.authority.key_pem for item in store.load().generations)
+
+    rotation.issue(later + timedelta(days=2))
+
+    first, newest = store.load().generations
+    assert (first.authority.key_pem, bool(newest.authority.key_pem)) == ("", True)
+    assert old in rotation.issue(later + timedelta(days=3)).bundle_pem
+
+
+def test_no_key_is_shown_by_accident(store: FolderStore) -> None:
+    leaf = Rotation(store, [NAME]).issue(NOW).leaf
+
+    assert "KEY" not in repr(leaf) + repr(store.load())

@@ -22,10 +22,14 @@ BACKDATE = timedelta(minutes=5)
 
 
 class Authority(NamedTuple):
-    """A CA: certificate and private key, PEM."""
+    """A CA: certificate and private key, PEM; the key is empty once it has nothing left to sign."""
 
     certificate_pem: str
     key_pem: str
+
+    def __repr__(self) -> str:
+        """Name the CA; never its key."""
+        return f"Authority({fingerprint(self.certificate_pem)[:23]}…)"
 
 
 class Leaf(NamedTuple):
@@ -35,6 +39,10 @@ class Leaf(NamedTuple):
     key_pem: str
     not_before: datetime
     not_after: datetime
+
+    def __repr__(self) -> str:
+        """Tell how long it is valid; never its key."""
+        return f"Leaf({self.not_before:%Y-%m-%dT%H:%MZ} to {self.not_after:%Y-%m-%dT%H:%MZ})"
 
 
 def create_authority(name: str, now: datetime, lifetime: timedelta = CA_LIFETIME) -> Authority:

@@ -23,6 +23,8 @@ from webhook_certs.authority import (
 from webhook_certs.errors import CertificateError, ConflictError
 from webhook_certs.stores import Generation, Kept, Store
 
+KEY_GRACE = timedelta(days=1)
+"""How long the key of a CA is kept after it has vouched for its successor."""
 _ATTEMPTS = 5
 NAME = "livery"
 
@@ -117,9 +119,12 @@ class Rotation:
         for _ in range(_ATTEMPTS):
             kept = self._store.load()
             generations = _current(kept.generations, now)
-            if generations and not _is_half_over(generations[-1].authority, now):
+            is_fresh = generations and not _is_half_over(generations[-1].authority, now)
+            if is_fresh and not _has_spent_keys(generations, now):
                 return kept._replace(generations=generations)
             try:
+                if is_fresh:
+                    return self._store.save(_without_spent_keys(generations), kept.version)
                 return self._store.save(
                     self._successors(kept._replace(generations=generations), now), kept.version
                 )
@@ -132,6 +137,21 @@ class Rotation:
         older = kept.generations[-1:]
         crossed = cross_sign(older[0].authority, authority, now) if older else ""
         return (*kept.generations, Generation(authority, crossed))
+
+
+def _has_spent_keys(generations: tuple[Generation, ...], now: datetime) -> bool:
+    """Tell whether older CAs still have the keys with which they vouched for the newest."""
+    newest = load_certificate(generations[-1].authority.certificate_pem)
+    # Not at once: to a replica whose clock is behind the newest is not valid yet.
+    is_settled = now >= newest.not_valid_before_utc + KEY_GRACE
+    return is_settled and any(item.authority.key_pem for item in generations[:-1])
+
+
+def _without_spent_keys(generations: tuple[Generation, ...]) -> tuple[Generation, ...]:
+    older = tuple(
+        item._replace(authority=item.authority._replace(key_pem="")) for item in generations[:-1]
+    )
+    return (*older, generations[-1])
 
 
 def _current(generations: tuple[Generation, ...], now: datetime) -> tuple[Generation, ...]:

@@ -5,6 +5,7 @@ which the one before vouches for it.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -64,7 +65,7 @@ class FolderStore:
             return Kept((), "")
         except (OSError, UnicodeDecodeError) as error:
             raise CertificateError(f"{self._path}: {error}") from error
-        return Kept(decode_generations(text, str(self._path)), text)
+        return Kept(decode_generations(text, str(self._path)), _version(text))
 
     def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
         """Write the file as a whole or not at all.
@@ -82,7 +83,7 @@ class FolderStore:
                 self._replace(text)
         except OSError as error:
             raise CertificateError(f"{self._path}: {error}") from error
-        return Kept(generations, text)
+        return Kept(generations, _version(text))
 
     def _replace(self, text: str) -> None:
         # mkstemp makes the file unreadable for others before anything secret is in it.
@@ -96,6 +97,11 @@ class FolderStore:
         except OSError:
             Path(name).unlink(missing_ok=True)  # it holds a private key
             raise
+
+
+def _version(text: str) -> str:
+    # A hash, not the text: a version may be shown.
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def encode_generations(generations: tuple[Generation, ...]) -> str:
