@@ -15,9 +15,8 @@ from typing import NamedTuple
 from sidecar.errors import UpstreamError
 
 _STATUS_LINE = re.compile(r"HTTP/(\d)\.(\d) +(\d{3})(?: .*)?", re.ASCII)
-_HEADER = re.compile(
-    r"([!#$%&'*+.^_`|~0-9A-Za-z-][!#$%&'*+.^_`|~0-9A-Za-z -]*):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)"
-)
+_LINE = r"[!#$%&'*+.^_`|~0-9A-Za-z-][!#$%&'*+.^_`|~0-9A-Za-z -]*+:[^\x00-\x08\x0a-\x1f\x7f]*+"
+_HEADERS = re.compile(rf"{_LINE}(?:\n{_LINE})*+")
 """A name with blanks is taken, but is not the header that it resembles."""
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BODILESS = (204, 304)
@@ -81,20 +80,20 @@ def parse_head(block: bytes) -> Head:
 
 def _read_headers(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the first value of each header, and the further ones of those that are repeated."""
+    if lines and _HEADERS.fullmatch("\n".join(lines)) is None:
+        if any(line[:1] in (" ", "\t") for line in lines):
+            return _read_headers(_unfold(lines))
+        wrong = next(line for line in lines if _HEADERS.fullmatch(line) is None)
+        raise UpstreamError(f"the response has a header line that is not valid: {wrong[:60]!r}")
     headers: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     for line in lines:
-        match = _HEADER.fullmatch(line)
-        if match is None:
-            if any(line[:1] in (" ", "\t") for line in lines):
-                return _read_headers(_unfold(lines))
-            raise UpstreamError(f"the response has a header line that is not valid: {line[:60]!r}")
-        name, value = match.groups()
+        name, _, value = line.partition(":")
         name = name.lower()
         if name in headers:
-            repeated.setdefault(name, []).append(value.rstrip(" \t"))
+            repeated.setdefault(name, []).append(value.strip(" \t"))
         else:
-            headers[name] = value.rstrip(" \t")
+            headers[name] = value.strip(" \t")
     return headers, repeated
 
 

@@ -137,6 +137,8 @@ class ScrapeCoalescer:
 
     def _make_room(self, run: _Run) -> None:
         """Refuse a run, or the latest of a client that has more of them waiting."""
+        if not self._runs:
+            return
         alike = [item for item in self._runs if item.is_usual == run.is_usual]
         counts = Counter(item.peer for item in alike)
         reason = "too many different scrapes of this workload are waiting"
@@ -179,6 +181,10 @@ class ScrapeCoalescer:
     def _end(self, run: _Run) -> None:
         self._runs.remove(run)
         if self._active is not run:
+            return
+        if not self._runs:
+            self._active = None
+            self._served.clear()
             return
         peers = {item.peer for item in self._runs}
         self._served.pop(run.peer, None)

@@ -9,7 +9,6 @@ Source: `normalizeFloatsInLabelValues` and `formatOpenMetricsFloat` in Prometheu
 
 import math
 import re
-from decimal import Decimal
 
 _LABEL = {
     b"histogram": re.compile(rb'([{,][ \t]*(?:le|"le")[ \t]*=[ \t]*")([^"\\]*)(")'),
@@ -49,6 +48,9 @@ def format_float(value: float) -> bytes:
         return b"0.0"
     if math.isinf(value):
         return b"+Inf" if value > 0 else b"-Inf"
+    # Imported at the first need: a megabyte that few bodies want.
+    from decimal import Decimal
+
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     text = "".join(map(str, digits))
     point = len(text) + int(exponent)

@@ -127,9 +127,8 @@ class PodRole:
             return plain(503, reason)
         wanted = negotiate(request.headers.get("accept", ""))
         headers = request.headers
-        passed = tuple(
-            (name, headers[name]) for name in self._settings.passed_headers if name in headers
-        )
+        names = self._settings.passed_headers
+        passed = tuple((name, headers[name]) for name in names if name in headers) if names else ()
         asked = ScrapeRequest(wanted, request.query, passed)
         try:
             shared = await self.scrapes.get(asked, scrape_timeout(headers), request.peer)
