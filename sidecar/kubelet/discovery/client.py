@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from sidecar import VERSION
-from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
+from sidecar.errors import LiveryError, SettingsError, UpstreamError, UpstreamTimeoutError
 from sidecar.kubelet.discovery.credentials import Credentials
 from sidecar.model.pods.discovery_settings import DiscoverySettings, ProxySettings, TlsSettings
 from sidecar.model.pods.no_proxy import bypasses_proxy
@@ -68,6 +68,7 @@ class PodsClient:
         Raises:
             UpstreamTimeoutError: it was not whole within 30 s.
             UpstreamError: no connection, a status other than 200, or too much; says what to do.
+            LiveryError: the credentials cannot be read.
         """
         url = f"{self._settings.url}/pods"
         try:
@@ -76,8 +77,11 @@ class PodsClient:
         except TimeoutError:
             reason = f"the kubelet did not tell its pods within {TIMEOUT_SECONDS:g} s"
             raise UpstreamTimeoutError(reason) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            # ValueError: of names that are none, and of proxies' URLs.
+        except LiveryError:
+            raise
+        except Exception as error:
+            # A boundary: a proxy that closes or talks nonsense makes the libraries below raise
+            # whatever they will (an IndexError, an AssertionError), and ends nothing here.
             raise UpstreamError(
                 f"the kubelet's pods: {str(error) or type(error).__name__}"
             ) from error
@@ -177,7 +181,10 @@ class _Routes(httpx.AsyncBaseTransport):
             for value in values
         ]
         # What stands in the environment may lack the scheme, as curl allows.
-        return httpx.Proxy(url if "://" in url else f"http://{url}", headers=headers)
+        full = url if "://" in url else f"http://{url}"
+        # As in Go: tls_config holds for the way to the proxy, too.
+        tls = self._options["verify"] if full.startswith("https://") else None
+        return httpx.Proxy(full, headers=headers, ssl_context=tls)
 
 
 class _NamedContext(ssl.SSLContext):

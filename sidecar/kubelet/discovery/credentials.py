@@ -5,7 +5,7 @@ import base64
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import httpx
 
@@ -132,14 +132,16 @@ class _Tokens:
                 async for part in response.aiter_raw():
                     body += part
                     if len(body) > MAX_ANSWER_BYTES:
-                        raise UpstreamError("oauth2.token_url: the answer has no end")
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
-            # ValueError: of names that are none, and of proxies' URLs.
+                        break
+        except Exception as error:  # a boundary, as in `client`
             raise UpstreamError(f"oauth2.token_url: {_say(error)}") from error
+        if len(body) > MAX_ANSWER_BYTES:
+            raise UpstreamError("oauth2.token_url: the answer has no end")
         try:
             answer = httpx.Response(200, content=body).json()
         except (ValueError, RecursionError):
-            answer = None
+            # Some services answer as a form, whatever RFC 6749 says.
+            answer = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=32))
         return status, answer if isinstance(answer, dict) else {}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gc
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -424,3 +425,30 @@ async def test_the_environment_names_a_proxy_where_it_is_asked() -> None:
             with pytest.raises(UpstreamError):
                 await client.fetch()
         assert len(proxy.heads) == 1
+
+
+@pytest.mark.parametrize("said", [b"", b"\x05", b"\x05\xff\x00\x00", b"HTTP/1.1 banana\r\n\r\n"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "http",
+        # httpcore leaves the socket of a failed SOCKS greeting to the garbage collector.
+        pytest.param("socks5", marks=pytest.mark.filterwarnings("ignore")),
+    ],
+)
+async def test_a_proxy_that_closes_or_talks_nonsense_is_an_error_with_a_reason(
+    scheme: str, said: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(3)
+        writer.write(said)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    given = {"url": "https://kubelet.example:10250", "proxy_url": f"{scheme}://127.0.0.1:{port}"}
+    async with _client(given) as client:
+        with pytest.raises(UpstreamError, match=r"the kubelet's pods: ."):
+            await client.fetch()
+    server.close()
+    gc.collect()
