@@ -27,6 +27,8 @@ class TargetReport(NamedTuple):
     is_up: bool
     error: str
     samples: int
+    is_guess: bool = False
+    """It never answered, and nothing says that it has metrics."""
 
 
 class Report(NamedTuple):
@@ -96,6 +98,7 @@ def _read(fields: Mapping[str, Any], now: float) -> Report:
                 item.get("up") is True,
                 _text(item, "error"),
                 int(_number(item, "samples")),
+                item.get("guess") is True,
             )
             for item in _items(fields, "targets")[:MAX_TARGETS]
             if isinstance(item, dict)

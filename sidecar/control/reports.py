@@ -18,6 +18,8 @@ class TargetState(NamedTuple):
     url: str
     error: str
     samples: int
+    is_silent: bool = False
+    """It was guessed and never answered."""
 
 
 class ProxyState(NamedTuple):
@@ -49,6 +51,7 @@ def build_report(
                 "up": not target.error,
                 "error": target.error[:_TEXT_CHARACTERS],
                 "samples": target.samples,
+                **({"guess": True} if target.is_silent else {}),
             }
             for target in state.targets[:MAX_TARGETS]
         ],

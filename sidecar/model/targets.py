@@ -34,6 +34,8 @@ class Target(NamedTuple):
     port: int
     path: str
     """Path and query."""
+    is_guess: bool = False
+    """Several ports are declared, and nothing says whether this one has metrics."""
 
     def __str__(self) -> str:
         """Write it as it is read."""

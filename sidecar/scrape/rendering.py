@@ -30,6 +30,8 @@ class Collected(NamedTuple):
     targets: Sequence[Target]
     outcomes: list[Outcome]
     durations_seconds: Sequence[float]
+    silent: frozenset[Target] = frozenset()
+    """Guessed targets that never answered."""
 
 
 class TargetResult(NamedTuple):
@@ -39,6 +41,8 @@ class TargetResult(NamedTuple):
     error: LiveryError | None
     duration_seconds: float
     samples: int
+    is_silent: bool = False
+    """It was guessed and never answered: perhaps it has no metrics."""
 
 
 class Scrape(NamedTuple):
@@ -62,9 +66,12 @@ def render(collected: Collected, rule: FailureRule, limit_bytes: int) -> Scrape:
         rule: what becomes of the scrape when all targets fail.
         limit_bytes: of the answer.
     """
-    view, targets, outcomes, durations = collected
+    view, targets, outcomes, durations, silent = collected
     while True:
-        results = tuple(map(_result, targets, outcomes, durations))
+        results = tuple(
+            _result(target, outcome, duration)._replace(is_silent=target in silent)
+            for target, outcome, duration in zip(targets, outcomes, durations, strict=True)
+        )
         is_down = all(isinstance(outcome, LiveryError) for outcome in outcomes)
         if is_down and rule is FailureRule.ALL_DOWN:
             return _failure(results, view.wanted.fmt)
@@ -113,12 +120,13 @@ def _write(
 def _own_families(
     results: Sequence[TargetResult],
 ) -> list[tuple[str, str, list[tuple[Target, float]]]]:
+    told = [result for result in results if not result.is_silent]
     values: dict[str, list[float]] = {
-        "up": [int(result.error is None) for result in results],
-        "scrape_duration_seconds": [round(result.duration_seconds, 6) for result in results],
-        "samples": [result.samples for result in results],
+        "up": [int(result.error is None) for result in told],
+        "scrape_duration_seconds": [round(result.duration_seconds, 6) for result in told],
+        "samples": [result.samples for result in told],
     }
-    targets = [result.target for result in results]
+    targets = [result.target for result in told]
     return [
         (suffix, text, list(zip(targets, values[suffix], strict=True)))
         for suffix, text in TARGET_METRICS.items()

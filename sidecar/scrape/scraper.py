@@ -82,6 +82,7 @@ class Scraper:
         self._limits = limits
         self._rule = rule
         self._fallback = fallback
+        self._silent = frozenset(target for target in self._targets if target.is_guess)
         self._clients = [TargetClient(target, pod_ip, limits.target_bytes) for target in targets]
         self._context = context
         self.policy = SeriesPolicy()
@@ -148,7 +149,16 @@ class Scraper:
             del outcome
             if fetched:
                 await asyncio.sleep(0)  # others have their turn between two large bodies
-        return Collected(view, self._targets, outcomes, durations), is_quick
+        self._hear(outcomes)
+        return Collected(view, self._targets, outcomes, durations, self._silent), is_quick
+
+    def _hear(self, outcomes: Sequence[Outcome]) -> None:
+        if self._silent:
+            self._silent -= {
+                target
+                for target, outcome in zip(self._targets, outcomes, strict=True)
+                if not isinstance(outcome, LiveryError)
+            }
 
     async def _fetch(
         self, question: Question, timeout_seconds: float

@@ -101,7 +101,7 @@ class ScrapeView:
 
     def render_errors(self, errors: Sequence[tuple[Target, LiveryError]]) -> bytes:
         """Write why targets are missing from an answer, as comments."""
-        lines = [f"# {_name_of(target)}: {error}" for target, error in errors]
+        lines = [f"# {_describe(target)}: {error}" for target, error in errors]
         return b"".join(
             " ".join(line[:MAX_REASON_CHARACTERS].split()).encode(errors="replace") + b"\n"
             for line in lines
@@ -117,7 +117,10 @@ class ScrapeView:
             parts.append(b"# HELP %b %b\n# TYPE %b gauge\n" % (name, text.encode(), name))
             for target, value in values:
                 context = RewriteContext(
-                    target_label=self._context.target_label, target=_name_of(target), is_own=True
+                    target_label=self._context.target_label,
+                    target=_name_of(target),
+                    target_port=_port_of(target),
+                    is_own=True,
                 )
                 rewriter = SeriesRewriter(self._own_policy, context, self.wanted.escaping)
                 line = rewriter.series(Series(name, (), name))
@@ -150,6 +153,7 @@ class ScrapeView:
             identity=self._context.identity._replace(container=target.name),
             target_label="" if self._is_single else self._context.target_label,
             target=_name_of(target),
+            target_port="" if self._is_single else _port_of(target),
         )
         return SeriesRewriter(policy, context, self.wanted.escaping)
 
@@ -184,6 +188,14 @@ class ScrapeQuota:
 
 def _name_of(target: Target) -> str:
     return target.name or str(target.port)
+
+
+def _port_of(target: Target) -> str:
+    return str(target.port) if target.is_guess else ""
+
+
+def _describe(target: Target) -> str:
+    return f"{target.name}:{target.port}" if target.is_guess else _name_of(target)
 
 
 def _are_same(entries: Sequence[object], others: Sequence[object]) -> bool:

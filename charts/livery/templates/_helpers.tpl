@@ -61,7 +61,7 @@ has(object.metadata.annotations)
 && ('livery.dev/inject' in object.metadata.annotations
 ? object.metadata.annotations['livery.dev/inject'] != 'false'
 : object.metadata.annotations.exists(k,
-k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape$')
+k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape([^a-zA-Z0-9]slow)?$')
 && object.metadata.annotations[k] == 'true'))
 {{- end }}
 

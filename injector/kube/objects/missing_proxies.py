@@ -44,10 +44,10 @@ def keep_candidate(pod: JsonObject) -> JsonObject | None:
     except InjectorError:
         return None
     inject = annotations.get(names.INJECT)
-    scrape = read_scrape_annotations(annotations).values.get("scrape")
+    asks = inject == "true" or read_scrape_annotations(annotations).asks
     if inject == "false" or names.MIRROR_POD in annotations or names.PROXY_LABEL in labels:
         return None
-    if inject != "true" and scrape != "true":
+    if not asks:
         return None
     return {"metadata": {key: metadata.get(key, "") for key in ("name", "namespace", "uid")}}
 

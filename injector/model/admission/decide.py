@@ -139,7 +139,7 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     warnings = (
         () if inject in (None, "true") else (_bad(names.INJECT, inject, '"true" or "false"'),)
     )
-    if inject != "true" and scrape.values.get("scrape") != "true":
+    if inject != "true" and not scrape.asks:
         return Decision(Reason.NOT_ANNOTATED, (*warnings, *scrape.warnings))
     if for_windows:
         return Decision(Reason.WINDOWS, _left_alone(Reason.WINDOWS, warnings))
@@ -371,6 +371,8 @@ class _Patcher:
             "path": "/metrics",
             "scheme": "http",
         }
+        if scrape.is_slow and "scrape" not in scrape.values:
+            del wanted["scrape"]  # it would be scraped at both intervals
         canonical = {f"prometheus.io/{name}": value for name, value in wanted.items()}
         for key in scrape.keys:
             if key not in canonical:

@@ -44,6 +44,8 @@ class WarningCode(StrEnum):
     """Two spellings of one annotation differ."""
     BAD_TARGET = "bad-target"
     """A target cannot be scraped and is left out."""
+    GUESSED_TARGETS = "guessed-targets"
+    """Several ports are declared and no annotation says which has the metrics."""
     BAD_PORT = "bad-port"
     """The port that was asked for cannot be the proxy's; another is used."""
     BAD_QUANTITY = "bad-quantity"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from injector.model.admission.outcomes import AdmissionWarning, WarningCode
-from injector.model.cluster.names import SCRAPE_KEYS, SCRAPE_SPELLING
+from injector.model.cluster.names import SCRAPE_KEYS, SCRAPE_SLOW_SPELLING, SCRAPE_SPELLING
 
 
 class ScrapeAnnotations(NamedTuple):
@@ -16,6 +16,13 @@ class ScrapeAnnotations(NamedTuple):
     values: Mapping[str, str]
     keys: tuple[str, ...]
     warnings: tuple[AdmissionWarning, ...]
+    is_slow: bool
+    """Whether `scrape-slow` asks for it."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether they ask to be scraped."""
+        return self.is_slow or self.values.get("scrape") == "true"
 
 
 def read_scrape_annotations(annotations: Mapping[str, str]) -> ScrapeAnnotations:
@@ -38,4 +45,7 @@ def read_scrape_annotations(annotations: Mapping[str, str]) -> ScrapeAnnotations
             text = f"annotations {winner} and {', '.join(losers)} differ; {winner} counts"
             warnings.append(AdmissionWarning(WarningCode.TWO_SPELLINGS, text))
     found = sorted(key for keys in spellings.values() for key in keys)
-    return ScrapeAnnotations(values, tuple(found), tuple(warnings))
+    is_slow = any(
+        text == "true" and SCRAPE_SLOW_SPELLING.fullmatch(key) for key, text in annotations.items()
+    )
+    return ScrapeAnnotations(values, tuple(found), tuple(warnings), is_slow)

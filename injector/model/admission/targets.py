@@ -1,11 +1,15 @@
-"""Where a pod's metrics are, as its annotations say, with named ports resolved."""
+"""Where a pod's metrics are, as its annotations say, with named ports resolved.
+
+Where they name no port, the declared ones are guessed at, as Prometheus' own discovery would.
+Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#pod
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from injector.model.admission.outcomes import AdmissionWarning, WarningCode
-from injector.model.cluster.names import TARGETS
+from injector.model.cluster.names import MESH_CONTAINERS, TARGETS
 from injector.model.cluster.objects import (
     Object,
     get_list,
@@ -15,6 +19,7 @@ from injector.model.cluster.objects import (
 )
 from sidecar.errors import TargetError
 from sidecar.model.targets import (
+    MAX_TARGETS,
     RawTarget,
     Target,
     check_path,
@@ -41,6 +46,10 @@ def find_targets(
         annotations: its annotations.
         scrape: what its `prometheus.io/…` annotations say.
     """
+    if TARGETS not in annotations and not _port_of(scrape):
+        guessed = _guess(pod, scrape)
+        if guessed is not None:
+            return guessed
     targets: list[Target] = []
     warnings: list[AdmissionWarning] = []
     try:
@@ -83,6 +92,63 @@ def _readers(listed: str | None, scrape: Mapping[str, str]) -> list[Callable[[],
     return [partial(parse_raw_target, part) for part in parts]
 
 
+def _port_of(scrape: Mapping[str, str]) -> str:
+    return (scrape.get("port") or "").strip()
+
+
+def _guess(pod: Object, scrape: Mapping[str, str]) -> FoundTargets | None:
+    """Take the declared ports; None where there is none, or the annotations are wrong."""
+    ports = _scraped_ports(pod)
+    named = [port for port in ports if _is_for_metrics(port.name)]
+    chosen: dict[int, _Port] = {}
+    for port in named or ports:
+        chosen.setdefault(port.number, port)
+    try:
+        raw = _read_annotations(scrape)
+    except TargetError:
+        return None
+    if not chosen:
+        return None
+    targets = tuple(
+        Target(port.container, raw.scheme, "", port.number, raw.path, is_guess=len(chosen) > 1)
+        for port in list(chosen.values())[:MAX_TARGETS]
+    )
+    warnings = () if len(chosen) == 1 else (_warn_of_guess(targets, len(chosen)),)
+    return FoundTargets(targets, warnings)
+
+
+class _Port(NamedTuple):
+    container: str
+    name: str
+    number: int
+
+
+def _scraped_ports(pod: Object) -> list[_Port]:
+    """The TCP ports that Prometheus finds, a mesh's left out."""
+    return [
+        _Port(name, get_text(port, "name", "spec.containers[].ports[]"), port["containerPort"])
+        for container in running_containers(pod)
+        if (name := get_text(container, "name", "spec.containers[]")) not in MESH_CONTAINERS
+        for port in get_list(container, "ports", "spec.containers[]")
+        if port.get("protocol") in (None, "", "TCP") and _is_port(port.get("containerPort"))
+    ]
+
+
+def _is_port(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+
+
+def _is_for_metrics(name: str) -> bool:
+    return name in ("metrics", "http-metrics") or name.startswith("prom")
+
+
+def _warn_of_guess(targets: Sequence[Target], count: int) -> AdmissionWarning:
+    shown = ", ".join(str(target.port) for target in targets)
+    left = f" and not the other {count - len(targets)}" if count > len(targets) else ""
+    text = f"no annotation names a port: {shown} are scraped{left}; set prometheus.io/port"
+    return AdmissionWarning(WarningCode.GUESSED_TARGETS, text)
+
+
 def _read_annotations(scrape: Mapping[str, str]) -> RawTarget:
     # An empty value is what templates leave of an unset one; Prometheus passes over it, too.
     scheme = (scrape.get("scheme") or "http").lower()
@@ -91,8 +157,7 @@ def _read_annotations(scrape: Mapping[str, str]) -> RawTarget:
         path = f"/{path}"  # as Prometheus joins it to the address
     if scheme not in ("http", "https"):
         raise TargetError(f"scheme {scheme[:40]!r} is neither http nor https")
-    port = (scrape.get("port") or "").strip() or "80"
-    return RawTarget("", scheme, "", port, check_path(path))
+    return RawTarget("", scheme, "", _port_of(scrape) or "80", check_path(path))
 
 
 def _free_name(target: Target, others: Sequence[Target]) -> str:

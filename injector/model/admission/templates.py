@@ -162,6 +162,8 @@ def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
         arguments += ["--target", _literal(str(target))]
     if len(proxy.targets) > 1:
         arguments += ["--target-label", platform.target_label]
+    if any(target.is_guess for target in proxy.targets):
+        arguments += ["--targets", "guessed"]
     if proxy.filters:
         arguments += ["--filter", "metricaccess"]
     if proxy.namespace_label:

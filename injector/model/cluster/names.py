@@ -47,3 +47,5 @@ MESH_CONTAINERS = frozenset(
 SCRAPE_KEYS = ("scrape", "port", "path", "scheme")
 SCRAPE_SPELLING = re.compile(r"prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9](scrape|port|path|scheme)")
 """Every spelling of `prometheus.io/…` that scrape configurations in use understand."""
+SCRAPE_SLOW_SPELLING = re.compile(r"prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape[^a-zA-Z0-9]slow")
+"""What the community's chart scrapes less often; its port and path are those of the others."""

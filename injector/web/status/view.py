@@ -194,7 +194,8 @@ def _workloads(sources: Sources) -> list[Workload]:
 def _health(published: str, report: Report | None) -> Health:
     if report is None:
         return Health.NEW
-    if report.faults or report.policy_error or not all(item.is_up for item in report.targets):
+    is_down = any(not (item.is_up or item.is_guess) for item in report.targets)
+    if report.faults or report.policy_error or is_down:
         return Health.FAILING
     return Health.WELL if published else Health.AWAY
 

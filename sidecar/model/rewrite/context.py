@@ -21,6 +21,8 @@ class RewriteContext:
     """Name of the label that says which target a series came from; empty for none."""
     target: str = ""
     """Its value."""
+    target_port: str = ""
+    """Value of the label `port` beside it, where ports were guessed; empty for none."""
     namespace_label: str = ""
     """Label of a series that names the namespace whose labels it gets; empty: the pod's own."""
     pods: "PodIndex | None" = None
@@ -33,3 +35,9 @@ class RewriteContext:
     """Whether the series are the proxy's own, whose names no application may use."""
     filters: bool = False
     """Whether the policy's access rules decide what is exposed."""
+
+    @property
+    def marks(self) -> list[tuple[str, str]]:
+        """The labels that say which target a series came from."""
+        said = [(self.target_label, self.target)] if self.target_label else []
+        return [*said, ("port", self.target_port)] if self.target_port else said

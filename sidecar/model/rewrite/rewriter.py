@@ -71,10 +71,12 @@ class SeriesRewriter:
         self._escaping = escaping
         encoding = encoding or Encoding(policy, escaping)
         self._escape_label, self._encode = encoding.escape, encoding.encode
-        target_label = self._escape_label(context.target_label.encode())
-        self._mark = (target_label, escape(context.target.encode()))
+        self._marks = [
+            (self._escape_label(name.encode()), escape(value.encode()))
+            for name, value in context.marks
+        ]
         # What tells the targets apart is ours to say; a value of the series' own moves away.
-        self._protected = encoding.protected | ({target_label} if target_label else set())
+        self._protected = encoding.protected | {name for name, _ in self._marks}
         self._namespace_label = self._escape_label(context.namespace_label.encode())
         self._own, self._by_namespace = encoding.own, encoding.by_namespace
         self._pods = context.pods
@@ -93,12 +95,12 @@ class SeriesRewriter:
             return None
         common = self._find_common(series)
         if common is not None:
-            return Line(series.name, _insert(series, common.text), bool(self._mark[0]))
+            return Line(series.name, _insert(series, common.text), bool(self._marks))
         escaped = self._escape(series)
         if self._pods is not None and self._context.completes:
             escaped = _complete(escaped, self._pods, self._namespace_label)
         labels = self._wear(escaped)
-        is_marked = bool(self._mark[0])
+        is_marked = bool(self._marks)
         line: Line | None = _render(escaped.name, labels)
         if self._has_rules:
             line = self._apply_rules(escaped, labels)
@@ -209,9 +211,9 @@ class SeriesRewriter:
         worn: Pairs,
         taken: Collection[bytes] = (),
     ) -> list[tuple[bytes, bytes]]:
-        names = {name for name, _ in labels} | self._context.never_added | {self._mark[0], *taken}
-        marks = [self._mark] if self._mark[0] else []
-        return [pair for pair in worn if pair[0] not in names] + marks
+        names = {name for name, _ in [*labels, *self._marks]} | self._context.never_added
+        names.update(taken)
+        return [pair for pair in worn if pair[0] not in names] + self._marks
 
     def _move_protected(self, labels: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         taken = {name for name, _ in labels}
@@ -262,7 +264,7 @@ class SeriesRewriter:
         return admitted
 
     def _is_marked(self, line: Line) -> bool:
-        return b'%b="%b"' % self._mark in line.text
+        return all(b'%b="%b"' % mark in line.text for mark in self._marks)
 
 
 def _silence(comment: Comment) -> Comment:

@@ -162,9 +162,11 @@ class PodRole:
         self._telemetry.set("livery_proxy_samples", scrape.samples_out)
         for result in scrape.results:
             url, error = result.target.url, str(result.error or "")
-            self._telemetry.set("livery_proxy_target_up", int(not error), target=url)
+            if not result.is_silent:
+                self._telemetry.set("livery_proxy_target_up", int(not error), target=url)
             before = self._results.get(url)
-            self._results[url] = TargetState(url, error, result.samples)
+            state = TargetState(url, error, result.samples, result.is_silent)
+            self._results[url] = state
             if before is not None and before.error == error:
                 continue
             if error:

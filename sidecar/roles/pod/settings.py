@@ -101,6 +101,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="says which of several targets a series is of (%(default)s)",
     )
     parser.add_argument(
+        "--targets",
+        choices=["named", "guessed"],
+        default="named",
+        help="guessed: several ports are declared, and not all need have metrics; their series "
+        "carry the port, too (%(default)s)",
+    )
+    parser.add_argument(
         "--pass-headers",
         default="",
         metavar="NAMES",
@@ -189,12 +196,13 @@ def _targets(given: argparse.Namespace, faults: list[str]) -> tuple[Target, ...]
     targets: list[Target] = []
     for text in given.target[:MAX_TARGETS]:
         try:
-            targets.append(parse_target(text, allows_remote=given.allow_remote_targets))
+            target = parse_target(text, allows_remote=given.allow_remote_targets)
+            targets.append(target._replace(is_guess=given.targets == "guessed"))
         except TargetError as error:
             faults.append(f"--target: {error}")
     if len(given.target) > MAX_TARGETS:
         faults.append(f"--target: {len(given.target)} targets; at most {MAX_TARGETS} are allowed")
-    names = [target.name or str(target.port) for target in targets]
+    names = [(target.name or target.port, target.is_guess and target.port) for target in targets]
     if len(set(names)) != len(names):
         faults.append("--target: two targets have the same name; write NAME=URL")
     if not given.target and not faults:

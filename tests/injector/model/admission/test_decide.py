@@ -16,7 +16,6 @@ from injector.model.cluster import names
 from injector.model.cluster.objects import running_containers
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
-from sidecar.model.targets import parse_target
 from sidecar.roles.pod.settings import parse_pod_settings
 from tests.injector.model.pods import ASKING_PODS, JSON, PODS, Json, broken_pods
 from tests.injector.webhook import apply
@@ -153,7 +152,7 @@ def test_the_proxy_understands_its_own_arguments(pod: Json) -> None:
     settings = parse_pod_settings(arguments, environment)
 
     assert settings.faults == ()
-    assert settings.targets == tuple(parse_target(str(item)) for item in proxy.targets)
+    assert settings.targets == proxy.targets
 
 
 @given(ASKING_PODS)

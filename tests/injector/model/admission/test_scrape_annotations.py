@@ -28,7 +28,7 @@ def test_every_spelling_is_understood(key: str) -> None:
      "prometheusXio/port", "prometheus..io/port"],
 )  # fmt: skip
 def test_other_keys_mean_nothing(key: str) -> None:
-    assert read_scrape_annotations({key: "v"}) == ({}, (), ())
+    assert read_scrape_annotations({key: "v"}) == ({}, (), (), False)
 
 
 def test_of_two_that_differ_the_canonical_one_counts_with_a_warning() -> None:

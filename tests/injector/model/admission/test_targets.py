@@ -35,13 +35,11 @@ def _texts(found: FoundTargets) -> list[str]:
 @pytest.mark.parametrize(
     ("scrape", "target"),
     [
-        ({}, "web=http://:80/metrics"),
         ({"port": "8080"}, "web=http://:8080/metrics"),
         ({"port": "9443", "scheme": "https"}, "db=https://:9443/metrics"),
         ({"port": "9100"}, "agent=http://:9100/metrics"),
         ({"port": "tls", "scheme": "HTTPS"}, "db=https://:9443/metrics"),
         ({"port": "65535", "path": "/a?b=c,d"}, "web=http://:65535/a?b=c,d"),
-        ({"port": "", "scheme": "", "path": ""}, "web=http://:80/metrics"),
     ],
 )
 def test_annotations_name_one_target(scrape: dict[str, str], target: str) -> None:
@@ -53,8 +51,10 @@ def test_annotations_name_one_target(scrape: dict[str, str], target: str) -> Non
     [
         *({"port": port} for port in ("0", "015020", "65536", "99999999", "²", "-1",
                                       "1e3", "nope", "odd", "early", "x" * 10_000, "80 80")),
-        *({"path": path} for path in ("/a b", "a b", "/\r\nHost: x", "/é", "/" + "x" * 10_000)),
-        *({"scheme": scheme} for scheme in ("ftp", "http://", "file", "httpſ", "x" * 10_000)),
+        *({"port": "80", "path": path} for path in ("/a b", "a b", "/\r\nHost: x", "/é",
+                                                      "/" + "x" * 10_000)),
+        *({"port": "80", "scheme": scheme} for scheme in ("ftp", "http://", "file", "httpſ",
+                                                            "x" * 10_000)),
     ],
     ids=lambda scrape: ascii(scrape)[:60],
 )  # fmt: skip
@@ -124,13 +124,70 @@ def test_declared_ports_are_those_of_all_containers() -> None:
 @pytest.mark.parametrize(
     ("scrape", "target"),
     [
-        ({"port": " 8080 "}, "web=http://:8080/metrics"), ({"port": " "}, "web=http://:80/metrics"),
-        ({"path": "metrics"}, "web=http://:80/metrics"), ({"path": " /m "}, "web=http://:80/m"),
-        ({"path": "@evil.example/x"}, "web=http://:80/@evil.example/x"),
-        ({"path": "http://evil.example/"}, "web=http://:80/http://evil.example/"),
+        ({"port": " 8080 "}, "web=http://:8080/metrics"),
+        ({"port": "\t80 "}, "web=http://:80/metrics"),
+        ({"port": "80", "path": "metrics"}, "web=http://:80/metrics"),
+        ({"port": "80", "path": " /m "}, "web=http://:80/m"),
+        ({"port": "80", "path": "@evil.example/x"}, "web=http://:80/@evil.example/x"),
+        ({"port": "80", "path": "http://evil.example/"}, "web=http://:80/http://evil.example/"),
     ],
 )  # fmt: skip
 def test_blanks_are_trimmed_and_a_missing_slash_is_added(
     scrape: dict[str, str], target: str
 ) -> None:
     assert [str(item) for item in _find(**scrape).targets] == [target]
+
+
+_NONE = {"spec": {"containers": [{"name": "web"}]}}
+
+
+@pytest.mark.parametrize(
+    "scrape",
+    [{}, {"port": " "}, {"port": "", "scheme": "", "path": ""}],
+)
+def test_without_a_port_all_declared_ones_of_what_runs_are_taken(scrape: dict[str, str]) -> None:
+    found = _find(**scrape)
+
+    assert _texts(found) == [
+        "web=http://:8080/metrics", "db=http://:9443/metrics", "agent=http://:9100/metrics",
+    ]  # fmt: skip
+    assert all(target.is_guess for target in found.targets)
+    assert [warning.code for warning in found.warnings] == ["guessed-targets"]
+    assert _texts(find_targets(_NONE, {}, scrape)) == ["web=http://:80/metrics"]
+
+
+@pytest.mark.parametrize("name", ["metrics", "http-metrics", "prom", "prometheus-2"])
+def test_of_several_declared_ports_the_one_for_metrics_is_taken(name: str) -> None:
+    ports = [{"containerPort": 1}, {"containerPort": 2, "name": name}, {"containerPort": 3}]
+    found = find_targets({"spec": {"containers": [{"name": "web", "ports": ports}]}}, {}, {})
+
+    assert _texts(found) == ["web=http://:2/metrics"]
+    assert found.warnings == ()
+    assert not found.targets[0].is_guess
+
+
+@pytest.mark.parametrize(
+    "port",
+    [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 0}, {"containerPort": True},
+     {"containerPort": 65536}, {"containerPort": "9"}, {"name": "metrics"}],
+)  # fmt: skip
+def test_what_cannot_be_scraped_is_no_guess(port: dict[str, Any]) -> None:
+    spec = {"containers": [{"name": "web", "ports": [port]}]}
+
+    assert _texts(find_targets({"spec": spec}, {}, {})) == ["web=http://:80/metrics"]
+
+
+def test_more_ports_than_targets_may_be_are_named() -> None:
+    ports = [{"containerPort": 8000 + at} for at in range(20)]
+    found = find_targets({"spec": {"containers": [{"name": "web", "ports": ports}]}}, {}, {})
+
+    assert len(found.targets) == 16
+    assert "and not the other 4" in str(found.warnings[0])
+
+
+@pytest.mark.parametrize("scrape", [{"scheme": "ftp"}, {"path": "/a b"}])
+def test_a_guess_with_a_wrong_path_or_scheme_is_one_warning(scrape: dict[str, str]) -> None:
+    found = _find(**scrape)
+
+    assert found.targets == ()
+    assert [warning.code for warning in found.warnings] == ["bad-target"]

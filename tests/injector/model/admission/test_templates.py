@@ -44,6 +44,7 @@ _TARGETS = st.builds(
     st.just(""),
     st.integers(1, 65535),
     st.from_regex(r"/[a-z?=&$()%]{0,9}", fullmatch=True),
+    is_guess=st.just(False),
 )
 
 
@@ -63,6 +64,15 @@ def _start(proxy: PodProxy, platform: Platform = PLATFORM) -> PodSettings:
         item["name"]: _expand(item.get("value", item["name"])) for item in container["env"]
     }
     return parse_pod_settings(arguments, variables)
+
+
+def test_a_proxy_knows_which_targets_were_guessed() -> None:
+    targets = tuple(
+        Target("web", "http", "", port, "/metrics", is_guess=True) for port in (8080, 8081)
+    )
+    settings = _start(replace(PROXY, targets=targets))
+
+    assert (settings.faults, settings.targets) == ((), targets)
 
 
 @given(

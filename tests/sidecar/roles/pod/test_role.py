@@ -263,6 +263,28 @@ async def test_one_bad_target_of_several_shows_as_down() -> None:
     assert 'livery_target_up{container="bad"} 0\n' in reply.text
 
 
+async def test_guessed_targets_carry_their_port_and_one_that_never_answers_is_not_down() -> None:
+    answers = [http(b"a 1\n"), http(b"a 2\n"), http(b"", status="404 No")]
+    async with App(answers[0]) as one, App(answers[1]) as two, App(answers[2]) as none:
+        targets = [arg for app in (one, two, none) for arg in ("--target", f"web={app.target}")]
+        async with running_pod(*targets, "--targets", "guessed") as role:
+            reply = await get(role.data_port)
+            admin = await get(role.admin_port)
+            report = role.report()
+            two.answer = http(b"", status="500 Oh")
+            later = await get(role.data_port)
+
+    for app, value in ((one, 1), (two, 2)):
+        marks = f'container="web",port="{app.port}"'
+        assert f"a{{{marks}}} {value}\n" in reply.text
+        assert f"livery_target_up{{{marks}}} 1\n" in reply.text
+    assert f"# web:{none.port}: answered 404" in reply.text
+    assert f'livery_target_up{{container="web",port="{none.port}"}}' not in reply.text
+    assert f":{none.port}/" not in admin.text
+    assert [item.get("guess", False) for item in report["targets"]] == [False, False, True]  # type: ignore[attr-defined]
+    assert f'livery_target_up{{container="web",port="{two.port}"}} 0\n' in later.text
+
+
 async def test_all_targets_down_is_a_502_with_both_reasons() -> None:
     async with App(http(b"", status="500 Oh")) as one, App(http(b"", status="404 No")) as two:
         targets = ("--target", f"one={one.target}", "--target", f"two={two.target}")
