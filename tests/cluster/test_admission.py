@@ -77,6 +77,34 @@ async def test_a_limit_range_takes_the_proxy_that_was_fitted_into_it(release: Re
             await asyncio.to_thread(_create, shop, "not", containers=[too_much])
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"maxLimitRequestRatio": {"ephemeral-storage": "1"}},
+        {"maxLimitRequestRatio": {"ephemeral-storage": "2"},
+         "default": {"ephemeral-storage": "4Gi"}, "defaultRequest": {"ephemeral-storage": "1Gi"}},
+        {"min": {"ephemeral-storage": "80Mi"}, "max": {"ephemeral-storage": "90Mi"}},
+        {"max": {"example.com/gpu": "4"}},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_no_resource_that_a_limit_range_names_makes_the_pod_be_refused(
+    release: Release, item: dict[str, Any]
+) -> None:
+    async with _shop(release) as (shop, running):
+        limits = {"limits": [{"type": "Container", **item}]}
+        await asyncio.to_thread(shop.create, "limitranges", "odd", spec=limits)
+        await until(lambda: running.service.cluster.in_namespace("LimitRange", shop.name))
+        names = {name for values in item.values() for name in values}
+        own = {name: "85Mi" if name == "ephemeral-storage" else "1" for name in names}
+        resources = {"requests": SMALL["requests"] | own, "limits": SMALL["limits"] | own}
+        containers = [{"name": "web", "image": "web:1", "resources": resources}]
+
+        pod = await asyncio.to_thread(_create, shop, "fits", containers=containers)
+
+        assert len(_proxies(pod)) == 1
+
+
 async def test_a_quota_counts_the_proxy_and_is_the_one_that_refuses(release: Release) -> None:
     async with _shop(release) as (shop, _):
         hard = {"limits.memory": "200Mi", "requests.cpu": "1"}

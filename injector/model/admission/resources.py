@@ -11,6 +11,8 @@ from injector.model.cluster.objects import Object, get_list, get_mapping
 from injector.platform import DEFAULT_RESOURCES
 
 DEFAULT_MEMORY_BYTES = 128 << 20
+EPHEMERAL_STORAGE_BYTES = 64 << 20
+"""For the proxy's log, where a LimitRange makes every container say something of it."""
 Amounts = dict[str, Fraction]
 
 _SENSIBLE = {
@@ -51,24 +53,33 @@ def allot_resources(
     if spec.get("resources"):
         # With pod-level resources the pod's sum is fixed; what the proxy took would be taken from
         # the application's share by a number nobody chose.
-        return Allotment(None, (), is_possible=_leaves_room(spec, items))
+        others = _others(items)
+        is_possible = others is not None and _leaves_room(spec, items)
+        fits = is_possible and _fits_pod(spec, others or {}, others or {}, items)
+        rendered = _render(others, others) if others else None
+        return Allotment(rendered, (), is_possible=fits)
     warnings: list[AdmissionWarning] = []
     requests, limits = _wanted(annotations, warnings, memory_bytes)
     is_guaranteed = _is_guaranteed(spec)
     if is_guaranteed:
         requests = dict(limits)
-    clamped = _clamp(requests, limits, items, is_guaranteed=is_guaranteed)
-    if clamped is None or not _fits_pod(spec, *clamped, items):
+    clamped, others = _clamp(requests, limits, items, is_guaranteed=is_guaranteed), _others(items)
+    if clamped is None or others is None:
+        return Allotment(None, tuple(warnings), is_possible=False)
+    if not _fits_pod(spec, clamped[0] | others, clamped[1] | others, items):
         return Allotment(None, tuple(warnings), is_possible=False)
     if clamped != (requests, limits):
         text = "the proxy's resources were fitted into the namespace's LimitRange"
         warnings.append(AdmissionWarning(WarningCode.CLAMPED, text))
     requests, limits = clamped
-    rendered = {
+    return Allotment(_render(requests | others, limits | others), tuple(warnings))
+
+
+def _render(requests: Amounts, limits: Amounts) -> dict[str, dict[str, str]]:
+    return {
         "requests": {name: render_quantity(value, name) for name, value in requests.items()},
         "limits": {name: render_quantity(value, name) for name, value in limits.items()},
     }
-    return Allotment(rendered, tuple(warnings))
 
 
 def _wanted(
@@ -140,6 +151,11 @@ class _Item(NamedTuple):
     default: Amounts
     """What the API server requests for a container that says nothing."""
 
+    @property
+    def names(self) -> set[str]:
+        """The resources that it says something of."""
+        return {*self.minimum, *self.maximum, *self.ratio, *self.default}
+
 
 def _items(limit_range: Object) -> Iterator[_Item]:
     spec = get_mapping(limit_range, "spec")
@@ -157,7 +173,7 @@ def _items(limit_range: Object) -> Iterator[_Item]:
 
 
 def _amounts(values: Object) -> Amounts:
-    parsed = {name: parse_quantity(values[name]) for name in ("cpu", "memory") if name in values}
+    parsed = {name: parse_quantity(value) for name, value in values.items()}
     return {name: value for name, value in parsed.items() if value is not None}
 
 
@@ -184,6 +200,29 @@ def _clamp(
     return requests, limits
 
 
+def _others(items: Sequence[_Item]) -> Amounts | None:
+    """Return what the proxy says of resources that `Container` entries name beside CPU and memory.
+
+    Request and limit are one, so that every ratio holds. None where nothing fits: a resource that
+    the proxy has no use for, but must take.
+    """
+    bounds = [item for item in items if item.kind == "Container"]
+    found: Amounts = {}
+    for name in sorted({name for item in bounds for name in item.names} - {"cpu", "memory"}):
+        wanted = Fraction(EPHEMERAL_STORAGE_BYTES if name == "ephemeral-storage" else 0)
+        least = max(item.minimum.get(name, Fraction(0)) for item in bounds)
+        most = min([item.maximum[name] for item in bounds if name in item.maximum], default=None)
+        ratio = min([item.ratio[name] for item in bounds if name in item.ratio], default=None)
+        amount = max(least, wanted if most is None else min(wanted, most))
+        must_take = bool(least) or ratio is not None
+        if (most is not None and amount > most) or (must_take and not (wanted and amount)):
+            return None
+        if ratio is not None and ratio < 1:
+            return None
+        found[name] = amount
+    return found
+
+
 def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[_Item]) -> bool:
     """Tell whether the pod's sum stays within every `Pod` entry with the proxy added."""
     for item in items:
@@ -191,14 +230,14 @@ def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[
             continue
         for name, least in item.minimum.items():
             # Without any limit none is asked for: ours would be the first, and too small.
-            if _peak(spec, "limits", name) + limits[name] < least:
+            if name in limits and _peak(spec, "limits", name) + limits[name] < least:
                 return False
         for name, most in item.maximum.items():
-            if _peak(spec, "limits", name) + limits[name] > most:
+            if name in limits and _peak(spec, "limits", name) + limits[name] > most:
                 return False
-        for name, ratio in item.ratio.items():
+        for name in item.ratio.keys() & limits.keys():
             total = _peak(spec, "requests", name) + requests[name]
-            if _peak(spec, "limits", name) + limits[name] > total * ratio:
+            if _peak(spec, "limits", name) + limits[name] > total * item.ratio[name]:
                 return False
     return True
 

@@ -118,7 +118,6 @@ def test_limit_ranges_clamp_with_a_warning(
     "item",
     [
         _container(default={"cpu": "1"}),
-        _container(min={"storage": "1Gi"}),
         {"type": "PersistentVolumeClaim", "max": {"cpu": "1m"}},
         {"type": "Pod", "max": {"cpu": "500m", "memory": "128Mi"}},
         {},
@@ -202,3 +201,57 @@ def test_a_quantity_that_nobody_can_mean_keeps_the_default_and_warns(key: str, v
 
     assert _pairs(allotment) == _DEFAULT
     assert [warning.code for warning in allotment.warnings] == ["bad-quantity"]
+
+
+@pytest.mark.parametrize(
+    ("item", "amount"),
+    [
+        ({"maxLimitRequestRatio": {"ephemeral-storage": "1"}}, "64Mi"),
+        ({"min": {"ephemeral-storage": "1Gi"}}, "1Gi"),
+        ({"max": {"ephemeral-storage": "10Mi"}}, "10Mi"),
+        ({"defaultRequest": {"ephemeral-storage": "2Gi"}}, "64Mi"),
+    ],
+    ids=str,
+)
+def test_of_ephemeral_storage_only_what_a_limit_range_asks_for_is_said(
+    item: Json, amount: str
+) -> None:
+    for spec in ({}, {"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}):
+        allotment = _allot({}, _container(**item), spec=spec)
+
+        assert allotment.resources is not None
+        assert allotment.is_possible
+        assert allotment.resources["requests"]["ephemeral-storage"] == amount
+        assert allotment.resources["limits"]["ephemeral-storage"] == amount
+
+
+@pytest.mark.parametrize(
+    ("item", "is_possible"),
+    [
+        ({"default": {"example.com/gpu": "1"}}, True),
+        ({"max": {"example.com/gpu": "4"}}, True),
+        ({"min": {"example.com/gpu": "1"}}, False),
+        ({"maxLimitRequestRatio": {"hugepages-2Mi": "1"}}, False),
+        ({"min": {"ephemeral-storage": "2Gi"}, "max": {"ephemeral-storage": "1Gi"}}, False),
+        ({"max": {"ephemeral-storage": "0"}, "maxLimitRequestRatio": {"ephemeral-storage": "1"}},
+         False),
+        ({"maxLimitRequestRatio": {"ephemeral-storage": "0.5"}}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_proxy_takes_no_device_and_says_so_where_it_must(item: Json, is_possible: bool) -> None:
+    allotment = _allot({}, _container(**item))
+
+    assert allotment.is_possible is is_possible
+    if is_possible:
+        assert allotment.resources is not None
+        assert allotment.resources["limits"]["example.com/gpu"] == "0"
+
+
+def test_what_a_pod_entry_alone_names_is_not_said() -> None:
+    pod = {"type": "Pod", "max": {"ephemeral-storage": "1Mi"}, "min": {"ephemeral-storage": "1"}}
+    allotment = _allot({}, pod)
+
+    assert (_pairs(allotment), allotment.is_possible) == (_DEFAULT, True)
+    both = _allot({}, pod, _container(default={"ephemeral-storage": "1Mi"}))
+    assert not both.is_possible
