@@ -8,12 +8,13 @@ from typing import Any
 
 from injector.commands.colours import CYAN, GREEN, RED, paint
 from injector.commands.inputs import (
+    Offline,
     add_file_arguments,
     add_input_arguments,
     add_namespace,
     learn,
     placed,
-    read_all,
+    read_files,
     read_offline,
 )
 from injector.commands.workloads import (
@@ -22,7 +23,8 @@ from injector.commands.workloads import (
     inject_object,
     replace_pod,
 )
-from injector.files.manifests import Manifest, write_manifests
+from injector.files.editing import edit
+from injector.files.manifests import ManifestFile, Place
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.removal import uninject
 from injector.model.cluster.objects import namespace_of
@@ -30,7 +32,9 @@ from injector.model.cluster.objects import namespace_of
 INJECT_EXAMPLES = """examples:
   livery inject -f deployment.yaml | kubectl apply -f -
   livery inject -f pod.yaml --namespace-label team=frontend --diff
-  kubectl get deployment web -o yaml | livery inject -f -
+  livery inject --from-cluster -f deployment.yaml | kubectl apply -f -
+      with the settings, the CA and the namespace's labels of the cluster: where
+      injection.mode is none
 
 exit codes: 0 done, 1 a manifest cannot be used, 2 a wrong call or a file that cannot be read
 """
@@ -72,27 +76,59 @@ def add_parsers(commands: Any) -> None:
 def run_inject(given: argparse.Namespace) -> int:
     """Inject every object that was named."""
     offline = read_offline(given)
-    manifests = read_all(given.filename)
-    learn(offline, manifests)
-    malformed: list[dict[str, Any]] = []
+    files = read_files(given.filename)
+    learn(offline, [manifest for file in files for manifest in file.manifests])
+    injector = _Injector(offline, given.namespace_label)
+    _treat_all(files, injector.treat, shows_diff=given.diff)
+    injector.warn()
+    return 1 if Reason.MALFORMED in injector.reasons else 0
 
-    def treat(obj: dict[str, Any]) -> dict[str, Any]:
+
+class _Injector:
+    """Injects one object after the other, and says what came of it."""
+
+    def __init__(self, offline: Offline, labels: Sequence[str]) -> None:
+        self._offline = offline
+        self._labels = list(labels)
+        self._unknown: set[str] = set()
+        """Namespaces of injected objects whose labels nobody told."""
+        self.reasons: set[Reason] = set()
+
+    def treat(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """Return the object with its proxy, if it gets one."""
+        offline = self._offline
         namespace = namespace_of(obj) or offline.namespace
-        add_namespace(offline, namespace, given.namespace_label)
+        add_namespace(offline, namespace, self._labels)
+        known = offline.cluster.namespace(namespace)
+        is_told = known is not None and bool(known.labels)
         treated = inject_object(obj, offline)
-        if treated.decision is not None:
-            verb = _VERBS.get(treated.decision.reason)
-            verb = paint(verb, GREEN, sys.stderr) if verb else "left alone"
-            sentence = f"{verb}: {treated.decision.sentence} ({treated.decision.reason})"
-            _say(obj, offline.namespace, sentence)
-            for warning in treated.decision.warnings:
-                _say(obj, offline.namespace, f"warning: {warning.text} ({warning.code})")
-            if treated.decision.reason is Reason.MALFORMED:
-                malformed.append(obj)
+        decision = treated.decision
+        if decision is None:
+            _say(obj, offline.namespace, "unchanged: it holds no pod and no pod template")
+            return treated.obj
+        self.reasons.add(decision.reason)
+        if decision.reason is Reason.INJECTED and not is_told:
+            self._unknown.add(namespace)
+        verb = _VERBS.get(decision.reason)
+        verb = paint(verb, GREEN, sys.stderr) if verb else "left alone"
+        _say(obj, offline.namespace, f"{verb}: {decision.sentence} ({decision.reason})")
+        for warning in decision.warnings:
+            _say(obj, offline.namespace, f"warning: {warning.text} ({warning.code})")
         return treated.obj
 
-    _treat_all(manifests, treat, shows_diff=given.diff)
-    return 1 if malformed else 0
+    def warn(self) -> None:
+        """Say what a cluster would have known and nobody told."""
+        image = self._offline.platform.image
+        if Reason.INJECTED in self.reasons and "/" not in image:
+            _warn(
+                f"the proxy's image {image} names no registry; give --image, --platform, or "
+                "--from-cluster"
+            )
+        for namespace in sorted(self._unknown):
+            _warn(
+                f"the labels of namespace {namespace} are not known, so its series get none; give "
+                "--namespace-label or --from-cluster, or its Namespace among the manifests"
+            )
 
 
 def run_uninject(given: argparse.Namespace) -> int:
@@ -107,34 +143,58 @@ def run_uninject(given: argparse.Namespace) -> int:
         _say(obj, given.namespace, done)
         return replace_pod(obj, restored)
 
-    _treat_all(read_all(given.filename), treat, shows_diff=given.diff)
+    _treat_all(read_files(given.filename), treat, shows_diff=given.diff)
     return 0
 
 
 def _treat_all(
-    manifests: Sequence[Manifest],
+    files: Sequence[ManifestFile],
     treat: Callable[[dict[str, Any]], dict[str, Any]],
     *,
     shows_diff: bool,
 ) -> None:
-    before, after = [manifest.obj for manifest in manifests], []
-    for manifest in manifests:
-        with placed(manifest):
-            after.append(treat(manifest.obj))
+    texts = [_treat_file(file, treat) for file in files]
     if shows_diff:
-        sys.stdout.writelines(_diff(before, after))
+        for file, text in zip(files, texts, strict=True):
+            sys.stdout.writelines(_diff(file.text, text))
     else:
-        sys.stdout.write(write_manifests(after))
+        sys.stdout.write(_join(texts))
+
+
+def _treat_file(file: ManifestFile, treat: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    changed: dict[Place, dict[str, Any]] = {}
+    for manifest in file.manifests:
+        with placed(manifest):
+            after = treat(manifest.obj)
+        if after != manifest.obj:
+            changed[manifest.place] = after
+    edited = edit(file, changed)
+    if edited.is_anew:
+        _warn(f"{file.source} was written anew, without its comments")
+    return edited.text
+
+
+def _join(texts: Sequence[str]) -> str:
+    """Make one stream of files."""
+    joined = ""
+    for text in texts:
+        ended = f"{joined}\n" if joined and not joined.endswith("\n") else joined
+        joined = ended + ("---\n" if ended and not text.startswith("---") else "") + text
+    return joined
+
+
+def _warn(text: str) -> None:
+    print(f"livery: warning: {text}", file=sys.stderr)
 
 
 def _say(obj: dict[str, Any], namespace: str, sentence: str) -> None:
     print(f"{describe_object(obj, namespace)}: {sentence}", file=sys.stderr)
 
 
-def _diff(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
+def _diff(before: str, after: str) -> list[str]:
     lines = difflib.unified_diff(
-        write_manifests(before).splitlines(keepends=True),
-        write_manifests(after).splitlines(keepends=True),
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
         "before",
         "after",
     )

@@ -3,15 +3,15 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from injector.errors import ManifestError, ObjectError, SettingsError
 from injector.files.documents import read_documents
-from injector.files.manifests import Manifest, read_manifests
+from injector.files.manifests import Manifest, ManifestFile, read_manifest_file
 from injector.model.cluster.objects import metadata_of, namespace_of
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform, parse_platform
@@ -29,6 +29,8 @@ class Offline(NamedTuple):
     ca_bundle: str
     namespace: str
     """For objects that name none."""
+    look_up: Callable[[str], Iterable[tuple[str, dict[str, Any]]]] = lambda name: ()
+    """Returns what a cluster has of a namespace: objects by their kind."""
 
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,9 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="a label of the namespace; may be given several times",
     )
+    parser.add_argument(
+        "--image", metavar="NAME", help="the proxy's image, in place of the platform's"
+    )
     parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
     parser.add_argument(
         "--control-ca",
@@ -61,6 +66,16 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="PEM of the control service's CA; without it proxies run on their bootstrap alone",
     )
+    parser.add_argument(
+        "--from-cluster",
+        action="store_true",
+        help="take settings, CA, namespaces and LimitRanges from the installation in the cluster "
+        "that KUBECONFIG names",
+    )
+    parser.add_argument(
+        "--livery-namespace", default="livery-system", help="Livery's own (%(default)s)"
+    )
+    parser.add_argument("--release", default="livery", help="Helm's name for it (%(default)s)")
 
 
 def read_offline(given: argparse.Namespace) -> Offline:
@@ -69,13 +84,36 @@ def read_offline(given: argparse.Namespace) -> Offline:
     Raises:
         SettingsError: a file or label is wrong.
     """
-    platform = read_platform(given.platform)
+    if given.from_cluster:
+        return _read_cluster(given)
+    platform = _with_image(read_platform(given.platform), given.image)
     ca_bundle = ""
     if given.control_ca is None:
         platform = replace(platform, control=None)
     else:
         ca_bundle = _read_certificates(given.control_ca)
     return Offline(platform, ClusterState(), ca_bundle, given.namespace)
+
+
+def _read_cluster(given: argparse.Namespace) -> Offline:
+    if given.platform is not None or given.control_ca is not None:
+        raise SettingsError("--from-cluster takes the place of --platform and --control-ca")
+    # Imported only here: who works on files does not pay the client's 24 MB.
+    from injector.kube.api.client import connect
+    from injector.kube.objects.installed import read_installed, read_surroundings
+
+    client = connect()
+    installed = read_installed(client, given.livery_namespace, given.release, parse_platform_text)
+    platform = _with_image(installed.platform, given.image)
+
+    def look_up(namespace: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        return read_surroundings(client, namespace)
+
+    return Offline(platform, ClusterState(), installed.ca_bundle, given.namespace, look_up)
+
+
+def _with_image(platform: Platform, image: str | None) -> Platform:
+    return platform if image is None else replace(platform, image=image)
 
 
 def learn(offline: Offline, manifests: Sequence[Manifest]) -> None:
@@ -101,6 +139,9 @@ def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
     Raises:
         SettingsError: a label is not `key=value`.
     """
+    if offline.cluster.namespace(name) is None:
+        for kind, obj in offline.look_up(name):
+            offline.cluster.put(kind, obj)
     known = offline.cluster.namespace(name)
     merged = {} if known is None else dict(known.labels)
     for text in labels:
@@ -125,7 +166,12 @@ def placed(manifest: Manifest) -> Iterator[None]:
 
 
 def read_all(filenames: list[str]) -> list[Manifest]:
-    """Read every document of the files.
+    """Read every object of the files, as `read_files` does."""
+    return [manifest for file in read_files(filenames) for manifest in file.manifests]
+
+
+def read_files(filenames: list[str]) -> list[ManifestFile]:
+    """Read the files that were named.
 
     Raises:
         SettingsError: no file was named.
@@ -133,14 +179,14 @@ def read_all(filenames: list[str]) -> list[Manifest]:
     """
     if not filenames:
         raise SettingsError("name manifests with -f FILE, or -f - for standard input")
-    manifests: list[Manifest] = []
+    files: list[ManifestFile] = []
     sources = ["standard input" if filename == "-" else filename for filename in filenames]
     for filename, source in zip(filenames, sources, strict=True):
         text = _read_standard_input() if filename == "-" else read_text(Path(filename))
-        manifests += read_manifests(text, source)
-    if not manifests:
+        files.append(read_manifest_file(text, source))
+    if not any(file.documents for file in files):
         raise ManifestError(", ".join(sources), 0, "there is no object in it")
-    return manifests
+    return files
 
 
 def read_platform(path: Path | None) -> Platform:

@@ -25,6 +25,9 @@ TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
 
+_TEMPLATE = ("spec", "template")
+"""Where kinds that Kubernetes does not know have theirs: Argo's Rollout, for instance."""
+
 
 class Treated(NamedTuple):
     """One object after injection; without a decision it holds no pod."""
@@ -35,18 +38,24 @@ class Treated(NamedTuple):
 
 def find_pod(obj: dict[str, Any]) -> dict[str, Any] | None:
     """Return the pod or pod template of an object, None if it has none."""
-    path = TEMPLATE_PATHS.get(str(obj.get("kind")))
-    if path is None:
-        return None
+    kind = str(obj.get("kind"))
     found: Any = obj
-    for key in path:
+    for key in _path(obj):
         found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    spec = found.get("spec")
+    is_pod = kind in TEMPLATE_PATHS or (isinstance(spec, dict) and "containers" in spec)
+    return found if is_pod else None
+
+
+def _path(obj: dict[str, Any]) -> tuple[str, ...]:
+    return TEMPLATE_PATHS.get(str(obj.get("kind")), _TEMPLATE)
 
 
 def replace_pod(obj: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:
     """Return the object with another pod or pod template."""
-    path = TEMPLATE_PATHS[str(obj["kind"])]
+    path = _path(obj)
     if not path:
         return pod
     replaced = copy.deepcopy(obj)
@@ -62,7 +71,7 @@ def decide_offline(obj: dict[str, Any], offline: Offline) -> Decision | None:
     pod = find_pod(obj)
     if pod is None:
         return None
-    is_template = bool(TEMPLATE_PATHS[str(obj["kind"])])
+    is_template = bool(_path(obj))
     return decide(
         pod,
         namespace_of(obj) or offline.namespace,

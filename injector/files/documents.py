@@ -83,7 +83,8 @@ def read_documents(
         while loader.check_node():
             node = loader.get_node()
             _check(node, source)
-            yield loader.construct_document(node), node.start_mark.line + 1
+            document = loader.construct_document(node)
+            yield _unshared(document) if "*" in text else document, node.start_mark.line + 1
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
@@ -95,6 +96,15 @@ def read_documents(
         raise ManifestError(source, 0, f"not YAML: {error}") from error
     finally:
         loader.dispose()
+
+
+def _unshared(value: Any) -> Any:
+    """Copy what aliases name, so that a change at one place is none at another."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unshared(item) for item in value]
+    return value
 
 
 _BRACKET = re.compile(r"[\[\]{}]")

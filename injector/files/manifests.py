@@ -6,9 +6,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from injector.errors import ManifestError
-from injector.files.documents import read_documents
+from injector.files.documents import KubernetesLoader, read_documents
 
 MAX_FILE_BYTES = 16 << 20
+
+
+Place = tuple[int, ...]
+"""Of an object in its file: the number of its document, then of the item in each List around it."""
 
 
 class Manifest(NamedTuple):
@@ -17,9 +21,25 @@ class Manifest(NamedTuple):
     obj: dict[str, Any]
     source: str
     line: int
+    place: Place = (0,)
+
+
+class ManifestFile(NamedTuple):
+    """A file of manifests as it stands, and what is in it."""
+
+    text: str
+    source: str
+    documents: list[dict[str, Any]]
+    """Those that are not empty."""
+    manifests: list[Manifest]
 
 
 def read_manifests(text: str, source: str) -> list[Manifest]:
+    """Read the objects of a file, as `read_manifest_file` does."""
+    return read_manifest_file(text, source).manifests
+
+
+def read_manifest_file(text: str, source: str) -> ManifestFile:
     """Read all documents of a file; empty ones are passed over, a List gives its items.
 
     Args:
@@ -31,26 +51,32 @@ def read_manifests(text: str, source: str) -> list[Manifest]:
     """
     if len(text) > MAX_FILE_BYTES:
         raise ManifestError(source, 0, f"more than {MAX_FILE_BYTES >> 20} MiB")
-    manifests: list[Manifest] = []
+    file = ManifestFile(text, source, [], [])
     for obj, line in read_documents(text, source):
         if obj is None:
             continue
         if not isinstance(obj, dict):
             raise ManifestError(source, line, "a document is not a mapping")
-        manifests += _flatten(obj, source, line)
-    return manifests
+        file.manifests.extend(_flatten(obj, source, line, (len(file.documents),)))
+        file.documents.append(obj)
+    return file
 
 
-def _flatten(obj: dict[str, Any], source: str, line: int) -> list[Manifest]:
+def _flatten(obj: dict[str, Any], source: str, line: int, place: Place) -> list[Manifest]:
     kind = obj.get("kind")
     if not isinstance(kind, str) or not kind:
         raise ManifestError(source, line, "a document has no kind")
     if not kind.endswith("List") or "items" not in obj:
-        return [Manifest(obj, source, line)]
+        return [Manifest(obj, source, line, place)]
     items = [] if obj["items"] is None else obj["items"]  # Kubernetes writes an empty list so
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+    if not isinstance(items, list) or not all(isinstance(item, dict | None) for item in items):
         raise ManifestError(source, line, "items of a List are no mappings")
-    return [found for item in items for found in _flatten(item, source, line)]
+    return [
+        found
+        for at, item in enumerate(items)
+        if item  # templates leave empty ones, which kubectl passes over
+        for found in _flatten(item, source, line, (*place, at))
+    ]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -60,12 +86,28 @@ class _Dumper(yaml.SafeDumper):
 _LOOKS_LIKE_A_NUMBER = re.compile(r"[-+]?\.?[0-9][0-9a-fA-FxXoO_.:+-]*|[yYnN]")
 
 
+def is_block(text: str) -> bool:
+    """Tell whether a text is written line by line."""
+    return "\n" in text and not re.search(r"[ \t]\n|^\s|\t", text)
+
+
+def is_ambiguous(text: str) -> bool:
+    """Tell whether some reader would take a plain text for something else: `1e3`, `0o7`, `y`."""
+    if _LOOKS_LIKE_A_NUMBER.fullmatch(text):
+        return True
+    return any(
+        pattern.match(text)
+        for resolvers in (KubernetesLoader, yaml.SafeLoader)
+        for _, pattern in resolvers.yaml_implicit_resolvers.get(text[:1], ())
+    )
+
+
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = None
-    if "\n" in value and not re.search(r"[ \t]\n|^\s|\t", value):
+    if is_block(value):
         style = "|"
     elif _LOOKS_LIKE_A_NUMBER.fullmatch(value):
-        style = "'"  # some reader would take `1e3`, `0o7` or `y` for something else than text
+        style = "'"
     if re.search("[\x85\u2028\u2029]", value):
         style = '"'  # line breaks to YAML 1.1, which other styles fold
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)

@@ -2,14 +2,20 @@
 
 import asyncio
 import base64
+import json
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 from webhook_certs.authority import create_authority
 
 from injector.kube.api.client import MERGE, KubeClient
+from injector.model.admission.templates import template_hash
 from sidecar.errors import UpstreamError
 from tests.cluster.fixtures import Release, installed_chart, make_namespace
 from tests.cluster.injector import (
@@ -53,6 +59,70 @@ async def test_a_pod_injected_by_policy_is_told_of_labels_as_any_other(
             assert (await anext(messages))["labels"]["team"] == "frontend"
             await asyncio.to_thread(shop.label, team="backend")
             assert (await anext(messages))["labels"]["team"] == "backend"
+
+
+async def test_a_pod_injected_by_hand_from_the_cluster_is_whole_and_of_this_installation(
+    api_server: ApiServer, client: KubeClient
+) -> None:
+    values = ("injection.mode=none", "image.registry=registry.example", "labels.prefix=ns_")
+    sets = [part for value in values for part in ("--set", value)]
+    with installed_chart(api_server, client, *sets) as release:
+        shop = await asyncio.to_thread(make_namespace, client, "shop", {"team": "frontend"})
+        where = {
+            "webhook_configuration": "",
+            "ca_bundle_map": f"{release.name}-authorities",
+        }
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "web",
+                "namespace": shop.name,
+                "annotations": {"prometheus.io/scrape": "true"},
+            },
+            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+        }
+        arguments = (
+            "inject", "--from-cluster", "--livery-namespace", release.own.name,
+            "--release", release.name, "-f", "-",
+        )  # fmt: skip
+        async with running_injector(release, **where) as running:
+            await until(lambda: _authorities(release))
+            text = json.dumps(manifest)
+            ran = await asyncio.to_thread(_livery, api_server, *arguments, manifests=text)
+            assert (ran.returncode, "warning" in ran.stderr) == (0, False), ran.stderr
+            pod = yaml.safe_load(ran.stdout)
+            body = {key: pod[key] for key in ("metadata", "spec")}
+            await asyncio.to_thread(shop.create, "pods", "web", **body)
+            variables = _variables(pod)
+            assert variables["LIVERY_NAMESPACE_LABELS"] == "team=frontend"
+            assert variables["LIVERY_CONTROL_ADDRESS"]
+            image = pod["spec"]["initContainers"][0]["image"]
+            assert image.startswith("registry.example/livery-sidecar:")
+            token = await asyncio.to_thread(shop.token, "default", pod="web")
+            trust = ssl.create_default_context(cadata=variables["LIVERY_CONTROL_CA"])
+            async with open_stream(running.service.ports[1], trust, token) as messages:
+                assert (await anext(messages))["labels"] == {"team": "frontend"}
+            status = json.loads(pod["metadata"]["annotations"]["livery.dev/status"])
+            assert status["template"] == template_hash(running.service.admission.platform)
+        lost = await asyncio.to_thread(_livery, api_server, "inject", "--from-cluster", "-f", "-")
+        assert lost.returncode == 2
+        assert "there is no ConfigMap livery-system/livery-platform" in lost.stderr
+
+
+def _livery(
+    api_server: ApiServer, *arguments: str, manifests: str = "kind: A"
+) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "KUBECONFIG": str(api_server.kubeconfig)}
+    return subprocess.run(
+        [sys.executable, "-m", "injector", *arguments],
+        input=manifests, env=environ, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def _authorities(release: Release) -> bool:
+    path = f"{release.own.path}/configmaps/{release.name}-authorities"
+    return bool((release.own.client.request("GET", path).get("data") or {}).get("ca.crt"))
 
 
 async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(

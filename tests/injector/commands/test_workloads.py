@@ -17,6 +17,7 @@ from injector.commands.workloads import (
 )
 from injector.errors import ObjectError
 from injector.model.admission.outcomes import Reason
+from injector.model.admission.removal import uninject
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from tests.injector.model.pods import JSON
@@ -64,11 +65,32 @@ def test_where_a_template_should_be_anything_may_stand(value: object) -> None:
         assert found is None or isinstance(found, dict)
 
 
-@pytest.mark.parametrize("kind", ["ConfigMap", "", "pod", "DeploymentList"])
-def test_an_object_of_another_kind_goes_through(offline: Offline, kind: str) -> None:
-    obj = {"kind": kind, "spec": {"template": POD}}
-
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"kind": "ConfigMap", "data": {"template": POD}},
+        {"kind": "pod", **POD},
+        {"kind": "Rollout", "spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}},
+        {"kind": "Certificate", "spec": {"template": {"spec": {"secretName": "s"}}}},
+        {"kind": "Other", "spec": {"template": {"spec": ["containers"]}}},
+    ],
+    ids=lambda obj: obj["kind"],
+)
+def test_an_object_that_holds_no_pod_goes_through(offline: Offline, obj: dict[str, Any]) -> None:
     assert inject_object(obj, offline) == (obj, None)
+
+
+def test_a_kind_that_kubernetes_does_not_know_has_its_pods_injected(offline: Offline) -> None:
+    obj = {"kind": "Rollout", "metadata": {"name": "web"}, "spec": {"template": POD}}
+
+    treated = inject_object(obj, offline)
+
+    assert treated.decision is not None
+    assert treated.decision.proxy is not None
+    assert treated.decision.proxy.job == "web"
+    pod = find_pod(treated.obj)
+    assert pod is not None
+    assert replace_pod(treated.obj, uninject(pod)) == obj
 
 
 @pytest.mark.parametrize("kind", TEMPLATE_PATHS)

@@ -1,0 +1,169 @@
+"""Manifests changed in place: comments, quotes and the order of keys stay as they were written.
+
+The only home of ruamel.yaml. It is trusted with nothing: what it writes is read again, and where
+that is not what was meant, the objects are written anew.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.scalarstring import LiteralScalarString, SingleQuotedScalarString
+
+from injector.errors import ManifestError
+from injector.files.documents import BoundedLoader, read_documents
+from injector.files.manifests import ManifestFile, Place, is_ambiguous, is_block, write_manifests
+
+MAX_EDITED_BYTES = 1 << 20
+"""A larger file is written anew: reading with comments takes a second for each 100 KiB."""
+_Tree = TypeVar("_Tree", CommentedMap, CommentedSeq)
+_NULLS = ("", "~", "null", "Null", "NULL")
+_INDENTED_LIST = re.compile(r"^( *)[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*\1 +- ", re.M)
+_LIST = re.compile(r"^( *)[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*\1- ", re.M)
+
+
+class Edited(NamedTuple):
+    """A file's text with changes."""
+
+    text: str
+    is_anew: bool
+    """Whether it was written anew, without its comments."""
+
+
+def edit(file: ManifestFile, changed: Mapping[Place, dict[str, Any]]) -> Edited:
+    """Return a file's text with some of its objects in another state.
+
+    Args:
+        file: the file as it was read.
+        changed: the new objects, by their place in the file.
+    """
+    if not changed:
+        return Edited(file.text, is_anew=False)
+    documents = [_replaced(document, (at,), changed) for at, document in enumerate(file.documents)]
+    text = None if _is_beyond_editing(file.text) else _rewrite(file, documents)
+    if text is not None and _reads_as(text, documents):
+        return Edited(text, is_anew=False)
+    return Edited(write_manifests(documents), is_anew="#" in file.text)
+
+
+def _replaced(value: Any, place: Place, changed: Mapping[Place, dict[str, Any]]) -> Any:
+    if place in changed:
+        return changed[place]
+    if not any(other[: len(place)] == place for other in changed):
+        return value
+    items = value["items"]
+    return {**value, "items": [_replaced(item, (*place, at), changed) for at, item in
+                               enumerate(items)]}  # fmt: skip
+
+
+def _is_beyond_editing(text: str) -> bool:
+    """Tell whether a text is too large, or says one thing at several places by aliases."""
+    if len(text) > MAX_EDITED_BYTES:
+        return True
+    return "&" in text and any(
+        isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=BoundedLoader)
+    )
+
+
+def _reads_as(text: str, documents: Sequence[Any]) -> bool:
+    try:
+        found = [document for document, _ in read_documents(text, "")]
+    except ManifestError:
+        return False
+    return [document for document in found if document is not None] == documents
+
+
+def _rewrite(file: ManifestFile, documents: Sequence[Any]) -> str | None:
+    editor = _editor(file.text)
+    written = StringIO()
+    try:
+        trees = [tree for tree in editor.load_all(file.text) if tree is not None]
+        blended = [
+            _blend(tree, before, after)
+            for tree, before, after in zip(trees, file.documents, documents, strict=True)
+        ]
+        editor.dump_all(blended, written)
+    except Exception:
+        return None  # whatever the library stumbles over is written anew
+    return written.getvalue()
+
+
+class _TextResolver(VersionedResolver):
+    """Every scalar is text as it is written: how others read it is no matter here."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        is_text = kind is ScalarNode and value not in _NULLS
+        return super().resolve(kind, value, (False, True) if is_text else implicit)
+
+
+def _editor(text: str) -> YAML:
+    editor = YAML(typ="rt", pure=True)
+    editor.Resolver = _TextResolver
+    editor.preserve_quotes = True
+    editor.brace_single_entry_mapping_in_flow_sequence = True
+    editor.width = 1 << 20
+    editor.explicit_start = text.startswith("---")
+    if len(_INDENTED_LIST.findall(text)) > len(_LIST.findall(text)):
+        editor.indent(mapping=2, sequence=4, offset=2)
+    return editor
+
+
+def _blend(tree: Any, before: Any, after: Any) -> Any:
+    """Change a tree from one value to another, and leave alone what is equal in both."""
+    if isinstance(before, dict) and isinstance(after, dict) and isinstance(tree, CommentedMap):
+        for key in before.keys() - after.keys():
+            del tree[key]
+        for key, value in after.items():
+            if key not in before:
+                tree[key] = _written(value)
+            elif before[key] != value:
+                tree[key] = _blend(tree[key], before[key], value)
+        return _unfolded(tree, [value for key, value in after.items() if before.get(key) != value])
+    if isinstance(before, list) and isinstance(after, list) and isinstance(tree, CommentedSeq):
+        return _blend_list(tree, before, after)
+    return _written(after)
+
+
+def _blend_list(tree: CommentedSeq, before: list[Any], after: list[Any]) -> CommentedSeq:
+    start, end = 0, 0
+    shorter = min(len(before), len(after))
+    while start < shorter and before[start] == after[start]:
+        start += 1
+    while end < shorter - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    for at, (was, value) in enumerate(zip(old, new, strict=False), start):
+        tree[at] = _blend(tree[at], was, value)
+    for at in reversed(range(start + len(new), start + len(old))):
+        del tree[at]
+    for at, value in enumerate(new[len(old) :], start + len(old)):
+        tree.insert(at, _written(value))
+    return _unfolded(tree, new)
+
+
+def _unfolded(tree: _Tree, values: Sequence[Any]) -> _Tree:
+    """Write a collection on lines of its own, where a new value would make one line very long."""
+    if any(isinstance(value, dict | list) for value in values):
+        tree.fa.set_block_style()
+    return tree
+
+
+def _written(value: Any) -> Any:
+    """Make a value one of the editor's, in the style that `write_manifests` has."""
+    if isinstance(value, dict):
+        return CommentedMap({key: _written(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return CommentedSeq([_written(item) for item in value])
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or not isinstance(value, str):
+        return None if value is None else str(value)
+    if is_block(value):
+        return LiteralScalarString(value)
+    return SingleQuotedScalarString(value) if is_ambiguous(value) else value

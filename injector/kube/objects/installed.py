@@ -1,0 +1,81 @@
+"""What an installation would write into pods, read from its cluster: for pods injected by hand."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from injector.errors import KubeError, SettingsError
+from injector.kube.api.client import JsonObject, KubeClient
+from injector.kube.objects.service_address import ServiceAddress
+from injector.platform import Platform
+
+
+class Installed(NamedTuple):
+    """An installation's settings, and whom its proxies trust."""
+
+    platform: Platform
+    ca_bundle: str
+
+
+def read_installed(
+    client: KubeClient,
+    namespace: str,
+    release: str,
+    read_platform: Callable[[str, str], Platform],
+) -> Installed:
+    """Read an installation.
+
+    Args:
+        client: the cluster.
+        namespace: Livery's.
+        release: Helm's name for it.
+        read_platform: reads settings in YAML; takes their name for errors, too.
+
+    Raises:
+        SettingsError: there is none, or it is not whole yet; says what to do.
+        KubeError: the API server does not say.
+    """
+    data = _read_map(client, namespace, f"{release}-platform")
+    text = data.get("platform.yaml", "")
+    platform = read_platform(text, f"ConfigMap {namespace}/{release}-platform")
+    if platform.control is None:
+        return Installed(platform, "")
+    ca_bundle = _read_map(client, namespace, f"{release}-authorities").get("ca.crt", "")
+    if not ca_bundle:
+        raise SettingsError(
+            f"ConfigMap {namespace}/{release}-authorities has no CA yet; is an injector running?"
+        )
+    service = platform.control.url.removeprefix("https://").partition(".")[0]
+    address = ServiceAddress(client, namespace, service).read()
+    return Installed(replace(platform, control=replace(platform.control, address=address)),
+                     ca_bundle)  # fmt: skip
+
+
+def read_surroundings(client: KubeClient, namespace: str) -> Iterator[tuple[str, JsonObject]]:
+    """Yield a Namespace and its LimitRanges, each with its kind; nothing where there is none.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    path = f"/api/v1/namespaces/{namespace}"
+    try:
+        yield "Namespace", client.request("GET", path)
+    except KubeError as error:
+        if error.status != 404:
+            raise
+        return
+    for item in client.request("GET", f"{path}/limitranges").get("items") or []:
+        yield "LimitRange", item
+
+
+def _read_map(client: KubeClient, namespace: str, name: str) -> dict[str, str]:
+    try:
+        found = client.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+    except KubeError as error:
+        if error.status != 404:
+            raise
+        raise SettingsError(
+            f"there is no ConfigMap {namespace}/{name}; name the installation with "
+            "--livery-namespace and --release"
+        ) from error
+    return found.get("data") or {}
