@@ -133,7 +133,7 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     if names.MIRROR_POD in annotations:
         return Decision(Reason.MIRROR_POD)
     if names.PROXY_CONTAINER in containers:
-        return Decision(Reason.ALREADY_INJECTED, _foreign_container(annotations))
+        return Decision(Reason.ALREADY_INJECTED, _foreign_container(spec, annotations, platform))
     if inject == "false":
         return Decision(Reason.OPTED_OUT)
     warnings = (
@@ -154,12 +154,28 @@ def _malformed(detail: str) -> Decision:
     return Decision(Reason.MALFORMED, (warning,), detail=detail)
 
 
-def _foreign_container(annotations: Mapping[str, str]) -> tuple[AdmissionWarning, ...]:
-    """Warn where the container of the proxy's name is none that Livery put there."""
-    if names.STATUS in annotations:
+def _foreign_container(
+    spec: Object, annotations: Mapping[str, str], platform: Platform
+) -> tuple[AdmissionWarning, ...]:
+    """Warn where the container of the proxy's name is none that Livery put there.
+
+    It is known by its image's repository: of two versions both are Livery's.
+    """
+    containers = get_list(spec, "containers", "spec") + get_list(spec, "initContainers", "spec")
+    images = {
+        _repository(str(container.get("image", "")))
+        for container in containers
+        if container.get("name") == names.PROXY_CONTAINER
+    }
+    if names.STATUS in annotations and images == {_repository(platform.image)}:
         return ()
     text = f"no proxy was added: the pod has a container of its own named {names.PROXY_CONTAINER}"
     return (AdmissionWarning(WarningCode.NAME_TAKEN, text),)
+
+
+def _repository(image: str) -> str:
+    """Return an image's name without its tag and digest."""
+    return re.sub(r":[^/:]*\Z", "", image.partition("@")[0])
 
 
 def _bad(key: str, value: str, wanted: str) -> AdmissionWarning:
