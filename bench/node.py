@@ -125,7 +125,7 @@ def _stage(folder: Path, *, writes: bool = False) -> Iterator[_Stage]:
         "gzip": _PASSING.format(port=passing["gzip"], kubelet=kubelet, gzip=_GZIP),
     }
     arguments = {
-        "role": "node", "kubelet-url": f"https://127.0.0.1:{kubelet}", "kubelet-token-file": "",
+        "role": "node", "auth": "none", "kubelet-url": f"https://127.0.0.1:{kubelet}", "kubelet-token-file": "",
         "kubelet-ca-file": folder / "ca.pem", "policy": folder / "policy.yaml",
         "port": node, "admin-port": admin, "log-level": "error",
     }  # fmt: skip

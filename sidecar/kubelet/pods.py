@@ -5,10 +5,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection
 
-from sidecar.errors import LimitError, LiveryError, UpstreamError, UpstreamTimeoutError
+from sidecar.errors import LiveryError, UpstreamError, UpstreamTimeoutError
 from sidecar.kubelet.client import KubeletClient
 from sidecar.model.pods.index import PodIndex, PodLabels
-from sidecar.model.pods.pod_list import MAX_PODS_BYTES, read_pods
+from sidecar.model.pods.pod_list import Pod
+from sidecar.model.pods.pod_stream import PodListReader
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,7 @@ class KubeletPods:
     async def _ask(self) -> None:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                pods = await asyncio.to_thread(read_pods, await self._fetch())
-            self._take(PodIndex(pods, self._wanted))
+                self._take(PodIndex(await self._fetch(), self._wanted))
         except LiveryError as error:
             self._note_failure(str(error))
         except TimeoutError:
@@ -101,17 +101,13 @@ class KubeletPods:
         wait_seconds = RETRY_SECONDS if self._index is None else REFRESH_SECONDS
         self._next_at = asyncio.get_running_loop().time() + wait_seconds
 
-    async def _fetch(self) -> bytes:
+    async def _fetch(self) -> tuple[Pod, ...]:
         parts = await self._kubelet.get(
             "/pods", accept="application/json", timeout_seconds=TIMEOUT_SECONDS
         )
-        body: list[bytes] = []
-        size = 0
+        reader = PodListReader(self._wanted.trim)
         async with contextlib.aclosing(parts):
             async for some in parts:
-                body += some
-                size += sum(map(len, some))
-                if size > MAX_PODS_BYTES:
-                    limit = f"{MAX_PODS_BYTES >> 20} MiB"
-                    raise LimitError(f"the kubelet's pods are more than {limit}")
-        return b"".join(body)
+                reader.feed(b"".join(some))
+                await asyncio.sleep(0)  # scrapes go on between two parts
+        return reader.finish()

@@ -13,7 +13,7 @@ from sidecar.model.pods.discovery_settings import (
     parse_discovery_settings,
 )
 from sidecar.model.pods.http_sd import discover
-from sidecar.model.pods.pod_list import read_pods
+from sidecar.model.pods.pod_stream import read_pods
 from sidecar.roles.node.settings import build_parser, parse_node_settings
 from tests.docs.pages import DOCS
 from tests.sidecar.kubelets import pod_list
@@ -52,7 +52,7 @@ def _text(page: str) -> str:
 def test_every_flag_of_kubelet_meta_proxy_is_on_its_page_and_taken(dash: str) -> None:
     flags = [f"{dash}{name}={value}" for name, value in META_PROXY_FLAGS.items()]
 
-    settings = parse_node_settings(["--role=node", *flags], {})
+    settings = parse_node_settings(["--role=node", "--auth=none", *flags], {})
 
     assert {f"-{name}" for name in META_PROXY_FLAGS} <= _first_column("kubelet-meta-proxy.md")
     assert settings.kubelet.url == "https://api.example:10250/api/v1/nodes/worker-1/proxy"

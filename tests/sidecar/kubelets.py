@@ -68,7 +68,7 @@ async def node_proxy(
         if "--all-nodes" not in arguments:
             given["--kubelet-url"] = f"https://127.0.0.1:{app.port}"
         flat = [part for pair in given.items() for part in pair]
-        settings = parse_node_settings(["--role", "node", *flat, *arguments], {})
+        settings = parse_node_settings(["--role", "node", "--auth=none", *flat, *arguments], {})
         role = NodeRole(settings)
         stop = asyncio.Event()
         task = asyncio.create_task(role.run(stop))

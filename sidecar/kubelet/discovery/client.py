@@ -17,7 +17,8 @@ from sidecar.errors import LiveryError, SettingsError, UpstreamError, UpstreamTi
 from sidecar.kubelet.discovery.credentials import Credentials
 from sidecar.model.pods.discovery_settings import DiscoverySettings, ProxySettings, TlsSettings
 from sidecar.model.pods.no_proxy import bypasses_proxy
-from sidecar.model.pods.pod_list import MAX_PODS_BYTES
+from sidecar.model.pods.pod_list import Pod, bound_annotations
+from sidecar.model.pods.pod_stream import PodListReader
 
 TIMEOUT_SECONDS = 30.0
 MAX_REASON_BYTES = 300
@@ -33,6 +34,9 @@ _HINTS = {
 }
 # It would tell of every request.
 logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+_HUNG_UP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
 class PodsClient:
@@ -62,18 +66,23 @@ class PodsClient:
             follow_redirects=settings.follow_redirects,
         )
 
-    async def fetch(self) -> bytes:
-        """Return the body of `/pods`.
+    async def fetch(self) -> tuple[Pod, ...]:
+        """Return the pods of `/pods`.
 
         Raises:
             UpstreamTimeoutError: it was not whole within 30 s.
-            UpstreamError: no connection, a status other than 200, or too much; says what to do.
+            UpstreamError: no connection, or a status other than 200; says what to do.
+            PodsError: the answer is no list of pods, or too long.
             LiveryError: the credentials cannot be read.
         """
         url = f"{self._settings.url}/pods"
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS), self._client.stream("GET", url) as answer:
-                return await _read(answer)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                try:
+                    return await self._ask(url)
+                except _HUNG_UP:
+                    # The kubelet closed a kept connection just then: a GET may be sent again.
+                    return await self._ask(url)
         except TimeoutError:
             reason = f"the kubelet did not tell its pods within {TIMEOUT_SECONDS:g} s"
             raise UpstreamTimeoutError(reason) from None
@@ -85,6 +94,10 @@ class PodsClient:
             raise UpstreamError(
                 f"the kubelet's pods: {str(error) or type(error).__name__}"
             ) from error
+
+    async def _ask(self, url: str) -> tuple[Pod, ...]:
+        async with self._client.stream("GET", url) as answer:
+            return await _read(answer)
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -103,30 +116,31 @@ def _client(routes: "_Routes", **options: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=routes, headers=headers, timeout=TIMEOUT_SECONDS, **options)
 
 
-async def _read(answer: httpx.Response) -> bytes:
+async def _read(answer: httpx.Response) -> tuple[Pod, ...]:
     status = answer.status_code
     if 300 <= status < 400:
         reason = "no redirect that is followed (follow_redirects)"
         raise UpstreamError(f"the kubelet answered {status}: {reason}")
-    limit = MAX_PODS_BYTES if status == 200 else MAX_REASON_BYTES
-    parts: list[bytes] = []
-    size = 0
-    async for part in answer.aiter_raw():
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            break
-    body = b"".join(parts)
     if status != 200:
-        said = " ".join(body[:MAX_REASON_BYTES].decode("utf-8", "replace").split())
-        hint = _HINTS.get(status) or said
+        hint = _HINTS.get(status) or await _read_reason(answer)
         raise UpstreamError(f"the kubelet answered {status}" + (f": {hint}" if hint else ""))
-    if size > limit:
-        raise UpstreamError(f"the kubelet's pods are more than {MAX_PODS_BYTES >> 20} MiB")
     encoding = answer.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise UpstreamError(f"the kubelet encoded its pods ({encoding[:40]!r}), unasked")
-    return body
+    reader = PodListReader(bound_annotations)
+    async for part in answer.aiter_raw():
+        reader.feed(part)
+        await asyncio.sleep(0)  # scrapes go on between two parts
+    return reader.finish()
+
+
+async def _read_reason(answer: httpx.Response) -> str:
+    said = b""
+    async for part in answer.aiter_raw():
+        said += part
+        if len(said) > MAX_REASON_BYTES:
+            break
+    return " ".join(said[:MAX_REASON_BYTES].decode("utf-8", "replace").split())
 
 
 class _Routes(httpx.AsyncBaseTransport):

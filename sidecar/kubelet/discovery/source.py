@@ -9,7 +9,7 @@ from sidecar.errors import DocumentError, LiveryError, RuleError, SettingsError
 from sidecar.kubelet.discovery.client import PodsClient
 from sidecar.model.pods.discovery_settings import DiscoverySettings, parse_discovery_settings
 from sidecar.model.pods.http_sd import DiscoveredTarget, discover
-from sidecar.model.pods.pod_list import Pod, read_pods
+from sidecar.model.pods.pod_list import Pod
 from sidecar.process.documents import read_document, stamp
 
 MAX_SETTINGS_BYTES = 1 << 20
@@ -101,7 +101,7 @@ class Discovery:
             if self._client is None or self._have_changed():
                 await self._configure()
             if self._client is not None:
-                self._pods = read_pods(await self._client.fetch())
+                self._pods = await self._client.fetch()
             self._error = None
         except LiveryError as error:
             self._error = error

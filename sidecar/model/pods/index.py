@@ -39,6 +39,13 @@ class PodLabels(NamedTuple):
     completes: bool = False
     """Whether series with a cgroup and no namespace are given their pod's."""
 
+    def trim(self, pod: Pod) -> Pod:
+        """Return a pod with no more than what is worn of it."""
+        return pod._replace(
+            labels=_select(pod.labels, self.labels),
+            annotations=_select(pod.annotations, self.annotations),
+        )
+
 
 class PodIndex:
     """The pods of one node, by what their series say.
@@ -90,9 +97,8 @@ class PodIndex:
         return {*_spellings(uids), *ids}
 
     def _add(self, pod: Pod, wanted: PodLabels) -> None:
-        annotations = _select(pod.annotations, wanted.annotations)
-        labels = _select(pod.labels, wanted.labels)
-        if worn := {**annotations, **labels}:
+        trimmed = wanted.trim(pod)
+        if worn := {**trimmed.annotations, **trimmed.labels}:
             self.worn[pod.namespace, pod.name] = worn
         if wanted.completes:
             self._add_cgroups(pod)

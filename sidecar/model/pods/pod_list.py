@@ -3,21 +3,16 @@
 Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 """
 
-import json
-import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sidecar.errors import PodsError, show
 from sidecar.model.fields import Fields, read_string_map
 
-MAX_PODS_BYTES = 16 << 20
-"""A pod is about 10 KB, and a kubelet runs some hundred."""
-MAX_PODS = 5_000
 MAX_PORTS = 1_000
 """Of one pod; what it declares beyond is left out, for each is a target with all its labels."""
-_BLANKS = re.compile(r"[ \t\r\n]*+")
-_DECODE = json.JSONDecoder().raw_decode
+MAX_ANNOTATION_CHARACTERS = 32 << 10
+"""Of one pod's annotations together."""
 
 
 class Port(NamedTuple):
@@ -63,72 +58,23 @@ class Pod(NamedTuple):
     """Of debuggers: they have cgroups, and are no targets."""
 
 
-def read_pods(body: bytes) -> tuple[Pod, ...]:
-    """Read a PodList, sorted by namespace and name.
-
-    One pod is decoded at a time: as Python's values a list takes five times its text.
+def parse_pod(item: object, path: str) -> Pod:
+    """Read a pod as JSON gave it; `path` names it in errors.
 
     Raises:
-        PodsError: it is no PodList; says where.
+        PodsError: a field is not of its type; names it.
     """
-    try:
-        text = body.decode()
-        pods: list[Pod] = []
-        for at, item in enumerate(_items(text)):
-            if at == MAX_PODS:
-                raise PodsError(f"the pods are more than {MAX_PODS}")
-            pods.append(_read_pod(Fields(item, f"items[{at}]", _wrong)))
-    except (ValueError, RecursionError) as error:
-        raise PodsError(f"the pods are not JSON: {error}") from error
-    return tuple(sorted(pods, key=lambda pod: (pod.namespace, pod.name, pod.uid)))
+    return _read_pod(Fields(item, path, _wrong))
 
 
-def _items(text: str) -> Iterator[object]:
-    """Decode what `items` of an object holds, one after another."""
-    at, found = _expect(text, 0, "{"), False
-    while text[at : at + 1] != "}":
-        key, at = _DECODE(text, at)
-        at = _expect(text, at, ":")
-        if key == "items" and text[at : at + 1] == "[":
-            found = True
-            at = yield from _elements(text, at + 1)
-        else:
-            value, at = _DECODE(text, at)
-            # Go writes an empty list so: a node without pods.
-            found = found or (key == "items" and value is None)
-        at = _next(text, at, "}")
-    if _skip(text, at + 1) != len(text):
-        raise PodsError("the pods are not JSON: something stands behind them")
-    if not found:
-        raise PodsError("the pods are no PodList: there is no list `items`")
-
-
-def _elements(text: str, at: int) -> Generator[object, None, int]:
-    """Decode what a list holds; returns where it ends."""
-    at = _skip(text, at)
-    while text[at : at + 1] != "]":
-        item, at = _DECODE(text, at)
-        yield item
-        at = _next(text, at, "]")
-    return at + 1
-
-
-def _next(text: str, at: int, end: str) -> int:
-    """Go on to the next member, or stand at the end."""
-    at = _skip(text, at)
-    return at if text[at : at + 1] == end else _expect(text, at, ",")
-
-
-def _expect(text: str, at: int, char: str) -> int:
-    at = _skip(text, at)
-    if text[at : at + 1] != char:
-        raise ValueError(f"{char!r} is missing at character {at}")
-    return _skip(text, at + 1)
-
-
-def _skip(text: str, at: int) -> int:
-    blank = _BLANKS.match(text, at)
-    return blank.end() if blank else at
+def bound_annotations(pod: Pod) -> Pod:
+    """Leave out annotations beyond what a target is chosen by: one tenant's may be megabytes."""
+    room, kept = MAX_ANNOTATION_CHARACTERS, {}
+    for key, value in pod.annotations.items():
+        if len(key) + len(value) <= room:
+            kept[key] = value
+            room -= len(key) + len(value)
+    return pod if len(kept) == len(pod.annotations) else pod._replace(annotations=kept)
 
 
 def _wrong(path: str, reason: str) -> PodsError:

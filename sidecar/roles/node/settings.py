@@ -24,15 +24,15 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 API_SERVER = "https://kubernetes.default.svc"
 
 EXAMPLES = """examples:
-  livery-proxy --role node
+  livery-proxy --role node --auth token
       in a DaemonSet: asks the kubelet of NODE_IP, labels by the policy stream, serves on port 8080
-  livery-proxy --role node --kubelet-url https://10.0.0.7:10250 --policy policy.yaml
+  livery-proxy --role node --kubelet-url https://10.0.0.7:10250 --policy policy.yaml --auth none
       label one node's metrics: policy.yaml holds `namespaces: {shop: {team: frontend}}`
-  livery-proxy --role node --discovery --pod-label app.kubernetes.io/name
+  livery-proxy --role node --auth token --discovery --pod-label app.kubernetes.io/name
       tell the node's pods at /targets, and put a label of theirs on their series
-  livery-proxy --role node --all-nodes
+  livery-proxy --role node --auth token --all-nodes
       in a Deployment: /nodes/NAME/metrics/cadvisor for each node, /nodes tells them as targets
-  livery-proxy --role node --via-apiserver --node-name worker-1 --policy policy.yaml
+  livery-proxy --role node --auth token --via-apiserver --node-name worker-1
       ask through the API server, which needs nodes/proxy: that is remote execution, know it
 """
 
@@ -163,12 +163,13 @@ def _add_discovery(group: argparse._ArgumentGroup) -> None:
 def _add_access(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
-        "--auth", choices=["none", "token"], default="none",
-        help="token: whoever may get nodes/metrics; the control service judges (%(default)s)",
+        "--auth", choices=["none", "token"],
+        help="one must be said. token: whoever may get nodes/metrics, as the control service "
+        "judges; none: everybody",
     )  # fmt: skip
     add(
         "--allow-account", action="append", default=[], metavar="NAMESPACE/NAME",
-        help="a service account that may, too; may be given several times",
+        help="a service account that may, too (implies --auth token); may be given several times",
     )  # fmt: skip
     add("--tls-cert-file", default="", metavar="FILE", help="serve TLS; followed")
     add("--tls-key-file", default="", metavar="FILE")
@@ -219,6 +220,8 @@ def parse_node_settings(arguments: Sequence[str], environ: Mapping[str, str]) ->
         SettingsError: something is wrong; names it.
     """
     given = build_parser().parse_args(arguments)
+    if given.auth is None and given.allow_account:
+        given.auth = "token"
     control = read_control(environ, "node")
     _check(given, control)
     admin_port = given.admin_port
@@ -272,6 +275,11 @@ def _check(given: argparse.Namespace, control: ControlSettings | None) -> None:
         raise SettingsError("--kubelet-url and --all-nodes: the policy says where nodes are")
     if bool(given.tls_cert_file) != bool(given.tls_key_file):
         raise SettingsError("--tls-cert-file and --tls-key-file: one without the other")
+    if given.auth is None:
+        raise SettingsError(
+            "--auth token or --auth none: one must be said, for with none whoever reaches the port "
+            "reads the node's metrics"
+        )
     if given.auth == "token" and control is None:
         raise SettingsError("--auth token needs a control service (LIVERY_CONTROL_URL)")
     path = given.node_cadvisor_path

@@ -11,7 +11,7 @@ import pytest
 from sidecar.model.exposition.formats import Escaping
 from sidecar.model.exposition.stream import StreamCache, StreamRewriter
 from sidecar.model.pods.index import PodIndex, PodLabels
-from sidecar.model.pods.pod_list import read_pods
+from sidecar.model.pods.pod_stream import read_pods
 from sidecar.model.policy.node import KUBELET_ENDPOINTS
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter
@@ -137,7 +137,7 @@ async def test_a_container_that_is_told_later_is_completed_then(
         (http(b"", status="403 Forbidden"), "may not get nodes/pods"),
         (http(b"{}", kind="application/json"), "no list `items`"),
         (http(b"<html>", kind="text/html"), "in place of application/json"),
-        (http(b" " * ((16 << 20) + 1), kind="application/json"), "more than 16 MiB"),
+        (http(b" " * 20_001, kind="application/json"), "more than 0 MiB"),
     ],
 )
 async def test_without_pods_no_series_goes_out_unlabelled_and_known_ones_stay(
@@ -145,6 +145,7 @@ async def test_without_pods_no_series_goes_out_unlabelled_and_known_ones_stay(
 ) -> None:
     monkeypatch.setattr("sidecar.kubelet.pods.REFRESH_SECONDS", 0.0)
     monkeypatch.setattr("sidecar.kubelet.pods.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("sidecar.model.pods.pod_stream.MAX_LIST_BYTES", 20_000)
     async with node_proxy(tmp_path, http(CADVISOR), "--pod-label", "app") as kubelet:
         kubelet.app.answers["/pods"] = pods
         response = await kubelet.get()

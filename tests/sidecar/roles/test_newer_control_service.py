@@ -94,7 +94,7 @@ async def test_a_nodes_proxy_goes_on_with_newer_keys(tmp_path: Path) -> None:
     )
     text = b'a{namespace="shop"} 1\nb{namespace="shop"} 2\n'
     async with service.app, App(http(text)) as kubelet:
-        arguments = ["--role", "node", "--kubelet-url", f"http://127.0.0.1:{kubelet.port}",
+        arguments = ["--role", "node", "--auth=none", "--kubelet-url", f"http://127.0.0.1:{kubelet.port}",
                      "--kubelet-token-file", "", "--port", "0", "--admin-port", "0"]  # fmt: skip
         role = start_node(arguments, _environ(service, tmp_path))
         async with _running(role):

@@ -13,11 +13,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import RequestReceived
 from webhook_certs.authority import create_authority
 
-from sidecar.errors import SettingsError, UpstreamError, UpstreamTimeoutError
+from sidecar.errors import LiveryError, SettingsError, UpstreamError, UpstreamTimeoutError
 from sidecar.kubelet.discovery.client import PodsClient
 from sidecar.model.pods.discovery_settings import parse_discovery_settings
+from sidecar.model.pods.pod_stream import read_pods
 from tests.sidecar.apps import Answer, App, http
 from tests.sidecar.certificates import client_certificate
 from tests.sidecar.kubelets import AUTHORITY, kubelet_tls, pod, pod_list, tell_pods
@@ -25,7 +29,7 @@ from tests.sidecar.kubelets import AUTHORITY, kubelet_tls, pod, pod_list, tell_p
 pytestmark = pytest.mark.anyio
 
 PODS = tell_pods(pod("shop", "web"))
-BODY = pod_list(pod("shop", "web"))
+TOLD = read_pods(pod_list(pod("shop", "web")))
 TRUST = {"ca_pem": AUTHORITY.certificate_pem}
 
 
@@ -51,8 +55,8 @@ async def test_pods_are_asked_for_behind_whatever_path_the_url_has() -> None:
     async with App(PODS, tls=kubelet_tls()) as app:
         url = f"{_url(app)}/api/v1/nodes/n/proxy"
         async with _client({"url": url, "tls_config": TRUST}) as client:
-            assert await client.fetch() == BODY
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
+            assert await client.fetch() == TOLD
 
         assert app.requests[0].startswith("GET /api/v1/nodes/n/proxy/pods HTTP/1.1\r\n")
         assert app.connections == 1
@@ -158,7 +162,7 @@ async def test_whatever_a_token_service_says_of_time_is_bounded(lasts: bytes) ->
     async with App(answer) as service, App(PODS, tls=kubelet_tls()) as app:
         oauth2 = {"client_id": "me", "token_url": f"http://127.0.0.1:{service.port}"}
         async with _client({"url": _url(app), "tls_config": TRUST, "oauth2": oauth2}) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
 
 
 @pytest.mark.parametrize(
@@ -239,14 +243,14 @@ async def test_a_kubelet_that_is_not_verified_gets_no_token(
         assert app.requests == []
         document["tls_config"] = {"insecure_skip_verify": True}
         async with _client(document) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
 
 
 async def test_a_kubelet_is_verified_by_the_name_that_is_given() -> None:
     async with App(PODS, tls=kubelet_tls("worker-1.example")) as app:
         tls = {**TRUST, "server_name": "worker-1.example", "min_version": "TLS13"}
         async with _client({"url": _url(app), "tls_config": tls}) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
 
 
 @pytest.mark.parametrize("as_files", [True, False])
@@ -262,7 +266,7 @@ async def test_a_client_certificate_is_shown(tmp_path: Path, as_files: bool) -> 
     wants.load_verify_locations(cadata=certificate)
     async with App(PODS, tls=wants) as app:
         async with _client({"url": _url(app), "tls_config": given}) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
         async with _client({"url": _url(app), "tls_config": TRUST}) as client:
             with pytest.raises(UpstreamError):
                 await client.fetch()
@@ -292,22 +296,67 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
         (http(b"", status="401 Unauthorized"), "does not know the token"),
         (http(b"", status="403 Forbidden"), "may not get nodes/pods"),
         (http(b"x" * (1 << 20), status="500 Oh"), "the kubelet answered 500: xxx"),
-        (http(b"a" * ((16 << 20) + 1), kind="application/json"), "more than 16 MiB"),
+        (http(b" " * 2000, kind="application/json"), "more than 0 MiB"),
+        (http(b"a" * 200, kind="application/json"), "the pods are not JSON"),
         (http(b"x", headers={"Content-Encoding": "gzip"}), "encoded its pods"),
         (b"nonsense\r\n\r\n", "the kubelet's pods"),
         (_hang_up, "the kubelet's pods"),
     ],
 )
 async def test_what_the_kubelet_may_say_instead_is_an_error_with_its_reason(
-    answer: Answer, reason: str
+    answer: Answer, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sidecar.model.pods.pod_stream.MAX_LIST_BYTES", 1000)
     async with (
         App(answer, tls=kubelet_tls()) as app,
         _client({"url": _url(app), "tls_config": TRUST}) as client,
     ):
-        with pytest.raises(UpstreamError, match=reason) as caught:
+        with pytest.raises(LiveryError, match=reason) as caught:
             await client.fetch()
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+async def test_a_connection_that_the_kubelet_closed_while_it_was_idle_costs_no_answer(
+    protocol: str,
+) -> None:
+    tls = kubelet_tls()
+    tls.set_alpn_protocols([protocol])
+    answer = _answer_http2 if protocol == "h2" else _answer_http1
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        given = {"url": f"https://127.0.0.1:{port}", "tls_config": TRUST}
+        async with _client(given) as client:
+            for _ in range(4):
+                assert await client.fetch() == TOLD
+                await asyncio.sleep(0.05)
+
+
+async def _answer_http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    assert isinstance(PODS, bytes)
+    writer.write(PODS)  # and no word of closing
+    writer.close()
+
+
+async def _answer_http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one request, then close when the next one comes, as after an idle timeout."""
+    connection = H2Connection(H2Configuration(client_side=False))
+    connection.initiate_connection()
+    answered = False
+    while data := await reader.read(65536):
+        for event in connection.receive_data(data):
+            if not isinstance(event, RequestReceived):
+                continue
+            if answered:
+                writer.close()
+                return
+            answered = True
+            headers = [(":status", "200"), ("content-type", "application/json")]
+            connection.send_headers(event.stream_id, headers)
+            connection.send_data(event.stream_id, pod_list(pod("shop", "web")), end_stream=True)
+        writer.write(connection.data_to_send())
+    writer.close()
 
 
 async def test_a_kubelet_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +381,7 @@ async def test_redirects_are_followed_without_the_token_for_others() -> None:
         app.answer = http(b"", status="307 Go", headers={"Location": f"{_url(other)}/there"})
         document = {"url": _url(app), "tls_config": TRUST, "bearer_token": "x"}
         async with _client(document) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
         assert other.requests[0].startswith("GET /there ")
         assert _header(other.requests[0], "authorization") == ""
         async with _client({**document, "follow_redirects": False}) as client:
@@ -392,7 +441,7 @@ async def test_a_proxy_is_gone_through_with_its_headers_and_the_name_still_verif
             "bearer_token": "tell-nobody",
         }
         async with _client(document) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
     (head,) = proxy.heads
     assert head.startswith(f"CONNECT kubelet.example:{app.port} ")
     assert "X-Team: a\r\nX-Team: b\r\n" in head
@@ -404,13 +453,13 @@ async def test_who_is_named_in_no_proxy_is_called_directly() -> None:
         url = {"url": _url(app, "localhost"), "tls_config": TRUST}
         through = f"http://127.0.0.1:{proxy.port}"
         async with _client({**url, "proxy_url": through, "no_proxy": "x.example"}) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
         environ = {"HTTPS_PROXY": through, "no_proxy": "y"}
         async with _client({**url, "proxy_from_environment": True}, environ) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
         assert proxy.heads == []
         async with _client({**url, "proxy_url": through}) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
         assert len(proxy.heads) == 1
 
 
@@ -419,7 +468,7 @@ async def test_the_environment_names_a_proxy_where_it_is_asked() -> None:
         document = {"url": _url(app, "kubelet.example"), "tls_config": TRUST}
         environ = {"https_proxy": f"127.0.0.1:{proxy.port}", "NO_PROXY": "other.example"}
         async with _client({**document, "proxy_from_environment": True}, environ) as client:
-            assert await client.fetch() == BODY
+            assert await client.fetch() == TOLD
         assert len(proxy.heads) == 1
         async with _client(document, environ) as client:
             with pytest.raises(UpstreamError):

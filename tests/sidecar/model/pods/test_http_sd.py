@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.model.pods.http_sd import discover, render_http_sd
-from sidecar.model.pods.pod_list import read_pods
+from sidecar.model.pods.pod_stream import read_pods
 from tests.sidecar.kubelets import pod, pod_list
 from tests.sidecar.model.pods.test_pod_list import WHOLE
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sidecar.model.pods.index import Owner, PodIndex, PodLabels
-from sidecar.model.pods.pod_list import read_pods
+from sidecar.model.pods.pod_stream import read_pods
 from tests.sidecar.kubelets import pod, pod_list
 
 UID = "12345678-5f3a-4c1b-9d2e-0123456789ab"

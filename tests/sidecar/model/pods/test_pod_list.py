@@ -1,12 +1,7 @@
-import json
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from sidecar.errors import PodsError
-from sidecar.model.pods.pod_list import Container, Port, read_pods
+from sidecar.model.pods.pod_list import Container, Port, bound_annotations
+from sidecar.model.pods.pod_stream import read_pods
 from tests.sidecar.kubelets import pod, pod_list
 
 WHOLE: dict[str, Any] = {
@@ -74,56 +69,10 @@ def test_the_order_does_not_depend_on_the_kubelet_s() -> None:
     assert [item.name for item in read_pods(pod_list(*pods))] == ["y", "z", "x"]
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b"", "not JSON: '{' is missing"),
-        (b"<html>", "not JSON"),
-        (b"[]", "not JSON"),
-        (b"{}", "no list `items`"),
-        (b'{"items": {}}', "no list `items`"),
-        (b'{"items": []} x', "something stands behind them"),
-        (
-            b'{"items": [{"spec": {"containers": [{"ports": [{"containerPort": true}]}]}}]}',
-            "number",
-        ),
-        (b'{"items": [' + b"{}," * 5000 + b"{}]}", "more than 5000"),
-        (b'{"items": [', "not JSON"),
-        (b'{"items": [{}', "not JSON: ',' is missing"),
-        (b'{"items": [{} {}]}', "not JSON"),
-        (b'{"items": [1]}', r"items\[0\]: a mapping is needed, not a number"),
-        (b'{"items": [{"metadata": 1}]}', r"items\[0\].metadata: a mapping"),
-        (b'{"items": [{"metadata": {"name": 1}}]}', r"items\[0\].metadata.name: a string"),
-        (b'{"items": [{}, {"spec": {"containers": {}}}]}', r"items\[1\].spec.containers: a list"),
-        (b'{"items": [{"spec": {"containers": [{"ports": [{}]}]}}]}', "containerPort: a number"),
-        (b'{"items": [{"metadata": {"labels": {"a": 1}}}]}', "metadata.labels.a: a string"),
-        (b'{"items": ' + b"[" * 100_000, "not JSON"),
-        (b'{"items": [], "x": "\xff"}', "not JSON"),
-    ],
-)
-def test_what_is_no_pod_list_is_refused_with_its_place(body: bytes, reason: str) -> None:
-    with pytest.raises(PodsError, match=reason):
-        read_pods(body)
+def test_annotations_beyond_what_a_target_can_be_chosen_by_are_left_out() -> None:
+    values = {"a": "x" * 20_000, "b": "y" * 20_000, "c": "z"}
+    (read,) = read_pods(pod_list(pod("shop", "web", annotations=values)))
 
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(
-    around=st.dictionaries(st.text().filter(lambda key: key != "items"), _JSON, max_size=3),
-    names=st.lists(st.text(), max_size=4),
-    indent=st.none() | st.integers(0, 3),
-    comes_first=st.booleans(),
-)
-def test_every_way_to_write_the_list_is_read_alike(
-    around: dict[str, Any], names: list[str], indent: int | None, comes_first: bool
-) -> None:
-    items = {"items": [{"metadata": {"name": name}} for name in names]}
-    document = {**items, **around} if comes_first else {**around, **items}
-    body = json.dumps(document, indent=indent).encode()
-
-    assert [item.name for item in read_pods(body)] == sorted(names)
+    assert bound_annotations(read).annotations == {"a": values["a"], "c": "z"}
+    small = read._replace(annotations={"c": "z"})
+    assert bound_annotations(small) is small

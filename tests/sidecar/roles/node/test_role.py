@@ -25,6 +25,7 @@ from tests.sidecar.apps import Answer, http, until
 from tests.sidecar.kubelets import AUTHORITY, POLICY, kubelet_tls, node_proxy
 from tests.sidecar.model.exposition.test_stream import CADVISOR, LABELLED
 
+_NODE = ("--role", "node", "--auth=none")
 pytestmark = pytest.mark.anyio
 
 
@@ -240,7 +241,7 @@ async def test_a_namespace_with_many_and_odd_labels_is_worn_whole(tmp_path: Path
 
 
 async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
-    settings = parse_node_settings(["--role", "node", "--kubelet-ca-file", ""], {})
+    settings = parse_node_settings([*_NODE, "--kubelet-ca-file", ""], {})
     response = await NodeRole(settings).handle_data(
         messages.Request("GET", "/metrics/cadvisor", "", {})
     )
@@ -430,7 +431,7 @@ async def test_the_control_service_is_told_how_each_endpoint_fares(tmp_path: Pat
     ],
 )  # fmt: skip
 def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str], url: str) -> None:
-    assert parse_node_settings(["--role", "node", *arguments], environ).kubelet.url == url
+    assert parse_node_settings([*_NODE, *arguments], environ).kubelet.url == url
 
 
 @pytest.mark.parametrize(
@@ -467,7 +468,7 @@ def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str],
 )
 def test_what_is_wrong_with_the_command_line_is_named(arguments: list[str], reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
-        NodeRole(parse_node_settings(["--role", "node", *arguments], {}))
+        NodeRole(parse_node_settings([*_NODE, *arguments], {}))
 
 
 @pytest.mark.parametrize("dash", ["-", "--"])
@@ -492,7 +493,7 @@ def test_what_is_wrong_with_the_command_line_is_named(arguments: list[str], reas
 def test_flags_of_kubelet_meta_proxy_say_where_the_kubelet_is(
     dash: str, flags: list[str], expected: dict[str, str]
 ) -> None:
-    settings = parse_node_settings(["--role", "node", *(f"{dash}{flag}" for flag in flags)], {})
+    settings = parse_node_settings([*_NODE, *(f"{dash}{flag}" for flag in flags)], {})
 
     assert {name: getattr(settings.kubelet, name) for name in expected} == expected
 
@@ -503,14 +504,14 @@ def test_its_other_flags_are_taken_with_and_without_an_equals_sign() -> None:
         "-cache-sync-timeout=2m", "-health-probe-bind-address=:9001", "--metrics-secure",
         "--metrics-bind-address=0.0.0.0:9443", "--metrics-cert-path=/c", "-metrics-cert-key=k.pem",
     ]  # fmt: skip
-    settings = parse_node_settings(["--role", "node", *flags], {})
+    settings = parse_node_settings([*_NODE, *flags], {})
 
     assert (settings.port, settings.admin_port, settings.secure_admin_port) == (9000, 9001, 9443)
     assert settings.admin_certificate == (Path("/c/tls.crt"), Path("/c/k.pem"))
     assert [note.split(":")[0] for note in settings.notes] == [
         "--enable-http2", "--max-concurrency", "--cache-sync-timeout",
     ]  # fmt: skip
-    assert parse_node_settings(["--role", "node", "-metrics-secure=false"], {}).notes == ()
+    assert parse_node_settings([*_NODE, "-metrics-secure=false"], {}).notes == ()
 
 
 async def test_the_admin_port_is_served_over_tls_too_where_it_is_asked(tmp_path: Path) -> None:

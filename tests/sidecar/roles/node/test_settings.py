@@ -12,7 +12,7 @@ _CONTROL = {"LIVERY_CONTROL_URL": "https://livery:8443"}
 
 
 def _parse(*arguments: str, environ: Mapping[str, str] | None = None) -> NodeSettings:
-    return parse_node_settings(["--role", "node", *arguments], environ or {})
+    return parse_node_settings(["--role", "node", "--auth=none", *arguments], environ or {})
 
 
 def _refusal(*arguments: str, environ: Mapping[str, str] | None = None) -> str:
@@ -174,6 +174,13 @@ def test_named_accounts_may_scrape_beside_those_who_may_get_metrics() -> None:
 
     assert _parse("--auth=token", environ=_CONTROL).accounts == frozenset()
     assert _parse("--auth=token", *allowed, environ=_CONTROL).accounts == frozenset(["a/b", "c/d"])
+    implied = parse_node_settings(["--role", "node", *allowed], _CONTROL)
+    assert implied.accounts == frozenset(["a/b", "c/d"])
+
+
+def test_who_may_scrape_must_be_said() -> None:
+    with pytest.raises(SettingsError, match="--auth token or --auth none: one must be said"):
+        parse_node_settings(["--role", "node"], {})
 
 
 @pytest.mark.parametrize("abbreviated", ["--max-sample=5", "--via-api", "-kubelet-url=x"])
