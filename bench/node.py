@@ -125,9 +125,9 @@ def _stage(folder: Path, *, writes: bool = False) -> Iterator[_Stage]:
         "gzip": _PASSING.format(port=passing["gzip"], kubelet=kubelet, gzip=_GZIP),
     }
     arguments = {
-        "role": "node", "auth": "none", "kubelet-url": f"https://127.0.0.1:{kubelet}", "kubelet-token-file": "",
-        "kubelet-ca-file": folder / "ca.pem", "policy": folder / "policy.yaml",
-        "port": node, "admin-port": admin, "log-level": "error",
+        "role": "node", "auth": "none", "kubelet-url": f"https://127.0.0.1:{kubelet}",
+        "kubelet-token-file": "", "kubelet-ca-file": folder / "ca.pem",
+        "policy": folder / "policy.yaml", "port": node, "admin-port": admin, "log-level": "error",
     }  # fmt: skip
     given = [f"--{name}={value}" for name, value in arguments.items()]
     with contextlib.ExitStack() as stack:
