@@ -108,8 +108,9 @@ class PolicySource(Generic[P]):
         telemetry.set(f"{prefix}_policy_age_seconds", round(self.age_seconds, 3))
         rejected = self._rejected
         if self.client is not None:
-            telemetry.set(f"{prefix}_control_connected", int(self.client.is_connected))
             rejected += self.client.rejected
+            if self._file is None:  # else no stream is to be open
+                telemetry.set(f"{prefix}_control_connected", int(self.client.is_connected))
         telemetry.set(f"{prefix}_policies_rejected_total", rejected)
 
     def _reject(self, reason: str, *, is_first: bool) -> None:

@@ -46,6 +46,10 @@ class Telemetry:
         """Set a gauge."""
         self._samples[name][tuple(sorted(labels.items()))] = value
 
+    def clear(self, name: str) -> None:
+        """Drop a family's samples."""
+        self._samples[name].clear()
+
     def render(self) -> bytes:
         """Write all families in text format."""
         lines = []

@@ -15,9 +15,14 @@ PORT_RETRY_SECONDS = 2.0
 
 
 class Ports:
-    """Opens the proxy's ports; a busy one is tried again and again, and said to be."""
+    """Opens the proxy's ports; a busy one is tried again and again, and said to be.
 
-    def __init__(self) -> None:
+    Args:
+        on_change: hears that a port became busy, or free.
+    """
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        self._on_change = on_change
         self.bound: dict[str, int] = {}
         """Port by what it is for, once it is open."""
         self.faults: dict[str, str] = {}
@@ -33,11 +38,13 @@ class Ports:
             except OSError as error:
                 # The application may give the port up yet; leaving would harm its pod.
                 self.faults[purpose] = f"cannot listen on port {port}: {error}"
+                self._on_change()
                 extra = {"port": port, "reason": str(error)}
                 logger.error("a port is busy; trying on", extra=extra)
                 await asyncio.sleep(PORT_RETRY_SECONDS)
                 continue
-            self.faults.pop(purpose, None)
+            if self.faults.pop(purpose, None):
+                self._on_change()
             self.bound[purpose] = bound
             logger.info("listening", extra={"port": bound, "for": purpose})
             return

@@ -2,6 +2,7 @@
 
 from sidecar.control.source import policy_families
 from sidecar.process.metrics import PROCESS_FAMILIES, Family, build_info
+from sidecar.process.readiness import readiness_families
 
 PREFIX = "livery_node"
 METRICS = (
@@ -22,6 +23,7 @@ METRICS = (
     Family("gauge", "livery_node_pods_up", "Whether the last list of pods could be read."),
     Family("gauge", "livery_node_discovery_up", "Whether the last discovery of targets worked."),
     Family("gauge", "livery_node_kubelet_tls_verified", "Whether the kubelet is verified."),
+    *readiness_families(PREFIX),
     *policy_families(PREFIX),
     *PROCESS_FAMILIES,
 )  # fmt: skip

@@ -31,6 +31,7 @@ from sidecar.process.admin import answer_admin
 from sidecar.process.logs import configure_logs
 from sidecar.process.metrics import Telemetry, observe_process
 from sidecar.process.ports import Listener, Ports, serve
+from sidecar.process.readiness import Obstacle, Readiness, Reason
 from sidecar.roles.node.metrics import METRICS, PREFIX
 from sidecar.roles.node.policy import NodePolicyReceiver
 from sidecar.roles.node.settings import NodeSettings, parse_node_settings
@@ -94,7 +95,7 @@ class NodeRole:
         )
         self.admin = Server(self.handle_admin)
         self.secure_admin = Server(self.handle_admin)
-        self.ports = Ports()
+        self.ports = Ports(self.source.changed)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then finish what is in flight."""
@@ -136,8 +137,7 @@ class NodeRole:
 
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
-        unready = self.source.fault or next(iter(self.ports.faults.values()), "")
-        return answer_admin(request.path, unready, self._render_metrics)
+        return answer_admin(request.path, self.readiness(), self._render_metrics)
 
     def report(self) -> dict[str, object]:
         """What the control service is told of this proxy."""
@@ -145,8 +145,12 @@ class NodeRole:
         # Of many the failed ones, for they are what somebody looks for.
         targets.sort(key=lambda target: not target.error)
         samples = sum(target.samples for target in targets)
-        faults = list(self.ports.faults.values())
+        faults = self.readiness().sentences
         return self.source.report(ProxyState("node", faults, targets, samples))
+
+    def readiness(self) -> Readiness:
+        """Whether scrapes are answered, and if not why."""
+        return Readiness.of([Obstacle(Reason.POLICY, self.source.fault)], self.ports.faults)
 
     def _route(self, path: str) -> tuple[str, str]:
         """Return the endpoint and the node that a path means; an empty endpoint for none."""
@@ -297,6 +301,7 @@ class NodeRole:
         is_healthy = None if self._discovery is None else self._discovery.is_healthy
         if is_healthy is not None:
             put("livery_node_discovery_up", int(is_healthy))
+        self.readiness().observe(self._telemetry, PREFIX)
         observe_process(self._telemetry)
         self.source.observe(self._telemetry, PREFIX)
 

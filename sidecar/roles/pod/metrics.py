@@ -2,6 +2,7 @@
 
 from sidecar.control.source import policy_families
 from sidecar.process.metrics import PROCESS_FAMILIES, Family, build_info
+from sidecar.process.readiness import readiness_families
 
 PREFIX = "livery_proxy"
 METRICS = (
@@ -17,7 +18,7 @@ METRICS = (
     Family("gauge", "livery_proxy_target_up", "Whether its last scrape succeeded.", ("target",)),
     Family("gauge", "livery_proxy_remembered_bytes", "Size of the series cache."),
     *policy_families(PREFIX),
-    Family("gauge", "livery_proxy_faults", "Settings that are wrong; scrapes are refused."),
+    *readiness_families(PREFIX),
     Family("gauge", "livery_proxy_control_age_seconds", "Time since the control service spoke."),
     Family("counter", "livery_proxy_control_failures_total", "Times that the stream broke."),
     *PROCESS_FAMILIES,

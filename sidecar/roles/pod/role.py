@@ -20,6 +20,7 @@ from sidecar.process.admin import answer_admin
 from sidecar.process.logs import configure_logs
 from sidecar.process.metrics import Telemetry, observe_process
 from sidecar.process.ports import Listener, Ports, serve
+from sidecar.process.readiness import Obstacle, Readiness, Reason
 from sidecar.roles.pod.metrics import METRICS, PREFIX
 from sidecar.roles.pod.policy import PodPolicyReceiver
 from sidecar.roles.pod.settings import PodSettings, parse_pod_settings
@@ -65,7 +66,9 @@ class PodRole:
         )
         self._telemetry = Telemetry(METRICS)
         self._telemetry.set(f"{PREFIX}_build_info", 1, version=VERSION)
-        self.ports = Ports()
+        self.ports = Ports(self.source.changed)
+        self._said = ""
+        """Why the last scrape was refused."""
         self._results: dict[str, TargetState] = {}
         self._samples = self._left_out = 0
         self.data = Server(self.handle_data)
@@ -112,19 +115,34 @@ class PodRole:
 
     async def handle_admin(self, request: Request) -> Response:
         """Answer on the admin port."""
-        unready = self._unready() or next(iter(self.ports.faults.values()), "")
-        return answer_admin(request.path, unready, self.render_metrics)
+        return answer_admin(request.path, self.readiness(), self.render_metrics)
 
     def report(self) -> dict[str, object]:
         """What the control service is told of this proxy."""
-        faults = [*self._faults, *self.ports.faults.values()]
         targets = list(self._results.values())
+        faults = self.readiness().sentences
         return self.source.report(ProxyState("pod", faults, targets, self._samples))
 
+    def readiness(self) -> Readiness:
+        """Whether scrapes are answered, and if not why."""
+        settings, series = self._settings, self.policy.series
+        found = [Obstacle(Reason.SETTING, fault) for fault in self._faults]
+        found.append(Obstacle(Reason.POLICY, self.source.fault))
+        if settings.filters and series.access_rules is None:
+            sentence = "the access rules that filter this workload have not arrived yet"
+            found.append(Obstacle(Reason.ACCESS_RULES, sentence))
+        if settings.namespace_label and series.namespaces is None:
+            sentence = "the namespaces' labels have not arrived, or this workload may not have them"
+            found.append(Obstacle(Reason.NAMESPACES, sentence))
+        return Readiness.of(found, self.ports.faults)
+
     async def _scrape(self, request: Request) -> Response:
-        reason = self._unready()
-        if reason:
-            return plain(503, reason)
+        refusal = self.readiness().refusal
+        if refusal != self._said:
+            self._said = refusal
+            self.source.changed()
+        if refusal:
+            return plain(503, refusal)
         wanted = negotiate(request.headers.get("accept", ""))
         headers = request.headers
         names = self._settings.passed_headers
@@ -138,18 +156,6 @@ class PodRole:
             return failed(error)
         self._note(shared.scrape)
         return render_scrape(shared, wanted, headers)
-
-    def _unready(self) -> str:
-        if self._faults:
-            return self._faults[0]
-        if self.source.fault:
-            return self.source.fault
-        series = self.policy.series
-        if self._settings.filters and series.access_rules is None:
-            return "the access rules that filter this workload have not arrived yet"
-        if self._settings.namespace_label and series.namespaces is None:
-            return "the namespaces' labels have not arrived, or this workload may not have them"
-        return ""
 
     def _note(self, scrape: Scrape) -> None:
         self._samples = scrape.samples_out
@@ -181,7 +187,7 @@ class PodRole:
     def _observe(self) -> None:
         put = self._telemetry.set
         put("livery_proxy_remembered_bytes", self._scraper.cached_bytes)
-        put("livery_proxy_faults", len(self._faults) + len(self.ports.faults))
+        self.readiness().observe(self._telemetry, PREFIX)
         observe_process(self._telemetry)
         self.source.observe(self._telemetry, PREFIX)
         if self.source.client is not None:

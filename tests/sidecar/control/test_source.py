@@ -162,9 +162,12 @@ async def test_a_file_takes_precedence_over_the_control_service(
     stream: _Stream, tmp_path: Path
 ) -> None:
     assert len(stream.source.tasks(dict)) == 2
+    assert "x_control_connected" in _values(stream.source)
     stream.source.use_file(tmp_path / "policy", parse_pod_policy)
 
     assert len(stream.source.tasks(dict)) == 1
+    # No stream is to be open, so none is missed.
+    assert "x_control_connected" not in _values(stream.source)
 
 
 def test_without_file_and_control_service_nothing_runs() -> None:

@@ -159,7 +159,7 @@ async def test_a_bad_policy_file_is_the_reason_until_it_is_mended(
         good = await get(role.data_port)
 
     assert (bad.status, ready.status, good.status) == (503, 503, 200)
-    assert bad.text == ready.text
+    assert ready.text == f"policy: {bad.text}"
     assert bad.text.startswith(f"the policy cannot be used: {path}: ")
 
 
@@ -485,7 +485,7 @@ async def test_a_busy_port_is_reported_and_tried_again(monkeypatch: pytest.Monke
         stop.set()
         await task
     assert ready.status == 503
-    assert ready.text.startswith(f"cannot listen on port {port}: ")
+    assert ready.text.startswith(f"port: cannot listen on port {port}: ")
 
 
 async def test_a_policy_that_changes_during_a_scrape_harms_nothing(tmp_path: Path) -> None:
@@ -520,6 +520,22 @@ async def test_the_report_says_what_runs_and_fails() -> None:
     assert (report["role"], report["policyVersion"], report["faults"]) == ("pod", "", [])
     assert len(json.dumps(report)) < 65536
     assert os.getpid()
+
+
+async def test_a_proxy_that_refuses_every_scrape_reports_why_in_the_words_of_the_refusal() -> None:
+    async with (
+        App(http(b"a 1\n")) as app,
+        running_pod("--target", app.target, "--filter", "metricaccess") as role,
+    ):
+        refused = await get(role.data_port)
+        report, admin = role.report(), await get(role.admin_port)
+        ready = await get(role.admin_port, "/readyz")
+
+    assert refused.status == 503
+    assert report["faults"] == [refused.text.strip()]
+    assert ready.text == f"access-rules: {refused.text}"
+    assert 'livery_proxy_unready{reason="access-rules"} 1\n' in admin.text
+    assert "livery_proxy_faults 1\n" in admin.text
 
 
 async def test_a_head_request_is_answered_as_get_without_the_body() -> None:
