@@ -84,6 +84,11 @@ def add_parsers(commands: Any) -> None:
         help="where the CA is published (%(default)s); empty where no webhook is registered",
     )
     cluster.add_argument(
+        "--webhook-is-given",
+        action="store_true",
+        help="leave that configuration alone: the platform writes the CA into it, or cert-manager",
+    )
+    cluster.add_argument(
         "--policy-secret",
         default="",
         metavar="NAME",
@@ -161,6 +166,7 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
         given.policy_secret,
         given.ca_bundle_map,
         given.certificate_secret,
+        publishes_to_webhook=not given.webhook_is_given,
     )
     failures = metrics.watch_failures.labels
     observers = Observers(lambda kind: failures(kind).inc(), metrics.show_missing)

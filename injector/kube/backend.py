@@ -48,6 +48,8 @@ class ClusterSettings(NamedTuple):
     """The ConfigMap by which node proxies are told the CAs; empty where there is none."""
     certificate_secret: str = ""
     """The certificate that somebody else issues; empty where nobody does."""
+    publishes_to_webhook: bool = True
+    """Whether the CA is written into the webhook's configuration; else the platform does."""
 
     @property
     def followed_secrets(self) -> Sequence[str]:
@@ -138,7 +140,7 @@ def _publisher(
     service: ServiceAddress | None,
 ) -> Publisher | None:
     places: list[WebhookBundle | PublishedObject] = []
-    if settings.webhook_configuration:
+    if settings.webhook_configuration and settings.publishes_to_webhook:
         places.append(WebhookBundle(client, settings.webhook_configuration))
     elif settings.policy_secret:
         fixed = platform.control.address if platform.control else ""

@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from webhook_certs.authority import create_authority
 
+from injector.errors import KubeError
 from injector.kube.api.client import MERGE, KubeClient
 from injector.model.admission.templates import template_hash
 from sidecar.errors import UpstreamError
@@ -68,7 +71,7 @@ async def test_a_pod_injected_by_hand_from_the_cluster_is_whole_and_of_this_inst
     sets = [part for value in values for part in ("--set", value)]
     with installed_chart(api_server, client, *sets) as release:
         shop = await asyncio.to_thread(make_namespace, client, "shop", {"team": "frontend"})
-        where = {
+        where: dict[str, Any] = {
             "webhook_configuration": "",
             "ca_bundle_map": f"{release.name}-authorities",
         }
@@ -123,6 +126,29 @@ def _livery(
 def _authorities(release: Release) -> bool:
     path = f"{release.own.path}/configmaps/{release.name}-authorities"
     return bool((release.own.client.request("GET", path).get("data") or {}).get("ca.crt"))
+
+
+async def test_an_injector_without_the_right_to_change_its_webhook_is_trusted_by_what_is_given(
+    client: KubeClient, api_server: ApiServer, tmp_path: Path
+) -> None:
+    authority = create_authority("one", _now())
+    (tmp_path / "ca.pem").write_text(authority.certificate_pem)
+    values = "certificates.mode=provided,certificates.secretName=theirs,certificates.publish=false"
+    sets = ("--set", values, "--set-file", f"certificates.caBundle={tmp_path / 'ca.pem'}")
+    with installed_chart(api_server, client, *sets) as release:
+        own = release.own
+        name = f"{release.name}-injector.{own.name}.svc"
+        files = provided(name, "127.0.0.1", authority=authority, now=_now())
+        own.create("secrets", "theirs", type="kubernetes.io/tls", data=_encode(files))
+        shop = make_shop(client)
+        async with running_injector(
+            release, certificate_secret="theirs", publishes_to_webhook=False
+        ):
+            label_for_injection(shop, own)
+            await create_until_injected(shop)
+        path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+        with pytest.raises(KubeError, match="403"):
+            release.injector_client().request("GET", f"{path}/{release.name}")
 
 
 async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(

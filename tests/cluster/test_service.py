@@ -9,7 +9,8 @@ import pytest
 from webhook_certs.rotation import Rotation
 
 from injector.control import hub
-from injector.kube.api.client import KubeClient
+from injector.errors import KubeError
+from injector.kube.api.client import MERGE, KubeClient
 from injector.kube.certificates.published import WebhookBundle
 from injector.kube.certificates.secrets import SecretStore
 from injector.kube.objects import missing_proxies as monitor
@@ -55,6 +56,38 @@ async def test_a_pod_is_injected_by_the_api_server_and_told_of_labels(
             assert (await anext(messages))["labels"]["team"] == "frontend"
             await asyncio.to_thread(shop.label, team="backend")
             assert (await anext(messages))["labels"]["team"] == "backend"
+
+
+async def test_without_an_injector_only_what_changes_its_pods_waits_for_a_node_proxy_daemon_set(
+    client: KubeClient, release: Release
+) -> None:
+    own = release.own
+    path = f"/apis/apps/v1/namespaces/{own.name}/daemonsets"
+    labels = {"livery.dev/role": "node", "of": own.name}
+    metadata = {"name": "node-proxy", "labels": labels}
+    own.label(of=own.name)
+    async with running_injector(release):
+        body = {"metadata": metadata, "spec": {"template": {}}}
+
+        async def is_made() -> bool:
+            try:
+                await asyncio.to_thread(client.request, "POST", path, body=body)
+            except KubeError:
+                return False
+            return True
+
+        await until(is_made)
+    one = f"{path}/node-proxy"
+    changes: tuple[dict[str, Any], ...] = (
+        {"metadata": {"annotations": {"note": "x"}}},
+        {"metadata": {"finalizers": []}},
+    )
+    for change in changes:
+        await asyncio.to_thread(client.request, "PATCH", one, body=change, content_type=MERGE)
+    spec = {"spec": {"minReadySeconds": 7}}
+    with pytest.raises(KubeError, match=r"prepare\.livery\.dev"):
+        await asyncio.to_thread(client.request, "PATCH", one, body=spec, content_type=MERGE)
+    await asyncio.to_thread(client.request, "DELETE", one)
 
 
 async def test_a_pod_never_learns_of_another_namespace(
