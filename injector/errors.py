@@ -7,6 +7,7 @@ InjectorError
   ObjectError        a Kubernetes object is malformed; has the field
   ManifestError      a file of manifests cannot be read; has file and line
   KubeError          the API server refuses or cannot be reached; has the HTTP status, 0 for none
+  ReplicaError       another replica of the injector cannot be asked
   IdentityError      a token is not accepted, or cannot be judged now; has the HTTP status
 """
 
@@ -64,3 +65,7 @@ class IdentityError(InjectorError):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class ReplicaError(InjectorError):
+    """Another replica of the injector refused, or answered what cannot be read."""

@@ -83,17 +83,18 @@ class Service:
             self.metrics,
             backend.reviewer,
             self.journal,
+            replica_account=backend.replica_account,
             has_read=backend.source.has_read,
         )
+        self.control.proxies.listeners.append(self.journal.ring)
         self.sources = Sources(
             cluster=self.cluster,
-            hub=self.hub,
-            reports=self.control.reports,
+            proxies=self.control.proxies,
             journal=self.journal,
             platform=platform,
             replica=socket.gethostname(),
             certificates=lambda: self._certificate_facts,
-            problems=self._problems,
+            problems=lambda: [*self._problems(), *backend.troubles()],
         )
         self._certificate_facts: CertificateFacts | None = None
         self._certificates = Certificates(backend, settings.names, self._announce)
@@ -102,6 +103,13 @@ class Service:
         if backend.follow_address is not None:
             follow = backend.follow_address
             self._background_tasks.append(lambda: follow(self._use_address))
+        proxies = self.control.proxies
+        if backend.follow_replicas is not None:
+            ask = backend.follow_replicas
+            self._background_tasks.append(lambda: ask(self._trust, proxies))
+        if backend.follow_pods is not None:
+            look = backend.follow_pods
+            self._background_tasks.append(lambda: look(proxies))
         self._settings = settings
         self._servers: list[AppServer] = []
         self._is_stopping = False
@@ -173,6 +181,9 @@ class Service:
             await asyncio.wait(servers)
             for task in tasks:
                 task.cancel()
+
+    def _trust(self) -> str:
+        return self._certificates.material.bundle_pem
 
     def _use_address(self, address: str) -> None:
         """Write another address of the control service into pods from now on."""

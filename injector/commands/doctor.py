@@ -1,10 +1,15 @@
 """`livery doctor`: what is wrong with an installation, and what mends it."""
 
 import argparse
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from injector.commands.colours import GREEN, RED, paint
 from injector.commands.inputs import parse_platform_text
+from injector.errors import KubeError, SettingsError
+
+if TYPE_CHECKING:  # the command line pays for no client that it may not need
+    from injector.kube.doctor.findings import Finding
 
 EXAMPLES = """examples:
   livery doctor                                 look at the cluster that KUBECONFIG names
@@ -38,11 +43,19 @@ def run(given: argparse.Namespace) -> int:
 
     installation = Installation(given.namespace, given.release, parse_platform_text)
     problems = 0
-    for finding in examine(connect(), installation):
+    for finding in _examined(examine(connect(), installation)):
         mark = paint("ok", GREEN) if finding.is_well else paint("!!", RED)
         print(f"{mark}  {finding.sentence}", flush=True)
         if finding.remedy:
             print(f"      {finding.remedy}")
         problems += not finding.is_well
-    print(f"\n{problems} problems" if problems else "\nAll is well.")
+    said = "1 problem" if problems == 1 else f"{problems} problems"
+    print(f"\n{said}" if problems else "\nAll is well.")
     return 1 if problems else 0
+
+
+def _examined(findings: Iterator["Finding"]) -> Iterator["Finding"]:
+    try:
+        yield from findings
+    except KubeError as error:
+        raise SettingsError(f"the API server cannot be reached: {error}") from error

@@ -5,6 +5,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ def add_parsers(commands: Any) -> None:
         metavar="NAME",
         help="the ConfigMap by which node proxies are told the CA; none by default",
     )
+    cluster.add_argument(
+        "--replica-token",
+        type=Path,
+        metavar="FILE",
+        help="a token of its service account for the audience livery-control, by which replicas "
+        "read one another's reports; without it each shows its own only",
+    )
     parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
     parser.add_argument("--name", action="append", default=[], help="a name of the certificate")
     parser.add_argument("--host", default="", help="address to listen on; all by default")
@@ -146,6 +154,7 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
     # Imported only here: who runs on a folder does not pay the client's 24 MB.
     from injector.kube.api.client import connect
     from injector.kube.backend import ClusterSettings, Observers, cluster_backend
+    from injector.kube.objects.replicas import ReplicaSettings
     from injector.kube.objects.service_address import ServiceAddress
 
     client, metrics = connect(), InjectorMetrics()
@@ -158,6 +167,9 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
             address = ServiceAddress(client, given.namespace, given.service)
             control = replace(control, address=address.read())
         platform = replace(platform, control=control)
+    replicas = None
+    if given.replica_token is not None:
+        replicas = ReplicaSettings(given.service, given.replica_token, socket.gethostname())
     where = ClusterSettings(
         given.namespace,
         given.ca_secret,
@@ -167,9 +179,10 @@ def _service(given: argparse.Namespace, settings: ServiceSettings, platform: Pla
         given.ca_bundle_map,
         given.certificate_secret,
         publishes_to_webhook=not given.webhook_is_given,
+        replicas=replicas,
     )
     failures = metrics.watch_failures.labels
-    observers = Observers(lambda kind: failures(kind).inc(), metrics.show_missing)
+    observers = Observers(lambda kind: failures(kind).inc(), metrics.show_troubles)
     backend = cluster_backend(client, where, platform, observers, address=address)
     return Service(settings, platform, backend, metrics)
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from webhook_certs.rotation import Issuer
 
 from injector.control.identity import Authenticator, Reviewer
+from injector.control.proxies import Proxies
 from injector.model.cluster.state import ClusterState
 
 
@@ -66,7 +67,15 @@ class Backend:
     """None where nobody has to be told: there is no API server."""
     follow_address: Callable[[Callable[[str], None]], Awaitable[None]] | None = None
     """Follows the control service's address and gives each new one; None where it stays."""
+    replica_account: str = ""
+    """The service account of every replica, `namespace/name`; empty where there is but one."""
+    follow_replicas: Callable[[Callable[[], str], Proxies], Awaitable[None]] | None = None
+    """Takes what gives the CAs, and who keeps what the other replicas know; None for one."""
+    follow_pods: Callable[[Proxies], Awaitable[None]] | None = None
+    """Looks, until cancelled, for pods whose proxies cannot do their work; None where none can."""
+    troubles: Callable[[], Sequence[str]] = tuple
+    """Says what it found, a sentence for each namespace and trouble."""
     background_tasks: Sequence[Callable[[], Awaitable[None]]] = ()
-    """What else runs until cancelled: objects' status, pods without a proxy."""
+    """What else runs until cancelled: objects' status, the Secret of the CA."""
     on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
     """Takes what to call when another changed what certificates are issued from."""

@@ -63,7 +63,7 @@ class Reports:
         self._reports.pop(pod, None)
         while len(self._reports) >= MAX_REPORTS:
             del self._reports[next(iter(self._reports))]
-        report = self._reports[pod] = _read(fields, self._clock())
+        report = self._reports[pod] = read_report(fields, self._clock())
         return report
 
     def get(self, pod: Pod) -> Report | None:
@@ -84,9 +84,15 @@ class Reports:
         return iter(self._reports)
 
 
-def _read(fields: Mapping[str, Any], now: float) -> Report:
+def read_report(fields: Mapping[str, Any], received_at: float) -> Report:
+    """Keep of a report what is known and small enough.
+
+    Args:
+        fields: what JSON gave.
+        received_at: Unix time.
+    """
     return Report(
-        received_at=now,
+        received_at=received_at,
         proxy_version=_text(fields, "proxyVersion"),
         policy_version=_text(fields, "policyVersion"),
         policy_age_seconds=min(max(0.0, _number(fields, "policyAgeSeconds")), _MAX_AGE_SECONDS),
@@ -108,6 +114,31 @@ def _read(fields: Mapping[str, Any], now: float) -> Report:
         role=_text(fields, "role") or DEFAULT_ROLE,
         policy_ignored=tuple(map(_clean, _items(fields, "policyIgnored")[:_MAX_FAULTS])),
     )
+
+
+def write_report(report: Report) -> dict[str, Any]:
+    """Write a report as a proxy would, for another replica to read."""
+    return {
+        "role": report.role,
+        "proxyVersion": report.proxy_version,
+        "policyVersion": report.policy_version,
+        "policyAgeSeconds": report.policy_age_seconds,
+        "policyError": report.policy_error,
+        "policyIgnored": report.policy_ignored,
+        "faults": report.faults,
+        "targets": [
+            {
+                "url": target.url,
+                "up": target.is_up,
+                "error": target.error,
+                "samples": target.samples,
+                "guess": target.is_guess,
+            }
+            for target in report.targets
+        ],
+        "samples": report.samples,
+        "residentBytes": report.resident_bytes,
+    }
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -22,12 +22,14 @@ from injector.kube.certificates.published import (
     policy_facts,
 )
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
-from injector.kube.objects.missing_proxies import MissingProxyMonitor
+from injector.kube.objects.proxy_troubles import ProxyTroubles
+from injector.kube.objects.replicas import Replicas, ReplicaSettings
 from injector.kube.objects.service_address import ServiceAddress
 from injector.kube.objects.status import StatusWriter
 from injector.kube.tokens.authenticator import TokenReviewAuthenticator
 from injector.kube.tokens.queue import ReviewQueue
 from injector.kube.tokens.reviewer import AccessReviewer
+from injector.model.admission.troubles import Trouble
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
@@ -51,6 +53,9 @@ class ClusterSettings(NamedTuple):
     publishes_to_webhook: bool = True
     """Whether the CA is written into the webhook's configuration; else the platform does."""
 
+    replicas: ReplicaSettings | None = None
+    """How the replicas know one another; None for one alone."""
+
     @property
     def followed_secrets(self) -> Sequence[str]:
         """What certificates are issued from."""
@@ -62,8 +67,8 @@ class Observers(NamedTuple):
 
     on_failure: Callable[[str], None]
     """Takes the kind of a resource that cannot be followed, each time."""
-    show_missing: Callable[[Mapping[str, int]], None]
-    """Takes how many pods lack a proxy, by namespace."""
+    show_troubles: Callable[[Mapping[Trouble, Mapping[str, int]]], None]
+    """Takes how many pods have no proxy, or none that does its work, by trouble and namespace."""
 
 
 def cluster_backend(
@@ -89,16 +94,15 @@ def cluster_backend(
     source = ClusterSource(client, cluster, resources, observers.on_failure)
     queue = ReviewQueue()
     authenticator = TokenReviewAuthenticator(client, queue)
-    monitor = MissingProxyMonitor(
+    troubles = ProxyTroubles(
         client,
         cluster,
         platform,
-        show=observers.show_missing,
+        show=observers.show_troubles,
         on_deleted=authenticator.forget,
         tells=bool(settings.webhook_configuration or settings.policy_secret),
     )
     background_tasks: list[Callable[[], Awaitable[None]]] = [
-        lambda: monitor.run(observers.on_failure),
         lambda: _follow_secret(client, settings, listeners, observers.on_failure),
     ]
     if settings.lease:
@@ -112,15 +116,21 @@ def cluster_backend(
             is_listed=source.has_read,
         )
         background_tasks.append(writer.run)
+    peers = settings.replicas
+    replicas = None if peers is None else Replicas(client, settings.namespace, peers)
     return Backend(
         cluster=cluster,
         source=source,
         background_tasks=background_tasks,
+        follow_pods=lambda proxies: troubles.run(proxies, observers.on_failure),
+        troubles=troubles.sentences,
         authenticator=authenticator,
         reviewer=AccessReviewer(client, queue),
         issuer=lambda names: _issuer(client, settings, names),
         publisher=_publisher(client, settings, platform, address),
         follow_address=None if address is None else address.follow,
+        replica_account="" if peers is None else f"{settings.namespace}/{peers.service}",
+        follow_replicas=None if replicas is None else replicas.follow,
         on_store_change=listeners.append,
     )
 

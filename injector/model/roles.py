@@ -110,3 +110,13 @@ def check_may_judge(account: str, platform: Platform) -> None:
     """
     if account not in (*platform.nodes, *platform.gateways):
         raise IdentityError(403, f"{account} is not granted this (control.grants.nodes, gateways)")
+
+
+def check_is_replica(account: str, own_account: str) -> None:
+    """Refuse an account that is not the injector's own.
+
+    Raises:
+        IdentityError: 403, it is another's.
+    """
+    if not own_account or account != own_account:
+        raise IdentityError(403, f"{account} is no replica of the injector")

@@ -3,28 +3,32 @@
 What a proxy may know follows from its token alone. The unauthenticated learn nothing.
 """
 
+import asyncio
+import itertools
 import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from injector.control.hub import PolicyHub, Stream
 from injector.control.identity import Authenticator, Caller, Reviewer
 from injector.control.journal import Journal
+from injector.control.peers import write_proxies
+from injector.control.proxies import Proxies
 from injector.control.rates import TokenBuckets
 from injector.control.reports import Reports
 from injector.errors import IdentityError, RequestError
 from injector.model.policies.scope import Scope
-from injector.model.roles import ROLES, check_may_judge, find_scope
+from injector.model.roles import ROLES, check_is_replica, check_may_judge, find_scope
 from injector.platform import Platform
 from injector.web.bodies import BodyBudget, refusal
 from injector.web.metrics import InjectorMetrics
@@ -35,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES = 64 << 10
 MAX_QUESTION_BYTES = 32 << 10
+_REPORTS_AT_ONCE = 100
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
 
@@ -50,6 +55,7 @@ class ControlContext:
     reviewer: Reviewer | None = None
     journal: Journal = field(default_factory=Journal)
     reports: Reports = field(default_factory=Reports)
+    proxies: Proxies = field(init=False)
     bodies: BodyBudget = field(default_factory=BodyBudget)
     unsent: UnsentBytes = field(default_factory=UnsentBytes)
     policy_rate: TokenBuckets[tuple[str, str]] = field(
@@ -60,8 +66,13 @@ class ControlContext:
         default_factory=lambda: TokenBuckets(10.0, 0.1)
     )
     """Reports of one pod: a proxy sends one a minute."""
+    replica_account: str = ""
+    """The service account of every replica; empty where there is but one."""
     has_read: Callable[[], bool] = lambda: True
     """Whether the cluster was read whole: a policy without its labels would replace a good one."""
+
+    def __post_init__(self) -> None:
+        self.proxies = Proxies(self.hub, self.reports)
 
 
 def build_control_app(context: ControlContext) -> Starlette:
@@ -73,6 +84,9 @@ def build_control_app(context: ControlContext) -> Starlette:
     async def report(request: Request) -> Response:
         return await _guarded(request, context, _take_report)
 
+    async def reports(request: Request) -> Response:
+        return await _guarded(request, context, _tell_replica)
+
     async def authenticate(request: Request) -> Response:
         return await _guarded(request, context, _judge_token)
 
@@ -81,6 +95,7 @@ def build_control_app(context: ControlContext) -> Starlette:
             Route("/v1/authenticate", authenticate, methods=["POST"]),
             Route("/v1/policy", policy, methods=["GET"]),
             Route("/v1/report", report, methods=["POST"]),
+            Route("/v1/reports", reports, methods=["GET"]),
         ]
     )
 
@@ -162,6 +177,18 @@ async def _take_report(request: Request, context: ControlContext, caller: Caller
     context.journal.ring()
     context.metrics.reports.inc()
     return Response(status_code=204)
+
+
+async def _tell_replica(request: Request, context: ControlContext, caller: Caller) -> Response:
+    check_is_replica(caller.service_account, context.replica_account)
+    return StreamingResponse(_report_parts(context), media_type="application/x-ndjson")
+
+
+async def _report_parts(context: ControlContext) -> AsyncIterator[bytes]:
+    lines = write_proxies(context.proxies.own(), time.time())
+    while part := b"".join(itertools.islice(lines, _REPORTS_AT_ONCE)):
+        yield part
+        await asyncio.sleep(0)  # streams go on meanwhile
 
 
 async def _judge_token(request: Request, context: ControlContext, caller: Caller) -> Response:

@@ -12,6 +12,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from injector.model.admission.troubles import Trouble
 from sidecar import VERSION
 
 # A second series for each counter, which the text format has no meaning for.
@@ -83,6 +84,18 @@ class InjectorMetrics:
             ["namespace"],
             registry=self.registry,
         )
+        self.drifted = Gauge(
+            "livery_pods_drifted",
+            "Pods whose annotations lead Prometheus past their proxy, by namespace.",
+            ["namespace"],
+            registry=self.registry,
+        )
+        self.cut_off = Gauge(
+            "livery_pods_cut_off",
+            "Pods whose proxy runs and has no stream to the control service, by namespace.",
+            ["namespace"],
+            registry=self.registry,
+        )
         self.watch_failures = Counter(
             "livery_watch_failures_total",
             "Times that a resource of the API server could not be followed, by kind.",
@@ -90,8 +103,14 @@ class InjectorMetrics:
             registry=self.registry,
         )
 
-    def show_missing(self, counts: Mapping[str, int]) -> None:
-        """Set how many pods lack a proxy, for exactly these namespaces."""
-        self.missing.clear()
-        for namespace, count in counts.items():
-            self.missing.labels(namespace).set(count)
+    def show_troubles(self, counts: Mapping[Trouble, Mapping[str, int]]) -> None:
+        """Set how many pods have each trouble, for exactly these namespaces."""
+        gauges = {
+            Trouble.MISSING: self.missing,
+            Trouble.DRIFTED: self.drifted,
+            Trouble.CUT_OFF: self.cut_off,
+        }
+        for trouble, gauge in gauges.items():
+            gauge.clear()
+            for namespace, count in counts.get(trouble, {}).items():
+                gauge.labels(namespace).set(count)

@@ -59,7 +59,7 @@ async def running_injector(release: Release, **where: str | bool) -> AsyncIterat
     platform = parse_platform(yaml.safe_load(document))
     metrics = InjectorMetrics()
     observers = Observers(
-        lambda kind: metrics.watch_failures.labels(kind).inc(), metrics.show_missing
+        lambda kind: metrics.watch_failures.labels(kind).inc(), metrics.show_troubles
     )
     backend = cluster_backend(client, settled, platform, observers)
     service = Service(settings, platform, backend, metrics)

@@ -1,7 +1,7 @@
 """The API server, asked in JSON: configuration, TLS, tokens and transport are the library's."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -40,16 +40,51 @@ class KubeClient:
         body: JsonObject | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        warn: Callable[[str], None] = lambda warning: None,
     ) -> JsonObject:
         """Ask once; returns the answer's object.
+
+        Args:
+            method: the HTTP method.
+            path: of the object or collection.
+            query: parameters.
+            body: an object to send.
+            content_type: of the body.
+            accept: in which form the answer is wanted.
+            warn: takes each warning that comes with the answer.
 
         Raises:
             KubeError: the API server cannot be reached, refuses, or answers what is no object.
         """
         headers = {"Accept": accept, "Content-Type": content_type}
+        data = self._read(method, path, query, headers=headers, body=body, warn=warn)
+        return _parse(data, path)
+
+    def read_text(self, path: str) -> str:
+        """Return what is at a path as text: of a pod, say, through the API server's proxy.
+
+        Raises:
+            KubeError: the API server cannot be reached, or refuses.
+        """
+        return self._read("GET", path, None, headers={"Accept": "*/*"}, body=None).decode(
+            errors="replace"
+        )
+
+    def _read(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        *,
+        headers: dict[str, str],
+        body: JsonObject | None,
+        warn: Callable[[str], None] = lambda warning: None,
+    ) -> bytes:
         response = self._send(
             method, path, query, headers=headers, body=body, timeout=REQUEST_TIMEOUT_SECONDS
         )
+        for text in response.headers.getlist("Warning"):
+            warn(_warning(text))
         try:
             data = response.read(MAX_ANSWER_BYTES + 1, decode_content=True)
         except _FAILURES as error:
@@ -60,7 +95,7 @@ class KubeClient:
             raise KubeError(0, f"{method} {path}: more than {MAX_ANSWER_BYTES >> 20} MiB")
         if response.status >= 300:
             raise KubeError(response.status, f"{method} {path}: {_message(data)}")
-        return _parse(data, path)
+        return bytes(data)
 
     @contextmanager
     def watch(
@@ -95,7 +130,7 @@ class KubeClient:
         try:
             _, url, given, _, _ = self._api.param_serialize(
                 method,
-                quote(path, safe="/"),
+                quote(path, safe="/:"),
                 query_params=list((query or {}).items()),
                 header_params={**headers, "Accept-Encoding": "gzip"},
                 auth_settings=["BearerToken"],
@@ -154,6 +189,14 @@ def _message(data: bytes) -> str:
         return str(status["message"])[:500]
     except (ValueError, KeyError, TypeError, RecursionError):
         return data[:200].decode(errors="replace").strip() or "no reason given"
+
+
+def _warning(text: str) -> str:
+    """Return a warning without the code and agent before it: `299 - "text"`.
+
+    Source: RFC 7234 §5.5
+    """
+    return text.partition('"')[2].rpartition('"')[0].replace('\\"', '"') or text
 
 
 def _short(error: Exception) -> str:

@@ -33,11 +33,18 @@ _CHECKS: Sequence[Callable[[KubeClient, Installation], Iterator[Finding]]] = (
 
 
 def examine(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Look at everything; what cannot be read is a finding of its own."""
+    """Look at everything; what cannot be read is a finding of its own.
+
+    Raises:
+        KubeError: the API server cannot be reached.
+    """
     for check in _CHECKS:
         try:
             yield from check(client, installation)
-        except (KubeError, CertificateError, SettingsError, ObjectError) as error:
+        except KubeError as error:
+            if error.status == 0:
+                # It does not answer: nor will it the next look.
+                raise KubeError(0, str(error)) from error
             yield Finding(is_well=False, sentence=f"cannot be looked at: {error}")
-            if isinstance(error, KubeError) and error.status == 0:
-                return  # the API server does not answer: nor will it the next
+        except (CertificateError, SettingsError, ObjectError) as error:
+            yield Finding(is_well=False, sentence=f"cannot be looked at: {error}")

@@ -7,6 +7,8 @@ from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.platform import Platform
 
+MAX_PODS = 20_000
+"""Of one namespace; more are not looked at, and said to be."""
 _PAGE = 500
 
 
@@ -50,9 +52,15 @@ class Installation(NamedTuple):
         return f"{self.upgrade}{sets}    # without Helm: kubectl apply -f install.yaml"
 
     @property
+    def scale(self) -> str:
+        """The command that runs the injector again."""
+        return f"kubectl -n {self.namespace} scale deployment/{self.injector} --replicas=2"
+
+    @property
     def log(self) -> str:
         """The command that shows what the injector says."""
-        return f"kubectl -n {self.namespace} logs deployment/{self.injector}"
+        selector = f"app.kubernetes.io/component=injector,app.kubernetes.io/instance={self.name}"
+        return f"kubectl -n {self.namespace} logs -l {selector} --tail=50 --prefix"
 
 
 def find(client: KubeClient, path: str) -> JsonObject | None:

@@ -12,6 +12,7 @@ from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.certificates.published import WebhookBundle, policy_facts
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore, decode_text
 from injector.kube.doctor.findings import Finding, Installation, find
+from injector.kube.doctor.replicas import why_not_ready
 from injector.model.access.metricaccess import API_VERSION
 
 OLDEST_MINOR = 29
@@ -54,8 +55,14 @@ def look_at_injector(client: KubeClient, installation: Installation) -> Iterator
         return
     wanted = int((deployment.get("spec") or {}).get("replicas") or 0)
     ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
-    remedy = "" if ready else installation.log
-    yield Finding(ready > 0, f"{ready} of {wanted} injectors are ready", remedy)
+    sentence = f"{ready} of {wanted} injectors are ready"
+    if ready:
+        yield Finding(True, sentence)
+    elif not wanted:
+        yield Finding(False, f"{sentence}: it was scaled to none", installation.scale)
+    else:
+        reason = why_not_ready(client, installation)
+        yield Finding(False, f"{sentence}: {reason}" if reason else sentence, installation.log)
 
 
 def look_at_certificates(client: KubeClient, installation: Installation) -> Iterator[Finding]:
@@ -97,7 +104,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
         facts = policy_facts(client, installation.namespace, arguments["policy-secret"])
         # Its address differs from installation to installation; what matters is the CA.
         is_published = bool(bundle) and facts.contains(bundle)
-        yield _published(is_published, "the admission policy's Secret has the CA")
+        yield _published(is_published, "the admission policy's Secret", installation.log)
         return
     if not arguments.get("webhook-configuration"):
         yield Finding(True, "no webhook is registered: pods are injected by hand")
@@ -111,7 +118,9 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
         yield Finding(False, "the webhook's configuration is gone", installation.reapply())
         return
     if bundle:
-        yield _published(is_published, "the webhook's configuration has the CA")
+        given = "webhook-is-given" in arguments
+        remedy = installation.reapply() if given else installation.log
+        yield _published(is_published, "the webhook's configuration", remedy)
 
 
 def injects(client: KubeClient, installation: Installation) -> bool:
@@ -185,6 +194,7 @@ def _bundle(client: KubeClient, installation: Installation, arguments: dict[str,
     return "".join(reversed(read_ca_bundle(client, installation)))
 
 
-def _published(is_published: bool, sentence: str) -> Finding:
-    remedy = "" if is_published else "the injector writes it within 30 s; see its log"
-    return Finding(is_published, sentence, remedy)
+def _published(is_published: bool, place: str, remedy: str) -> Finding:
+    if is_published:
+        return Finding(True, f"{place} has the CA")
+    return Finding(False, f"{place} lacks the CA that the injector serves with", remedy)

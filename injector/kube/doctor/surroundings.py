@@ -1,6 +1,6 @@
 """What stands around proxies: the way to the webhook, quotas, NetworkPolicies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from injector.errors import KubeError
@@ -9,11 +9,11 @@ from injector.kube.doctor.findings import Finding, Installation, find, find_all
 from injector.model.admission.decide import DEFAULT_PORT, workload_name
 from injector.model.admission.quantities import parse_quantity
 from injector.model.admission.templates import security_context
+from injector.model.admission.troubles import find_data_port
 from injector.model.cluster import names
 from injector.model.cluster.network_policies import Peer, Port, admits_connection, admits_scrapes
 from injector.model.cluster.objects import (
     Object,
-    get_list,
     get_mapping,
     get_names,
     labels_of,
@@ -33,8 +33,9 @@ def try_a_pod(client: KubeClient, installation: Installation, namespace: str) ->
     if not _may_create_pods(client, namespace):
         yield Finding(True, f"{namespace}: no pod was tried, for you may not create any")
         return
+    warnings: list[str] = []
     try:
-        made = _try(client, namespace, {})
+        made = _try(client, namespace, {}, warnings.append)
     except KubeError as error:
         if error.status == 0 or error.status >= 500:
             raise
@@ -44,11 +45,15 @@ def try_a_pod(client: KubeClient, installation: Installation, namespace: str) ->
     if names.PROXY_CONTAINER in get_names(get_mapping(made, "spec"), "initContainers"):
         yield Finding(True, f"{namespace}: a new pod gets its proxy")
         return
-    sentence = f"{namespace}: the API server lets a new pod go without a proxy"
+    said = [text for text in warnings if "proxy" in text]
+    why = f": {said[0]}" if said else ""
+    sentence = f"{namespace}: the API server lets a new pod go without a proxy{why}"
     yield Finding(False, sentence, installation.log)
 
 
-def _try(client: KubeClient, namespace: str, resources: Object) -> Object:
+def _try(
+    client: KubeClient, namespace: str, resources: Object, warn: Callable[[str], None]
+) -> Object:
     container = {
         "name": "none",
         "image": "none.invalid/none",
@@ -61,12 +66,12 @@ def _try(client: KubeClient, namespace: str, resources: Object) -> Object:
     }
     path = f"/api/v1/namespaces/{namespace}/pods"
     try:
-        return client.request("POST", path, query={"dryRun": "All"}, body=dict(body))
+        return client.request("POST", path, query={"dryRun": "All"}, body=dict(body), warn=warn)
     except KubeError as error:
         if resources or "must specify" not in str(error):
             raise
         # A quota wants every container to say what it takes.
-        return _try(client, namespace, {"requests": _SOME, "limits": _SOME})
+        return _try(client, namespace, {"requests": _SOME, "limits": _SOME}, warn)
 
 
 def _may_create_pods(client: KubeClient, namespace: str) -> bool:
@@ -124,7 +129,7 @@ def look_at_network(
     for pod in injected:
         if get_mapping(pod, "spec").get("hostNetwork") is True:
             continue  # no policy touches it
-        if not admits_scrapes(policies, pod, _data_port(pod)):
+        if not admits_scrapes(policies, pod, Port(find_data_port(pod) or DEFAULT_PORT, "livery")):
             shut.add(workload_name(pod))
         if control is not None and not admits_connection(policies, pod, CONTROL, control):
             cut_off.add(workload_name(pod))
@@ -146,12 +151,3 @@ def _control(client: KubeClient, installation: Installation, namespace: str) -> 
         return None
     template = get_mapping(get_mapping(deployment, "spec"), "template", "spec")
     return Peer(labels_of(own), labels_of(template), installation.namespace == namespace)
-
-
-def _data_port(pod: Object) -> Port:
-    spec = get_mapping(pod, "spec")
-    for container in (*get_list(spec, "initContainers"), *get_list(spec, "containers")):
-        for port in get_list(container, "ports"):
-            if port.get("name") == "livery" and isinstance(port.get("containerPort"), int):
-                return Port(port["containerPort"], "livery")
-    return Port(DEFAULT_PORT, "livery")

@@ -1,4 +1,4 @@
-"""Events on pods that asked for a proxy and run without one.
+"""Events on pods that have no proxy, or one that cannot do its work.
 
 Written here, never at admission: a dry run leaves none. The name is the pod's own, so that of all
 replicas one writes it, and the API server forgets it after an hour.
@@ -10,13 +10,27 @@ from datetime import UTC, datetime
 from injector.errors import KubeError
 from injector.kube.api.client import KubeClient
 from injector.model.admission.outcomes import Reason
+from injector.model.admission.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
-_REMEDY = "it was made while no injector answered, or before its namespace was labelled; restart it"
-_TOLD = frozenset(
-    [Reason.INJECTED, Reason.HOST_NETWORK, Reason.LIMIT_RANGE, Reason.NO_TARGET, Reason.WINDOWS]
-)
+_NO_PROXY = "The pod asked for a Livery proxy and has none: {}."
+_MISSED = "it was made while no injector answered, or before its namespace was labelled; restart it"
+_TOLD = frozenset([Reason.HOST_NETWORK, Reason.LIMIT_RANGE, Reason.NO_TARGET, Reason.WINDOWS])
+_EVENTS = {
+    Trouble.MISSING: ("NoProxy", _NO_PROXY.format(_MISSED)),
+    Trouble.DRIFTED: (
+        "ProxyBypassed",
+        "The pod's prometheus.io/ annotations lead Prometheus past its Livery proxy: somebody "
+        "wrote the manifest's own again. `livery doctor` names the command that mends it.",
+    ),
+    Trouble.CUT_OFF: (
+        "ProxyCutOff",
+        "The pod's Livery proxy has no stream to the control service, so its series keep their "
+        "last labels. Its log says why; `livery doctor` looks at NetworkPolicies and CAs.",
+    ),
+}
+"""The reason and the message by what is wrong."""
 
 
 class PodEvents:
@@ -25,27 +39,31 @@ class PodEvents:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
-    def write(self, namespace: str, pod: str, uid: str, reason: Reason) -> None:
-        """Tell a pod's owner, once, why it has no proxy.
+    def write(self, namespace: str, pod: str, uid: str, found: Trouble | Reason) -> None:
+        """Tell a pod's owner, once, what is wrong with it; nothing where nothing is.
 
         Args:
             namespace: the pod's.
             pod: its name.
             uid: its uid.
-            reason: what would be decided about it now.
+            found: what is wrong, or what would be decided about it now.
         """
-        if reason not in _TOLD:
+        if isinstance(found, Trouble):
+            kind, message = _EVENTS[found]
+        elif found in _TOLD:
+            kind, message = "NoProxy", _NO_PROXY.format(found.sentence)
+        else:
             return
-        why = _REMEDY if reason is Reason.INJECTED else reason.sentence
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        name = f"{pod[:200]}.{uid[:8]}.{kind.lower()}"
         body = {
-            "metadata": {"name": f"{pod[:200]}.{uid[:8]}.livery", "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace},
             "involvedObject": {
                 "apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": pod, "uid": uid,
             },
             "type": "Warning",
-            "reason": "NoProxy",
-            "message": f"The pod asked for a Livery proxy and has none: {why}.",
+            "reason": kind,
+            "message": message,
             "source": {"component": "livery-injector"},
             "firstTimestamp": now,
             "lastTimestamp": now,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
-from injector.control.reports import Pod, Report, Reports
+from injector.control.proxies import Proxies
+from injector.control.reports import Pod, Report
 from injector.model.access.verdicts import AccessVerdict, judge_namespace
 from injector.model.cluster.state import ClusterState
 from injector.model.roles import DEFAULT_ROLE, series_labels
@@ -32,7 +32,7 @@ class Health(Described):
     """State of a proxy, the worst first."""
 
     FAILING = "failing", "a target is down, or a setting or policy cannot be used"
-    AWAY = "away", "it has reported here, but has no stream to this replica"
+    AWAY = "away", "it has reported, but has no stream to any replica"
     NEW = "new", "it is connected and has not reported yet"
     WELL = "well", "every target answers, and the whole policy is active"
 
@@ -46,7 +46,7 @@ class Workload(NamedTuple):
     pod: Pod
     health: Health
     published: str
-    """Version of the policy that this replica sent last; empty without a stream."""
+    """Version of the policy that it was sent last; empty without a stream."""
     report: Report | None
     labels: Mapping[str, str]
     """Labels of its series once the present policy is active."""
@@ -113,8 +113,7 @@ class Sources:
     """Where the page looks."""
 
     cluster: ClusterState
-    hub: PolicyHub
-    reports: Reports
+    proxies: Proxies
     journal: Journal
     platform: Platform
     replica: str
@@ -152,7 +151,7 @@ def look(sources: Sources, wanted: Wanted) -> Status:
     rules = _page(_rules(sources, search), wanted.rules)
     return Status(
         replica=sources.replica,
-        streams=sources.hub.count,
+        streams=len(sources.proxies.connected()),
         failing=sum(item.health is Health.FAILING for item in workloads),
         wanted=wanted,
         workloads=_page(found, wanted.workloads),
@@ -164,7 +163,7 @@ def look(sources: Sources, wanted: Wanted) -> Status:
             if search in f"{item.namespace}/{item.name}".lower()
         ][:ROWS],
         certificates=sources.certificates(),
-        problems=sources.problems(),
+        problems=[*sources.problems(), *sources.proxies.problems()],
         hints=sources.hints,
     )
 
@@ -175,19 +174,16 @@ def colour_of(value: str) -> int:
 
 
 def _workloads(sources: Sources) -> list[Workload]:
-    published = sources.hub.published_versions()
-    sources.reports.forget_silent(published)
     cluster, platform = sources.cluster, sources.platform
     labels: dict[tuple[str, str], Mapping[str, str]] = {}
     workloads = []
-    for pod in {*published, *sources.reports}:
-        report = sources.reports.get(pod)
+    for pod, (published, report) in sources.proxies.all().items():
         role = DEFAULT_ROLE if report is None else report.role
         key = (role, pod[0])
         if key not in labels:
             labels[key] = series_labels(role, cluster.namespace(pod[0]), platform)
-        version = published.get(pod, "")
-        workloads.append(Workload(pod, _health(version, report), version, report, labels[key]))
+        health = _health(published, report)
+        workloads.append(Workload(pod, health, published, report, labels[key]))
     return sorted(workloads, key=lambda item: (_ORDER[item.health], item.pod))
 
 

@@ -55,10 +55,12 @@ def test_without_a_cluster_it_says_so_in_one_line_and_exits_2(
     assert ran.stderr.count("\n") == 1
 
 
-def test_an_api_server_that_does_not_answer_is_a_problem(tmp_path: Path) -> None:
+def test_an_api_server_that_does_not_answer_is_said_in_one_line_with_exit_2(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "config").write_text(yaml.safe_dump(_KUBECONFIG))
     ran = _doctor(tmp_path / "config")
 
-    assert ran.returncode == 1
-    assert ran.stdout.startswith("!!  cannot be looked at: GET /version: ")
-    assert ran.stdout.endswith("\n1 problems\n")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("livery: the API server cannot be reached: GET /version: ")
+    assert ran.stderr.count("\n") == 1

@@ -221,6 +221,21 @@ def test_a_report_is_kept_under_the_token_s_pod(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+def test_only_another_replica_reads_what_proxies_reported(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            control = injector.service.control
+            control.reports.put(("shop", "web-0"), {"proxyVersion": "7"})
+            for account, status in (("", 403), ("livery-system/x", 403), ("shop/default", 200)):
+                control.replica_account = account
+                response = await injector.request("GET", "/v1/reports", headers=AUTHORIZED)
+                assert response.status_code == status
+            assert '"proxyVersion":"7"' in response.text
+            assert (await injector.request("GET", "/v1/reports")).status_code == 401
+
+    asyncio.run(body())
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
     [(b"x" * 70_000, 413), (b"{", 400), (b"[]", 400), (b"[" * 10_000, 400)],

@@ -3,6 +3,7 @@
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from injector.model.admission.troubles import Trouble
 from injector.web.metrics import InjectorMetrics
 from sidecar import VERSION
 
@@ -38,15 +39,18 @@ def test_the_version_is_shown() -> None:
 
 def test_a_namespace_that_lacks_nothing_any_more_is_not_shown() -> None:
     metrics = InjectorMetrics()
-    metrics.show_missing({"shop": 2, "bank": 1})
-    metrics.show_missing({"shop": 0})
+    metrics.show_troubles({Trouble.MISSING: {"shop": 2, "bank": 1}})
+    metrics.show_troubles({Trouble.MISSING: {"shop": 0}, Trouble.CUT_OFF: {"shop": 4}})
     shown = {
-        label: value
+        (name, label): value
         for (name, label), value in _samples(metrics).items()
-        if name == "livery_pods_missing_proxy"
+        if name.startswith("livery_pods_")
     }
 
-    assert shown == {"shop": 0}
+    assert shown == {
+        ("livery_pods_missing_proxy", "shop"): 0,
+        ("livery_pods_cut_off", "shop"): 4,
+    }
 
 
 def test_each_injector_of_a_process_counts_for_itself() -> None:

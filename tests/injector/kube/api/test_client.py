@@ -39,6 +39,26 @@ def test_a_name_is_never_more_than_a_part_of_the_path(
     assert caught.value.status in (400, 404)
 
 
+def test_a_warning_of_the_api_server_is_given_in_its_own_words(
+    client: KubeClient, namespace: Namespace
+) -> None:
+    warnings: list[str] = []
+    spec = {
+        "containers": [{"name": "a", "image": "a:1"}],
+        "nodeSelector": {"beta.kubernetes.io/os": "linux"},
+    }
+    body = {"metadata": {"name": "a"}, "spec": spec}
+    path = f"{namespace.path}/pods"
+    client.request("POST", path, query={"dryRun": "All"}, body=body, warn=warnings.append)
+
+    (warning,) = warnings
+    assert warning.startswith("spec.nodeSelector[beta.kubernetes.io/os]: deprecated")
+
+
+def test_what_is_no_object_is_read_as_text(client: KubeClient) -> None:
+    assert client.read_text("/readyz") == "ok"
+
+
 def test_an_api_server_that_is_not_there_has_no_status() -> None:
     away = KubeClient(Configuration(host="http://127.0.0.1:1"))
     with pytest.raises(KubeError, match=r"^GET /version: ") as caught:

@@ -10,25 +10,26 @@ from tests.injector.kube.servers import Answer, misbehaving
 
 
 @pytest.fixture(scope="package")
-def held() -> Iterator[tuple[KubeClient, dict[str, Json]]]:
+def held() -> Iterator[tuple[KubeClient, dict[str, Json | Answer]]]:
     """One API server for all looks, and what it holds by path."""
-    objects: dict[str, Json] = {}
+    objects: dict[str, Json | Answer] = {}
 
     def answer(path: str, query: dict[str, str]) -> Answer:
         if path not in objects:
             return 404, b'{"message": "not found"}'
-        return 200, json.dumps(objects[path]).encode()
+        found = objects[path]
+        return found if isinstance(found, tuple) else (200, json.dumps(found).encode())
 
     with misbehaving(answer) as client:
         yield client, objects
 
 
 @pytest.fixture
-def holding(held: tuple[KubeClient, dict[str, Json]]) -> Holding:
+def holding(held: tuple[KubeClient, dict[str, Json | Answer]]) -> Holding:
     """Let the API server hold what a test says."""
 
     @contextmanager
-    def hold(objects: Mapping[str, Json]) -> Iterator[KubeClient]:
+    def hold(objects: Mapping[str, Json | Answer]) -> Iterator[KubeClient]:
         held[1].clear()
         held[1].update(objects)
         yield held[0]

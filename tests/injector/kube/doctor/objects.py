@@ -7,13 +7,14 @@ from typing import Any
 from injector.commands.inputs import parse_platform_text
 from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Installation
+from tests.injector.kube.servers import Answer
 
 Json = dict[str, Any]
 INSTALLATION = Installation("livery-system", "livery", parse_platform_text)
 
 
-Holding = Callable[[Mapping[str, Json]], AbstractContextManager[KubeClient]]
-"""Gives a client of an API server that holds these objects by path, and no others."""
+Holding = Callable[[Mapping[str, Json | Answer]], AbstractContextManager[KubeClient]]
+"""Gives a client of an API server that holds these objects, or pages, by path, and no others."""
 
 
 def listed(items: Iterable[Json]) -> Json:

@@ -2,34 +2,10 @@
 
 import pytest
 
-from injector.kube.doctor.namespaces import look_at_namespaces, owner_of
+from injector.kube.doctor.namespaces import look_at_namespaces
 from tests.injector.kube.doctor.objects import INSTALLATION, Holding, Json, deployment, listed
 
 _SHOP = {"metadata": {"name": "shop", "labels": {"livery.dev/inject": "enabled"}}}
-
-
-def _owned(kind: str, owner: str, *, is_controller: bool = True) -> Json:
-    reference = {"kind": kind, "name": owner, "controller": is_controller}
-    labels = {"pod-template-hash": "5d4"}
-    return {"metadata": {"name": "p", "labels": labels, "ownerReferences": [reference]}}
-
-
-@pytest.mark.parametrize(
-    ("pod", "owner"),
-    [
-        (_owned("ReplicaSet", "web-5d4"), "deployment/web"),
-        (_owned("StatefulSet", "db"), "statefulset/db"),
-        (_owned("DaemonSet", "log"), "daemonset/log"),
-        (_owned("ReplicaSet", "web"), "replicaset/web"),
-        (_owned("Job", "once"), "job/once"),
-        (_owned("Job", "nightly-28000000"), "job/nightly-28000000"),
-        (_owned("Deployment", "watching", is_controller=False), "pod/p"),
-        ({"metadata": {"name": "alone"}}, "pod/alone"),
-        ({"metadata": {"name": "alone", "ownerReferences": None}}, "pod/alone"),
-    ],
-)
-def test_a_pods_owner_is_named_as_kubectl_names_it(pod: Json, owner: str) -> None:
-    assert owner_of(pod) == owner
 
 
 def test_where_no_namespace_asks_the_command_that_labels_one_is_said(holding: Holding) -> None:
@@ -52,7 +28,7 @@ def test_a_proxy_that_waits_for_its_image_is_named(
     holding: Holding, container: str, reason: str, is_told: bool
 ) -> None:
     waiting = {"name": container, "state": {"waiting": {"reason": reason}}}
-    metadata = {"name": "web-0", "annotations": {"livery.dev/status": "{}"}}
+    metadata = {"name": "web-0", "namespace": "shop", "annotations": {"livery.dev/status": "{}"}}
     pod: Json = {"metadata": metadata, "status": {"initContainerStatuses": [waiting]}}
     objects = {
         **deployment("--webhook-configuration="),

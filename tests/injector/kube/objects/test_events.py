@@ -7,6 +7,7 @@ import pytest
 from injector.kube.api.client import KubeClient
 from injector.kube.objects.events import PodEvents
 from injector.model.admission.outcomes import Reason
+from injector.model.admission.troubles import Trouble
 from tests.cluster.fixtures import Namespace
 
 UID = "0f1e2d3c-0000-4000-8000-000000000000"
@@ -31,13 +32,25 @@ def test_a_new_pod_of_the_same_name_is_told_of_anew(
     client: KubeClient, namespace: Namespace
 ) -> None:
     for uid in (UID, UID[::-1]):
-        PodEvents(client).write(namespace.name, "web-0", uid, Reason.INJECTED)
+        PodEvents(client).write(namespace.name, "web-0", uid, Trouble.MISSING)
 
     assert len(_events(namespace)) == 2
     assert all("restart it" in event["message"] for event in _events(namespace))
 
 
-@pytest.mark.parametrize("reason", [Reason.OPTED_OUT, Reason.NOT_ANNOTATED, Reason.MIRROR_POD])
+def test_each_trouble_of_a_pod_is_an_event_of_its_own(
+    client: KubeClient, namespace: Namespace
+) -> None:
+    for trouble in Trouble:
+        PodEvents(client).write(namespace.name, "web-0", UID, trouble)
+    reasons = {event["reason"] for event in _events(namespace)}
+
+    assert reasons == {"NoProxy", "ProxyBypassed", "ProxyCutOff"}
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.INJECTED, Reason.OPTED_OUT, Reason.NOT_ANNOTATED, Reason.MIRROR_POD]
+)
 def test_who_asked_for_no_proxy_is_told_nothing(
     client: KubeClient, namespace: Namespace, reason: Reason
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
+from injector.control.proxies import Proxies
 from injector.control.reports import Reports
 from injector.files.rules import read_rules
 from injector.model.cluster.state import ClusterState
@@ -27,7 +28,11 @@ class Page:
         cluster, platform = ClusterState(), Platform()
         cluster.listeners.append((journal := Journal()).ring)
         self.sources = Sources(
-            cluster, PolicyHub(cluster, platform), Reports(), journal, platform, "replica-1"
+            cluster,
+            Proxies(PolicyHub(cluster, platform), Reports()),
+            journal,
+            platform,
+            "replica-1",
         )
         self._app = build_status_app(self.sources, lambda text: read_rules(text, "rules"))
 
@@ -98,7 +103,7 @@ def test_what_tenants_write_is_escaped_everywhere() -> None:
     obj = {"metadata": {"name": HOSTILE, "namespace": "shop"}, "spec": spec}
     sources.cluster.put("MetricAccess", obj)
     target = {"url": HOSTILE, "up": False, "error": HOSTILE, "samples": HOSTILE}
-    sources.reports.put(
+    sources.proxies.reports.put(
         ("shop", HOSTILE),
         {"proxyVersion": HOSTILE, "policyVersion": HOSTILE, "policyError": HOSTILE,
          "faults": [HOSTILE], "targets": [target]},

@@ -3,6 +3,7 @@ from typing import Any
 
 from injector.control.hub import PolicyHub
 from injector.control.journal import Journal, Reviewed
+from injector.control.proxies import Proxies
 from injector.control.reports import Reports
 from injector.model.cluster.objects import Object
 from injector.model.cluster.state import ClusterState
@@ -27,7 +28,7 @@ _GOOD: dict[str, Any] = {"role": "pod", "policyVersion": "x", "targets": [_UP], 
 def _sources() -> Sources:
     cluster, platform = ClusterState(), Platform()
     return Sources(
-        cluster, PolicyHub(cluster, platform), Reports(), Journal(), platform, "replica-1"
+        cluster, Proxies(PolicyHub(cluster, platform), Reports()), Journal(), platform, "replica-1"
     )
 
 
@@ -42,8 +43,8 @@ def _healths(status: Status) -> dict[str, Health]:
 def test_a_node_proxy_wears_no_labels_of_its_own_namespace() -> None:
     sources = _sources()
     _namespace(sources, "shop", team="frontend")
-    sources.reports.put(("shop", "web-0"), _GOOD)
-    sources.reports.put(("shop", "node-0"), {**_GOOD, "role": "node"})
+    sources.proxies.reports.put(("shop", "web-0"), _GOOD)
+    sources.proxies.reports.put(("shop", "node-0"), {**_GOOD, "role": "node"})
 
     status = look(sources, Wanted())
 
@@ -54,14 +55,14 @@ def test_a_node_proxy_wears_no_labels_of_its_own_namespace() -> None:
 def test_a_proxy_is_as_well_as_its_stream_and_its_report() -> None:
     sources = _sources()
     down = {**_UP, "up": False}
-    sources.reports.put(("shop", "away"), _GOOD)
-    sources.reports.put(("shop", "well"), _GOOD)
-    sources.reports.put(("shop", "down"), {**_GOOD, "targets": [_UP, down]})
-    sources.reports.put(("shop", "fault"), {**_GOOD, "faults": ["x"]})
-    sources.reports.put(("shop", "policy"), {**_GOOD, "policyError": "x"})
+    sources.proxies.reports.put(("shop", "away"), _GOOD)
+    sources.proxies.reports.put(("shop", "well"), _GOOD)
+    sources.proxies.reports.put(("shop", "down"), {**_GOOD, "targets": [_UP, down]})
+    sources.proxies.reports.put(("shop", "fault"), {**_GOOD, "faults": ["x"]})
+    sources.proxies.reports.put(("shop", "policy"), {**_GOOD, "policyError": "x"})
     with (
-        sources.hub.open(Scope("pod", "shop"), "", ("shop", "well")),
-        sources.hub.open(Scope("pod", "shop"), "", ("shop", "new")),
+        sources.proxies.hub.open(Scope("pod", "shop"), "", ("shop", "well")),
+        sources.proxies.hub.open(Scope("pod", "shop"), "", ("shop", "new")),
     ):
         status = look(sources, Wanted())
 
@@ -77,10 +78,10 @@ def test_what_a_proxy_was_told_is_the_policy_in_force() -> None:
     async def edit() -> tuple[Workload, Workload]:
         sources = _sources()
         _namespace(sources, "shop", team="blue")
-        with sources.hub.open(Scope("pod", "shop"), "", ("shop", "web-0")):
+        with sources.proxies.hub.open(Scope("pod", "shop"), "", ("shop", "web-0")):
             before = look(sources, Wanted()).workloads.items[0]
             _namespace(sources, "shop", team="red")
-            sources.hub.flush()
+            sources.proxies.hub.flush()
             return before, look(sources, Wanted()).workloads.items[0]
 
     before, after = asyncio.run(edit())
@@ -93,7 +94,7 @@ def test_labels_stand_as_they_are_and_as_they_will_appear() -> None:
     sources = _sources()
     labels = {"livery.dev/inject": "enabled", "cost-center": "1"}
     sources.cluster.put("Namespace", {"metadata": {"name": "shop", "labels": labels}})
-    sources.reports.put(("shop", "web-0"), _GOOD)
+    sources.proxies.reports.put(("shop", "web-0"), _GOOD)
 
     (row,) = look(sources, Wanted()).namespaces.items
 
@@ -127,7 +128,7 @@ def test_a_large_world_is_shown_a_page_at_a_time() -> None:
     sources = _sources()
     for number in range(ROWS + 1):
         _namespace(sources, f"n{number:03}")
-        sources.reports.put(("shop", f"web-{number:03}"), _GOOD)
+        sources.proxies.reports.put(("shop", f"web-{number:03}"), _GOOD)
 
     second = look(sources, Wanted(workloads=2, namespaces=99))
 
@@ -143,7 +144,7 @@ def test_a_search_narrows_every_table() -> None:
     sources = _sources()
     for name in ("shop", "bank"):
         _namespace(sources, name)
-        sources.reports.put((name, "web-0"), _GOOD)
+        sources.proxies.reports.put((name, "web-0"), _GOOD)
         sources.journal.add(Reviewed(0.0, "inject", name, "x", "injected", "", (), False, 0.0))
         obj = {"metadata": {"name": "r", "namespace": name}, "spec": {"metrics": ["up"]}}
         sources.cluster.put("MetricAccess", obj)

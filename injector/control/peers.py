@@ -1,0 +1,73 @@
+"""What one replica tells another of its proxies: lines of JSON, streams first, then reports.
+
+The first line has every stream, so that what follows may be cut at a bound and nobody takes a
+proxy for one that is away.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from injector.control.proxies import Proxy
+from injector.control.reports import Pod, read_report, write_report
+from injector.errors import ReplicaError
+
+MAX_BYTES = 48 << 20
+"""Of one answer; a report that would go beyond is left out, with those behind it."""
+
+
+def write_proxies(proxies: Mapping[Pod, Proxy], now: float) -> Iterator[bytes]:
+    """Yield the lines.
+
+    Args:
+        proxies: what this replica knows.
+        now: Unix time.
+    """
+    streams = {"/".join(pod): item.published for pod, item in proxies.items() if item.published}
+    line = _line({"streams": streams})
+    written = len(line)
+    yield line
+    for pod, item in proxies.items():
+        if item.report is None:
+            continue
+        age = max(0.0, now - item.report.received_at)
+        line = _line({"pod": "/".join(pod), "age": age, "report": write_report(item.report)})
+        written += len(line)
+        if written > MAX_BYTES:
+            return
+        yield line
+
+
+def read_proxies(lines: Iterable[bytes], now: Callable[[], float]) -> dict[Pod, Proxy]:
+    """Read what another replica wrote.
+
+    Args:
+        lines: as they come.
+        now: gives Unix time.
+
+    Raises:
+        ReplicaError: it is something else.
+    """
+    found: dict[Pod, Proxy] = {}
+    try:
+        for line in lines:
+            fields = json.loads(line)
+            for name, version in fields.get("streams", {}).items():
+                found[_pod(name)] = Proxy(str(version), None)
+            if "pod" in fields:
+                pod, received = _pod(fields["pod"]), now() - float(fields["age"])
+                report = read_report(fields["report"], received)
+                known = found.get(pod, Proxy("", None))
+                found[pod] = known._replace(report=report)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ReplicaError(f"its answer cannot be read: {error!r}"[:200]) from error
+    return found
+
+
+def _pod(name: str) -> Pod:
+    namespace, _, pod = name.partition("/")
+    return namespace, pod
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,94 @@
+"""All proxies that are known, whichever replica of the injector they have their stream to."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from injector.control.hub import PolicyHub
+from injector.control.reports import Pod, Report, Reports
+
+
+class Proxy(NamedTuple):
+    """One proxy, as a replica knows it."""
+
+    published: str
+    """Version of the policy that it was sent last; empty where it has no stream."""
+    report: Report | None
+
+
+class Proxies:
+    """What this replica knows, and what the others said last."""
+
+    def __init__(self, hub: PolicyHub, reports: Reports) -> None:
+        self.hub = hub
+        self.reports = reports
+        self.listeners: list[Callable[[], None]] = []
+        """Called whenever another replica said something new."""
+        self._peers: dict[str, Mapping[Pod, Proxy]] = {}
+        self._silent: dict[str, str] = {}
+        """Why a replica did not say, by its name."""
+
+    def own(self) -> dict[Pod, Proxy]:
+        """Return the proxies that have a stream here, or reported here."""
+        published = self.hub.published_versions()
+        self.reports.forget_silent(published)
+        return {
+            pod: Proxy(published.get(pod, ""), self.reports.get(pod))
+            for pod in {*published, *self.reports}
+        }
+
+    def all(self) -> dict[Pod, Proxy]:
+        """Return the proxies that any replica knows; of several reports the newest."""
+        found = self.own()
+        for proxies in list(self._peers.values()):
+            for pod, proxy in proxies.items():
+                known = found.get(pod)
+                found[pod] = proxy if known is None else _merged(known, proxy)
+        return found
+
+    def connected(self) -> set[Pod]:
+        """Return those with a stream to any replica."""
+        found = set(self.hub.published_versions())
+        for proxies in list(self._peers.values()):
+            found.update(pod for pod, proxy in proxies.items() if proxy.published)
+        return found
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every replica said what it knows."""
+        return not self._silent
+
+    def problems(self) -> Sequence[str]:
+        """Say which replicas did not, a sentence each."""
+        return [
+            f"replica {name} cannot be asked, its proxies are not shown: {reason}"
+            for name, reason in sorted(self._silent.items())
+        ]
+
+    def take(self, replica: str, proxies: Mapping[Pod, Proxy]) -> None:
+        """Keep what another replica knows."""
+        was_silent = self._silent.pop(replica, None) is not None
+        if was_silent or self._peers.get(replica) != proxies:
+            self._peers[replica] = proxies
+            self._ring()
+
+    def lose(self, replica: str, reason: str) -> None:
+        """Forget what a replica knew, for it cannot be asked."""
+        self._peers.pop(replica, None)
+        self._silent[replica] = reason
+        self._ring()
+
+    def keep_only(self, replicas: set[str]) -> None:
+        """Forget replicas that are gone."""
+        for held in (self._peers, self._silent):
+            for name in held.keys() - replicas:
+                del held[name]
+
+    def _ring(self) -> None:
+        for listener in self.listeners:
+            listener()
+
+
+def _merged(one: Proxy, other: Proxy) -> Proxy:
+    reports = [report for report in (one.report, other.report) if report is not None]
+    newest = max(reports, key=lambda report: report.received_at, default=None)
+    return Proxy(one.published or other.published, newest)

@@ -1,0 +1,74 @@
+"""The injector's pods: why one is not ready, and what they know of proxies."""
+
+import re
+
+from injector.errors import KubeError
+from injector.kube.api.client import JsonObject, KubeClient
+from injector.kube.doctor.findings import MAX_PODS, Installation, find_all
+from injector.model.cluster.objects import name_of
+
+_METRICS_PORT = 9090
+_CUT_OFF = re.compile(r'^livery_pods_cut_off\{namespace="([^"]*)"\} (\S+)$', re.MULTILINE)
+
+
+def why_not_ready(client: KubeClient, installation: Installation) -> str:
+    """Say in a clause why the injector's pods are not ready; empty where nothing says it.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    for pod in _pods(client, installation):
+        reason = _waiting(pod) or _unready(client, installation, pod)
+        if reason:
+            return reason
+    return ""
+
+
+def count_cut_off(client: KubeClient, installation: Installation) -> dict[str, int]:
+    """Return how many proxies have no stream to any replica, by namespace.
+
+    What the injector counts is read through the API server; where whoever asks may not, or
+    nobody answers, there is nothing.
+    """
+    try:
+        for pod in _pods(client, installation):
+            text = client.read_text(_through(installation, pod, "metrics"))
+            return {name: int(float(count)) for name, count in _CUT_OFF.findall(text)}
+    except (KubeError, ValueError):
+        pass
+    return {}
+
+
+def _pods(client: KubeClient, installation: Installation) -> list[JsonObject]:
+    labels = f"app.kubernetes.io/component=injector,app.kubernetes.io/instance={installation.name}"
+    path = f"/api/v1/namespaces/{installation.namespace}/pods"
+    return find_all(client, path, MAX_PODS, labelSelector=labels)
+
+
+def _waiting(pod: JsonObject) -> str:
+    status = pod.get("status") or {}
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("message", ""))[:300]
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting:
+            words = (str(waiting.get(field, "")) for field in ("reason", "message"))
+            return ": ".join(filter(None, words))[:300]
+    return ""
+
+
+def _unready(client: KubeClient, installation: Installation, pod: JsonObject) -> str:
+    try:
+        client.read_text(_through(installation, pod, "readyz"))
+    except KubeError as error:
+        if error.status == 503:
+            # The pod's own words stand behind the path.
+            return str(error).rpartition("readyz: ")[2].removesuffix(" (503)")
+    return ""
+
+
+def _through(installation: Installation, pod: JsonObject, page: str) -> str:
+    """The path of a page of a pod, through the API server."""
+    path = f"/api/v1/namespaces/{installation.namespace}/pods"
+    return f"{path}/{name_of(pod)}:{_METRICS_PORT}/proxy/{page}"

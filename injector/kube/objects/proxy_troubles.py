@@ -1,0 +1,253 @@
+"""Pods that have no proxy though they asked for one, or whose proxy cannot do its work."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from injector.control.proxies import Proxies
+from injector.errors import InjectorError, KubeError, ObjectError
+from injector.kube.api.client import JsonObject, KubeClient
+from injector.kube.api.reflector import Reflector, Resource
+from injector.kube.objects.events import PodEvents
+from injector.model.admission.decide import DEFAULT_PORT, decide
+from injector.model.admission.outcomes import Reason
+from injector.model.admission.scrape_annotations import read_scrape_annotations
+from injector.model.admission.troubles import (
+    Trouble,
+    find_proxy,
+    is_drifted,
+    may_have_a_stream,
+)
+from injector.model.cluster import names
+from injector.model.cluster.objects import annotations_of, labels_of, metadata_of
+from injector.model.cluster.state import ClusterState
+from injector.platform import Platform
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 15.0
+AGAIN_SECONDS = 600.0
+"""How long it counts what was found of a pod: a Job's ends."""
+AWAY_SECONDS = 120.0
+"""How long a proxy may be without a stream: it comes back after 0.2 to 30 s."""
+MAX_LOOKS = 50
+"""Whole pods that one round asks for."""
+_NAMED = 5
+"""Pods that a sentence names."""
+Name = tuple[str, str]
+"""Namespace and name."""
+
+
+class Doubt(NamedTuple):
+    """What metadata alone says of a pod."""
+
+    uid: str
+    has_proxy: bool
+    may_be_drifted: bool
+
+
+class _Found(NamedTuple):
+    doubt: Doubt
+    at: float
+    trouble: Trouble | None
+
+
+def keep_pod(pod: JsonObject) -> JsonObject | None:
+    """Keep of a pod's metadata its name, if it has a proxy, or asks for one and shows none."""
+    try:
+        annotations, labels = annotations_of(pod), labels_of(pod)
+        metadata = metadata_of(pod)
+    except InjectorError:
+        return None
+    inject, scrape = annotations.get(names.INJECT), read_scrape_annotations(annotations)
+    has_proxy = names.PROXY_LABEL in labels
+    asks = (inject == "true" or scrape.asks) and inject != "false"
+    if names.MIRROR_POD in annotations or not (has_proxy or asks):
+        return None
+    name = {key: metadata.get(key, "") for key in ("name", "namespace", "uid")}
+    leads_elsewhere = scrape.asks and scrape.values.get("port") != str(DEFAULT_PORT)
+    return {"metadata": name, "hasProxy": has_proxy, "mayBeDrifted": has_proxy and leads_elsewhere}
+
+
+PODS = Resource("Pod", "/api/v1/pods", is_metadata_only=True, keep=keep_pod)
+
+
+class ProxyTroubles:
+    """Knows such pods; a whole pod is read only where its metadata leaves a doubt.
+
+    Args:
+        client: the cluster.
+        cluster: what is known of namespaces.
+        platform: the platform's settings.
+        show: takes how many pods have a trouble, by namespace, after each round.
+        on_deleted: takes the uid of every pod that was deleted.
+        tells: whether pods' owners are told by events.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        cluster: ClusterState,
+        platform: Platform,
+        *,
+        show: Callable[[Mapping[Trouble, Mapping[str, int]]], None],
+        on_deleted: Callable[[str], None] = lambda uid: None,
+        tells: bool = True,
+    ) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._platform = platform
+        self._show = show
+        self._on_deleted = on_deleted
+        # Where nothing injects, no restart helps.
+        self._events = PodEvents(client) if tells else None
+        self._doubts: dict[Name, Doubt] = {}
+        self._away: dict[Name, float] = {}
+        """Since when a pod's proxy has had no stream."""
+        self._found: dict[Name, _Found] = {}
+
+    async def run(self, proxies: Proxies, on_failure: Callable[[str], None]) -> None:
+        """Follow pods and look until cancelled.
+
+        Args:
+            proxies: knows which have a stream.
+            on_failure: takes the kind of what cannot be followed, each time.
+        """
+        reflector = Reflector(
+            self._client,
+            PODS,
+            self,
+            on_failure=on_failure,
+            on_deleted=lambda pod: self._on_deleted(str(metadata_of(pod).get("uid", ""))),
+        )
+        reflector.start()
+        try:
+            while True:
+                # Who cannot ask all replicas knows of no pod that it has no stream.
+                connected = proxies.connected() if proxies.is_complete else None
+                await asyncio.to_thread(self._look, connected)
+                self._show(self.count())
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            reflector.stop()
+
+    def count(self) -> Mapping[Trouble, Mapping[str, int]]:
+        """Return how many pods have each trouble, for every namespace that asks for proxies."""
+        namespaces = self._enabled()
+        counts = {trouble: dict.fromkeys(namespaces, 0) for trouble in Trouble}
+        for (namespace, _), found in list(self._found.items()):
+            if found.trouble is not None and self._concerns(found.doubt, namespace, namespaces):
+                of_trouble = counts[found.trouble]
+                of_trouble[namespace] = of_trouble.get(namespace, 0) + 1
+        return counts
+
+    def sentences(self) -> Sequence[str]:
+        """Say which pods have what trouble, a sentence for each namespace and trouble."""
+        enabled = self._enabled()
+        groups: dict[tuple[str, Trouble], list[str]] = {}
+        for (namespace, name), found in sorted(self._found.items()):
+            if found.trouble is not None and self._concerns(found.doubt, namespace, enabled):
+                groups.setdefault((namespace, found.trouble), []).append(name)
+        return [
+            f"{namespace}: {trouble.sentence}: {_names(pods)}"
+            for (namespace, trouble), pods in groups.items()
+        ]
+
+    # In the reflector's thread
+
+    def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
+        """Take all pods that are kept."""
+        self._doubts = {_name(obj): _doubt(obj) for obj in objects}
+
+    def put(self, resource: Resource, obj: JsonObject) -> None:
+        """Take one more."""
+        self._doubts[_name(obj)] = _doubt(obj)
+
+    def remove(self, resource: Resource, obj: JsonObject) -> None:
+        """Forget one that went away."""
+        self._doubts.pop(_name(obj), None)
+
+    # In another
+
+    def _look(self, connected: set[Name] | None) -> None:
+        now, enabled = time.monotonic(), self._enabled()
+        doubts = dict(self._doubts)
+        if connected is not None:
+            self._away = {
+                name: self._away.get(name, now)
+                for name, doubt in doubts.items()
+                if doubt.has_proxy and name not in connected
+            }
+        doubtful = {
+            name: doubt
+            for name, doubt in doubts.items()
+            if self._concerns(doubt, name[0], enabled)
+            and (not doubt.has_proxy or doubt.may_be_drifted or self._is_away(name, now))
+        }
+        found = {
+            name: item for name, item in self._found.items() if doubtful.get(name) == item.doubt
+        }
+        self._found = self._look_at(doubtful, found, now)
+
+    def _look_at(
+        self, doubtful: Mapping[Name, Doubt], found: dict[Name, _Found], now: float
+    ) -> dict[Name, _Found]:
+        """Read whole pods: those never looked at first, then those looked at longest ago."""
+        seen = {name: item.at for name, item in found.items()}
+        due = [name for name in doubtful if now - seen.get(name, float("-inf")) >= AGAIN_SECONDS]
+        for name in sorted(due, key=lambda name: seen.get(name, 0.0))[:MAX_LOOKS]:
+            doubt = doubtful[name]
+            try:
+                trouble, reason = self._ask(name, doubt, now)
+                found[name] = _Found(doubt, now, trouble)
+                if name not in seen and self._events is not None:
+                    self._events.write(*name, doubt.uid, trouble or reason)
+            except ObjectError as error:
+                logger.info("a pod cannot be judged", extra={"reason": str(error)})
+            except KubeError as error:
+                if error.status != 404:
+                    logger.info("a pod cannot be looked at", extra={"reason": str(error)})
+                if error.status == 0 or error.status >= 429:
+                    break  # the API server is away, or asks for patience
+        return found
+
+    def _ask(self, name: Name, doubt: Doubt, now: float) -> tuple[Trouble | None, Reason]:
+        """Say what is wrong with a pod that runs, and what would be decided about it now."""
+        pod = self._client.request("GET", f"/api/v1/namespaces/{name[0]}/pods/{name[1]}")
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return None, Reason.NOT_ANNOTATED  # what is over misses nothing
+        if is_drifted(pod):
+            return Trouble.DRIFTED, Reason.ALREADY_INJECTED
+        if find_proxy(pod) is not None:
+            is_cut_off = self._is_away(name, now) and may_have_a_stream(pod)
+            return (Trouble.CUT_OFF if is_cut_off else None), Reason.ALREADY_INJECTED
+        reason = decide(pod, name[0], self._cluster, self._platform).reason
+        return (Trouble.MISSING if reason is Reason.INJECTED else None), reason
+
+    def _is_away(self, name: Name, now: float) -> bool:
+        if self._platform.control is None:
+            return False
+        return now - self._away.get(name, now) >= AWAY_SECONDS
+
+    def _concerns(self, doubt: Doubt, namespace: str, enabled: set[str]) -> bool:
+        """Tell whether a pod is ours: it has a proxy, or its namespace asks for proxies."""
+        return doubt.has_proxy or namespace in enabled
+
+    def _enabled(self) -> set[str]:
+        return {item.name for item in self._cluster.namespaces() if item.is_labelled}
+
+
+def _name(obj: JsonObject) -> Name:
+    metadata = metadata_of(obj)
+    return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
+
+
+def _doubt(kept: JsonObject) -> Doubt:
+    return Doubt(str(kept["metadata"]["uid"]), kept["hasProxy"], kept["mayBeDrifted"])
+
+
+def _names(pods: Sequence[str]) -> str:
+    more = f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else ""
+    return ", ".join(pods[:_NAMED]) + more

@@ -1,0 +1,141 @@
+"""The injector's other replicas: found by their Service's EndpointSlices, asked for their proxies.
+
+Source: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import urllib3
+
+from injector.control.peers import MAX_BYTES, read_proxies
+from injector.control.proxies import Proxies, Proxy
+from injector.control.reports import Pod
+from injector.errors import InjectorError, ReplicaError
+from injector.kube.api.client import JsonObject, KubeClient
+from injector.model.cluster.objects import get_list, get_mapping, get_text
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 15.0
+TIMEOUT_SECONDS = 5.0
+_MAX_REPLICAS = 32
+_PORT = "control"
+
+
+class ReplicaSettings(NamedTuple):
+    """How replicas know one another."""
+
+    service: str
+    """The injector's Service; its service account has the same name."""
+    token_file: Path
+    """A token for the control service, by which a replica shows that it is one."""
+    own_name: str
+    """This replica's pod."""
+
+
+class Replica(NamedTuple):
+    """Another replica."""
+
+    name: str
+    address: str
+    port: int
+
+
+class Replicas:
+    """Asks the other replicas again and again."""
+
+    def __init__(self, client: KubeClient, namespace: str, settings: ReplicaSettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        self._server_name = f"{settings.service}.{namespace}.svc"
+
+    async def follow(self, trust: Callable[[], str], proxies: Proxies) -> None:
+        """Keep what the others know up to date, until cancelled.
+
+        Args:
+            trust: gives the CAs that sign every replica's certificate, PEM.
+            proxies: takes what they say.
+        """
+        while True:
+            try:
+                replicas = await asyncio.to_thread(self.find)
+            except InjectorError as error:
+                logger.info("the replicas cannot be listed", extra={"reason": str(error)})
+            else:
+                proxies.keep_only({replica.name for replica in replicas})
+                context = ssl.create_default_context(cadata=trust())
+                await asyncio.gather(*(self._ask(item, context, proxies) for item in replicas))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def find(self) -> list[Replica]:
+        """List the other replicas, of which each has an address; blocks.
+
+        Raises:
+            KubeError: the API server does not say.
+            ObjectError: it says what is no EndpointSlice.
+        """
+        query = {"labelSelector": f"kubernetes.io/service-name={self._settings.service}"}
+        found = self._client.request("GET", self._path, query=query).get("items") or ()
+        replicas = {item.name: item for endpoints in found for item in _replicas(endpoints)}
+        replicas.pop(self._settings.own_name, None)
+        return sorted(replicas.values())[:_MAX_REPLICAS]
+
+    async def _ask(self, replica: Replica, context: ssl.SSLContext, proxies: Proxies) -> None:
+        try:
+            said = await asyncio.to_thread(self._fetch, replica, context)
+        except (urllib3.exceptions.HTTPError, ReplicaError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            logger.info(
+                "a replica cannot be asked", extra={"replica": replica.name, "reason": reason}
+            )
+            proxies.lose(replica.name, reason)
+        else:
+            proxies.take(replica.name, said)
+
+    def _fetch(self, replica: Replica, context: ssl.SSLContext) -> dict[Pod, Proxy]:
+        token = self._settings.token_file.read_text().strip()
+        with urllib3.HTTPSConnectionPool(
+            replica.address,
+            replica.port,
+            timeout=TIMEOUT_SECONDS,
+            retries=False,
+            ssl_context=context,
+            assert_hostname=self._server_name,
+            server_hostname=self._server_name,
+        ) as pool:
+            headers = {"Authorization": f"Bearer {token}"}
+            response = pool.request("GET", "/v1/reports", headers=headers, preload_content=False)
+            if response.status != 200:
+                reason = response.read(200).decode(errors="replace").strip()
+                raise ReplicaError(f"it answered {response.status}: {reason}")
+            return read_proxies(_lines(response), time.time)
+
+
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    rest, taken = b"", 0
+    for part in response.stream(64 << 10):
+        taken += len(part)
+        if taken > 2 * MAX_BYTES:
+            raise ReplicaError(f"more than {2 * MAX_BYTES >> 20} MiB")
+        *lines, rest = (rest + part).split(b"\n")
+        yield from lines
+
+
+def _replicas(endpoint_slice: JsonObject) -> Iterator[Replica]:
+    ports = [
+        port["port"]
+        for port in get_list(endpoint_slice, "ports")
+        if port.get("name") == _PORT and isinstance(port.get("port"), int)
+    ]
+    for endpoint in get_list(endpoint_slice, "endpoints"):
+        pod = get_text(get_mapping(endpoint, "targetRef"), "name")
+        addresses = endpoint.get("addresses")
+        if pod and ports and isinstance(addresses, list) and addresses:
+            yield Replica(pod, str(addresses[0]), ports[0])

@@ -1,0 +1,106 @@
+"""What is wrong between a running pod and the proxy that it should have."""
+
+from injector.model.admission.scrape_annotations import read_scrape_annotations
+from injector.model.cluster import names
+from injector.model.cluster.objects import (
+    Object,
+    annotations_of,
+    get_list,
+    get_mapping,
+    name_of,
+    namespace_of,
+)
+from sidecar.model.described import Described
+
+_PATH, _SCHEME = "/metrics", "http"
+
+
+class Trouble(Described):
+    """What is wrong with a pod."""
+
+    MISSING = "missing-proxy", "pods that asked for a proxy and run without one"
+    DRIFTED = "drifted", "pods whose annotations lead Prometheus past their proxy"
+    CUT_OFF = "cut-off", "pods whose proxy has no stream to the control service"
+
+
+def find_proxy(pod: Object) -> Object | None:
+    """Return the container that Livery put into a pod; None where there is none.
+
+    Raises:
+        ObjectError: the pod is malformed.
+    """
+    spec = get_mapping(pod, "spec")
+    for container in (*get_list(spec, "initContainers"), *get_list(spec, "containers")):
+        if container.get("name") == names.PROXY_CONTAINER:
+            return container
+    return None
+
+
+def find_data_port(pod: Object) -> int | None:
+    """Return the port on which a pod's proxy answers scrapes; None where it has none.
+
+    Raises:
+        ObjectError: the pod is malformed.
+    """
+    for port in get_list(find_proxy(pod) or {}, "ports"):
+        number = port.get("containerPort")
+        if port.get("name") == "livery" and isinstance(number, int):
+            return number
+    return None
+
+
+def is_drifted(pod: Object) -> bool:
+    """Tell whether Prometheus, by the pod's annotations, asks somebody else than its proxy.
+
+    Raises:
+        ObjectError: the pod is malformed.
+    """
+    port = find_data_port(pod)
+    scrape = read_scrape_annotations(annotations_of(pod))
+    if port is None or not scrape.asks:
+        return False
+    said = scrape.values
+    return (
+        said.get("port") != str(port)
+        or said.get("path", _PATH) != _PATH
+        or said.get("scheme", _SCHEME) != _SCHEME
+    )
+
+
+def mend_drift(pod: Object) -> str:
+    """Return the command that leads Prometheus to a drifted pod's proxy again.
+
+    Raises:
+        ObjectError: the pod is malformed.
+    """
+    wanted = {"port": str(find_data_port(pod)), "path": _PATH, "scheme": _SCHEME}
+    keys = read_scrape_annotations(annotations_of(pod)).keys
+    # Of other spellings `scrape` stays: without it nobody would ask.
+    gone = [
+        f"{key}-" for key in keys if not key.startswith("prometheus.io/") and key[-6:] != "scrape"
+    ]
+    sets = [f"prometheus.io/{name}={value}" for name, value in wanted.items()]
+    where = f"-n {namespace_of(pod)} " if namespace_of(pod) else ""
+    return f"kubectl {where}annotate --overwrite pod {name_of(pod)} {' '.join([*sets, *gone])}"
+
+
+def may_have_a_stream(pod: Object) -> bool:
+    """Tell whether a pod's proxy runs, and was told where the control service is.
+
+    Raises:
+        ObjectError: the pod is malformed.
+    """
+    variables = get_list(find_proxy(pod) or {}, "env")
+    if not any(item.get("name") == "LIVERY_CONTROL_URL" for item in variables):
+        return False
+    status = get_mapping(pod, "status")
+    return status.get("phase") == "Running" and any(
+        _runs(container)
+        for field in ("initContainerStatuses", "containerStatuses")
+        for container in get_list(status, field)
+        if container.get("name") == names.PROXY_CONTAINER
+    )
+
+
+def _runs(status: Object) -> bool:
+    return get_mapping(status, "state").get("running") is not None

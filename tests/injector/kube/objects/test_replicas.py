@@ -1,0 +1,152 @@
+"""The other replicas, found and asked."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from injector.app.service import Service, ServiceSettings
+from injector.control.hub import PolicyHub
+from injector.control.proxies import Proxies
+from injector.control.reports import Reports
+from injector.errors import ObjectError
+from injector.files.backend import folder_backend
+from injector.kube.objects import replicas as module
+from injector.kube.objects.replicas import Replica, Replicas, ReplicaSettings
+from injector.model.cluster.state import ClusterState
+from injector.platform import Platform
+from tests.injector.kube.servers import Answer, misbehaving
+
+pytestmark = pytest.mark.anyio
+
+NAME = "livery-injector.livery-system.svc"
+PATH = "/apis/discovery.k8s.io/v1/namespaces/livery-system/endpointslices"
+
+
+def _endpoint_slice(*pods: str, port: object = 8444, address: str = "127.0.0.1") -> dict[str, Any]:
+    return {
+        "endpoints": [
+            {"addresses": [address], "targetRef": {"kind": "Pod", "name": pod}} for pod in pods
+        ],
+        "ports": [{"name": "metrics", "port": 9090}, {"name": "control", "port": port}],
+    }
+
+
+def _listed(*slices: object) -> Answer:
+    return 200, json.dumps({"items": slices}).encode()
+
+
+def _settings(folder: Path) -> ReplicaSettings:
+    return ReplicaSettings("livery-injector", folder / "token", "injector-a")
+
+
+def test_every_other_replica_is_found_once(tmp_path: Path) -> None:
+    slices = (
+        _endpoint_slice("injector-a", "injector-b"),
+        _endpoint_slice("injector-b", "injector-c", address="fd00::1"),
+        {"endpoints": [{"addresses": []}, {"addresses": ["10.0.0.9"]}], "ports": None},
+        _endpoint_slice("injector-d", port="x"),
+    )
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    def handle(path: str, query: dict[str, str]) -> Answer:
+        asked.append((path, query))
+        return _listed(*slices)
+
+    with misbehaving(handle) as client:
+        found = Replicas(client, "livery-system", _settings(tmp_path)).find()
+
+    assert found == [Replica("injector-b", "fd00::1", 8444), Replica("injector-c", "fd00::1", 8444)]
+    assert asked == [(PATH, {"labelSelector": "kubernetes.io/service-name=livery-injector"})]
+
+
+def test_what_is_no_endpoint_slice_is_an_error(tmp_path: Path) -> None:
+    with misbehaving(lambda path, query: _listed({"endpoints": "x"})) as client:
+        replicas = Replicas(client, "livery-system", _settings(tmp_path))
+        with pytest.raises(ObjectError, match="endpoints"):
+            replicas.find()
+
+
+@contextlib.asynccontextmanager
+async def _other(folder: Path) -> AsyncIterator[Service]:
+    """Another replica, at which a proxy reported."""
+    tokens = folder / "tokens" / "livery-system"
+    tokens.mkdir(parents=True)
+    (tokens / "injector-a").write_text("secret")
+    (folder / "world").mkdir()
+    settings = ServiceSettings(
+        names=(NAME,), host="127.0.0.1", admission_port=0, control_port=0, metrics_port=0
+    )
+    backend = folder_backend(folder / "world", folder / "tokens", folder / "certs")
+    service = Service(settings, Platform(), backend)
+    service.control.replica_account = "livery-system/default"
+    service.control.reports.put(("shop", "web-0"), {"proxyVersion": "7"})
+    service.open()
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        yield service
+    finally:
+        stop.set()
+        await task
+
+
+@contextlib.asynccontextmanager
+async def _following(folder: Path, other: Service, trust: str) -> AsyncIterator[Proxies]:
+    proxies = Proxies(PolicyHub(ClusterState(), Platform()), Reports())
+    listed = _listed(_endpoint_slice("injector-b", port=other.ports[1]))
+    with misbehaving(lambda path, query: listed) as client:
+        replicas = Replicas(client, "livery-system", _settings(folder))
+        task = asyncio.create_task(replicas.follow(lambda: trust, proxies))
+        try:
+            yield proxies
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_another_replica_knows_is_known_here_with_a_token_that_may_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    (tmp_path / "token").write_text("old\n")
+    async with _other(tmp_path) as other:
+        trust = other.admission.ca_bundle
+        async with _following(tmp_path, other, trust) as proxies:
+            await _until(proxies.problems)
+            assert "it answered 401" in proxies.problems()[0]
+            (tmp_path / "token").write_text("secret\n")
+            await _until(lambda: proxies.all())
+
+    report = proxies.all()["shop", "web-0"].report
+    assert report is not None
+    assert report.proxy_version == "7"
+    assert proxies.is_complete
+
+
+async def test_a_replica_is_believed_only_by_the_own_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    (tmp_path / "token").write_text("secret")
+    async with _other(tmp_path) as other:
+        (tmp_path / "b").mkdir()
+        async with (
+            _other(tmp_path / "b") as stranger,
+            _following(tmp_path, stranger, other.admission.ca_bundle) as proxies,
+        ):
+            await _until(proxies.problems)
+
+    assert "certificate" in proxies.problems()[0].lower()
+    assert proxies.all() == {}
