@@ -56,7 +56,7 @@ def test_a_warning_of_the_api_server_is_given_in_its_own_words(
 
 
 def test_what_is_no_object_is_read_as_text(client: KubeClient) -> None:
-    assert client.read_text("/readyz") == "ok"
+    assert client.read_text("/livez/ping") == "ok"
 
 
 def test_an_api_server_that_is_not_there_has_no_status() -> None:
