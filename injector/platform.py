@@ -7,6 +7,7 @@ from typing import Any
 
 from injector.errors import SettingsError
 from sidecar.errors import RuleError
+from sidecar.model.described import Described
 from sidecar.model.exposition.limits import LIMITS
 from sidecar.model.fields import Fields
 from sidecar.model.labels.namespace_labels import LabelRules
@@ -17,6 +18,14 @@ DEFAULT_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "48Mi"},
     "limits": {"cpu": "500m", "memory": "128Mi"},
 }
+
+
+class Mesh(Described):
+    """Which mesh the pods of a cluster may be in."""
+
+    NONE = "none", "nothing is written"
+    ISTIO = "istio", "the proxy's ports are excluded from what Istio's sidecar redirects"
+    LINKERD = "linkerd", "the proxy's ports are excluded from what Linkerd's proxy redirects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +62,8 @@ class Platform:
     limits: Mapping[str, int] = field(default_factory=dict)
     """`exposition.limits`: bounds of each pod's proxy, by name."""
     target_label: str = "container"
+    mesh: Mesh = Mesh.NONE
+    """`injection.mesh`: what else may stand before a proxy's ports."""
     cross_namespace: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """`access.crossNamespace`: namespace to the namespaces that its rules may read, `*` for all."""
     grants_from_annotations: bool = False
@@ -69,7 +80,19 @@ class Platform:
 
 
 _FIELDS: Mapping[str, frozenset[str]] = {
-    "": frozenset(["image", "ownNamespace", "labels", "exposition", "access", "control", "node"]),
+    "": frozenset(
+        [
+            "image",
+            "ownNamespace",
+            "injection",
+            "labels",
+            "exposition",
+            "access",
+            "control",
+            "node",
+        ]
+    ),
+    "injection": frozenset(["mesh"]),
     "node": frozenset(["metricRelabelings", "endpointRelabelings", "publishNodes"]),
     "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
     "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
@@ -116,6 +139,7 @@ def _parse(value: object) -> Platform:
         image_pull_secrets=image.strings("pullSecrets"),
         own_namespace=_text(document, "ownNamespace", default.own_namespace),
         control=_control(control),
+        mesh=_mesh(_block(document.at("injection"), "injection")),
         labels=_labels(_block(document.at("labels"), "labels")),
         metric_relabelings=_rules(exposition, "metricRelabelings"),
         node_relabelings=_rules(node, "metricRelabelings"),
@@ -179,6 +203,14 @@ def _labels(block: Fields) -> LabelRules:
         prefix=block.text("prefix"),
         protected=frozenset(block.strings("protected")),
     )
+
+
+def _mesh(block: Fields) -> Mesh:
+    text = _text(block, "mesh", Mesh.NONE)
+    mesh = next((item for item in Mesh if item == text), None)
+    if mesh is None:
+        raise RuleError(block.name("mesh"), f"not one of {', '.join(Mesh)}")
+    return mesh
 
 
 def _control(block: Fields) -> ControlAddress | None:

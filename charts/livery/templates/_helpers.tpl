@@ -1,4 +1,11 @@
 {{- define "livery.name" -}}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{- end }}
+{{- /* Webhooks are asked in the order of their configurations' names: a mesh's must see the annotation
+that lets Prometheus past it. */ -}}
+{{- define "livery.webhook" -}}{{ if ne .Values.injection.mesh "none" }}0-{{ end }}{{ include "livery.name" . }}{{- end }}
+{{- /* The annotation that lists ports which go past a mesh; empty for none. */ -}}
+{{- define "livery.exempting" -}}
+{{- dict "istio" "traffic.sidecar.istio.io/excludeInboundPorts" "linkerd" "config.linkerd.io/skip-inbound-ports" | dig .Values.injection.mesh "" -}}
+{{- end }}
 {{- define "livery.injector" -}}{{ include "livery.name" . }}-injector{{- end }}
 
 {{- define "livery.labels" -}}
@@ -82,6 +89,7 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape([^a-zA-Z0-9]slow)?$')
   "pullSecrets" .Values.image.pullSecrets
   "targetLabel" .Values.exposition.targetLabel
   "version" .Chart.AppVersion -}}
+{{- if ne .Values.injection.mesh "none" }}{{ $_ := set $facts "mesh" .Values.injection.mesh }}{{ end -}}
 {{- if not .Values.control.enabled }}{{ $_ := set $facts "labelRules" (include "livery.labelRules" . | fromJson) }}{{ end -}}
 {{- $facts | toRawJson | sha256sum | trunc 12 -}}
 {{- end }}

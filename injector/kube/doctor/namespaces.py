@@ -6,6 +6,7 @@ from injector.errors import KubeError, ObjectError
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.doctor.findings import MAX_PODS, Finding, Installation, find_all
 from injector.kube.doctor.installation import injects
+from injector.kube.doctor.meshes import look_at_meshes
 from injector.kube.doctor.pods import Present, look_at_pods, read_present, waiting_for_image
 from injector.kube.doctor.replicas import count_cut_off
 from injector.kube.doctor.surroundings import look_at_network, look_at_quotas, try_a_pod
@@ -49,6 +50,8 @@ def _look_at(
     yield from look_at_quotas(client, name)
     injected = [pod for pod in pods if names.STATUS in annotations_of(pod)]
     yield from look_at_network(client, installation, name, injected)
+    mesh = present.platform.mesh
+    yield from look_at_meshes(client, installation, namespace, injected, mesh=mesh)
 
 
 def _count(namespace: str, cut_off: int) -> Iterator[Finding]:

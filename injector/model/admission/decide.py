@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from injector.errors import ObjectError
 from injector.model.admission.exposition import read_exposition
+from injector.model.admission.meshes import exempt_ports
 from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.patch import Operation, PatchBuilder
 from injector.model.admission.resources import allot_resources
@@ -348,6 +349,9 @@ class _Patcher:
         self._proxy = proxy
         self._platform = platform
         self._builder = PatchBuilder(pod)
+        self._exemption = exempt_ports(
+            platform.mesh, annotations_of(pod), (proxy.port, proxy.admin_port)
+        )
 
     def patch(self, ca_bundle: str) -> list[Operation]:
         proxy, builder = self._proxy, self._builder
@@ -395,12 +399,14 @@ class _Patcher:
                 self._builder.remove_key(parent, key)
         for key, value in canonical.items():
             self._builder.put_key(parent, key, value)
+        if self._exemption is not None:
+            self._builder.put_key(parent, *self._exemption)
 
     def _note(self, scrape: ScrapeAnnotations, secrets: list[str]) -> None:
         """Write down what was done, and what `livery uninject` needs to undo it."""
         annotations, labels = annotations_of(self._pod), labels_of(self._pod)
         parent = ("metadata", "annotations")
-        status = {
+        status: dict[str, Any] = {
             "version": VERSION,
             "template": template_hash(self._platform),
             "container": names.PROXY_CONTAINER,
@@ -408,9 +414,13 @@ class _Patcher:
             "imagePullSecrets": secrets,
             "targets": [str(target) for target in self._proxy.targets],
         }
+        moved = [*scrape.keys]
+        if self._exemption is not None:
+            status["exempted"] = self._exemption.key
+            moved.append(self._exemption.key)
         # As they are written: a manifest may hold a null.
         raw = get_mapping(metadata_of(self._pod), "annotations", "metadata")
-        kept: dict[str, Any] = {key: raw[key] for key in scrape.keys}
+        kept: dict[str, Any] = {key: raw[key] for key in moved if key in raw}
         for key in (names.STATUS, names.ORIGINAL):
             if key in annotations:
                 kept[key] = annotations[key]

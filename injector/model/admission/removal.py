@@ -3,9 +3,11 @@
 import copy
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 from injector.errors import ObjectError
+from injector.model.admission.meshes import EXEMPTING
 from injector.model.cluster import names
 from injector.model.cluster.objects import (
     Object,
@@ -53,7 +55,11 @@ def uninject(pod: Object) -> dict[str, Any]:
         metadata["annotations"].pop(f"prometheus.io/{name}", None)
     for key in (names.STATUS, names.ORIGINAL):
         metadata["annotations"].pop(key)
-    metadata["annotations"].update(_saved_annotations(original))
+    exempted = status.get("exempted")
+    own = {exempted} & set(EXEMPTING.values()) if isinstance(exempted, str) else set()
+    for key in own:
+        metadata["annotations"].pop(key, None)
+    metadata["annotations"].update(_saved_annotations(original, own))
     if labels_of(pod):
         metadata["labels"].pop(names.PROXY_LABEL, None)
         saved = get_strings(original, "labels", names.ORIGINAL)
@@ -64,13 +70,13 @@ def uninject(pod: Object) -> dict[str, Any]:
     return restored
 
 
-def _saved_annotations(original: Object) -> dict[str, Any]:
+def _saved_annotations(original: Object, more: Collection[str]) -> dict[str, Any]:
     """Return what Livery moved; whoever forged the note can write nothing else with it."""
     saved = get_mapping(original, "annotations", names.ORIGINAL)
     return {
         key: value
         for key, value in saved.items()
-        if (names.SCRAPE_SPELLING.fullmatch(key) or key in (names.STATUS, names.ORIGINAL))
+        if (names.SCRAPE_SPELLING.fullmatch(key) or key in (names.STATUS, names.ORIGINAL, *more))
         and (value is None or isinstance(value, str))
     }
 

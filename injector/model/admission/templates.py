@@ -16,7 +16,7 @@ from injector.model.cluster.names import (
     SERVICE_ACCOUNT_DIRECTORY,
     TOKEN_AUDIENCE,
 )
-from injector.platform import Platform
+from injector.platform import Mesh, Platform
 from sidecar import VERSION
 from sidecar.model.targets import Target
 
@@ -145,6 +145,8 @@ def template_hash(platform: Platform) -> str:
         "control": None if platform.control is None else platform.control.url,
         "targetLabel": platform.target_label,
     }
+    if platform.mesh is not Mesh.NONE:
+        facts["mesh"] = platform.mesh
     if platform.control is None:
         facts["labelRules"] = label_rules(platform)
     return hashlib.sha256(compact_json(facts).encode()).hexdigest()[:12]

@@ -1,5 +1,7 @@
 """What is wrong between a running pod and the proxy that it should have."""
 
+from collections.abc import Mapping
+
 from injector.model.admission.scrape_annotations import read_scrape_annotations
 from injector.model.cluster import names
 from injector.model.cluster.objects import (
@@ -7,12 +9,15 @@ from injector.model.cluster.objects import (
     annotations_of,
     get_list,
     get_mapping,
+    get_names,
     name_of,
     namespace_of,
 )
 from sidecar.model.described import Described
 
 _PATH, _SCHEME = "/metrics", "http"
+_ISTIO_AGENT = "15020"
+"""Where Istio's agent answers what it merged: by default it takes scrape annotations over."""
 
 
 class Trouble(Described):
@@ -57,7 +62,7 @@ def is_drifted(pod: Object) -> bool:
     """
     port = find_data_port(pod)
     scrape = read_scrape_annotations(annotations_of(pod))
-    if port is None or not scrape.asks:
+    if port is None or not scrape.asks or _is_merged_by_istio(pod, scrape.values):
         return False
     said = scrape.values
     return (
@@ -65,6 +70,13 @@ def is_drifted(pod: Object) -> bool:
         or said.get("path", _PATH) != _PATH
         or said.get("scheme", _SCHEME) != _SCHEME
     )
+
+
+def _is_merged_by_istio(pod: Object, said: Mapping[str, str]) -> bool:
+    """Tell whether Istio's agent is asked, which asks the proxy in turn."""
+    spec = get_mapping(pod, "spec")
+    containers = (*get_names(spec, "containers"), *get_names(spec, "initContainers"))
+    return "istio-proxy" in containers and said.get("port") == _ISTIO_AGENT
 
 
 def mend_drift(pod: Object) -> str:

@@ -51,6 +51,13 @@ def test_a_pod_that_names_no_port_has_drifted() -> None:
     assert is_drifted(_pod({"prometheus.io/scrape": "true"}, PROXY))
 
 
+def test_a_pod_whose_scrape_istio_took_over_has_not_drifted() -> None:
+    merged = {**LED, "prometheus.io/port": "15020", "prometheus.io/path": "/stats/prometheus"}
+
+    assert not is_drifted(_pod(merged, PROXY, {"name": "istio-proxy"}))
+    assert is_drifted(_pod(merged, PROXY))
+
+
 def test_a_pod_without_a_proxy_cannot_drift() -> None:
     for container in ({"name": "web"}, {"name": "livery-proxy", "ports": [{"name": "x"}]}):
         pod = _pod({"prometheus.io/scrape": "true"}, container)

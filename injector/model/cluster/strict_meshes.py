@@ -1,0 +1,106 @@
+"""Whether a service mesh lets nobody without a certificate of its own to a pod's port.
+
+What cannot be judged from here (a default in a mesh's own installation, an authorization policy)
+counts as admitting: what is named must be true.
+Sources: https://istio.io/latest/docs/reference/config/security/peer_authentication/ and
+https://linkerd.io/2/features/server-policy/
+"""
+
+from collections.abc import Mapping, Sequence
+
+from injector.model.cluster.objects import (
+    Object,
+    annotations_of,
+    get_mapping,
+    get_names,
+    get_text,
+    labels_of,
+    name_of,
+    namespace_of,
+)
+from injector.model.cluster.selectors import selects
+
+ISTIO_ROOT = "istio-system"
+"""The namespace whose PeerAuthentications hold for the whole mesh, unless told otherwise."""
+_INBOUND = "config.linkerd.io/default-inbound-policy"
+_DEMANDING = frozenset(["all-authenticated", "cluster-authenticated", "deny"])
+
+
+def find_istio_demand(policies: Sequence[Object], pod: Object, port: int) -> str:
+    """Name the PeerAuthentication that demands mutual TLS at a pod's port; empty where none does.
+
+    Of a port's, a workload's, a namespace's and the mesh's the first that says a mode counts.
+
+    Args:
+        policies: those of the pod's namespace, and of the mesh's own.
+        pod: the pod.
+        port: the port's number.
+
+    Raises:
+        ObjectError: an object is malformed.
+    """
+    if not _has_container(pod, "istio-proxy"):
+        return ""
+    namespace = namespace_of(pod)
+    own = [policy for policy in policies if namespace_of(policy) == namespace]
+    chosen = [policy for policy in own if _selector(policy) and _selects(policy, pod)]
+    wide = [policy for policy in own if not _selector(policy)]
+    root = [
+        policy
+        for policy in policies
+        if namespace_of(policy) == ISTIO_ROOT != namespace and not _selector(policy)
+    ]
+    modes = [(policy, _port_mode(policy, port)) for policy in chosen]
+    modes += [(policy, _mode(policy)) for policy in (*chosen, *wide, *root)]
+    for policy, mode in modes:
+        if mode not in ("", "UNSET"):
+            return f"{namespace_of(policy)}/{name_of(policy)}" if mode == "STRICT" else ""
+    return ""
+
+
+def find_linkerd_demand(
+    servers: Sequence[Object], pod: Object, namespace_annotations: Mapping[str, str], port: int
+) -> str:
+    """Say what demands a mesh identity at a pod's port; empty where nothing does.
+
+    Args:
+        servers: Linkerd's Servers of the pod's namespace.
+        pod: the pod.
+        namespace_annotations: of the pod's namespace.
+        port: the number of the port named `livery`.
+
+    Raises:
+        ObjectError: an object is malformed.
+    """
+    if not _has_container(pod, "linkerd-proxy"):
+        return ""
+    for server in servers:
+        spec = get_mapping(server, "spec")
+        is_meant = selects(get_mapping(spec, "podSelector", "spec"), labels_of(pod))
+        is_open = spec.get("accessPolicy") in ("all-unauthenticated", "audit")
+        if is_meant and spec.get("port") in (port, "livery") and not is_open:
+            return f"Server {name_of(server)}"
+    policy = annotations_of(pod).get(_INBOUND) or namespace_annotations.get(_INBOUND, "")
+    return f"{_INBOUND}: {policy}" if policy in _DEMANDING else ""
+
+
+def _has_container(pod: Object, name: str) -> bool:
+    spec = get_mapping(pod, "spec")
+    return name in (*get_names(spec, "containers", "spec"), *get_names(spec, "initContainers"))
+
+
+def _selector(policy: Object) -> Object:
+    return get_mapping(get_mapping(policy, "spec"), "selector", "spec")
+
+
+def _selects(policy: Object, pod: Object) -> bool:
+    return selects(_selector(policy), labels_of(pod))
+
+
+def _mode(policy: Object) -> str:
+    return get_text(get_mapping(get_mapping(policy, "spec"), "mtls", "spec"), "mode")
+
+
+def _port_mode(policy: Object, port: int) -> str:
+    levels = get_mapping(get_mapping(policy, "spec"), "portLevelMtls", "spec")
+    return get_text(get_mapping(levels, str(port), "spec.portLevelMtls"), "mode")
