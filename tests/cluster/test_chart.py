@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -379,3 +380,27 @@ def test_a_ca_that_is_not_to_be_kept_goes_with_the_chart() -> None:
 
     assert annotations() == {"helm.sh/resource-policy": "keep"}
     assert annotations(**{"certificates.keep": "false"}) is None
+
+
+def test_every_field_of_a_metric_access_is_described_and_its_state_is_a_column(
+    client: KubeClient, release: Release
+) -> None:
+    (version,) = client.request("GET", CRD_PATH)["spec"]["versions"]
+    root = version["schema"]["openAPIV3Schema"]["properties"]
+    undescribed = [path for path in ("spec", "status") for path in _undescribed(root[path], path)]
+    columns = [column["name"] for column in version["additionalPrinterColumns"]]
+
+    assert undescribed == []
+    assert columns == ["Accepted", "Ready", "Reason", "Isolated", "Writes", "Age"]
+
+
+def _undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
+    """Yield the fields of a schema that say nothing of themselves."""
+    if not schema.get("description"):
+        yield path
+    inner = dict(schema.get("properties") or {})
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            inner[name] = schema[name]
+    for name, field in inner.items():
+        yield from _undescribed(field, f"{path}.{name}")

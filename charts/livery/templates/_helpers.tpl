@@ -114,61 +114,81 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape([^a-zA-Z0-9]slow)?$')
 {{- define "livery.targetBlocks" -}}
 prometheus:
   type: object
+  description: A Prometheus of the tenant's, with --web.enable-remote-write-receiver.
   properties:
-    serviceName: {type: string, maxLength: 253}
-    servicePort: {type: integer, minimum: 1, maximum: 65535}
-    replicas: {type: integer, minimum: 1, maximum: 32}
-    statefulSetName: {type: string, maxLength: 253}
+    serviceName: {type: string, maxLength: 253, description: Its Service.}
+    servicePort: {type: integer, minimum: 1, maximum: 65535, description: The Service's port.}
+    replicas: {type: integer, minimum: 1, maximum: 32, description: How many; each gets everything.}
+    statefulSetName:
+      type: string
+      maxLength: 253
+      description: The StatefulSet by whose pods' names each replica is reached.
 pushgateway:
   type: object
+  description: A Pushgateway of the tenant's.
   properties:
-    serviceName: {type: string, maxLength: 253}
-    servicePort: {type: integer, minimum: 1, maximum: 65535}
-    jobName: {type: string, maxLength: 253}
+    serviceName: {type: string, maxLength: 253, description: Its Service.}
+    servicePort: {type: integer, minimum: 1, maximum: 65535, description: The Service's port.}
+    jobName: {type: string, maxLength: 253, description: The job under which metrics are grouped.}
 remoteWrite:
   type: object
+  description: Any receiver of Prometheus remote write 1.0.
   required: [url]
   properties:
-    url: {type: string, maxLength: 2048, pattern: '^https?://.+'}
+    url:
+      type: string
+      maxLength: 2048
+      pattern: '^https?://.+'
+      description: Where it takes samples, as https://host/api/v1/write.
     basicAuth:
       type: object
+      description: Name and password that it asks for.
       properties:
-        username: {type: string, maxLength: 256}
+        username: {type: string, maxLength: 256, description: The name.}
         passwordSecret:
           type: object
+          description: A Secret of this namespace that holds the password.
           required: [name, key]
           properties:
-            name: {type: string, maxLength: 253}
-            key: {type: string, maxLength: 253}
+            name: {type: string, maxLength: 253, description: The Secret's name.}
+            key: {type: string, maxLength: 253, description: Its key.}
     headers:
       type: object
       maxProperties: 32
-      additionalProperties: {type: string, maxLength: 4096}
+      description: Headers of each request.
+      additionalProperties: {type: string, maxLength: 4096, description: The header's value.}
 {{- end }}
 
 {{- define "livery.writeOptions" -}}
 extraLabels:
   type: object
   maxProperties: 64
-  additionalProperties: {type: string, maxLength: 4096}
-honorLabels: {type: boolean}
+  description: Labels that every sent series gets.
+  additionalProperties: {type: string, maxLength: 4096, description: The label's value.}
+honorLabels:
+  type: boolean
+  description: Whether a series' own label wins over extraLabels; false by default.
 metricRelabelings:
   type: array
   maxItems: 100
+  description: Prometheus relabel rules, before extraLabels are added.
   items:
     type: object
+    description: One rule, as Prometheus has it.
     properties:
       sourceLabels:
         type: array
         maxItems: 64
-        items: {type: string, maxLength: 256}
-      separator: {type: string, maxLength: 64}
-      regex: {type: string, maxLength: 4096}
-      modulus: {type: integer, format: int64, minimum: 0}
-      targetLabel: {type: string, maxLength: 256}
-      replacement: {type: string, maxLength: 4096}
+        description: The labels whose values are joined.
+        items: {type: string, maxLength: 256, description: A label's name.}
+      separator: {type: string, maxLength: 64, description: "What joins them; ; by default."}
+      regex: {type: string, maxLength: 4096, description: "RE2, anchored; (.*) by default."}
+      modulus: {type: integer, format: int64, minimum: 0, description: Of hashmod.}
+      targetLabel: {type: string, maxLength: 256, description: The label that is written.}
+      replacement: {type: string, maxLength: 4096, description: "What is written; $1 by default."}
       action:
         type: string
+        description: replace by default.
         pattern: '^(?i:replace|keep|drop|hashmod|labelmap|labeldrop|labelkeep|lowercase|uppercase|keepequal|dropequal)$'
 {{- end }}
 

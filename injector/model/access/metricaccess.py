@@ -98,7 +98,8 @@ class MetricAccess:
     namespace: str
     generation: int
     source: str
-    is_isolated: bool
+    metric_isolation: bool | None
+    """As the object says; None where it does not."""
     patterns: tuple[PatternFact, ...]
     label_selectors: Mapping[str, str]
     metric_relabelings: tuple[Mapping[str, Any], ...]
@@ -109,6 +110,11 @@ class MetricAccess:
     """Why it grants nothing; empty where it does."""
     spec_bytes: int
     """Size of what was read, as JSON."""
+
+    @property
+    def is_isolated(self) -> bool:
+        """Whether it reads no namespace but those that it names."""
+        return self.metric_isolation is True
 
     @property
     def acceptance(self) -> Acceptance:
@@ -144,7 +150,7 @@ def parse_metric_access(obj: Object) -> MetricAccess:
     generation = metadata_of(obj).get("generation", 0)
     defaults: dict[str, Any] = {
         "source": "",
-        "is_isolated": True,
+        "metric_isolation": True,
         "patterns": (),
         "label_selectors": {},
         "metric_relabelings": (),
@@ -178,10 +184,21 @@ def grant_of(access: MetricAccess, namespace: Namespace | None, platform: Platfo
     if "*" in granted:
         return Grant(None if wants_all else wants, "")
     allowed = (own | granted) if wants_all else (wants & (own | granted))
-    if allowed == own:
-        asked = "metricIsolation: false" if wants_all else f"source: {access.source}"
-        return Grant(own, f"{asked} is not granted by the platform; isolation holds")
-    return Grant(allowed, "")
+    refused = [f"source: {name}" for name in sorted(wants - allowed)]
+    if wants_all and allowed == own:
+        refused.append(_asked_for_all(access))
+    if not refused:
+        return Grant(allowed, "")
+    verb = "is" if len(refused) == 1 else "are"
+    return Grant(
+        allowed, f"{' and '.join(refused)} {verb} not granted by the platform; isolation holds"
+    )
+
+
+def _asked_for_all(access: MetricAccess) -> str:
+    if access.metric_isolation is None:
+        return "reading every namespace (metricIsolation is not said)"
+    return "metricIsolation: false"
 
 
 def rule_of(access: MetricAccess, grant: Grant) -> dict[str, Any] | None:
@@ -210,9 +227,7 @@ def _granted(name: str, namespace: Namespace | None, platform: Platform) -> froz
 
 def _parse_spec(spec: Object) -> dict[str, Any]:
     isolation = spec.get("metricIsolation")
-    if isolation is None:
-        isolation = False
-    if not isinstance(isolation, bool):
+    if not isinstance(isolation, bool | None):
         raise ObjectError("spec.metricIsolation", "true or false is needed")
     metrics = spec.get("metrics")
     if not isinstance(metrics, list) or not metrics:
@@ -222,7 +237,7 @@ def _parse_spec(spec: Object) -> dict[str, Any]:
     remote = get_mapping(spec, "remoteWrite", "spec")
     return {
         "source": get_text(spec, "source", "spec"),
-        "is_isolated": isolation,
+        "metric_isolation": isolation,
         "patterns": tuple(_judge(item) for item in metrics),
         "label_selectors": get_strings(spec, "labelSelectors", "spec"),
         "metric_relabelings": _relabelings(remote),

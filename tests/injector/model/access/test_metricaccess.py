@@ -278,6 +278,29 @@ def test_reading_elsewhere_is_the_platforms_word(
     assert bool(grant.note) is is_noted
 
 
+@pytest.mark.parametrize(
+    ("spec", "refused"),
+    [
+        ({"metricIsolation": False}, "metricIsolation: false is"),
+        ({}, "reading every namespace (metricIsolation is not said) is"),
+        ({"metricIsolation": None}, "reading every namespace (metricIsolation is not said) is"),
+        ({"metricIsolation": True, "source": "red"}, "source: red is"),
+        ({"metricIsolation": False, "source": "red"}, "source: red and metricIsolation: false are"),
+    ],
+)
+def test_what_is_not_granted_is_named_as_the_object_says_it(spec: Json, refused: str) -> None:
+    grant = grant_of(_access(**spec), None, Platform())
+
+    assert grant.note == f"{refused} not granted by the platform; isolation holds"
+
+
+def test_a_source_that_is_not_granted_is_named_though_others_are() -> None:
+    grant = grant_of(_access(source="red", metricIsolation=False), None, _GRANTED)
+
+    assert grant.namespaces == frozenset(["blue", "green"])
+    assert grant.note.startswith("source: red is not granted")
+
+
 def test_an_unknown_namespace_grants_nothing_by_annotation() -> None:
     assert grant_of(_access(**_ALL_OPEN), None, _ANNOTATED).namespaces == frozenset(["blue"])
 
