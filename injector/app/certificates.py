@@ -12,6 +12,7 @@ from webhook_certs.tls import create_server_context, use_leaf
 
 from injector.control.backend import Backend, Publisher
 from injector.errors import KubeError
+from sidecar.model.described import Described
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,30 @@ PUBLISH_SECONDS = 60.0
 for by the one before, so who knows that one only verifies it."""
 
 
+class Publication(Described):
+    """Whether the API server knows the CAs, as far as readiness goes."""
+
+    NEEDLESS = "needless", "there is no API server to tell"
+    AWAITED = "awaited", "the webhook's configuration does not have the CA yet"
+    SEEN = "seen", "the API server was seen to have them"
+    GONE = "gone", "there is nothing to publish them in"
+
+    def after_look(self, *, is_seen: bool, is_gone: bool) -> "Publication":
+        """Return the state after one look.
+
+        Who was seen stays seen: what follows is vouched for by what was, and a replica that went
+        out of service for one failed look would take the webhook with it. What is not there nobody
+        waits for: running proxies have the control service all the same.
+
+        Args:
+            is_seen: whether the API server has the CAs.
+            is_gone: whether what they are published in is not there.
+        """
+        if is_seen or self is Publication.SEEN:
+            return Publication.SEEN
+        return Publication.GONE if is_gone else Publication.AWAITED
+
+
 class Certificates:
     """Keeps a TLS context at a leaf that counts, and tells others of the CAs."""
 
@@ -33,12 +58,11 @@ class Certificates:
         self._backend = backend
         self._issuer = backend.issuer(names)
         self._announce = announce
-        self._published = ""
-        """The bundle that the API server was seen to have."""
+        self._publication = (
+            Publication.NEEDLESS if backend.publisher is None else Publication.AWAITED
+        )
         self.problem = ""
         """Why the CAs are not published; empty where they are, or nobody has tried yet."""
-        self._is_gone = False
-        """Whether there is nothing to publish them in: nobody waits for that."""
         self._wanted = asyncio.Event()
         self._seen = asyncio.Event()
         self._changed = asyncio.Event()
@@ -57,11 +81,7 @@ class Certificates:
 
     def unready(self) -> str:
         """Say what keeps the API server from calling; empty where nothing does."""
-        # Once published, what follows is vouched for by what was: nobody leaves his Service for it.
-        # What is gone keeps running proxies from nothing: the control service serves them.
-        if self._backend.publisher is None or self._published or self._is_gone:
-            return ""
-        return "the webhook's configuration does not have the CA yet"
+        return self._publication.sentence if self._publication is Publication.AWAITED else ""
 
     async def run(self) -> None:
         """Renew and publish until cancelled."""
@@ -110,16 +130,13 @@ class Certificates:
             try:
                 await asyncio.to_thread(publisher.publish, bundle)
                 is_seen = await asyncio.to_thread(publisher.is_published, bundle)
-                self.problem, self._is_gone = "", False
+                self.problem, is_gone = "", False
             except Exception as error:
                 self.problem = f"the CA cannot be published: {error}"
-                self._is_gone = isinstance(error, KubeError) and error.status == 404
+                is_gone = isinstance(error, KubeError) and error.status == 404
                 logger.warning("the CA cannot be published", extra={"reason": str(error)})
                 is_seen = False
-            if is_seen:
-                # Once seen it stays so for readiness: a replica that went out of service for one
-                # failed look would take the webhook with it.
-                self._published = bundle
+            self._publication = self._publication.after_look(is_seen=is_seen, is_gone=is_gone)
             if is_seen and bundle == self.material.bundle_pem:
                 self._seen.set()
             await _wait(self._wanted, CHECK_SECONDS if is_seen else PUBLISH_RETRY_SECONDS)
