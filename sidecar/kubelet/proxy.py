@@ -15,7 +15,8 @@ from sidecar.kubelet.client import KubeletClient, KubeletSettings, Parts
 from sidecar.kubelet.pods import KubeletPods
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated, content_type, negotiate
 from sidecar.model.exposition.limits import NODE_LIMITS, Limits
-from sidecar.model.exposition.stream import StreamCache, StreamRewriter
+from sidecar.model.exposition.stream import StreamRewriter
+from sidecar.model.exposition.stream_cache import StreamCache
 from sidecar.model.exposition.timeouts import scrape_timeout
 from sidecar.model.labels.relabel import Rule
 from sidecar.model.pods.index import PodIndex, PodLabels
@@ -107,7 +108,7 @@ class KubeletProxy:
     @property
     def cached_bytes(self) -> int:
         """Size of its caches."""
-        return sum(cache.bytes for cache in self._caches.values())
+        return sum(cache.size_bytes for cache in self._caches.values())
 
     @property
     def pods_error(self) -> str:

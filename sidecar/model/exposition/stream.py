@@ -8,12 +8,12 @@ itself is never held. Text that the quick division does not fit is read exactly,
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.limits import NODE_LIMITS, Limits
+from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.parser import (
     MAX_SERIES_BYTES,
     Comment,
@@ -23,24 +23,10 @@ from sidecar.model.exposition.parser import (
     parse_rest,
     scan,
 )
-from sidecar.model.exposition.series_cache import NUMBER, Rewriter
+from sidecar.model.exposition.stream_cache import Bare, Course, StreamCache
 
 MAX_CARRY_BYTES = MAX_SERIES_BYTES + (1 << 20)
 """What may be held back for its end: one series with the comments before it."""
-_HEAD_BYTES = 200
-"""What the interpreter holds for a head and what it became, besides their text."""
-_TIMESTAMP = rb"(?: [0-9]{1,18}+)?+"
-# Prometheus ends what has gone only where no timestamp is: by default it is left out here.
-_DIVIDE = {
-    False: re.compile(rb"( %b)%b\n" % (NUMBER, _TIMESTAMP)),
-    True: re.compile(rb"( %b%b)\n" % (NUMBER, _TIMESTAMP)),
-}
-_VALUE = {
-    False: re.compile(rb"[ \t]*+([^ \t\n]++)"),
-    True: re.compile(rb"[ \t]*+([^ \t\n]++(?:[ \t]++[^ \t\n]++)?+)"),
-}
-
-
 _OPEN = rb'"(?:[^"\\]|\\.)*+'
 _QUOTED_META = rb"#[ \t]++(?:HELP|TYPE)[ \t]++" + _OPEN
 # A label, or the name in a comment, that is still within quotes: what looked like a value was a
@@ -50,65 +36,6 @@ _WITHIN_QUOTES = re.compile(
     rb'(?:[ \t]*+%b|[^"#\n]*+(?:%b"[^"\n]*+)*+%b)' % (_QUOTED_META, _QUOTED_META, _OPEN, _OPEN),
     re.DOTALL,
 )
-
-
-class _Bare(bytes):
-    """What a dropped series left: the comments before it, and no value."""
-
-
-class StreamCache:
-    """What one endpoint's series became under one policy, for one kind of client.
-
-    Args:
-        rewrite: what a policy makes of a series.
-        keeps_timestamps: whether they are passed on.
-        limits: what the endpoint may expose.
-    """
-
-    def __init__(
-        self, rewriter: Rewriter, *, keeps_timestamps: bool = False, limits: Limits = NODE_LIMITS
-    ) -> None:
-        self.rewriter = rewriter
-        self.limits = limits
-        self.divide = _DIVIDE[keeps_timestamps]
-        self.value = _VALUE[keeps_timestamps].match
-        self.heads: list[bytes] = []
-        self.texts: list[bytes] = []
-        """What each head became, a newline before it."""
-        self.known: dict[bytes, bytes] = {}
-        self.comments: frozenset[bytes] = frozenset()
-        """Heads that are comments up to what looks like a value in them."""
-        self.has_bare = False
-        self.bytes = 0
-
-    def invalidate(self, rewriter: Rewriter, containing: Collection[str]) -> None:
-        """Go on with another rewriter, which differs for some series only.
-
-        Args:
-            rewriter: what is made of a series now.
-            containing: substrings; every affected series contains at least one. A namespace's or
-                pod's name needs no escape: a series that names it holds it between quotes.
-        """
-        self.rewriter = rewriter
-        marks = [text.encode() for text in containing]
-        self.known = {
-            head: text
-            for head, text in self.known.items()
-            if not any(mark in head for mark in marks)
-        }
-        self.heads, self.texts = [], []
-
-    def keep(self, heads: list[bytes], texts: list[bytes], comments: frozenset[bytes]) -> None:
-        """Remember a whole scrape in place of the last one; nothing where it is too much."""
-        size = sum(map(len, heads)) + sum(map(len, texts)) + _HEAD_BYTES * len(heads)
-        if size > self.limits.cache_bytes:
-            heads, texts, size = [], [], 0
-        self.heads, self.texts, self.bytes = heads, texts, size
-        self.known = dict(zip(heads, texts, strict=True))
-        self.comments = comments.intersection(heads) if comments else comments
-        for head in self.comments:
-            del self.known[head]
-        self.has_bare = any(type(text) is _Bare for text in texts)
 
 
 class _Read(NamedTuple):
@@ -123,27 +50,113 @@ class _Read(NamedTuple):
     """What is behind them and wants more to be read."""
 
 
+class _Maker:
+    """Makes of each head what it becomes, once."""
+
+    def __init__(self, cache: StreamCache, is_late: Callable[[], bool]) -> None:
+        self.rewriter = cache.rewriter
+        self._limits = cache.limits
+        self._known = cache.remembered.known
+        self._is_late = is_late
+        self.fresh: dict[bytes, bytes] = {}
+        """What was made of heads that were not known."""
+        self.has_bare = cache.remembered.has_bare
+
+    def find(self, heads: Sequence[bytes]) -> list[bytes | None]:
+        """Return what each head became, None for those that the last scrape did not have."""
+        return list(map(self._known.get, heads))
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return what a head became, in the last scrape or in this."""
+        return self._known.get(key) or self.fresh.get(key)
+
+    def make(self, key: bytes, head: Head) -> bytes:
+        """Make of a head what it becomes, and keep that."""
+        made = self.fresh[key] = self.render(head)
+        return made
+
+    def render(self, head: Head) -> bytes:
+        """Make of a head what it becomes, a newline before it.
+
+        Raises:
+            ExpositionError: it has a label twice, or a rule leaves it without a name.
+            LateError: there is no more time.
+        """
+        if self._is_late():
+            raise LateError("the series could not be put through the rules in the scrape's time")
+        comments = b"".join(self.rewriter.comment(item).raw for item in head.comments)
+        if head.series is None:
+            return b"\n" + comments
+        check_labels(head.series, self._limits)
+        line = self.rewriter.series(head.series)
+        if line is None:
+            self.has_bare = True
+            return Bare(b"\n" + comments.rstrip(b"\n") if comments else b"")
+        return b"\n%b%b" % (comments, line.text)
+
+
+class _Output:
+    """What was passed on, within the bounds."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._bytes = 0
+        self.samples = 0
+        self.is_empty = True
+
+    def write(
+        self, texts: Sequence[bytes], values: Sequence[bytes], *, comments: int, has_bare: bool
+    ) -> bytes:
+        """Put heads and values together.
+
+        Args:
+            texts: what heads became, a newline before each.
+            values: of each, a blank before it.
+            comments: how many of them are pieces of comments.
+            has_bare: whether a text may be one that takes no value.
+
+        Raises:
+            LimitError: a bound was passed.
+        """
+        if has_bare:
+            joined = b"".join(
+                [
+                    text if type(text) is Bare else text + value
+                    for text, value in zip(texts, values, strict=True)
+                ]
+            )
+        else:
+            lines = [b""] * (2 * len(texts))
+            lines[::2], lines[1::2] = texts, values
+            joined = b"".join(lines)
+        self.samples += len(values) - comments
+        self._bytes += len(joined)
+        if self.samples > self._limits.samples:
+            raise LimitError(f"more than {self._limits.samples} samples")
+        if self._bytes > self._limits.lines_bytes:
+            raise LimitError(f"more than {self._limits.lines_bytes >> 20} MiB with the labels")
+        if self.is_empty and joined:
+            self.is_empty = False
+            return joined[1:]
+        return joined
+
+
 class StreamRewriter:
     """One body on its way through."""
 
     def __init__(self, cache: StreamCache, is_late: Callable[[], bool] = lambda: False) -> None:
         self._cache = cache
-        # As they were at the start: another passage may end meanwhile.
-        self._old_heads, self._old_texts, self._known = cache.heads, cache.texts, cache.known
-        self._rewriter = cache.rewriter
-        self._fresh: dict[bytes, bytes] = {}
-        self._comments = cache.comments
-        self._is_late = is_late
+        self._course = Course(cache.remembered)
+        self._maker = _Maker(cache, is_late)
+        self._output = _Output(cache.limits)
+        self._comments = cache.remembered.comments
         self._carry = b""
-        self._at = 0
-        """How many of the cached heads came so far, as long as nothing but values changed."""
-        self._heads: list[bytes] | None = None
-        """All heads so far and what they became, where something changed."""
-        self._texts: list[bytes] = []
-        self._bytes = 0
-        self._is_first = True
-        self._has_bare = cache.has_bare
-        self.samples = 0
+        """What wants its end."""
+
+    @property
+    def samples(self) -> int:
+        """How many were passed on."""
+        return self._output.samples
 
     def feed(self, *data: bytes) -> bytes:
         """Take the next parts of the body; returns what can be passed on.
@@ -160,7 +173,7 @@ class StreamRewriter:
         if not parts:
             return b""
         heads, values = parts[::2], parts[1::2]
-        texts = self._recall(heads)
+        texts = self._course.recall(heads, self._comments)
         if texts is None:
             block = text[: len(text) - len(self._carry)]
             texts = self._look_up(heads, block)
@@ -170,9 +183,9 @@ class StreamRewriter:
                 held = b"".join(item.raw for item in comments)
                 self._carry = held + unended + self._carry
                 self._check_carry()
-            self._note(heads, texts)
+            self._course.note(heads, texts)
         pieces = sum(map(self._comments.__contains__, heads)) if self._comments else 0
-        return self._render(texts, values, pieces)
+        return self._write(texts, values, pieces)
 
     def finish(self) -> bytes:
         """Take the body's end; returns what is left. What was seen is cached.
@@ -180,65 +193,45 @@ class StreamRewriter:
         Raises:
             ExpositionError: it broke off within a line, or Prometheus would refuse it.
         """
-        last = b""
-        if self._carry:
-            comments = parse_rest(self._carry, Format.TEXT)
-            if comments is None:
-                heads, values, texts, comments, _ = self._read_exactly(self._carry, is_last=True)
-                self._note(heads, texts)
-                last = self._render(texts, values)
-            last += b"".join(b"\n" + self._rewriter.comment(item).raw.rstrip(b"\n")
-                             for item in comments)  # fmt: skip
-        if self._is_first:
-            last = last[1:]
-        end = b"" if self._is_first and not last else b"\n"
-        if self._cache.rewriter is not self._rewriter:
-            return last + end  # it goes on under another policy already
-        if self._heads is not None:
-            self._cache.keep(self._heads, self._texts, self._comments)
-        elif self._at < len(self._old_heads):
-            heads, texts = self._old_heads[: self._at], self._old_texts[: self._at]
-            self._cache.keep(heads, texts, self._comments)
+        last = self._write_rest() if self._carry else b""
+        end = b"" if self._output.is_empty and not last else b"\n"
+        # Under another policy it goes on already: what came here is nothing to it.
+        if self._cache.rewriter is self._maker.rewriter:
+            self._course.keep_in(self._cache, self._comments)
         return last + end
 
     def leave(self) -> None:
         """Remember what was made though the passage failed: the next one has less to do."""
-        cache = self._cache
-        if cache.rewriter is not self._rewriter:
-            return
-        size = cache.bytes + sum(
-            len(head) + len(text) + _HEAD_BYTES for head, text in self._fresh.items()
-        )
-        if size <= cache.limits.cache_bytes:
-            cache.known = {**cache.known, **self._fresh}
-            cache.has_bare = cache.has_bare or self._has_bare
-            cache.bytes = size
+        if self._cache.rewriter is self._maker.rewriter:
+            self._cache.add(self._maker.fresh, has_bare=self._maker.has_bare)
+
+    def _write_rest(self) -> bytes:
+        last = b""
+        comments = parse_rest(self._carry, Format.TEXT)
+        if comments is None:
+            heads, values, texts, comments, _ = self._read_exactly(self._carry, is_last=True)
+            self._course.note(heads, texts)
+            last = self._write(texts, values)
+        comment = self._maker.rewriter.comment
+        behind = b"".join(b"\n" + comment(item).raw.rstrip(b"\n") for item in comments)
+        return last + behind if not self._output.is_empty else behind[1:]
+
+    def _write(self, texts: Sequence[bytes], values: Sequence[bytes], comments: int = 0) -> bytes:
+        return self._output.write(texts, values, comments=comments, has_bare=self._maker.has_bare)
 
     def _check_carry(self) -> None:
         if len(self._carry) > MAX_CARRY_BYTES:
             raise LimitError(f"more than {MAX_CARRY_BYTES >> 10} KiB without the end of a sample")
 
-    def _recall(self, heads: list[bytes]) -> list[bytes] | None:
-        """Return what the heads became, if they are those that came here the last time."""
-        if self._heads is not None:
-            return None
-        start, end = self._at, self._at + len(heads)
-        if self._old_heads[start:end] != heads:
-            return None
-        if not self._comments.isdisjoint(heads):
-            return None
-        self._at = end
-        return self._old_texts[start:end]
-
     def _look_up(self, heads: Sequence[bytes], block: bytes) -> list[bytes] | None:
         """Return what each head became, new ones made; None where one cannot be read alone."""
-        known = list(map(self._known.get, heads))
+        known = self._maker.find(heads)
         texts = [text for text in known if text is not None]
         if len(texts) == len(heads):
             return texts
         texts = [b"" if text is None else text for text in known]
         for index in (at for at, text in enumerate(known) if text is None):
-            text = self._fresh.get(heads[index])
+            text = self._maker.fresh.get(heads[index])
             if text is None:
                 head = parse_head(heads[index], Format.TEXT)
                 if head is None:
@@ -249,9 +242,9 @@ class StreamRewriter:
                     if not self._is_whole(block, index):
                         return None
                     self._comments |= {heads[index]}
-                    texts[index] = self._render_head(head)
+                    texts[index] = self._maker.render(head)
                     continue
-                text = self._make(heads[index], head)
+                text = self._maker.make(heads[index], head)
             texts[index] = text
         return texts
 
@@ -270,9 +263,9 @@ class StreamRewriter:
         try:
             while True:
                 sample = next(rows)
-                text = self._known.get(sample.text) or self._fresh.get(sample.text)
+                text = self._maker.get(sample.text)
                 if text is None:
-                    text = self._make(sample.text, sample.head)
+                    text = self._maker.make(sample.text, sample.head)
                 heads.append(sample.text)
                 texts.append(text)
                 value = self._cache.value(sample.tail)
@@ -288,53 +281,3 @@ class StreamRewriter:
             shown = block.split(b"\n")[error.line - 1 : error.line]
             where = b"".join(shown)[:200].decode(errors="replace")
             raise ExpositionError(0, f"{error.reason} in {where!r}") from None
-
-    def _make(self, key: bytes, head: Head) -> bytes:
-        made = self._fresh[key] = self._render_head(head)
-        return made
-
-    def _render_head(self, head: Head) -> bytes:
-        if self._is_late():
-            raise LateError("the series could not be put through the rules in the scrape's time")
-        cache = self._cache
-        comments = b"".join(self._rewriter.comment(item).raw for item in head.comments)
-        if head.series is None:
-            return b"\n" + comments
-        check_labels(head.series, cache.limits)
-        line = self._rewriter.series(head.series)
-        if line is None:
-            self._has_bare = True
-            return _Bare(b"\n" + comments.rstrip(b"\n") if comments else b"")
-        return b"\n%b%b" % (comments, line.text)
-
-    def _note(self, heads: Sequence[bytes], texts: Sequence[bytes]) -> None:
-        """Write down what came, for something changed."""
-        if self._heads is None:
-            self._heads = self._old_heads[: self._at]
-            self._texts = self._old_texts[: self._at]
-        self._heads += heads
-        self._texts += texts
-
-    def _render(self, texts: Sequence[bytes], values: Sequence[bytes], comments: int = 0) -> bytes:
-        if self._has_bare:
-            joined = b"".join(
-                [
-                    text if type(text) is _Bare else text + value
-                    for text, value in zip(texts, values, strict=True)
-                ]
-            )
-        else:
-            lines = [b""] * (2 * len(texts))
-            lines[::2], lines[1::2] = texts, values
-            joined = b"".join(lines)
-        self.samples += len(values) - comments
-        self._bytes += len(joined)
-        limits = self._cache.limits
-        if self.samples > limits.samples:
-            raise LimitError(f"more than {limits.samples} samples")
-        if self._bytes > limits.lines_bytes:
-            raise LimitError(f"more than {limits.lines_bytes >> 20} MiB with the labels")
-        if self._is_first and joined:
-            self._is_first = False
-            return joined[1:]
-        return joined

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sidecar.model.exposition.formats import Escaping
-from sidecar.model.exposition.stream import StreamCache, StreamRewriter
+from sidecar.model.exposition.stream import StreamRewriter
+from sidecar.model.exposition.stream_cache import StreamCache
 from sidecar.model.pods.index import PodIndex, PodLabels
 from sidecar.model.pods.pod_stream import read_pods
 from sidecar.model.policy.node import KUBELET_ENDPOINTS

@@ -13,7 +13,8 @@ from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.exposition.parser import Comment, Series, scan
 from sidecar.model.exposition.series_cache import Line, Rewriter
-from sidecar.model.exposition.stream import MAX_CARRY_BYTES, StreamCache, StreamRewriter
+from sidecar.model.exposition.stream import MAX_CARRY_BYTES, StreamRewriter
+from sidecar.model.exposition.stream_cache import StreamCache
 from sidecar.model.labels.relabel import parse_rules
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
@@ -291,5 +292,5 @@ def test_what_passes_the_memory_s_bound_is_not_remembered() -> None:
     body = b"".join(b"a%d 1\n" % i for i in range(100))
 
     assert _pass(cache, [body]) == body
-    assert (cache.bytes, cache.known) == (0, {})
+    assert (cache.size_bytes, cache.remembered.known) == (0, {})
     assert _pass(cache, [body]) == body
