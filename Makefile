@@ -6,6 +6,9 @@ PYTEST_ARGS ?= -n auto
 CONTAINER ?= docker
 IMG_REGISTRY ?= localhost
 PLATFORMS ?= linux/amd64,linux/arm64
+BASE_IMAGE ?= python:3.13-slim
+REVISION = $$(git rev-parse --short=12 HEAD 2>/dev/null)
+BUILD_ARGS = --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 FIND_HELM = $$(command -v helm || $(BIN)/python -m tests.real_parts --path helm)
 UV_VERSION := 0.13.9
 UPGRADE ?= --upgrade
@@ -40,8 +43,8 @@ e2e: $(VENV)/.ready ## install into the cluster of KUBECONFIG; E2E_BUILD_IMAGE b
 	$(BIN)/python -m pytest tests/e2e -p no:xdist -v -s
 
 images: ## build both images with $(CONTAINER)
-	$(CONTAINER) build --tag $(IMG_REGISTRY)/livery-injector:$(VERSION) -f Dockerfile.injector .
-	$(CONTAINER) build --tag $(IMG_REGISTRY)/livery-sidecar:$(VERSION) -f Dockerfile.sidecar .
+	$(CONTAINER) build $(BUILD_ARGS) --tag $(IMG_REGISTRY)/livery-injector:$(VERSION) -f Dockerfile.injector .
+	$(CONTAINER) build $(BUILD_ARGS) --tag $(IMG_REGISTRY)/livery-sidecar:$(VERSION) -f Dockerfile.sidecar .
 
 push: ## push both images to IMG_REGISTRY
 	$(CONTAINER) push $(IMG_REGISTRY)/livery-injector:$(VERSION)
@@ -50,14 +53,18 @@ push: ## push both images to IMG_REGISTRY
 installer: $(VENV)/.ready ## render the chart as install.yaml for IMG_REGISTRY, for people without Helm
 	scripts/install-yaml.sh $(FIND_HELM) charts/livery $(IMG_REGISTRY) > install.yaml
 
-dist: $(VENV)/.ready ## make wheel, chart, install.yaml and SBOMs for IMG_REGISTRY, in dist/
+dist: $(VENV)/.ready ## make wheel, chart and install.yaml for IMG_REGISTRY, in dist/
 	scripts/dist.sh $(BIN)/python $(VERSION) $(IMG_REGISTRY) $(FIND_HELM)
 
-release: dist ## make dist, and push both images for $(PLATFORMS) to IMG_REGISTRY
+release: dist ## make dist, push both images for $(PLATFORMS) to IMG_REGISTRY, and write their SBOMs
 	@test "$(IMG_REGISTRY)" != localhost || { echo 'IMG_REGISTRY=… is needed: where images are pushed'; exit 1; }
+	@case "$(BASE_IMAGE)" in *@sha256:*) ;; *) echo 'BASE_IMAGE=python:3.13-slim@sha256:… is needed: a release names its base by digest, which `$(CONTAINER) buildx imagetools inspect $(BASE_IMAGE)` shows'; exit 1;; esac
 	for image in injector sidecar; do \
-	  $(CONTAINER) buildx build --platform $(PLATFORMS) --provenance=true --sbom=true --push \
-	    --tag $(IMG_REGISTRY)/livery-$$image:$(VERSION) -f Dockerfile.$$image . || exit 1; done
+	  $(CONTAINER) buildx build $(BUILD_ARGS) --platform $(PLATFORMS) --provenance=true --sbom=true --push \
+	    --tag $(IMG_REGISTRY)/livery-$$image:$(VERSION) -f Dockerfile.$$image . || exit 1; \
+	  $(CONTAINER) buildx build $(BUILD_ARGS) --platform $(PLATFORMS) --target sbom \
+	    --output dist/sbom-$$image -f Dockerfile.$$image . || exit 1; done
+	cd dist && find . -type f ! -name SHA256SUMS -exec sha256sum {} + > SHA256SUMS
 
 check: $(VENV)/.ready ## style, types, import contracts, the wheel's contents
 	$(BIN)/ruff check .

@@ -38,6 +38,15 @@ class Cluster:
         """Run livery; returns what it says."""
         return self._run([sys.executable, "-m", "injector", *arguments], None)
 
+    def doctor(self) -> str:
+        """Return what `livery doctor` prints, problems or not."""
+        command = [sys.executable, "-m", "injector", "doctor"]
+        ran = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert ran.returncode in (0, 1), ran.stderr
+        return ran.stdout
+
     def get(self, *arguments: str) -> Any:
         """Return what `kubectl get -o json` finds."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))

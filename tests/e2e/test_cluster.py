@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import NAMESPACE, TAG, Cluster, until
 
 SHOP = f"shop-{int(time.time())}"
-_WORKLOAD = """\
+WORKLOAD = """\
 apiVersion: {version}
 kind: {kind}
 metadata: {{name: {name}, namespace: {namespace}}}
@@ -36,7 +36,7 @@ spec:
 
 
 def _deployment(name: str) -> str:
-    return _WORKLOAD.format(
+    return WORKLOAD.format(
         version="apps/v1", kind="Deployment", name=name, namespace=SHOP, tag=TAG, restart="",
         selector=f"selector: {{matchLabels: {{app: {name}}}}}",
         command=json.dumps(["python", "-m", "injector.commands.demo_app", "--port", "8080"]),
@@ -44,7 +44,7 @@ def _deployment(name: str) -> str:
 
 
 def _job(name: str) -> str:
-    return _WORKLOAD.format(
+    return WORKLOAD.format(
         version="batch/v1", kind="Job", name=name, namespace=SHOP, tag=TAG, selector="",
         restart="restartPolicy: Never", command=json.dumps(["python", "-c", "print('done')"]),
     )  # fmt: skip
@@ -99,6 +99,13 @@ def test_the_proxy_has_its_policy_by_the_stream(shop: Cluster, web: str) -> None
 
 def test_logs_and_exec_mean_the_applications_container(shop: Cluster, web: str) -> None:
     assert shop.kubectl("logs", "-n", SHOP, web).strip() == "8080"
+
+
+@pytest.mark.parametrize("container", ["web", "livery-proxy"])
+def test_nothing_can_be_installed_into_an_image(shop: Cluster, web: str, container: str) -> None:
+    for module in ("pip", "ensurepip"):
+        with pytest.raises(AssertionError, match="No module named"):
+            shop.kubectl("exec", "-n", SHOP, web, "-c", container, "--", "python", "-m", module)
 
 
 def test_the_doctor_finds_all_well(shop: Cluster, web: str) -> None:

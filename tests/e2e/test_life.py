@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import NAMESPACE, TAG, Cluster, until
-from tests.e2e.test_cluster import _WORKLOAD
+from tests.e2e.test_cluster import WORKLOAD
 from tests.real_parts.prometheus import prometheus_program
 
 pytestmark = pytest.mark.timeout(300)
@@ -65,7 +65,7 @@ spec:
 
 
 def _deployment(name: str) -> str:
-    return _WORKLOAD.format(
+    return WORKLOAD.format(
         version="apps/v1", kind="Deployment", name=name, namespace=SHOP, tag=TAG, restart="",
         selector=f"selector: {{matchLabels: {{app: {name}}}}}",
         command=json.dumps(["python", "-m", "injector.commands.demo_app", "--port", "8080"]),

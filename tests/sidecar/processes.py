@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,9 +18,19 @@ ROOT = Path(__file__).parent.parent.parent
 class Proxy:
     """A running proxy; its log goes to a file."""
 
-    def __init__(self, arguments: tuple[str, ...], log: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        log: Path,
+        environ: Mapping[str, str],
+        procs: Path | None = None,
+    ) -> None:
         self.log = log
         command = [sys.executable, "-m", "sidecar", *arguments]
+        if procs is not None:
+            # It enters the cgroup before it takes any memory.
+            enter = f'echo $$ > {shlex.quote(str(procs))} && exec "$@"'
+            command = ["sh", "-c", enter, "sh", *command]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stderr=stderr, env={**os.environ, **environ}
@@ -52,11 +63,14 @@ class Proxy:
 
 @contextlib.contextmanager
 def running_proxy(
-    *arguments: str, log: Path, environ: Mapping[str, str] | None = None
+    *arguments: str,
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+    procs: Path | None = None,
 ) -> Iterator[Proxy]:
-    """Run `livery-proxy --role pod` on free ports until the end."""
+    """Run `livery-proxy --role pod` on free ports until the end; `procs` is a cgroup's."""
     given = ("--role", "pod", "--port", "0", "--admin-port", "0", *arguments)
-    proxy = Proxy(given, log, environ or {})
+    proxy = Proxy(given, log, environ or {}, procs)
     try:
         yield proxy
     finally:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.sidecar.apps import OPENMETRICS, Act, App, connected, get, http
+from tests.sidecar.cgroups import memory_cgroup
 from tests.sidecar.processes import Proxy, running_proxy
 
 pytestmark = [
@@ -203,6 +204,19 @@ async def test_as_many_families_as_samples_in_one_scrape(
         with running_proxy(*given, log=tmp_path / "log") as proxy:
             assert await _scrape(proxy) == [200] * 3
             assert _peak_mib(proxy) < _LIMIT_MIB
+
+
+async def test_the_kernel_ends_no_proxy_in_a_container_of_the_default_size(tmp_path: Path) -> None:
+    apps = [App(http(_families(49_900, 20))) for _ in range(3)]
+    async with contextlib.AsyncExitStack() as stack:
+        for app in apps:
+            await stack.enter_async_context(app)
+        given = [f"--target=t{index}={app.target}" for index, app in enumerate(apps)]
+        cgroup = stack.enter_context(memory_cgroup(128 << 20))
+        with running_proxy(*given, log=tmp_path / "log", procs=cgroup.procs) as proxy:
+            assert await _scrape(proxy, 5) == [200] * 5
+            assert str(proxy.process.pid) in cgroup.procs.read_text().split()
+            assert cgroup.kills() == 0
 
 
 async def test_names_that_grow_when_they_are_escaped(tmp_path: Path) -> None:
