@@ -18,6 +18,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from injector.control.hub import PolicyHub, Stream
 from injector.control.identity import Authenticator, Caller, Reviewer
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 MAX_REPORT_BYTES = 64 << 10
 MAX_QUESTION_BYTES = 32 << 10
 _REPORTS_AT_ONCE = 100
+_POLICY = ("GET", "/v1/policy")
 STREAM_SECONDS = 1800.0
 """After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
 
@@ -75,12 +78,22 @@ class ControlContext:
         self.proxies = Proxies(self.hub, self.reports)
 
 
-def build_control_app(context: ControlContext) -> Starlette:
+def build_control_app(context: ControlContext) -> ASGIApp:
     """Build the app behind the control port."""
+    others = _build_others(context)
 
-    async def policy(request: Request) -> Response:
-        return await _guarded(request, context, _stream_policy)
+    async def app(scope: ASGIScope, receive: Receive, send: Send) -> None:
+        # A stream goes past Starlette: the frames of its layers are 5 KB for as long as it lasts.
+        if scope["type"] == "http" and (scope["method"], scope["path"]) == _POLICY:
+            response = await _guarded(Request(scope, receive), context, _stream_policy)
+            await response(scope, receive, send)
+        else:
+            await others(scope, receive, send)
 
+    return app
+
+
+def _build_others(context: ControlContext) -> Starlette:
     async def report(request: Request) -> Response:
         return await _guarded(request, context, _take_report)
 
@@ -93,7 +106,6 @@ def build_control_app(context: ControlContext) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/authenticate", authenticate, methods=["POST"]),
-            Route("/v1/policy", policy, methods=["GET"]),
             Route("/v1/report", report, methods=["POST"]),
             Route("/v1/reports", reports, methods=["GET"]),
         ]
@@ -126,6 +138,8 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
     role = request.query_params.get("role", "")
     if role not in ROLES:
         raise RequestError(400, f"role {role[:40]!r} is not served here ({', '.join(ROLES)})")
+    if request.scope["http_version"] != "1.1":
+        raise RequestError(505, "a policy stream needs HTTP/1.1")
     if not context.has_read():
         raise RequestError(503, "the cluster has not been read yet")
     scope = find_scope(role, caller.namespace, caller.service_account, context.platform)

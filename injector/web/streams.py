@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from injector.control.hub import Stream
+from injector.web.servers import CONNECTION, Connection
 
 logger = logging.getLogger(__name__)
 
@@ -87,61 +88,47 @@ class PolicyStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
+        connection: Connection = scope["extensions"][CONNECTION]
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         with self._opening as stream:
-            gone = asyncio.create_task(_until_gone(receive, stream))
-            try:
-                await self._send_all(stream, send)
-            finally:
-                gone.cancel()
+            connection.on_lost = stream.close
+            if connection.transport.is_closing():
+                return
+            if not await self._send_all(stream, connection):
+                connection.transport.abort()
+                return
+        last = {"type": "http.response.body", "body": b"", "more_body": False}
+        await send(last)
 
-    async def _send_all(self, stream: Stream, send: Send) -> None:
+    async def _send_all(self, stream: Stream, connection: Connection) -> bool:
+        """Send until the stream ends; False where the reader takes nothing."""
         async for message in stream.messages(self._lifetime_seconds):
             if not await self._may_go_on():
                 break
             for start in range(0, len(message), PIECE_BYTES):
-                piece = message[start : start + PIECE_BYTES]
-                part = {"type": "http.response.body", "body": piece, "more_body": True}
-                if not await _send_in_time(send, part, self._room):
-                    return
-        last = {"type": "http.response.body", "body": b"", "more_body": False}
-        await _send_in_time(send, last, self._room)
+                if connection.is_paused or self._room.left <= 0:
+                    is_taken = await _wait_for(connection, self._room)
+                    if stream.is_closed and connection.transport.is_closing():
+                        return True
+                    if not is_taken:
+                        return False
+                connection.write_chunk(message[start : start + PIECE_BYTES])
+        return True
 
 
-async def _until_gone(receive: Receive, stream: Stream) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    stream.close()
-
-
-async def _send_in_time(send: Send, part: dict[str, object], room: Room) -> bool:
-    """Send; False where the reader takes nothing: nobody else would notice."""
-    sending = asyncio.current_task()
-    if sending is None:
-        raise RuntimeError("outside a task")
-    is_late = False
-
-    def give_up() -> None:
-        nonlocal is_late
-        is_late = True
-        sending.cancel()
-
-    # A timer costs a tenth of `asyncio.timeout`, and this runs for each message of each proxy.
-    timer = asyncio.get_running_loop().call_later(SEND_TIMEOUT_SECONDS, give_up)
+async def _wait_for(connection: Connection, room: Room) -> bool:
+    """Wait until a piece can be written; False where that lasts too long."""
     has_entered = False
     try:
-        await room.enter()
-        has_entered = True
-        await send(part)
-    except asyncio.CancelledError:
-        if not is_late:
-            raise
-        sending.uncancel()
+        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+            await room.enter()
+            has_entered = True
+            await connection.drain()
+    except TimeoutError:
         logger.info("a proxy took nothing from its stream; it is closed")
         return False
     finally:
-        timer.cancel()
         if has_entered:
             room.leave()
     return True

@@ -1,6 +1,7 @@
 """The injector's pods: why one is not ready, and what they know of proxies."""
 
 import re
+from contextlib import suppress
 
 from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
@@ -30,13 +31,22 @@ def count_cut_off(client: KubeClient, installation: Installation) -> dict[str, i
     What the injector counts is read through the API server; where whoever asks may not, or
     nobody answers, there is nothing.
     """
-    try:
+    found: dict[str, int] = {}
+    with suppress(KubeError):
         for pod in _pods(client, installation):
-            text = client.read_text(_through(installation, pod, "metrics"))
-            return {name: int(float(count)) for name, count in _CUT_OFF.findall(text)}
+            for name, count in _read_cut_off(client, installation, pod):
+                found[name] = max(count, found.get(name, 0))
+    return found
+
+
+def _read_cut_off(
+    client: KubeClient, installation: Installation, pod: JsonObject
+) -> list[tuple[str, int]]:
+    try:
+        text = client.read_text(_through(installation, pod, "metrics"))
+        return [(name, int(float(count))) for name, count in _CUT_OFF.findall(text)]
     except (KubeError, ValueError):
-        pass
-    return {}
+        return []  # it starts, or ends; another answers
 
 
 def _pods(client: KubeClient, installation: Installation) -> list[JsonObject]:

@@ -221,6 +221,23 @@ def test_a_report_is_kept_under_the_token_s_pod(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+def test_a_stream_needs_a_client_that_reads_chunks(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as injector:
+            tls = ssl.create_default_context(cadata=injector.service.admission.ca_bundle)
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", injector.service.ports[1], ssl=tls, server_hostname=NAME
+            )
+            token = AUTHORIZED["Authorization"]
+            writer.write(
+                f"GET /v1/policy?role=pod HTTP/1.0\r\nAuthorization: {token}\r\n\r\n".encode()
+            )
+            assert b" 505 " in await reader.readline()
+            writer.close()
+
+    asyncio.run(body())
+
+
 def test_only_another_replica_reads_what_proxies_reported(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path) as injector:
