@@ -81,8 +81,9 @@ def test_with_a_role_no_argument_ends_the_proxy(tmp_path: Path, arguments: tuple
     with running_proxy(*arguments, log=tmp_path / "log") as proxy:
         status, reason = _get(proxy.port(), "/metrics")
 
-        assert _get(proxy.port("admin"), "/readyz") == (503, reason)
-        assert (status, reason.count("\n")) == (503, 1)
+        ready, said = _get(proxy.port("admin"), "/readyz")
+        assert (status, ready, reason.count("\n")) == (503, 503, 1)
+        assert said.splitlines()[0] == f"setting: {reason.rstrip()}"
         assert proxy.stop() == 0
 
 
@@ -174,7 +175,7 @@ async def test_a_port_that_is_busy_at_the_start_is_taken_later(tmp_path: Path) -
                 assert await asyncio.to_thread(proxy.port) == port
                 assert (await get(port)).body == b"a 1\n"
                 assert (await get(admin, "/readyz")).status == 200
-    assert ready.text.startswith(f"cannot listen on port {port}: ")
+    assert ready.text.startswith(f"port: cannot listen on port {port}: ")
 
 
 def test_logs_are_one_json_object_a_line(tmp_path: Path) -> None:
