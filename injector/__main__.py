@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except SettingsError as error:
         return _fail(error, 2)
-    except (DemoError, KubeError, ManifestError, ObjectError, CertificateError, OSError) as error:
+    except KubeError as error:
+        return _fail_at_api_server(error)
+    except (DemoError, ManifestError, ObjectError, CertificateError, OSError) as error:
         return _fail(error, 1)
     return code
 
@@ -66,6 +68,15 @@ def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
         if module not in _COMMANDS or name == module:
             importlib.import_module(f"injector.commands.{name}").add_parsers(commands)
     return parser
+
+
+def _fail_at_api_server(error: KubeError) -> int:
+    if error.status == 0:
+        return _fail(KubeError(0, f"the API server cannot be reached: {error.reason}"), 2)
+    if error.status == 401:
+        reason = f"the API server does not accept your credentials: {error.reason}"
+        return _fail(KubeError(401, reason), 2)
+    return _fail(error, 1)
 
 
 def _fail(error: Exception, code: int) -> int:

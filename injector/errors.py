@@ -57,6 +57,7 @@ class KubeError(InjectorError):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{reason} ({status})" if status else reason)
         self.status = status
+        self.reason = reason
 
 
 class IdentityError(InjectorError):

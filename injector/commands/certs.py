@@ -17,7 +17,11 @@ from injector.commands.colours import GREEN, RED, paint
 EXAMPLES = """examples:
   livery certs show --dir certs
   livery certs create --dir certs --name localhost --name 127.0.0.1
+  livery certs renew --dir certs
   livery certs check --dir certs --name livery-injector.livery-system.svc
+
+They work on the folder of `livery serve --manifests`; in a cluster the injector keeps its
+CA itself.
 
 exit codes: 0 done, 1 there is no CA or a check failed, 2 a wrong call
 """
@@ -40,7 +44,11 @@ def add_parsers(commands: Any) -> None:
         ("check", "make a leaf and verify it as a client would"),
     ):
         action = actions.add_parser(
-            name, help=text, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         action.add_argument(
             "--dir", type=Path, default=Path("certs"), help="where the CA is kept (%(default)s)"

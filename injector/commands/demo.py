@@ -99,7 +99,7 @@ async def _introduce(actors: Sequence[Actor]) -> None:
         print(f"      and so did {other.namespace}/{other.name}")
     ports = ", ".join(f"{actor.namespace} on port {actor.proxy_port}" for actor in actors)
     _step("4", f"their proxies run as the injected containers say: {ports}")
-    _step("5", "what the applications say, and what Prometheus gets:")
+    _step("5", "what the applications say, and what Prometheus gets (each look is a request):")
     for actor in actors:
         before, after = await read_metrics(actor.app_port), await read_metrics(actor.proxy_port)
         for line in [line for line in before.splitlines() if line.startswith("http_requests")][:3]:

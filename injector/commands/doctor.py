@@ -1,15 +1,10 @@
 """`livery doctor`: what is wrong with an installation, and what mends it."""
 
 import argparse
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from injector.commands.colours import GREEN, RED, paint
 from injector.commands.inputs import parse_platform_text
-from injector.errors import KubeError, SettingsError
-
-if TYPE_CHECKING:  # the command line pays for no client that it may not need
-    from injector.kube.doctor.findings import Finding
 
 EXAMPLES = """examples:
   livery doctor                                 look at the cluster that KUBECONFIG names
@@ -43,7 +38,7 @@ def run(given: argparse.Namespace) -> int:
 
     installation = Installation(given.namespace, given.release, parse_platform_text)
     problems = 0
-    for finding in _examined(examine(connect(), installation)):
+    for finding in examine(connect(), installation):
         mark = paint("ok", GREEN) if finding.is_well else paint("!!", RED)
         print(f"{mark}  {finding.sentence}", flush=True)
         if finding.remedy:
@@ -52,10 +47,3 @@ def run(given: argparse.Namespace) -> int:
     said = "1 problem" if problems == 1 else f"{problems} problems"
     print(f"\n{said}" if problems else "\nAll is well.")
     return 1 if problems else 0
-
-
-def _examined(findings: Iterator["Finding"]) -> Iterator["Finding"]:
-    try:
-        yield from findings
-    except KubeError as error:
-        raise SettingsError(f"the API server cannot be reached: {error}") from error

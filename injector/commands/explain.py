@@ -17,12 +17,14 @@ from injector.commands.inputs import (
 )
 from injector.commands.workloads import decide_offline, describe_object, find_pod
 from injector.model.admission.decide import Decision, patch
-from injector.model.admission.outcomes import Reason
+from injector.model.admission.outcomes import Reason, WarningCode
+from injector.model.cluster.names import INJECT
 from injector.model.cluster.objects import namespace_of
 from sidecar.model.labels.namespace_labels import derive_labels
 
 EXAMPLES = """examples:
   livery explain pod -f pod.yaml
+  kubectl get pod web-0 -o yaml | livery explain pod --from-cluster -f -
   kubectl get pod web-0 -o yaml | livery explain pod -f - --namespace-label team=frontend
 
 exit codes: 0 explained, 1 no pod in the files or a malformed one, 2 a wrong call
@@ -76,16 +78,40 @@ def _explain(obj: dict[str, Any], offline: Offline, labels: list[str]) -> Reason
     is_injected = decision.reason is Reason.INJECTED
     print(paint(describe_object(obj, offline.namespace), BOLD))
     verdict = paint("injected", GREEN) if is_injected else paint("left alone", YELLOW)
+    namespace = namespace_of(obj) or offline.namespace
+    for line in _of_namespace(namespace, offline):
+        print(f"  {line}")
     print(f"  {verdict} ({decision.reason}): {decision.sentence}")
     for warning in decision.warnings:
-        print(f"  warning ({warning.code}): {warning.text}")
+        print(f"  warning ({warning.code}): {warning.text}{_doubt(warning.code, offline)}")
     for line in _plan(decision, offline.platform.labels):
         print(f"  {line}")
+    if not offline.is_from_cluster:
+        print(f"  assumed: namespace {namespace} has the label {INJECT}=enabled")
     for operation in patch(pod, decision, offline.platform, offline.ca_bundle):
         print(f"  {operation['op']:8}{operation['path']}")
         if "value" in operation:
             print(_indent(json.dumps(operation["value"], indent=2, ensure_ascii=False)))
     return decision.reason
+
+
+def _doubt(code: WarningCode, offline: Offline) -> str:
+    """Say where a command on files cannot know better."""
+    if code is WarningCode.NAME_TAKEN and not offline.is_from_cluster:
+        return f", unless Livery's image is not {offline.platform.image}: --from-cluster knows"
+    return ""
+
+
+def _of_namespace(name: str, offline: Offline) -> list[str]:
+    """Say what the namespace's label means for its pods."""
+    known = offline.cluster.namespace(name)
+    if not offline.is_from_cluster or (known is not None and known.is_labelled):
+        return []
+    lacks = paint("not injected", YELLOW)
+    return [
+        f"{lacks}: namespace {name} lacks the label {INJECT}=enabled; with it:",
+        f"kubectl label namespace {name} {INJECT}=enabled",
+    ]
 
 
 def _indent(text: str) -> str:

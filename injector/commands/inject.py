@@ -8,6 +8,7 @@ from typing import Any
 
 from injector.commands.colours import CYAN, GREEN, RED, paint
 from injector.commands.inputs import (
+    DEFAULT_NAMESPACE,
     Offline,
     add_file_arguments,
     add_input_arguments,
@@ -125,10 +126,12 @@ class _Injector:
                 "--from-cluster"
             )
         for namespace in sorted(self._unknown):
-            _warn(
-                f"the labels of namespace {namespace} are not known, so its series get none; give "
-                "--namespace-label or --from-cluster, or its Namespace among the manifests"
+            way = (
+                "it is not in the cluster yet: create it first"
+                if self._offline.is_from_cluster
+                else "give --namespace-label or --from-cluster, or its Namespace with the manifests"
             )
+            _warn(f"the labels of namespace {namespace} are not known, so series get none; {way}")
 
 
 def run_uninject(given: argparse.Namespace) -> int:
@@ -140,7 +143,7 @@ def run_uninject(given: argparse.Namespace) -> int:
             return obj
         restored = uninject(pod)
         done = "nothing to take out" if restored == pod else "the proxy was taken out"
-        _say(obj, given.namespace, done)
+        _say(obj, given.namespace or DEFAULT_NAMESPACE, done)
         return replace_pod(obj, restored)
 
     _treat_all(read_files(given.filename), treat, shows_diff=given.diff)

@@ -21,6 +21,9 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _LABEL = re.compile(rf"((?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME})=((?:{_NAME})?)")
 
 
+DEFAULT_NAMESPACE = "default"
+
+
 class Offline(NamedTuple):
     """The state of a command without a cluster: one namespace, opted in."""
 
@@ -31,6 +34,8 @@ class Offline(NamedTuple):
     """For objects that name none."""
     look_up: Callable[[str], Iterable[tuple[str, dict[str, Any]]]] = lambda name: ()
     """Returns what a cluster has of a namespace: objects by their kind."""
+    is_from_cluster: bool = False
+    """Whether a cluster was asked: then its namespaces are what they are there."""
 
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +48,11 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="manifests; - is stdin",
     )
-    parser.add_argument("-n", "--namespace", default="default", help="for objects that name none")
+    parser.add_argument(
+        "-n",
+        "--namespace",
+        help="for objects that name none (default; with --from-cluster kubeconfig's)",
+    )
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,14 +101,14 @@ def read_offline(given: argparse.Namespace) -> Offline:
         platform = replace(platform, control=None)
     else:
         ca_bundle = _read_certificates(given.control_ca)
-    return Offline(platform, ClusterState(), ca_bundle, given.namespace)
+    return Offline(platform, ClusterState(), ca_bundle, given.namespace or DEFAULT_NAMESPACE)
 
 
 def _read_cluster(given: argparse.Namespace) -> Offline:
     if given.platform is not None or given.control_ca is not None:
         raise SettingsError("--from-cluster takes the place of --platform and --control-ca")
     # Imported only here: who works on files does not pay the client's 24 MB.
-    from injector.kube.api.client import connect
+    from injector.kube.api.client import connect, current_namespace
     from injector.kube.objects.installed import read_installed, read_surroundings
 
     client = connect()
@@ -109,7 +118,10 @@ def _read_cluster(given: argparse.Namespace) -> Offline:
     def look_up(namespace: str) -> Iterator[tuple[str, dict[str, Any]]]:
         return read_surroundings(client, namespace)
 
-    return Offline(platform, ClusterState(), installed.ca_bundle, given.namespace, look_up)
+    namespace = given.namespace or current_namespace() or DEFAULT_NAMESPACE
+    return Offline(
+        platform, ClusterState(), installed.ca_bundle, namespace, look_up, is_from_cluster=True
+    )
 
 
 def _with_image(platform: Platform, image: str | None) -> Platform:

@@ -228,11 +228,21 @@ def test_the_service_of_all_nodes_leads_to_no_daemon_set_s_pod() -> None:
     assert not service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
 
 
+_PROVIDED = ["certificates.mode=provided", "certificates.secretName=theirs"]
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
         (["node.enabled=true", "control.enabled=false"], "node.enabled needs control.enabled"),
         (["node.enabled=true", "node.auth.mode=none"], "node.auth.mode none needs node.auth.from"),
+        (["certificates.publish=false"], "certificates.publish: false needs certificates.mode"),
+        ([*_PROVIDED, "certificates.publish=false"], "needs certificates.caBundle (--set-file"),
+        (
+            [*_PROVIDED, "certificates.publish=false", "certificates.caBundle=abc"],
+            "certificates.caBundle is no certificate in PEM",
+        ),
+        (["enforce.optOut=refuse"], "has no effect without enforce.enabled: true"),
     ],
 )
 def test_values_that_cannot_be_together_are_refused_with_what_is_needed(

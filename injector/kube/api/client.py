@@ -1,8 +1,10 @@
 """The API server, asked in JSON: configuration, TLS, tokens and transport are the library's."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -154,8 +156,28 @@ def connect() -> KubeClient:
         try:
             config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except Exception as error:  # the library also raises its YAML library's errors
-            raise SettingsError(f"no cluster: not in a pod, and no kubeconfig: {error}") from error
+            raise SettingsError(f"no cluster: not in a pod, and {_kubeconfig()}: {_short(error)}"
+                                ) from error  # fmt: skip
     return KubeClient(configuration)
+
+
+def current_namespace() -> str:
+    """Return the namespace that the kubeconfig's context names; empty where none does."""
+    try:
+        _, context = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+        return str(context["context"].get("namespace") or "")
+    except Exception:  # in a pod there is none; the library raises whatever its YAML's does
+        return ""
+
+
+def _kubeconfig() -> str:
+    """Say which kubeconfig cannot be used, and how to name another."""
+    named = os.environ.get("KUBECONFIG")
+    path = named or str(Path("~/.kube/config").expanduser())
+    if all(not Path(part).exists() for part in path.split(os.pathsep) if part):
+        way = "" if named else "; KUBECONFIG names another"
+        return f"there is no kubeconfig {path}{way}"
+    return f"the kubeconfig {path} cannot be used"
 
 
 def _events(response: Any, path: str) -> Iterator[JsonObject]:

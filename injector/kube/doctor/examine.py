@@ -1,6 +1,6 @@
 """Everything that is looked at, with the rights of whoever asks; nothing is changed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from webhook_certs.errors import CertificateError
 
@@ -9,6 +9,7 @@ from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation
 from injector.kube.doctor.grants import look_at_grants
 from injector.kube.doctor.installation import (
+    find_absence,
     look_at_certificates,
     look_at_definition,
     look_at_injector,
@@ -19,32 +20,44 @@ from injector.kube.doctor.monitors import look_at_monitors
 from injector.kube.doctor.namespaces import look_at_namespaces
 from injector.kube.doctor.nodes import look_at_nodes
 
-_CHECKS: Sequence[Callable[[KubeClient, Installation], Iterator[Finding]]] = (
-    look_at_server,
-    look_at_definition,
-    look_at_injector,
-    look_at_certificates,
-    look_at_registration,
-    look_at_grants,
-    look_at_nodes,
-    look_at_namespaces,
-    look_at_monitors,
-)
+_CHECKS: Mapping[str, Callable[[KubeClient, Installation], Iterator[Finding]]] = {
+    "the API server": look_at_server,
+    "MetricAccess": look_at_definition,
+    "the injector": look_at_injector,
+    "the certificates": look_at_certificates,
+    "what sends pods to the injector": look_at_registration,
+    "rights": look_at_grants,
+    "node proxies": look_at_nodes,
+    "namespaces": look_at_namespaces,
+    "monitors": look_at_monitors,
+}
+"""By what is looked at."""
 
 
 def examine(client: KubeClient, installation: Installation) -> Iterator[Finding]:
     """Look at everything; what cannot be read is a finding of its own.
 
     Raises:
-        KubeError: the API server cannot be reached.
+        KubeError: the API server cannot be reached (0), or does not know who asks (401).
     """
-    for check in _CHECKS:
+    for what, check in _CHECKS.items():
         try:
             yield from check(client, installation)
+            if check is look_at_server:
+                absent = find_absence(client, installation)
+                if absent is not None:
+                    yield absent
+                    return
         except KubeError as error:
-            if error.status == 0:
-                # It does not answer: nor will it the next look.
-                raise KubeError(0, str(error)) from error
-            yield Finding(is_well=False, sentence=f"cannot be looked at: {error}")
+            if error.status in (0, 401):
+                # Nor will it answer the next look.
+                raise KubeError(error.status, error.reason) from error
+            yield Finding(False, f"{what} cannot be looked at: {error}", _remedy(error))
         except (CertificateError, SettingsError, ObjectError) as error:
-            yield Finding(is_well=False, sentence=f"cannot be looked at: {error}")
+            yield Finding(False, f"{what} cannot be looked at: {error}")
+
+
+def _remedy(error: KubeError) -> str:
+    if error.status != 403:
+        return ""
+    return "ask whoever runs the cluster for that right; livery doctor only reads, and tries pods"

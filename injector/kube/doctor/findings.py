@@ -9,6 +9,8 @@ from injector.platform import Platform
 
 MAX_PODS = 20_000
 """Of one namespace; more are not looked at, and said to be."""
+PULL_FAILURES = frozenset(["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
+"""Why a container waits for its image."""
 _PAGE = 500
 
 
@@ -36,6 +38,14 @@ class Installation(NamedTuple):
         return f"{self.name[:50].rstrip('-')}-injector"  # as the chart cuts it
 
     @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return (
+            f"helm install {self.name} charts/livery -n {self.namespace} --create-namespace "
+            "--set image.registry=REGISTRY    # where your nodes pull from"
+        )
+
+    @property
     def upgrade(self) -> str:
         """The command that puts the chart's objects back, and keeps the user's values."""
         return (
@@ -49,7 +59,8 @@ class Installation(NamedTuple):
             settings: values of the chart to set, such as `crds.enabled=true`.
         """
         sets = "".join(f" --set {setting}" for setting in settings)
-        return f"{self.upgrade}{sets}    # without Helm: kubectl apply -f install.yaml"
+        first = "set it in charts/livery/values.yaml, make installer, then " if sets else ""
+        return f"{self.upgrade}{sets}    # without Helm: {first}kubectl apply -f install.yaml"
 
     @property
     def scale(self) -> str:

@@ -11,14 +11,20 @@ from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.certificates.published import WebhookBundle, policy_facts
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore, decode_text
-from injector.kube.doctor.findings import Finding, Installation, find
+from injector.kube.doctor.findings import Finding, Installation, find, find_all
 from injector.kube.doctor.replicas import why_not_ready
 from injector.model.access.metricaccess import API_VERSION
+from injector.model.cluster.objects import labels_of, namespace_of
 
 OLDEST_MINOR = 29
 SHORT_LIFE = timedelta(days=90)
 SHORT_LEAF = timedelta(days=3)
 """Of a certificate that somebody else renews."""
+_INJECTORS = "app.kubernetes.io/name=livery,app.kubernetes.io/component=injector"
+_SAY_THE_CA = (
+    "the platform says the CA (certificates.publish: false): helm upgrade … --set-file "
+    "certificates.caBundle=ca.crt, or certificates.webhookAnnotations for cert-manager"
+)
 _END = "-----END CERTIFICATE-----\n"
 _POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
 
@@ -31,6 +37,29 @@ def look_at_server(client: KubeClient, installation: Installation) -> Iterator[F
     is_new = int(digits or 0) >= OLDEST_MINOR
     remedy = "" if is_new else f"Kubernetes 1.{OLDEST_MINOR} or newer is needed"
     yield Finding(is_new, f"the API server answers: {text}", remedy)
+
+
+def find_absence(client: KubeClient, installation: Installation) -> Finding | None:
+    """Say that Livery is not where it was looked for, and where it is; None where it is there.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    own = f"{installation.namespace}, release {installation.name}"
+    path = f"/api/v1/namespaces/{installation.namespace}/configmaps/{installation.name}-platform"
+    if (
+        _deployment(client, installation) is not None
+        or find(client, path) is not None
+        or _has_policy(client, installation)
+    ):
+        return None
+    for found in find_all(client, "/apis/apps/v1/deployments", 100, labelSelector=_INJECTORS):
+        namespace, labels = namespace_of(found), labels_of(found)
+        release = labels.get("app.kubernetes.io/instance", "livery")
+        sentence = f"Livery is not in namespace {own}; it is in {namespace}, release {release}"
+        return Finding(False, sentence, f"livery doctor -n {namespace} --release {release}")
+    sentence = f"Livery is not installed in namespace {own}"
+    return Finding(False, sentence, installation.install)
 
 
 def look_at_definition(client: KubeClient, installation: Installation) -> Iterator[Finding]:
@@ -49,20 +78,20 @@ def look_at_injector(client: KubeClient, installation: Installation) -> Iterator
         if _has_policy(client, installation):
             yield Finding(True, "no injector is needed: pods are injected by policy")
             return
-        namespace, name = installation.namespace, installation.name
-        remedy = f"helm install {name} charts/livery -n {namespace} --create-namespace"
-        yield Finding(False, f"there is no Deployment {namespace}/{installation.injector}", remedy)
+        place = f"{installation.namespace}/{installation.injector}"
+        yield Finding(False, f"there is no Deployment {place}", installation.reapply())
         return
     wanted = int((deployment.get("spec") or {}).get("replicas") or 0)
     ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
     sentence = f"{ready} of {wanted} injectors are ready"
-    if ready:
+    if ready >= wanted > 0:
         yield Finding(True, sentence)
     elif not wanted:
         yield Finding(False, f"{sentence}: it was scaled to none", installation.scale)
     else:
-        reason = why_not_ready(client, installation)
-        yield Finding(False, f"{sentence}: {reason}" if reason else sentence, installation.log)
+        found = why_not_ready(client, installation)
+        reason = f": {found.reason}" if found.reason else ""
+        yield Finding(False, f"{sentence}{reason}", found.remedy or installation.log)
 
 
 def look_at_certificates(client: KubeClient, installation: Installation) -> Iterator[Finding]:
@@ -73,6 +102,10 @@ def look_at_certificates(client: KubeClient, installation: Installation) -> Iter
     now = datetime.now(UTC)
     if "certificate-secret" in arguments:
         name, server = arguments["certificate-secret"], _server_name(installation)
+        if find(client, f"/api/v1/namespaces/{installation.namespace}/secrets/{name}") is None:
+            sentence = f"there is no Secret {installation.namespace}/{name}"
+            yield Finding(False, sentence, "certificates.secretName names it: create it there")
+            return
         material = ProvidedSecret(client, installation.namespace, name, server).issue(now)
         left = material.leaf.not_after - now
         remedy = "" if left > SHORT_LEAF else f"who renews the Secret {name}?"
@@ -119,7 +152,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
         return
     if bundle:
         given = "webhook-is-given" in arguments
-        remedy = installation.reapply() if given else installation.log
+        remedy = _SAY_THE_CA if given else installation.log
         yield _published(is_published, "the webhook's configuration", remedy)
 
 

@@ -65,14 +65,17 @@ def look_at_meshes(
             if demand and not passes(annotations_of(pod), strict, port):
                 shut[workload_name(pod)] = demand
         for workload, demand in sorted(shut.items()):
-            sentence = f"{name}: {strict} ({demand}) lets no Prometheus to the proxy of {workload}"
+            sentence = (
+                f"{name}: {demand} demands mutual TLS ({strict}), so Prometheus cannot reach the "
+                f"proxy of {workload}"
+            )
             yield Finding(False, sentence, _remedy(installation, strict, mesh))
 
 
 def _remedy(installation: Installation, strict: Mesh, mesh: Mesh) -> str:
     if mesh is strict:
         return "restart the workload: it was made before injection.mesh was set"
-    return installation.reapply(f"injection.mesh={strict}")
+    return f"{installation.reapply(f'injection.mesh={strict}')}; then restart the workload"
 
 
 def _objects(

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 from webhook_certs.authority import load_certificate
 
 from injector.kube.api.client import JsonObject, KubeClient
-from injector.kube.doctor.findings import MAX_PODS, Finding, Installation, find_all
+from injector.kube.doctor.findings import (
+    MAX_PODS,
+    PULL_FAILURES,
+    Finding,
+    Installation,
+    find_all,
+)
 from injector.kube.doctor.grants import read_platform
 from injector.kube.doctor.installation import (
     SHORT_LIFE,
@@ -31,7 +37,6 @@ from injector.model.cluster.objects import (
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 
-_PULL_FAILURES = frozenset(["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 _NAMED = 20
 """Drifted pods of a namespace that are named, each with its command."""
 
@@ -187,6 +192,6 @@ def waiting_for_image(pod: JsonObject, name: str) -> str:
     ]
     for container in statuses:
         waiting = (container.get("state") or {}).get("waiting") or {}
-        if container.get("name") == name and waiting.get("reason") in _PULL_FAILURES:
+        if container.get("name") == name and waiting.get("reason") in PULL_FAILURES:
             return str(waiting["reason"])
     return ""

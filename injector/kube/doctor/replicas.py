@@ -2,27 +2,40 @@
 
 import re
 from contextlib import suppress
+from typing import NamedTuple
 
 from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
-from injector.kube.doctor.findings import MAX_PODS, Installation, find_all
+from injector.kube.doctor.findings import MAX_PODS, PULL_FAILURES, Installation, find_all
 from injector.model.cluster.objects import name_of
 
 _METRICS_PORT = 9090
 _CUT_OFF = re.compile(r'^livery_pods_cut_off\{namespace="([^"]*)"\} (\S+)$', re.MULTILINE)
 
 
-def why_not_ready(client: KubeClient, installation: Installation) -> str:
-    """Say in a clause why the injector's pods are not ready; empty where nothing says it.
+class Unready(NamedTuple):
+    """Why an injector is not ready, in a clause, and what to look at; empty where nothing says."""
+
+    reason: str = ""
+    remedy: str = ""
+
+
+def why_not_ready(client: KubeClient, installation: Installation) -> Unready:
+    """Say why the injector's pods are not ready.
 
     Raises:
         KubeError: the API server does not say.
     """
     for pod in _pods(client, installation):
-        reason = _waiting(pod) or _unready(client, installation, pod)
+        reason = _waiting(pod)
+        if any(failure in reason for failure in PULL_FAILURES):
+            # What never ran has no log.
+            describe = f"kubectl -n {installation.namespace} describe pod {name_of(pod)}"
+            return Unready(reason, f"{describe}    # do nodes pull from image.registry?")
+        reason = reason or _unready(client, installation, pod)
         if reason:
-            return reason
-    return ""
+            return Unready(reason)
+    return Unready()
 
 
 def count_cut_off(client: KubeClient, installation: Installation) -> dict[str, int]:
@@ -74,7 +87,7 @@ def _unready(client: KubeClient, installation: Installation, pod: JsonObject) ->
     except KubeError as error:
         if error.status == 503:
             # The pod's own words stand behind the path.
-            return str(error).rpartition("readyz: ")[2].removesuffix(" (503)")
+            return error.reason.rpartition("readyz: ")[2]
     return ""
 
 

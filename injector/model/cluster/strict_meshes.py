@@ -54,7 +54,8 @@ def find_istio_demand(policies: Sequence[Object], pod: Object, port: int) -> str
     modes += [(policy, _mode(policy)) for policy in (*chosen, *wide, *root)]
     for policy, mode in modes:
         if mode not in ("", "UNSET"):
-            return f"{namespace_of(policy)}/{name_of(policy)}" if mode == "STRICT" else ""
+            named = f"PeerAuthentication {namespace_of(policy)}/{name_of(policy)}"
+            return named if mode == "STRICT" else ""
     return ""
 
 

@@ -91,9 +91,12 @@ class PodsClient:
         except Exception as error:
             # A boundary: a proxy that closes or talks nonsense makes the libraries below raise
             # whatever they will (an IndexError, an AssertionError), and ends nothing here.
-            raise UpstreamError(
-                f"the kubelet's pods: {str(error) or type(error).__name__}"
-            ) from error
+            reason = str(error) or type(error).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in reason:
+                reason += (
+                    "; tls_config.ca_file (--ca-file) names who signs the kubelet's certificate"
+                )
+            raise UpstreamError(f"the kubelet's pods at {url}: {reason}") from error
 
     async def _ask(self, url: str) -> tuple[Pod, ...]:
         async with self._client.stream("GET", url) as answer:

@@ -11,12 +11,13 @@ def test_a_pod_that_gets_a_proxy_is_explained(livery: Livery) -> None:
     )  # fmt: skip
 
     assert ran.code == 0
-    assert ran.out.splitlines()[:5] == [
+    assert ran.out.splitlines()[:6] == [
         "Pod default/web",
         "  injected (injected): the proxy was added",
         "  proxy: native sidecar, metrics on port 16090, admin on 16091",
         "  target: web=http://:80/metrics",
         '  labels at its start: team="blue"',
+        "  assumed: namespace default has the label livery.dev/inject=enabled",
     ]
     assert "  add     /spec/initContainers/-" in ran.out
 

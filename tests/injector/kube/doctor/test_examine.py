@@ -41,11 +41,20 @@ def _problems_of_its_own(found: dict[str, Finding]) -> set[str]:
 
 
 def test_nothing_installed_is_said_with_the_command_that_installs(client: KubeClient) -> None:
-    found = list(examine(client, Installation("nowhere", "livery", parse_platform_text)))
+    server, absent = examine(client, Installation("nowhere", "livery", parse_platform_text))
 
-    assert found[0].is_well
-    assert any("helm install livery" in finding.remedy for finding in found)
-    assert any("does not know MetricAccess" in finding.sentence for finding in found)
+    assert server.is_well
+    assert absent.sentence == "Livery is not installed in namespace nowhere, release livery"
+    assert "helm install livery charts/livery -n nowhere" in absent.remedy
+    assert "--set image.registry=" in absent.remedy
+
+
+def test_an_installation_under_another_name_is_found(client: KubeClient, release: Release) -> None:
+    _, absent = examine(client, Installation("nowhere", "livery", parse_platform_text))
+
+    own = release.own.name
+    assert absent.sentence.endswith(f"it is in {own}, release {release.name}")
+    assert absent.remedy == f"livery doctor -n {own} --release {release.name}"
 
 
 def test_a_new_installation_lacks_what_its_injector_does(

@@ -55,7 +55,7 @@ def test_an_api_server_must_be_new_enough(holding: Holding, minor: str, is_well:
     ("objects", "is_well", "words"),
     [
         (deployment(ready=2), True, "2 of 2 injectors"),
-        (deployment(ready=1), True, "1 of 2 injectors"),
+        (deployment(ready=1), False, "1 of 2 injectors"),
         (deployment(ready=0), False, "0 of 2 injectors"),
         ({}, False, "no Deployment livery-system/livery-injector"),
         ({_POLICY: {}}, True, "no injector is needed"),

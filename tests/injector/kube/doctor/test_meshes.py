@@ -45,9 +45,11 @@ def test_a_strict_mesh_is_named_with_the_setting_that_lets_prometheus_past(
         (before,) = _look(client, _pod(container), Mesh.NONE)
         (after,) = _look(client, _pod(container), mesh)
 
-    assert before.sentence.startswith(f"shop: {mesh} (")
-    assert before.sentence.endswith("lets no Prometheus to the proxy of web-0")
+    assert before.sentence.endswith(
+        f" demands mutual TLS ({mesh}), so Prometheus cannot reach the proxy of web-0"
+    )
     assert f"--set injection.mesh={mesh}" in before.remedy
+    assert before.remedy.endswith("then restart the workload")
     assert after.remedy.startswith("restart the workload")
 
 

@@ -40,7 +40,7 @@ def test_an_injector_that_is_not_ready_says_why(
     holding: Holding, pod: Json, readyz: Answer, reason: str
 ) -> None:
     with holding({_PODS: listed([pod]), f"{_PAGES}/readyz": readyz}) as client:
-        assert why_not_ready(client, INSTALLATION) == reason
+        assert why_not_ready(client, INSTALLATION).reason == reason
 
 
 def test_the_reason_stands_in_the_finding(holding: Holding) -> None:
@@ -49,6 +49,8 @@ def test_the_reason_stands_in_the_finding(holding: Holding) -> None:
         (finding,) = look_at_injector(client, INSTALLATION)
 
     assert finding.sentence == "0 of 2 injectors are ready: ErrImagePull"
+    # What never ran has no log.
+    assert finding.remedy.startswith("kubectl -n livery-system describe pod livery-injector-a")
 
 
 def test_an_injector_that_was_scaled_to_none_is_scaled_up(holding: Holding) -> None:
