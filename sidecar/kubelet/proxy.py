@@ -13,6 +13,7 @@ from sidecar.http.messages import Request, Response, failed, plain
 from sidecar.http.negotiation import takes_gzip
 from sidecar.kubelet.client import KubeletClient, KubeletSettings, Parts
 from sidecar.kubelet.pods import KubeletPods
+from sidecar.kubelet.shared_text import Reader, SharedText
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated, content_type, negotiate
 from sidecar.model.exposition.limits import NODE_LIMITS, Limits
 from sidecar.model.exposition.stream import StreamRewriter
@@ -44,6 +45,10 @@ CADVISOR_LABELS = frozenset(
 Source: https://github.com/google/cadvisor/blob/master/docs/storage/prometheus.md"""
 _ACCEPT = "text/plain;version=0.0.4"
 _GZIP_WINDOW = 31
+
+
+_TextKey = tuple[str, Escaping]
+"""Path and query, and what the client takes."""
 
 
 class TextSettings(NamedTuple):
@@ -101,6 +106,8 @@ class KubeletProxy:
         """Scrapes under way or waiting, by endpoint."""
         self._turns: dict[str, asyncio.Semaphore] = {}
         """By endpoint."""
+        self._texts: dict[_TextKey, SharedText] = {}
+        """Those that are read now."""
         self.pods: KubeletPods | None = None
         if text.pod_labels is not None:
             self.pods = KubeletPods(self._kubelet, text.pod_labels, self._apply_pods)
@@ -154,37 +161,67 @@ class KubeletProxy:
 
     async def scrape(self, endpoint: str, request: Request) -> Response:
         """Answer a scrape of one of the kubelet's paths."""
-        if self.running.get(endpoint, 0) >= MAX_WAITING:
-            return plain(503, "too many scrapes of this endpoint at once")
-        turns = self._turns.setdefault(endpoint, asyncio.Semaphore(MAX_SCRAPES))
-        slot = _Slot(self.running, endpoint, (turns, self._scrape_slots))
+        wanted = negotiate(request.headers.get("accept", ""))._replace(fmt=Format.TEXT)
+        deadline = asyncio.get_running_loop().time() + scrape_timeout(request.headers)
+        path = endpoint + (f"?{request.query}" if request.query else "")
+        key = (path, wanted.escaping)
+        text = self._texts.get(key)
+        if text is None or not text.is_for(deadline):
+            if self.running.get(endpoint, 0) >= MAX_WAITING:
+                return plain(503, "too many scrapes of this endpoint at once")
+            turns = self._turns.setdefault(endpoint, asyncio.Semaphore(MAX_SCRAPES))
+            slot = _Slot(self.running, endpoint, (turns, self._scrape_slots))
+            text = SharedText(self._labelled(path, slot, wanted, deadline), deadline)
+            self._texts[key] = text
+        reader = text.join(deadline)
         try:
-            return await self._begin(request, slot)
+            first = await reader.next()
+        except BaseException as error:
+            await self._leave(key, text, reader)
+            if isinstance(error, LiveryError):
+                return failed(error)
+            raise
+        parts = self._rest(first, key, text, reader)
+        vary = ("Vary", "Accept, Accept-Encoding")
+        if not takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(200, b"", content_type(wanted), (vary,), parts)
+        headers = (vary, ("Content-Encoding", "gzip"))
+        return Response(200, b"", content_type(wanted), headers, _compressed(parts))
+
+    async def _rest(
+        self, first: bytes, key: "_TextKey", text: SharedText, reader: Reader
+    ) -> AsyncGenerator[bytes, None]:
+        part = first
+        try:
+            while part:
+                yield part
+                part = await reader.next()
+        finally:
+            await self._leave(key, text, reader)
+
+    async def _leave(self, key: "_TextKey", text: SharedText, reader: Reader) -> None:
+        await text.leave(reader)
+        if not text.has_readers and self._texts.get(key) is text:
+            del self._texts[key]
+
+    async def _labelled(
+        self, path: str, slot: "_Slot", wanted: Negotiated, deadline: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Ask the kubelet once it is this scrape's turn; yields its text with labels."""
+        try:
+            await slot.acquire(deadline)
+            timeout_seconds = deadline - asyncio.get_running_loop().time()
+            body = await self._ask(path, timeout_seconds, deadline)
         except LiveryError as error:
             slot.release()
-            self._note(endpoint, str(error))
-            return failed(error)
+            self._note(slot.endpoint, str(error))
+            raise
         except BaseException:
             slot.release()
             raise
-
-    async def _begin(self, request: Request, slot: "_Slot") -> Response:
-        """Ask the kubelet; answer when its own answer has begun, for an error has a status then."""
-        wanted = negotiate(request.headers.get("accept", ""))._replace(fmt=Format.TEXT)
-        timeout_seconds = scrape_timeout(request.headers)
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
-        path = slot.endpoint + (f"?{request.query}" if request.query else "")
-        await slot.acquire(deadline)
-        timeout_seconds = deadline - asyncio.get_running_loop().time()
-        body = await self._ask(path, timeout_seconds, deadline)
-        parts = self._label(slot, wanted, body, deadline)
-        first = await anext(parts, b"")
-        vary = ("Vary", "Accept, Accept-Encoding")
-        stream = _behind(first, parts)
-        if not takes_gzip(request.headers.get("accept-encoding", "")):
-            return Response(200, b"", content_type(wanted), (vary,), stream)
-        headers = (vary, ("Content-Encoding", "gzip"))
-        return Response(200, b"", content_type(wanted), headers, _compressed(stream))
+        async with contextlib.aclosing(self._label(slot, wanted, body, deadline)) as parts:
+            async for part in parts:
+                yield part
 
     async def _ask(self, path: str, timeout_seconds: float, deadline: float) -> Parts:
         """Ask for metrics, and at the same time for pods: the kubelet takes long for the first."""
@@ -339,14 +376,6 @@ async def _drop(parts: Parts) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0), contextlib.aclosing(parts):
             await anext(parts, [])
-
-
-async def _behind(first: bytes, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(parts):
-        if first:
-            yield first
-        async for part in parts:
-            yield part
 
 
 async def _compressed(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -352,15 +352,41 @@ async def test_more_than_a_few_scrapes_at_once_wait_and_more_than_many_are_refus
         writer.write(http(CADVISOR)[-400:])
 
     async with node_proxy(tmp_path, wait) as kubelet:
-        scrapes = [asyncio.create_task(kubelet.get()) for _ in range(4)]
+        paths = [f"/metrics/cadvisor?scrape={number}" for number in range(5)]
+        scrapes = [asyncio.create_task(kubelet.get(path)) for path in paths[:4]]
         await until(lambda: kubelet.role.kubelets[""].running.get("/metrics/cadvisor") == 4)
         await until(lambda: len(kubelet.app.requests) == 2)
-        refused = await kubelet.get()
+        refused = await kubelet.get(paths[4])
         gate.set()
         whole = await asyncio.gather(*scrapes)
 
     assert refused.status_code == 503
     assert [response.content for response in whole] == [LABELLED] * 4
+
+
+async def test_equal_scrapes_that_come_at_once_ask_the_kubelet_once(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    async def wait(writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        writer.write(http(CADVISOR))
+
+    async with node_proxy(tmp_path, wait) as kubelet:
+        encodings = ["gzip", "identity"] * 4
+        scrapes = [
+            asyncio.create_task(kubelet.get(**{"Accept-Encoding": item})) for item in encodings
+        ]
+        await until(lambda: len(kubelet.app.requests) == 1)
+        await asyncio.sleep(0.1)
+        # Who asked first may leave: the others keep their answer.
+        scrapes[0].cancel()
+        gate.set()
+        whole = await asyncio.gather(*scrapes[1:])
+        assert len(kubelet.app.requests) == 1
+        await until(lambda: kubelet.role.kubelets[""].running == {"/metrics/cadvisor": 0})
+        after = await kubelet.get()
+
+    assert {response.content for response in (*whole, after)} == {LABELLED}
 
 
 async def test_rules_are_those_for_all_and_those_of_the_endpoint(tmp_path: Path) -> None:
