@@ -16,6 +16,8 @@ from sidecar.http.head import Framing, Head, parse_head
 from sidecar.http.system_errors import ConnectError, describe
 
 _BUFFER_BYTES = 1 << 20
+BROKE = "the connection broke"
+"""Begins the error of a connection that ended without a whole answer."""
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _NO_HEAD = Head(0, {}, Framing.NONE, 0, keeps_alive=True)
 
@@ -177,7 +179,7 @@ class Connection(asyncio.Protocol):
             self._body.close(is_clean=exc is None and self._error is None)
         if self._body is None or not self._body.is_whole:
             reason = describe(exc) if exc else "closed before the end of the response"
-            self._fail(UpstreamError(f"the connection broke: {reason}"))
+            self._fail(UpstreamError(f"{BROKE}: {reason}"))
         self._wake()
 
     def data_received(self, data: bytes) -> None:

@@ -15,15 +15,15 @@ def read_secret(path: Path, what: str) -> str:
         what: how an error calls it.
 
     Raises:
-        UpstreamError: it cannot be read, is too large, or is not ASCII.
+        UpstreamError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SECRET_BYTES + 1)
         if len(content) > MAX_SECRET_BYTES:
             raise UpstreamError(f"{what}: {path} is over {MAX_SECRET_BYTES >> 10} KiB")
-        return content.decode("ascii").strip()
-    except (OSError, ValueError) as error:  # ValueError: not ASCII, or an invalid path
+        return content.decode().strip()
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or an invalid path
         raise UpstreamError(f"{what}: cannot read {path}: {error}") from error
 
 
@@ -38,6 +38,6 @@ def read_token(path: Path, what: str) -> str:
         UpstreamError: it cannot be read, or holds what an HTTP header may not.
     """
     token = read_secret(path, what)
-    if not token or not token.isprintable() or " " in token:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UpstreamError(f"{what}: {path} holds no token")
     return token

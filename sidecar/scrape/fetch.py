@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sidecar import VERSION
 from sidecar.errors import LimitError, UpstreamError, UpstreamTimeoutError
-from sidecar.http.connection import Connection, render_request
+from sidecar.http.connection import BROKE, Connection, render_request
 from sidecar.http.decoding import Decoder
 from sidecar.http.origins import REDIRECTS, Origin
 from sidecar.http.pool import ConnectionPool
@@ -17,6 +17,12 @@ from sidecar.model.targets import Target
 
 MAX_REDIRECTS = 5
 _ASKS_FOR_CREDENTIALS = (401, 403, 407)
+_BAD_REQUEST = 400
+_HINTS = {
+    "http": "; if it speaks TLS, annotate the pod with prometheus.io/scheme: https",
+    "https": "; if it speaks no TLS, annotate the pod with prometheus.io/scheme: http",
+}
+"""What may be meant where the other side does not go on."""
 
 
 class Fetched(NamedTuple):
@@ -80,6 +86,7 @@ class TargetClient:
         # Within one pod there is no one to impersonate the application but the pod itself.
         self._tls = unverified_context() if target.scheme == "https" else None
         self._pool = ConnectionPool(self._connect, max_idle=1)
+        self._is_connecting = False
 
     async def fetch(self, question: Question, timeout_seconds: float, budget: Budget) -> Fetched:
         """Fetch the target's exposition; redirects within its own origin are followed.
@@ -98,8 +105,9 @@ class TargetClient:
             async with asyncio.timeout(timeout_seconds):
                 return await self._follow(question, timeout_seconds, budget)
         except TimeoutError:
+            hint = _HINTS["https"] if self._is_connecting and self._tls is not None else ""
             raise UpstreamTimeoutError(
-                f"no whole response within {timeout_seconds:.3g} s"
+                f"no whole response within {timeout_seconds:.3g} s{hint}"
             ) from None
 
     def close(self) -> None:
@@ -112,14 +120,34 @@ class TargetClient:
             path += ("&" if "?" in path else "?") + question.query
         for _ in range(1 + MAX_REDIRECTS):
             request = self._render(path, question, timeout_seconds)
-            connection = await self._pool.send(request)
+            connection = await self._send(request)
             try:
                 if connection.status not in REDIRECTS:
-                    return await self._read(connection, budget)
+                    return await self._read(connection, question, budget)
                 path = self._origin.follow(path, connection.headers.get("location", ""))
             finally:
                 self._pool.release(connection)
         raise UpstreamError(f"more than {MAX_REDIRECTS} redirects; the last one is to {path[:200]}")
+
+    async def _send(self, request: bytes) -> Connection:
+        try:
+            return await self._pool.send(request)
+        except UpstreamError as error:
+            if not str(error).startswith(BROKE):
+                raise
+            raise UpstreamError(f"{error}{_HINTS[self.target.scheme]}") from error
+
+    def _refusal(self, status: int, question: Question) -> str:
+        if status == _BAD_REQUEST and self.target.scheme == "http":
+            return f"answered {status}{_HINTS['http']}"
+        if status not in _ASKS_FOR_CREDENTIALS:
+            return f"answered {status}"
+        if any(name.lower() == "authorization" for name, _ in question.passed):
+            return f"answered {status} to the credentials that the scraper sent"
+        return (
+            f"answered {status} to a scrape without credentials; what the scraper sends is passed "
+            "on where the pod is annotated with livery.dev/pass-headers: Authorization"
+        )
 
     def _render(self, path: str, question: Question, timeout_seconds: float) -> bytes:
         headers = {
@@ -133,9 +161,9 @@ class TargetClient:
         headers.update(question.passed)
         return render_request("GET", path, headers)
 
-    async def _read(self, connection: Connection, scrape: Budget) -> Fetched:
+    async def _read(self, connection: Connection, question: Question, scrape: Budget) -> Fetched:
         if connection.status != 200:
-            raise UpstreamError(_refusal(connection.status))
+            raise UpstreamError(self._refusal(connection.status, question))
         decoder = Decoder(connection.headers.get("content-encoding", ""))
         body = bytearray()
         try:
@@ -158,6 +186,7 @@ class TargetClient:
 
     async def _connect(self) -> Connection:
         failures: list[ConnectError] = []
+        self._is_connecting = True
         for address in self._addresses:
             try:
                 connection = await Connection.open(address, self.target.port, tls=self._tls)
@@ -166,14 +195,7 @@ class TargetClient:
                 continue
             # The address that answered is tried first from now on.
             self._addresses.sort(key=lambda item: item != address)
+            self._is_connecting = False
             return connection
+        self._is_connecting = False
         raise UpstreamError(join_failures(failures))
-
-
-def _refusal(status: int) -> str:
-    if status in _ASKS_FOR_CREDENTIALS:
-        return (
-            f"answered {status}; if it wants the credentials that the scraper sends, annotate the "
-            "pod with livery.dev/pass-headers: Authorization"
-        )
-    return f"answered {status}"

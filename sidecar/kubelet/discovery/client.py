@@ -39,6 +39,14 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 _HUNG_UP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
+_NAMELESS = {
+    "ConnectError": "the connection could not be made, or was closed at once",
+    "ReadError": "the connection broke",
+    "RemoteProtocolError": "the answer is not HTTP",
+}
+"""What the library's errors mean that say nothing."""
+
+
 class PodsClient:
     """Asks one kubelet for its pods.
 
@@ -59,9 +67,9 @@ class PodsClient:
             tls = _tls_context(oauth2.tls, "oauth2.tls_config")
             self._token_client = _client(_Routes(oauth2.proxy, tls, environ, has_http2=True))
         tls = _tls_context(settings.tls, "tls_config")
-        routes = _Routes(settings.proxy, tls, environ, has_http2=settings.enable_http2)
+        self._routes = _Routes(settings.proxy, tls, environ, has_http2=settings.enable_http2)
         self._client = _client(
-            routes,
+            self._routes,
             auth=Credentials(settings, self._token_client),
             follow_redirects=settings.follow_redirects,
         )
@@ -91,7 +99,9 @@ class PodsClient:
         except Exception as error:
             # A boundary: a proxy that closes or talks nonsense makes the libraries below raise
             # whatever they will (an IndexError, an AssertionError), and ends nothing here.
-            reason = str(error) or type(error).__name__
+            reason = str(error) or _NAMELESS.get(type(error).__name__, type(error).__name__)
+            if way := self._routes.way_to(url):
+                reason = f"by way of the proxy {way}: {reason}"
             if "CERTIFICATE_VERIFY_FAILED" in reason:
                 reason += (
                     "; tls_config.ca_file (--ca-file) names who signs the kubelet's certificate"
@@ -175,6 +185,10 @@ class _Routes(httpx.AsyncBaseTransport):
         """Drop all connections."""
         for way in self._ways.values():
             await way.aclose()
+
+    def way_to(self, url: str) -> str:
+        """Return the proxy by which a URL is asked, without what names a user; empty for none."""
+        return self._choose(httpx.URL(url)).rpartition("@")[2]
 
     def _choose(self, url: httpx.URL) -> str:
         """Return the proxy's URL; empty for none."""

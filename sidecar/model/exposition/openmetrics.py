@@ -42,8 +42,8 @@ def openmetrics_to_text(body: bytes) -> bytes:
         # Prometheus takes a counter's sample without its suffix; then the family has its name.
         bare = b"" if series is None else series.name
         parts += [_convert_comment(comment, types, bare) for comment in sample.head.comments]
-        if sample.head.series is not None:
-            parts += [sample.head.series.raw, _convert_tail(sample.tail)]
+        if sample.head.series is not None and (tail := _convert_tail(sample.tail)):
+            parts += [sample.head.series.raw, tail]
     return b"".join(parts)
 
 
@@ -65,11 +65,15 @@ def _convert_comment(comment: Comment, types: dict[bytes, bytes], bare: bytes) -
 
 
 def _convert_tail(tail: bytes) -> bytes:
+    """Return a sample's end as text has it; nothing for a time before 1970, which text cannot say.
+
+    Without its time the sample would count as a present one.
+    """
     match = _TAIL.match(tail)
     if match is None or match[2] is None:
         return tail.split(b" # ", 1)[0].rstrip(b"\n") + b"\n"
     # What does not fit is far in the future for Prometheus, too, which drops that one sample.
     milliseconds = int(min(float(match[2]) * 1000, _MAX_MILLISECONDS))
     if milliseconds < 0:
-        return b" %b\n" % match[1]  # text 0.0.4 has no time before 1970
+        return b""
     return b" %b %d\n" % (match[1], milliseconds)

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from sidecar.model.labels.namespace_labels import LabelRules, select_labels
 from sidecar.model.pods.pod_list import Pod
 
-_OVER = ("Succeeded", "Failed")
+_LIFE = {"Succeeded": 0, "Failed": 0, "Running": 2}
 _HEX = "[0-9a-f]"
 _POD_SLICE = re.compile(
     rf"pod({_HEX}{{8}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{4}}[-_]{_HEX}{{12}}|{_HEX}{{32}})"
@@ -61,7 +61,7 @@ class PodIndex:
         self._by_uid: dict[str, Owner] = {}
         self._by_container: dict[str, Owner] = {}
         # Of two pods of one name the running one stands last, and of these the newest.
-        for pod in sorted(pods, key=lambda pod: (pod.phase not in _OVER, pod.created)):
+        for pod in sorted(pods, key=lambda pod: (_LIFE.get(pod.phase, 1), pod.created)):
             self._add(pod, wanted)
 
     def owner(self, cgroup: str) -> Owner | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_COMMONS = 10_000
 """Namespaces whose added text is kept: an exporter may name any number of them."""
 _NAME = b"__name__"
+_IDENTITY = frozenset([b"namespace", b"pod", b"container", b"node"])
 # A series without a quoted name, and a comment with one; nothing goes back.
 _UNQUOTED = re.compile(
     rb"[a-zA-Z_:][a-zA-Z0-9_:]*+[ \t]*+(?:\{[ \t]*+(?:[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"
@@ -77,6 +78,10 @@ class SeriesRewriter:
         ]
         # What tells the targets apart is ours to say; a value of the series' own moves away.
         self._protected = encoding.protected | {name for name, _ in self._marks}
+        if context.namespace_label:
+            # Whose a series is says the series: its target speaks for the objects of others.
+            self._protected -= _IDENTITY | context.never_added
+            self._protected -= {self._escape_label(context.namespace_label.encode())}
         self._namespace_label = self._escape_label(context.namespace_label.encode())
         self._own, self._by_namespace = encoding.own, encoding.by_namespace
         self._pods = context.pods

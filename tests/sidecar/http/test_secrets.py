@@ -52,8 +52,17 @@ def test_a_secret_is_bounded_to_the_byte(path: Path) -> None:
         read_secret(path, "x")
 
 
-def test_a_secret_that_is_not_ascii_is_refused_without_being_shown(path: Path) -> None:
-    path.write_text("pass-wörd")
+def test_a_password_is_text_of_any_language_and_a_token_is_not(path: Path) -> None:
+    path.write_text("pass-wörd\n")
+
+    assert read_secret(path, "password_file") == "pass-wörd"
+    with pytest.raises(UpstreamError, match="holds no token") as caught:
+        read_token(path, "the token")
+    assert "pass-w" not in str(caught.value)
+
+
+def test_a_secret_that_is_no_text_is_refused_without_being_shown(path: Path) -> None:
+    path.write_bytes(b"pass-w\xf6rd")
 
     with pytest.raises(UpstreamError, match=f"password_file: cannot read {path}: ") as caught:
         read_secret(path, "password_file")

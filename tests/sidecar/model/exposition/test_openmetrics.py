@@ -43,7 +43,6 @@ def test_a_whole_exposition_becomes_text() -> None:
         "# TYPE state gauge",
         'state{state="a"} 1',
         "# TYPE odd untyped",
-        "odd 1",
     ]
 
 
@@ -52,7 +51,8 @@ def test_prometheus_reads_the_same_samples_from_it(oracle: Oracle) -> None:
         [
             (entry["name"], entry["labels"], entry["value"])
             for entry in parsed.entries
-            if entry["kind"] == "series"
+            # Of 1969: its storage drops what text cannot say.
+            if entry["kind"] == "series" and entry["name"] != "odd"
         ]
         for parsed in (
             oracle.parse(BODY, "openmetrics"),

@@ -107,7 +107,7 @@ def test_of_two_pods_of_one_name_the_running_one_is_worn_then_the_newest(
     made = []
     for team, phase, created in (
         ("old", "Running", "2026-01-01T00:00:00Z"), ("new", "Running", "2026-02-01T00:00:00Z"),
-        ("over", "Failed", "2026-03-01T00:00:00Z"),
+        ("over", "Failed", "2026-03-01T00:00:00Z"), ("next", "Pending", "2026-04-01T00:00:00Z"),
     ):  # fmt: skip
         item = pod("shop", "web", uid=team, labels={"app": team})
         item["metadata"]["creationTimestamp"] = created

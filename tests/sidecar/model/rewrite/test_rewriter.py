@@ -93,6 +93,24 @@ def test_in_protected_names_the_application_is_not_believed(before: bytes, after
     assert _text(before, policy) == after
 
 
+@pytest.mark.parametrize("name", ["namespace", "pod", "container", "node"])
+def test_who_speaks_for_objects_of_others_is_believed_whose_a_series_is(name: str) -> None:
+    policy = SeriesPolicy(
+        namespaces={"shop": {"team": "blue"}},
+        naming=LabelRules(exclude=(), protected=frozenset(["team", name])),
+    )
+    context = RewriteContext(namespace_label="namespace")
+    before = b'a{namespace="shop",%b="x",team="own"}' % name.encode()
+    if name == "namespace":
+        before = b'a{namespace="shop",team="own"}'
+    after = before.replace(b'team="own"', b'exported_team="own",team="blue"')
+
+    line = _line(before, policy, context)
+
+    assert line is not None
+    assert line.text == after
+
+
 def test_the_exported_name_of_a_protected_name_may_be_protected_too() -> None:
     policy = SeriesPolicy(
         naming=LabelRules(exclude=(), protected=frozenset(["team", "exported_team"]))
