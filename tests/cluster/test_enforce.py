@@ -7,10 +7,17 @@ import pytest
 
 from injector.errors import KubeError
 from injector.kube.api.client import MERGE, JsonObject, KubeClient
+from injector.model.admission.decide import decide, patch
+from injector.model.cluster import names
+from injector.model.cluster.state import ClusterState
+from injector.platform import ControlAddress, Platform
 from tests.cluster.fixtures import Namespace, installed_chart, make_namespace, until
 from tests.real_parts.kubernetes import ApiServer
 
 PROXY = {"livery.dev/proxy": "pod"}
+RELEASED: list[tuple[str, str]] = []
+"""The release whose policies judge, and its namespace."""
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +25,8 @@ def shop(api_server: ApiServer) -> Iterator[Namespace]:
     """A namespace with a pod that has a proxy and one that has none, where edits are judged."""
     client = api_server.client()
     values = ("--set", "enforce.enabled=true,enforce.optOut=refuse,image.registry=ghcr.io/livery")
-    with installed_chart(api_server, client, *values):
+    with installed_chart(api_server, client, *values) as release:
+        RELEASED.append((release.name, release.own.name))
         made = make_namespace(client, "shop")
         for name, labels in (("web", PROXY), ("plain", {})):
             annotations = {"prometheus.io/port": "16090"}
@@ -89,9 +97,41 @@ IMAGE = "ghcr.io/livery/livery-sidecar"
 STATUS = {"livery.dev/status": "{}", "prometheus.io/port": "16090"}
 
 
+def _injected() -> JsonObject:
+    """What the webhook would write."""
+    platform = Platform(image=f"{IMAGE}:0.1.0", control=_control())
+    pod = {
+        "metadata": {"name": "new", "annotations": {names.INJECT: "true"}},
+        "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+    }
+    decision = decide(pod, "judged", ClusterState(), platform)
+    operations = patch(pod, decision, platform, "CA")
+    (container,) = [item["value"] for item in operations if "initContainers/" in item["path"]]
+    return dict(container)
+
+
+def _control() -> ControlAddress:
+    release, own = RELEASED[-1]
+    return ControlAddress(url=f"https://{release}-injector.{own}.svc:8444", address="10.0.0.7")
+
+
 def _proxy(**fields: object) -> JsonObject:
-    ports = [{"name": "livery", "containerPort": 16090}]
-    return {"name": "livery-proxy", "image": f"{IMAGE}:0.1.0", "ports": ports, **fields}
+    container = {key: value for key, value in _injected().items() if key != "restartPolicy"}
+    return {**container, "volumeMounts": [], **fields}
+
+
+def _variables(**changed: str) -> list[JsonObject]:
+    given = {item["name"]: item for item in _injected()["env"]}
+    made = {name: {"name": name, "value": value} for name, value in changed.items()}
+    return [*{**given, **made}.values()]
+
+
+def _made(fields: JsonObject) -> JsonObject:
+    """The webhook's container with fields changed; `env` may be one variable to set."""
+    variable = fields.get("env")
+    if isinstance(variable, tuple):
+        return _proxy(**{**fields, "env": _variables(**{variable[0]: variable[1]})})
+    return _proxy(**fields)
 
 
 def _create(
@@ -116,15 +156,22 @@ def _create(
 @pytest.mark.parametrize(
     ("containers", "labels", "annotations", "says"),
     [
-        ([_proxy(image="evil:1")], PROXY, STATUS, "is not Livery's image"),
-        ([_proxy(image=f"{IMAGE}-evil:1")], PROXY, STATUS, "is not Livery's image"),
-        ([_proxy(image=f"evil/{IMAGE}:1")], PROXY, STATUS, "is not Livery's image"),
+        ([{"image": "evil:1"}], PROXY, STATUS, "is not Livery's image"),
+        ([{"image": f"{IMAGE}-evil:1"}], PROXY, STATUS, "is not Livery's image"),
+        ([{"image": f"evil/{IMAGE}:1"}], PROXY, STATUS, "is not Livery's image"),
         ([], PROXY, {}, "has no container livery-proxy"),
         ([], {}, STATUS, "has no container livery-proxy"),
-        ([_proxy()], {}, STATUS, "lead past it"),
-        ([_proxy()], PROXY, {**STATUS, "prometheus.io/port": "8080"}, "lead past it"),
-        ([_proxy()], PROXY, {**STATUS, "prometheus_io_port": "16090"}, "lead past it"),
-        ([_proxy(ports=[])], PROXY, STATUS, "lead past it"),
+        ([{}], {}, STATUS, "lead past it"),
+        ([{}], PROXY, {**STATUS, "prometheus.io/port": "8080"}, "lead past it"),
+        ([{}], PROXY, {**STATUS, "prometheus_io_port": "16090"}, "lead past it"),
+        ([{"ports": []}], PROXY, STATUS, "lead past it"),
+        ([{"command": ["sh"]}], PROXY, STATUS, "was not written by Livery"),
+        ([{"args": ["--role", "pod", "--policy", "/x"]}], PROXY, STATUS, "not written by Livery"),
+        ([{"args": ["--role", "pod", "--policy=/x"]}], PROXY, STATUS, "not written by Livery"),
+        ([{"env": []}], PROXY, STATUS, "was not written by Livery"),
+        ([{"env": ("LIVERY_CONTROL_URL", "https://x")}], PROXY, STATUS, "not written by Livery"),
+        ([{"env": ("LIVERY_POLICY", "/x")}], PROXY, STATUS, "was not written by Livery"),
+        ([{"envFrom": [{"configMapRef": {"name": "x"}}]}], PROXY, STATUS, "not written by Livery"),
         ([], {}, {"livery.dev/inject": "false", "prometheus.io/scrape": "true"}, "forbids"),
         ([], {}, {"livery.dev/inject": "false", "prometheus.io/scrape-slow": "true"}, "forbids"),
     ],
@@ -136,7 +183,9 @@ def test_a_new_pod_that_pretends_to_have_a_proxy_is_refused(
     annotations: dict[str, str],
     says: str,
 ) -> None:
-    assert says in _create(judged, *containers, labels=labels, annotations=annotations)
+    made = [_made(fields) for fields in containers]
+
+    assert says in _create(judged, *made, labels=labels, annotations=annotations)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +195,8 @@ def test_a_new_pod_that_pretends_to_have_a_proxy_is_refused(
         ([], {}, {"livery.dev/inject": "true"}),
         ([], {}, {"livery.dev/inject": "false"}),
         ([], {"livery.dev/proxy": "node"}, {}),
-        ([_proxy()], PROXY, STATUS),
-        ([_proxy(image=f"{IMAGE}@sha256:{'a' * 64}")], PROXY, STATUS),
+        ([{}], PROXY, STATUS),
+        ([{"image": f"{IMAGE}@sha256:{'a' * 64}"}], PROXY, STATUS),
     ],
 )
 def test_a_pod_that_an_absent_webhook_missed_and_one_that_livery_injected_start(
@@ -156,8 +205,40 @@ def test_a_pod_that_an_absent_webhook_missed_and_one_that_livery_injected_start(
     labels: dict[str, str],
     annotations: dict[str, str],
 ) -> None:
-    assert _create(judged, *containers, labels=labels, annotations=annotations) == ""
+    made = [_made(fields) for fields in containers]
+
+    assert _create(judged, *made, labels=labels, annotations=annotations) == ""
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"labels": PROXY}, "has no container livery-proxy"),
+        ({"annotations": {"livery.dev/status": "{}"}}, "has no container livery-proxy"),
+        ({"annotations": {"prometheus.io/scrape": "true"}}, "which the platform forbids"),
+        ({"annotations": {"note": "x"}}, ""),
+        ({"labels": {"a": "b"}}, ""),
+    ],
+)
+def test_a_pod_that_begins_to_pretend_is_refused(
+    client: KubeClient, judged: Namespace, metadata: JsonObject, says: str
+) -> None:
+    name = f"quiet-{next(_NUMBERS)}"
+    spec = {"containers": [{"name": "web", "image": "web:1"}]}
+    judged.create("pods", name, metadata={"annotations": {"a": "b"}}, spec=spec)
+
+    found = _edit(client, judged, name, metadata)
+
+    assert says in found if says else found == ""
+
+
+def test_a_pod_that_was_missed_may_be_annotated_further(
+    client: KubeClient, judged: Namespace
+) -> None:
+    judged.pod("missed", **{"prometheus.io/scrape": "true"})
+
+    assert _edit(client, judged, "missed", {"annotations": {"prometheus.io/port": "1"}}) == ""
 
 
 def test_a_namespace_that_asks_for_nothing_is_not_judged(shop: Namespace) -> None:
-    assert _create(shop, _proxy(image="own:1")) == ""
+    assert _create(shop, _made({"image": "own:1"})) == ""
