@@ -106,6 +106,7 @@ class Service:
         proxies = self.control.proxies
         if backend.follow_replicas is not None:
             ask = backend.follow_replicas
+            proxies.expect()
             self._background_tasks.append(lambda: ask(self._trust, proxies))
         if backend.follow_pods is not None:
             look = backend.follow_pods

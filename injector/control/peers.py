@@ -5,6 +5,7 @@ proxy for one that is away.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from injector.errors import ReplicaError
 
 MAX_BYTES = 48 << 20
 """Of one answer; a report that would go beyond is left out, with those behind it."""
+LARGE_BYTES = 8 << 10
+"""Of one report: such ones stand behind all others."""
 
 
 def write_proxies(proxies: Mapping[Pod, Proxy], now: float) -> Iterator[bytes]:
@@ -27,15 +30,18 @@ def write_proxies(proxies: Mapping[Pod, Proxy], now: float) -> Iterator[bytes]:
     line = _line({"streams": streams})
     written = len(line)
     yield line
-    for pod, item in proxies.items():
-        if item.report is None:
-            continue
-        age = max(0.0, now - item.report.received_at)
-        line = _line({"pod": "/".join(pod), "age": age, "report": write_report(item.report)})
-        written += len(line)
-        if written > MAX_BYTES:
-            return
-        yield line
+    for is_large in (False, True):  # so that a few large ones hide nobody's
+        for pod, item in proxies.items():
+            if item.report is None:
+                continue
+            age = max(0.0, now - item.report.received_at)
+            line = _line({"pod": "/".join(pod), "age": age, "report": write_report(item.report)})
+            if (len(line) > LARGE_BYTES) is not is_large:
+                continue
+            written += len(line)
+            if written > MAX_BYTES:
+                return
+            yield line
 
 
 def read_proxies(lines: Iterable[bytes], now: Callable[[], float]) -> dict[Pod, Proxy]:
@@ -55,13 +61,20 @@ def read_proxies(lines: Iterable[bytes], now: Callable[[], float]) -> dict[Pod, 
             for name, version in fields.get("streams", {}).items():
                 found[_pod(name)] = Proxy(str(version), None)
             if "pod" in fields:
-                pod, received = _pod(fields["pod"]), now() - float(fields["age"])
-                report = read_report(fields["report"], received)
+                pod, age = _pod(fields["pod"]), _age(fields["age"])
+                report = read_report(fields["report"], now() - age)
                 known = found.get(pod, Proxy("", None))
                 found[pod] = known._replace(report=report)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReplicaError(f"its answer cannot be read: {error!r}"[:200]) from error
     return found
+
+
+def _age(value: Any) -> float:
+    age = float(value)
+    if not 0 <= age < math.inf:
+        raise ReplicaError(f"its answer cannot be read: an age of {age}")
+    return age
 
 
 def _pod(name: str) -> Pod:
@@ -70,4 +83,5 @@ def _pod(name: str) -> Pod:
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="replace") + b"\n"

@@ -26,6 +26,8 @@ class Proxies:
         self._peers: dict[str, Mapping[Pod, Proxy]] = {}
         self._silent: dict[str, str] = {}
         """Why a replica did not say, by its name."""
+        self._unlisted: str | None = None
+        """Why it is not known which replicas there are; empty where nobody has looked yet."""
 
     def own(self) -> dict[Pod, Proxy]:
         """Return the proxies that have a stream here, or reported here."""
@@ -55,11 +57,16 @@ class Proxies:
     @property
     def is_complete(self) -> bool:
         """Whether every replica said what it knows."""
-        return not self._silent
+        return not self._silent and self._unlisted is None
 
     def problems(self) -> Sequence[str]:
         """Say which replicas did not, a sentence each."""
-        return [
+        unlisted = (
+            [f"the replicas cannot be listed, only this one's proxies are shown: {self._unlisted}"]
+            if self._unlisted
+            else []
+        )
+        return unlisted + [
             f"replica {name} cannot be asked, its proxies are not shown: {reason}"
             for name, reason in sorted(self._silent.items())
         ]
@@ -77,8 +84,20 @@ class Proxies:
         self._silent[replica] = reason
         self._ring()
 
+    def expect(self) -> None:
+        """Know that there may be other replicas, and nothing of them yet."""
+        self._unlisted = ""
+
+    def lose_all(self, reason: str) -> None:
+        """Forget what all of them knew, for it cannot be found out which there are."""
+        self._peers.clear()
+        self._silent.clear()
+        self._unlisted = reason
+        self._ring()
+
     def keep_only(self, replicas: set[str]) -> None:
-        """Forget replicas that are gone."""
+        """Forget replicas that are gone: these are all that there are."""
+        self._unlisted = None
         for held in (self._peers, self._silent):
             for name in held.keys() - replicas:
                 del held[name]

@@ -1,7 +1,9 @@
 """What proxies report of themselves: kept in bounds, for a pod could send anything."""
 
 import math
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +12,9 @@ from sidecar.model.targets import MAX_TARGETS
 
 MAX_REPORTS = 20_000
 """Twice the proxies that one replica is made for."""
+MAX_BYTES = 96 << 20
+"""Of all reports together."""
+_REPORT_BYTES = 1_000
 _MAX_TEXT = 200
 _MAX_FAULTS = 8
 _MAX_AGE_SECONDS = 10 * 365 * 86400.0
@@ -50,6 +55,14 @@ class Report(NamedTuple):
     policy_ignored: tuple[str, ...] = ()
     """Fields of the policy that the proxy is too old to know."""
 
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory."""
+        texts = [self.policy_error, *self.faults, *self.policy_ignored]
+        for target in self.targets:
+            texts += (target.url, target.error)
+        return _REPORT_BYTES + sum(map(sys.getsizeof, texts))
+
 
 class Reports:
     """The last report of each proxy; of too many the one not renewed for longest goes."""
@@ -57,13 +70,20 @@ class Reports:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._reports: dict[Pod, Report] = {}
+        self._bytes: Counter[str] = Counter()
+        """About how much each namespace's reports take."""
 
     def put(self, pod: Pod, fields: Mapping[str, Any]) -> Report:
         """Keep of a report what is known and small enough."""
-        self._reports.pop(pod, None)
+        self._forget(pod)
         while len(self._reports) >= MAX_REPORTS:
-            del self._reports[next(iter(self._reports))]
+            self._forget(next(iter(self._reports)))
         report = self._reports[pod] = read_report(fields, self._clock())
+        self._bytes[pod[0]] += report.size_bytes
+        while self._bytes.total() > MAX_BYTES:
+            # The namespace that takes most loses first.
+            heaviest = max(self._bytes, key=self._bytes.__getitem__)
+            self._forget(next(item for item in self._reports if item[0] == heaviest))
         return report
 
     def get(self, pod: Pod) -> Report | None:
@@ -77,7 +97,12 @@ class Reports:
             if report.received_at >= horizon:
                 break  # they stand in the order in which they came
             if pod not in connected:
-                del self._reports[pod]
+                self._forget(pod)
+
+    def _forget(self, pod: Pod) -> None:
+        report = self._reports.pop(pod, None)
+        if report is not None:
+            self._bytes[pod[0]] -= report.size_bytes
 
     def __iter__(self) -> Iterator[Pod]:
         """Yield the pods that reported, the one not renewed for longest first."""

@@ -76,12 +76,14 @@ def build_admission_app(context: AdmissionContext) -> Starlette:
     async def prepare_daemonset(request: Request) -> Response:
         return await _answer(request, context, "prepare", review_daemonset)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/mutate", mutate, methods=["POST"]),
             Route("/prepare", prepare_daemonset, methods=["POST"]),
         ]
     )
+    app.router.redirect_slashes = False  # to where the client's Host header says
+    return app
 
 
 def review_pod(review: AdmissionReview, context: AdmissionContext) -> Outcome:

@@ -103,13 +103,16 @@ def _build_others(context: ControlContext) -> Starlette:
     async def authenticate(request: Request) -> Response:
         return await _guarded(request, context, _judge_token)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/authenticate", authenticate, methods=["POST"]),
             Route("/v1/report", report, methods=["POST"]),
             Route("/v1/reports", reports, methods=["GET"]),
         ]
     )
+    # A redirect would tell whoever asks that there is something.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _guarded(request: Request, context: ControlContext, handle: Any) -> Response:

@@ -22,6 +22,10 @@ TLS_READ_BYTES = 4 << 10
 connection: 2.5 GB for 10,000 idle policy streams."""
 WRITE_BUFFER_BYTES = 16 << 10
 """Unsent bytes of one connection beyond which its sender waits."""
+READ_BUFFER_BYTES = 16 << 10
+"""What is taken of a client that sends on while it is not read."""
+ANSWER_TIMEOUT_SECONDS = 30.0
+"""An answer of which nothing is taken for this time is cut off."""
 REQUEST_TIMEOUT_SECONDS = 10.0
 """A request that is not whole after this time, and a connection without one, are cut off."""
 
@@ -66,7 +70,8 @@ class AppServer(uvicorn.Server):
             app,
             lifespan="off",
             log_config=None,
-            log_level="warning",
+            # Below, it has a line for each request that is none: anybody could fill the log.
+            log_level="error",
             access_log=False,
             server_header=False,
             # Nobody stands before it whose word about a client counts.
@@ -134,12 +139,13 @@ class AppServer(uvicorn.Server):
         return Connection(self)
 
     async def _reap(self) -> None:
-        """Cut off connections that owe a request for too long; uvicorn waits for ever."""
+        """Cut off who owes a request, or takes no answer, for too long; uvicorn waits for ever."""
         while True:
             await asyncio.sleep(REQUEST_TIMEOUT_SECONDS / 4)
-            horizon = asyncio.get_running_loop().time() - REQUEST_TIMEOUT_SECONDS
+            now = asyncio.get_running_loop().time()
             for connection in self.connections:
-                if connection.owes_since() < horizon:
+                owes_too_long = connection.owes_since() < now - REQUEST_TIMEOUT_SECONDS
+                if owes_too_long or connection.paused_since < now - ANSWER_TIMEOUT_SECONDS:
                     connection.transport.abort()
 
 
@@ -150,6 +156,8 @@ class Connection(H11Protocol):
         super().__init__(server.config, server.server_state, {})
         self._port = server
         self._owes_since: float | None = None
+        self.paused_since = float("inf")
+        """Since when, in the loop's time, the client has taken too little; inf if it does not."""
         self.app = self._call
         self.on_lost: Callable[[], None] | None = None
         """Called once, when the client is gone."""
@@ -164,6 +172,8 @@ class Connection(H11Protocol):
         """Begin, unless there are too many connections."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if isinstance(transport, sslproto._SSLProtocolTransport):
+            transport.set_read_buffer_limits(high=READ_BUFFER_BYTES)
         peer = self.client[0] if self.client else ""
         if not self._port.admit(self, peer):
             transport.abort()
@@ -175,6 +185,23 @@ class Connection(H11Protocol):
             self.on_lost()
         super().connection_lost(exc)
         del self.app, self.on_lost  # each leads back here
+
+    def pause_writing(self) -> None:
+        """Note since when the client takes too little."""
+        self.paused_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that it takes enough again."""
+        self.paused_since = float("inf")
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; behind an answer that has begun only the end is left."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.abort()
 
     @property
     def is_paused(self) -> bool:

@@ -35,12 +35,20 @@ class Room:
         while self.left <= 0:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done():
+                    self._wake()  # it was this one's turn: another has it now
+                raise
         self.left -= 1
 
     def leave(self) -> None:
         """Give a piece's room back."""
         self.left += 1
+        self._wake()
+
+    def _wake(self) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -96,7 +104,7 @@ class PolicyStream(Response):
             if connection.transport.is_closing():
                 return
             if not await self._send_all(stream, connection):
-                connection.transport.abort()
+                await _cut_off(connection)
                 return
         last = {"type": "http.response.body", "body": b"", "more_body": False}
         await send(last)
@@ -115,6 +123,14 @@ class PolicyStream(Response):
                         return False
                 connection.write_chunk(message[start : start + PIECE_BYTES])
         return True
+
+
+async def _cut_off(connection: Connection) -> None:
+    """End a connection, and wait until it is gone: an answer that is not whole is a fault else."""
+    gone = asyncio.Event()
+    connection.on_lost = gone.set
+    connection.transport.abort()
+    await gone.wait()
 
 
 async def _wait_for(connection: Connection, room: Room) -> bool:

@@ -8,6 +8,8 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
 TIMEOUT_SECONDS = 5.0
+"""For connecting, and between two parts of an answer."""
+ANSWER_SECONDS = 20.0
+MAX_LINE_BYTES = 8 << 20
+"""The first line names every stream."""
 _MAX_REPLICAS = 32
 _PORT = "control"
 
@@ -54,6 +60,8 @@ class Replicas:
         self._client = client
         self._settings = settings
         self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        # Threads of their own: who does not answer takes none from those that ask the API server.
+        self._threads = ThreadPoolExecutor(_MAX_REPLICAS, "replica")
         self._server_name = f"{settings.service}.{namespace}.svc"
 
     async def follow(self, trust: Callable[[], str], proxies: Proxies) -> None:
@@ -63,15 +71,21 @@ class Replicas:
             trust: gives the CAs that sign every replica's certificate, PEM.
             proxies: takes what they say.
         """
+        asking: dict[str, asyncio.Task[None]] = {}
         while True:
             try:
                 replicas = await asyncio.to_thread(self.find)
             except InjectorError as error:
                 logger.info("the replicas cannot be listed", extra={"reason": str(error)})
+                proxies.lose_all(str(error))
             else:
                 proxies.keep_only({replica.name for replica in replicas})
                 context = ssl.create_default_context(cadata=trust())
-                await asyncio.gather(*(self._ask(item, context, proxies) for item in replicas))
+                for replica in replicas:
+                    # One that is slow keeps nobody from asking the others.
+                    if replica.name not in asking or asking[replica.name].done():
+                        ask = self._ask(replica, context, proxies)
+                        asking[replica.name] = asyncio.create_task(ask)
             await asyncio.sleep(LOOK_SECONDS)
 
     def find(self) -> list[Replica]:
@@ -88,8 +102,16 @@ class Replicas:
         return sorted(replicas.values())[:_MAX_REPLICAS]
 
     async def _ask(self, replica: Replica, context: ssl.SSLContext, proxies: Proxies) -> None:
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, self._fetch, replica, context)
         try:
-            said = await asyncio.to_thread(self._fetch, replica, context)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                said = await asyncio.shield(work)
+        except TimeoutError:
+            proxies.lose(replica.name, f"no whole answer within {ANSWER_SECONDS:g} s")
+            # A thread cannot be ended: until it has, this replica is not asked again.
+            await asyncio.wait([work])
+            work.exception()
         except (urllib3.exceptions.HTTPError, ReplicaError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             logger.info(
@@ -110,22 +132,32 @@ class Replicas:
             assert_hostname=self._server_name,
             server_hostname=self._server_name,
         ) as pool:
-            headers = {"Authorization": f"Bearer {token}"}
-            response = pool.request("GET", "/v1/reports", headers=headers, preload_content=False)
-            if response.status != 200:
-                reason = response.read(200).decode(errors="replace").strip()
-                raise ReplicaError(f"it answered {response.status}: {reason}")
-            return read_proxies(_lines(response), time.time)
+            headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+            ask = pool.request("GET", "/v1/reports", headers=headers, preload_content=False)
+            with closing(ask) as response:
+                if response.status != 200:
+                    reason = response.read(200).decode(errors="replace").strip()
+                    raise ReplicaError(f"it answered {response.status}: {reason}")
+                return read_proxies(_lines(response), time.time)
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    rest, taken = b"", 0
-    for part in response.stream(64 << 10):
+    if response.headers.get("Content-Encoding"):
+        raise ReplicaError("its answer is encoded, which nobody asked for")
+    end = time.monotonic() + ANSWER_SECONDS
+    pieces: list[bytes] = []
+    taken = begun = 0
+    for part in response.stream(64 << 10, decode_content=False):
         taken += len(part)
-        if taken > 2 * MAX_BYTES:
-            raise ReplicaError(f"more than {2 * MAX_BYTES >> 20} MiB")
-        *lines, rest = (rest + part).split(b"\n")
-        yield from lines
+        if taken > 2 * MAX_BYTES or begun > MAX_LINE_BYTES or time.monotonic() > end:
+            raise ReplicaError("its answer is too long, or takes too long")
+        first, *others = part.split(b"\n")
+        pieces.append(first)
+        begun += len(first)
+        if others:
+            yield b"".join(pieces)
+            yield from others[:-1]
+            pieces, begun = [others[-1]], len(others[-1])
 
 
 def _replicas(endpoint_slice: JsonObject) -> Iterator[Replica]:

@@ -74,3 +74,13 @@ def test_any_json_is_read_or_is_an_error(value: object) -> None:
     except ReplicaError:
         return
     assert all(isinstance(pod, tuple) for pod in found)
+
+
+def test_a_few_large_reports_hide_nobody_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 30_000)
+    monkeypatch.setattr(module, "LARGE_BYTES", 1_000)
+    large = read_report({**FIELDS, "faults": ["\U0001f600" * 200] * 8}, 0.0)
+    known = {("aaa", f"web-{number}"): Proxy("v", large) for number in range(9)}
+    known[WEB] = Proxy("v", read_report(FIELDS, 0.0))
+
+    assert read_proxies(write_proxies(known, now=0.0), now=lambda: 0.0)[WEB] == known[WEB]

@@ -75,3 +75,19 @@ def test_of_too_many_reports_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) ->
         reports.put(("a", pod), GOOD)
 
     assert list(reports) == [("a", "1"), ("a", "3")]
+
+
+def test_a_namespace_with_large_reports_loses_its_own_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 40_000)
+    reports = Reports()
+    reports.put(("bank", "db-0"), GOOD)
+    large = {**GOOD, "faults": ["\U0001f600" * 200] * 8}
+    for number in range(50):
+        reports.put(("shop", f"web-{number}"), large)
+
+    assert reports.get(("bank", "db-0")) is not None
+    assert reports.get(("shop", "web-49")) is not None
+    kept = [report for report in map(reports.get, reports) if report is not None]
+    assert sum(report.size_bytes for report in kept) <= 40_000

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import ssl
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -193,3 +194,52 @@ async def test_a_body_that_trickles_to_a_page_that_is_not_there_is_cut_off(
                     pass
         task.cancel()
         writer.close()
+
+
+async def _write_for_ever(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def test_an_answer_that_nobody_takes_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "ANSWER_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT_SECONDS", 0.4)
+
+    async def large(scope: object, receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        for _ in range(64):
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(large) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionError):
+                await _write_for_ever(writer)
+        writer.transport.abort()
+
+    assert not reader.at_eof()
+
+
+async def test_what_is_no_request_behind_an_answer_fills_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def early(scope: object, receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    async with serving(early) as port:
+        reader, writer = await send(
+            port, "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        await reader.readuntil(b"no")
+        writer.write(b"Z\r\n")
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+
+    assert [record.levelname for record in caplog.records if record.levelno >= 40] == []

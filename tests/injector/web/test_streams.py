@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from injector.control.hub import Stream
 from injector.model.policies.scope import Scope
-from injector.web import streams
+from injector.web import servers, streams
 from injector.web.streams import PolicyStream, Room
 from tests.injector.web.serving import ask, send, serving
 from tests.sidecar.apps import until
@@ -159,3 +159,39 @@ async def test_a_large_message_comes_whole() -> None:
         writer.close()
 
     assert body == message
+
+
+async def test_a_stream_that_is_closed_while_nobody_reads_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(servers, "ANSWER_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT_SECONDS", 0.4)
+    opened = _Opened()
+    async with serving(opened.app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(_GET.encode())
+        await opened.is_open.wait()
+        opened.stream.push(b"x" * (8 << 20))
+        await asyncio.sleep(0.05)
+        opened.stream.close()
+        async with asyncio.timeout(10):
+            await opened.has_ended.wait()
+        await asyncio.sleep(0.5)
+        writer.transport.abort()
+
+    assert [record.message for record in caplog.records if record.levelno >= 40] == []
+
+
+async def test_a_turn_that_was_given_to_one_who_left_goes_to_the_next() -> None:
+    room = Room()
+    room.left = 0
+    first, second = asyncio.create_task(room.enter()), asyncio.create_task(room.enter())
+    await asyncio.sleep(0)
+    room.leave()
+    first.cancel()
+    async with asyncio.timeout(2):
+        await second
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+    assert room.left == 0

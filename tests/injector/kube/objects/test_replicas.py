@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from webhook_certs.authority import create_authority, issue_leaf
+from webhook_certs.tls import create_server_context
 
 from injector.app.service import Service, ServiceSettings
 from injector.control.hub import PolicyHub
@@ -150,3 +154,111 @@ async def test_a_replica_is_believed_only_by_the_own_certificates(
 
     assert "certificate" in proxies.problems()[0].lower()
     assert proxies.all() == {}
+
+
+@contextlib.asynccontextmanager
+async def _bad_replica(
+    folder: Path, answer: Callable[[asyncio.StreamWriter], Awaitable[None]]
+) -> AsyncIterator[tuple[int, str]]:
+    """A replica of our own CA that answers as it is told; gives its port and the CA."""
+    authority = create_authority("livery", datetime.now(UTC))
+    tls = create_server_context(issue_leaf(authority, [NAME], datetime.now(UTC)))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await reader.readuntil(b"\r\n\r\n")
+            await answer(writer)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1], authority.certificate_pem
+
+
+async def _trickle(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    for _ in range(100):
+        writer.write(b"X: y\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
+async def _encoded(writer: asyncio.StreamWriter) -> None:
+    body = gzip.compress(b"x" * 1_000_000)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+
+
+async def _one_line(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(100):
+        writer.write(b"x" * 100_000)
+        await writer.drain()
+
+
+async def _no_age(writer: asyncio.StreamWriter) -> None:
+    line = b'{"pod": "shop/web-0", "age": NaN, "report": {}}\n'
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(line), line))
+    await writer.drain()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (_trickle, "no whole answer within 0.3 s"),
+        (_encoded, "encoded"),
+        (_one_line, "too long"),
+        (_no_age, "an age of nan"),
+    ],
+)
+async def test_a_replica_that_misbehaves_is_named_and_stops_no_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[asyncio.StreamWriter], Awaitable[None]],
+    says: str,
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "MAX_LINE_BYTES", 1 << 20)
+    if answer is _trickle:
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    (tmp_path / "token").write_text("secret")
+    proxies = Proxies(PolicyHub(ClusterState(), Platform()), Reports())
+    rounds = 0
+
+    async with _bad_replica(tmp_path, answer) as (port, trust):
+
+        def listed(path: str, query: dict[str, str]) -> Answer:
+            nonlocal rounds
+            rounds += 1
+            return _listed(_endpoint_slice("injector-b", port=port))
+
+        with misbehaving(listed) as client:
+            replicas = Replicas(client, "livery-system", _settings(tmp_path))
+            task = asyncio.create_task(replicas.follow(lambda: trust, proxies))
+            await _until(proxies.problems)
+            await _until(lambda: rounds > 3)
+            task.cancel()
+            await asyncio.wait([task])
+
+    assert says in proxies.problems()[0]
+    assert not proxies.is_complete
+
+
+async def test_while_the_replicas_cannot_be_listed_nothing_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    answers = [(403, b'{"message": "no"}')] * 2 + [_listed()] * 1_000
+    proxies = Proxies(PolicyHub(ClusterState(), Platform()), Reports())
+    proxies.expect()
+    assert (proxies.is_complete, proxies.problems()) == (False, [])
+    with misbehaving(lambda path, query: answers.pop(0)) as client:
+        replicas = Replicas(client, "livery-system", _settings(tmp_path))
+        task = asyncio.create_task(replicas.follow(lambda: "", proxies))
+        await _until(proxies.problems)
+        assert "cannot be listed" in proxies.problems()[0]
+        task.cancel()
+        await asyncio.wait([task])
+        proxies.keep_only(set())
+
+    assert proxies.is_complete
