@@ -45,6 +45,7 @@ UNINJECT_EXAMPLES = """examples:
 
 exit codes: 0 done, 1 a manifest cannot be used, 2 a wrong call or a file that cannot be read
 """
+_NOTHING_FOUND = "no pod is found in it, and none at spec.template"
 _VERBS = {Reason.INJECTED: "injected", Reason.PREPARED: "completed"}
 
 
@@ -105,7 +106,7 @@ class _Injector:
         treated = inject_object(obj, offline)
         decision = treated.decision
         if decision is None:
-            _say(obj, offline.namespace, "unchanged: it holds no pod and no pod template")
+            _say(obj, offline.namespace, f"unchanged: {_NOTHING_FOUND}")
             return treated.obj
         self.reasons.add(decision.reason)
         if decision.reason is Reason.INJECTED and not is_told:

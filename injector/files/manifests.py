@@ -75,8 +75,16 @@ def _flatten(obj: dict[str, Any], source: str, line: int, place: Place) -> list[
         found
         for at, item in enumerate(items)
         if item  # templates leave empty ones, which kubectl passes over
-        for found in _flatten(item, source, line, (*place, at))
+        for found in _flatten(_with_kind(item, obj), source, line, (*place, at))
     ]
+
+
+def _with_kind(item: dict[str, Any], around: dict[str, Any]) -> dict[str, Any]:
+    """Give an item of a PodList, say, its kind: the API leaves it to the list's."""
+    kind = str(around["kind"]).removesuffix("List")
+    if not kind or "kind" in item:
+        return item
+    return {"apiVersion": around.get("apiVersion", "v1"), "kind": kind, **item}
 
 
 class _Dumper(yaml.SafeDumper):

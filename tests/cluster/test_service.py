@@ -112,6 +112,7 @@ async def test_pods_that_asked_and_run_without_a_proxy_are_counted(
 ) -> None:
     monkeypatch.setattr(monitor, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(monitor, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "CHANGED_SECONDS", 0.2)
     shop = await asyncio.to_thread(make_shop, client)
     asks = {"prometheus.io/scrape": "true"}
     await asyncio.to_thread(shop.pod, "old", **asks)
@@ -170,6 +171,7 @@ async def test_a_pod_that_asked_and_has_no_proxy_is_told_why_once(
 ) -> None:
     monkeypatch.setattr(monitor, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(monitor, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "CHANGED_SECONDS", 0.2)
     shop = await asyncio.to_thread(make_shop, client)
     asks = {"prometheus.io/scrape": "true"}
     await asyncio.to_thread(shop.pod, "old", **asks)

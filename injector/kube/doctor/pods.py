@@ -28,14 +28,16 @@ from injector.model.admission.templates import template_hash
 from injector.model.admission.troubles import find_proxy, is_drifted, mend_drift
 from injector.model.cluster import names
 from injector.model.cluster.objects import (
+    Object,
     annotations_of,
     get_list,
+    labels_of,
     metadata_of,
     name_of,
     namespace_of,
 )
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform import Mesh, Platform
 
 _NAMED = 20
 """Drifted pods of a namespace that are named, each with its command."""
@@ -84,7 +86,7 @@ def look_at_pods(
     cluster.put("Namespace", namespace)
     for limits in find_all(client, f"/api/v1/namespaces/{name}/limitranges", MAX_PODS):
         cluster.put("LimitRange", limits)
-    injected = [pod for pod in pods if names.STATUS in annotations_of(pod)]
+    injected = [pod for pod in pods if _is_injected(pod, present)]
     yield from _look_at_images(injected)
     have = "1 pod has" if len(injected) == 1 else f"{len(injected)} pods have"
     yield Finding(True, f"{name}: {have} a proxy")
@@ -92,13 +94,14 @@ def look_at_pods(
     may_restart = present.can_pull and not any(
         waiting_for_image(pod, names.PROXY_CONTAINER) for pod in pods
     )
-    yield from _look_at_drift(name, pods)
+    yield from _look_at_drift(name, pods, present.platform.mesh)
+    yield from _look_at_fakes(name, pods, present)
 
     def is_missing(pod: JsonObject) -> bool:
         return decide(pod, name, cluster, present.platform).reason is Reason.INJECTED
 
     def is_outdated(pod: JsonObject) -> bool:
-        status = annotations_of(pod)[names.STATUS]
+        status = annotations_of(pod).get(names.STATUS, "")
         return bool(present.template) and f'"{present.template}"' not in status
 
     def is_cut_off(pod: JsonObject) -> bool:
@@ -123,6 +126,22 @@ def look_at_pods(
         yield from _count(name, left, is_meant, sentence, may_restart=may_restart)
 
 
+def _is_injected(pod: JsonObject, present: Present) -> bool:
+    proxy = find_proxy(pod)
+    return proxy is not None and _is_ours(proxy, present)
+
+
+def _is_ours(proxy: Object, present: Present) -> bool:
+    """Tell whether a container is Livery's, by its image's name: a registry may be another now."""
+    if not present.template:
+        return True  # nobody wrote down what the image is
+    mine, its = (
+        image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+        for image in (present.platform.image, str(proxy.get("image", "")))
+    )
+    return mine == its
+
+
 def _look_at_images(injected: Sequence[JsonObject]) -> Iterator[Finding]:
     for pod in injected:
         waiting = waiting_for_image(pod, names.PROXY_CONTAINER)
@@ -132,13 +151,35 @@ def _look_at_images(injected: Sequence[JsonObject]) -> Iterator[Finding]:
             yield Finding(False, sentence, f"kubectl -n {namespace} describe pod {name_of(pod)}")
 
 
-def _look_at_drift(namespace: str, pods: Sequence[JsonObject]) -> Iterator[Finding]:
-    drifted = [pod for pod in pods if is_drifted(pod)]
+def _look_at_drift(namespace: str, pods: Sequence[JsonObject], mesh: Mesh) -> Iterator[Finding]:
+    drifted = [pod for pod in pods if is_drifted(pod, mesh)]
     for pod in drifted[:_NAMED]:
         sentence = f"{namespace}/{name_of(pod)}: its annotations lead Prometheus past its proxy"
         yield Finding(False, sentence, f"{mend_drift(pod)}    # and in what applies it")
     if len(drifted) > _NAMED:
         yield Finding(False, f"{namespace}: so do those of {len(drifted) - _NAMED} pods more")
+
+
+def _look_at_fakes(
+    namespace: str, pods: Sequence[JsonObject], present: Present
+) -> Iterator[Finding]:
+    """Pods whose label, status or container says of a proxy what is not so."""
+    label, kubectl = names.PROXY_LABEL, f"kubectl -n {namespace} label pod"
+    for pod in pods:
+        name, proxy = name_of(pod), find_proxy(pod)
+        shows = labels_of(pod).get(label) == "pod"
+        if proxy is None and shows:
+            sentence = f"{namespace}/{name} has the label {label} and no proxy"
+            yield Finding(False, sentence, f"{kubectl} {name} {label}-")
+        elif proxy is not None and not _is_ours(proxy, present):
+            sentence = (
+                f"{namespace}/{name} has a container of its own named {names.PROXY_CONTAINER}, so "
+                "it has no proxy of Livery's"
+            )
+            yield Finding(False, sentence, "give that container another name in what makes the pod")
+        elif proxy is not None and not shows:
+            sentence = f"{namespace}/{name} has a proxy and lost the label {label}"
+            yield Finding(False, sentence, f"{kubectl} {name} {label}=pod")
 
 
 def _count(

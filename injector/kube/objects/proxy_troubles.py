@@ -1,9 +1,10 @@
 """Pods that have no proxy though they asked for one, or whose proxy cannot do its work."""
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from injector.control.proxies import Proxies
@@ -18,6 +19,7 @@ from injector.model.admission.troubles import (
     Trouble,
     find_proxy,
     is_drifted,
+    lead_of,
     may_have_a_stream,
 )
 from injector.model.cluster import names
@@ -32,24 +34,29 @@ AGAIN_SECONDS = 600.0
 """How long it counts what was found of a pod: a Job's ends."""
 AWAY_SECONDS = 120.0
 """How long a proxy may be without a stream: it comes back after 0.2 to 30 s."""
+CHANGED_SECONDS = 60.0
+"""How soon a pod whose metadata changed is looked at again."""
 MAX_LOOKS = 50
 """Whole pods that one round asks for."""
 _NAMED = 5
 """Pods that a sentence names."""
+_USUAL_LEAD = f"http://:{DEFAULT_PORT}/metrics"
+_MAX_LEAD = 300
 Name = tuple[str, str]
 """Namespace and name."""
 
 
-class Doubt(NamedTuple):
+class Seen(NamedTuple):
     """What metadata alone says of a pod."""
 
     uid: str
     has_proxy: bool
-    may_be_drifted: bool
+    leads: str
+    """Where Prometheus is led, such as `http://:16090/metrics`; empty where it is not."""
 
 
 class _Found(NamedTuple):
-    doubt: Doubt
+    seen: Seen
     at: float
     trouble: Trouble | None
 
@@ -67,8 +74,8 @@ def keep_pod(pod: JsonObject) -> JsonObject | None:
     if names.MIRROR_POD in annotations or not (has_proxy or asks):
         return None
     name = {key: metadata.get(key, "") for key in ("name", "namespace", "uid")}
-    leads_elsewhere = scrape.asks and scrape.values.get("port") != str(DEFAULT_PORT)
-    return {"metadata": name, "hasProxy": has_proxy, "mayBeDrifted": has_proxy and leads_elsewhere}
+    leads = lead_of(scrape)[:_MAX_LEAD] if scrape.asks else ""
+    return {"metadata": name, "hasProxy": has_proxy, "leads": leads}
 
 
 PODS = Resource("Pod", "/api/v1/pods", is_metadata_only=True, keep=keep_pod)
@@ -103,10 +110,15 @@ class ProxyTroubles:
         self._on_deleted = on_deleted
         # Where nothing injects, no restart helps.
         self._events = PodEvents(client) if tells else None
-        self._doubts: dict[Name, Doubt] = {}
+        self._seen: dict[Name, Seen] = {}
         self._away: dict[Name, float] = {}
         """Since when a pod's proxy has had no stream."""
         self._found: dict[Name, _Found] = {}
+        self._right: dict[Name, Seen] = {}
+        """Pods as they were when a look found that Prometheus is led to their proxy."""
+        self._looked: dict[Name, float] = {}
+        self._served: dict[str, float] = {}
+        """When a pod of a namespace was looked at last: no tenant takes another's turn."""
 
     async def run(self, proxies: Proxies, on_failure: Callable[[str], None]) -> None:
         """Follow pods and look until cancelled.
@@ -138,7 +150,7 @@ class ProxyTroubles:
         namespaces = self._enabled()
         counts = {trouble: dict.fromkeys(namespaces, 0) for trouble in Trouble}
         for (namespace, _), found in list(self._found.items()):
-            if found.trouble is not None and self._concerns(found.doubt, namespace, namespaces):
+            if found.trouble is not None and self._concerns(found.seen, namespace, namespaces):
                 of_trouble = counts[found.trouble]
                 of_trouble[namespace] = of_trouble.get(namespace, 0) + 1
         return counts
@@ -148,7 +160,7 @@ class ProxyTroubles:
         enabled = self._enabled()
         groups: dict[tuple[str, Trouble], list[str]] = {}
         for (namespace, name), found in sorted(self._found.items()):
-            if found.trouble is not None and self._concerns(found.doubt, namespace, enabled):
+            if found.trouble is not None and self._concerns(found.seen, namespace, enabled):
                 groups.setdefault((namespace, found.trouble), []).append(name)
         return [
             f"{namespace}: {trouble.sentence}: {_names(pods)}"
@@ -159,51 +171,78 @@ class ProxyTroubles:
 
     def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
         """Take all pods that are kept."""
-        self._doubts = {_name(obj): _doubt(obj) for obj in objects}
+        self._seen = {_name(obj): _see(obj) for obj in objects}
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
         """Take one more."""
-        self._doubts[_name(obj)] = _doubt(obj)
+        self._seen[_name(obj)] = _see(obj)
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
         """Forget one that went away."""
-        self._doubts.pop(_name(obj), None)
+        self._seen.pop(_name(obj), None)
 
     # In another
 
     def _look(self, connected: set[Name] | None) -> None:
         now, enabled = time.monotonic(), self._enabled()
-        doubts = dict(self._doubts)
+        seen = {
+            name: item
+            for name, item in dict(self._seen).items()
+            if self._concerns(item, name[0], enabled)
+        }
         if connected is not None:
             self._away = {
                 name: self._away.get(name, now)
-                for name, doubt in doubts.items()
-                if doubt.has_proxy and name not in connected
+                for name, item in seen.items()
+                if item.has_proxy and name not in connected
             }
-        doubtful = {
-            name: doubt
-            for name, doubt in doubts.items()
-            if self._concerns(doubt, name[0], enabled)
-            and (not doubt.has_proxy or doubt.may_be_drifted or self._is_away(name, now))
+        self._right = {name: item for name, item in self._right.items() if seen.get(name) == item}
+        self._looked = {name: at for name, at in self._looked.items() if name in seen}
+        doubtful = {name for name, item in seen.items() if self._is_doubtful(name, item, now)}
+        self._found = {
+            name: item
+            for name, item in self._found.items()
+            if name in doubtful and item.seen == seen[name]
         }
-        found = {
-            name: item for name, item in self._found.items() if doubtful.get(name) == item.doubt
-        }
-        self._found = self._look_at(doubtful, found, now)
+        due = [name for name in doubtful if self._is_due(name, now)]
+        # Whoever makes his pods doubtful waits behind those of others, not before them.
+        unknown = [name for name in seen if name not in doubtful and name not in self._right]
+        chosen = [*self._in_turn(due), *self._in_turn(unknown)][:MAX_LOOKS]
+        self._look_at({name: seen[name] for name in chosen}, now)
 
-    def _look_at(
-        self, doubtful: Mapping[Name, Doubt], found: dict[Name, _Found], now: float
-    ) -> dict[Name, _Found]:
-        """Read whole pods: those never looked at first, then those looked at longest ago."""
-        seen = {name: item.at for name, item in found.items()}
-        due = [name for name in doubtful if now - seen.get(name, float("-inf")) >= AGAIN_SECONDS]
-        for name in sorted(due, key=lambda name: seen.get(name, 0.0))[:MAX_LOOKS]:
-            doubt = doubtful[name]
+    def _is_doubtful(self, name: Name, seen: Seen, now: float) -> bool:
+        if not seen.has_proxy or self._is_away(name, now):
+            return True
+        found = self._found.get(name)
+        if found is not None and found.seen == seen and found.trouble is not None:
+            return True
+        return seen.leads not in ("", _USUAL_LEAD) and self._right.get(name) != seen
+
+    def _is_due(self, name: Name, now: float) -> bool:
+        waits = AGAIN_SECONDS if name in self._found else CHANGED_SECONDS
+        return now - self._looked.get(name, float("-inf")) >= waits
+
+    def _in_turn(self, pods: Iterable[Name]) -> list[Name]:
+        """Order pods: one of each namespace in turn, each time the one looked at longest ago."""
+        groups: dict[str, list[Name]] = {}
+        for name in sorted(pods, key=lambda name: self._looked.get(name, 0.0)):
+            groups.setdefault(name[0], []).append(name)
+        order = sorted(groups, key=lambda namespace: self._served.get(namespace, 0.0))
+        rows = itertools.zip_longest(*(groups[namespace] for namespace in order))
+        return [name for row in rows for name in row if name is not None]
+
+    def _look_at(self, chosen: Mapping[Name, Seen], now: float) -> None:
+        for name, seen in chosen.items():
+            self._served[name[0]] = time.monotonic()
+            is_first = name not in self._looked
+            self._looked[name] = now
             try:
-                trouble, reason = self._ask(name, doubt, now)
-                found[name] = _Found(doubt, now, trouble)
-                if name not in seen and self._events is not None:
-                    self._events.write(*name, doubt.uid, trouble or reason)
+                trouble, reason = self._ask(name, seen, now)
+                self._found[name] = _Found(seen, now, trouble)
+                if seen.has_proxy and trouble is not Trouble.DRIFTED:
+                    self._right[name] = seen
+                if is_first and self._events is not None:
+                    self._events.write(*name, seen.uid, trouble or reason)
             except ObjectError as error:
                 logger.info("a pod cannot be judged", extra={"reason": str(error)})
             except KubeError as error:
@@ -211,14 +250,15 @@ class ProxyTroubles:
                     logger.info("a pod cannot be looked at", extra={"reason": str(error)})
                 if error.status == 0 or error.status >= 429:
                     break  # the API server is away, or asks for patience
-        return found
+        present = {name[0] for name in self._looked}
+        self._served = {name: at for name, at in self._served.items() if name in present}
 
-    def _ask(self, name: Name, doubt: Doubt, now: float) -> tuple[Trouble | None, Reason]:
+    def _ask(self, name: Name, seen: Seen, now: float) -> tuple[Trouble | None, Reason]:
         """Say what is wrong with a pod that runs, and what would be decided about it now."""
         pod = self._client.request("GET", f"/api/v1/namespaces/{name[0]}/pods/{name[1]}")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             return None, Reason.NOT_ANNOTATED  # what is over misses nothing
-        if is_drifted(pod):
+        if is_drifted(pod, self._platform.mesh):
             return Trouble.DRIFTED, Reason.ALREADY_INJECTED
         if find_proxy(pod) is not None:
             is_cut_off = self._is_away(name, now) and may_have_a_stream(pod)
@@ -231,9 +271,9 @@ class ProxyTroubles:
             return False
         return now - self._away.get(name, now) >= AWAY_SECONDS
 
-    def _concerns(self, doubt: Doubt, namespace: str, enabled: set[str]) -> bool:
+    def _concerns(self, seen: Seen, namespace: str, enabled: set[str]) -> bool:
         """Tell whether a pod is ours: it has a proxy, or its namespace asks for proxies."""
-        return doubt.has_proxy or namespace in enabled
+        return seen.has_proxy or namespace in enabled
 
     def _enabled(self) -> set[str]:
         return {item.name for item in self._cluster.namespaces() if item.is_labelled}
@@ -244,8 +284,8 @@ def _name(obj: JsonObject) -> Name:
     return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
 
 
-def _doubt(kept: JsonObject) -> Doubt:
-    return Doubt(str(kept["metadata"]["uid"]), kept["hasProxy"], kept["mayBeDrifted"])
+def _see(kept: JsonObject) -> Seen:
+    return Seen(str(kept["metadata"]["uid"]), kept["hasProxy"], kept["leads"])
 
 
 def _names(pods: Sequence[str]) -> str:

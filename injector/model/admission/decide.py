@@ -163,15 +163,16 @@ def _foreign_container(
     It is known by its image's repository: of two versions both are Livery's.
     """
     containers = get_list(spec, "containers", "spec") + get_list(spec, "initContainers", "spec")
-    images = {
-        _repository(str(container.get("image", "")))
-        for container in containers
-        if container.get("name") == names.PROXY_CONTAINER
-    }
-    if names.STATUS in annotations and images == {_repository(platform.image)}:
+    named = [item for item in containers if item.get("name") == names.PROXY_CONTAINER]
+    if names.STATUS in annotations and not any(_is_foreign(item, platform) for item in named):
         return ()
     text = f"no proxy was added: the pod has a container of its own named {names.PROXY_CONTAINER}"
     return (AdmissionWarning(WarningCode.NAME_TAKEN, text),)
+
+
+def _is_foreign(container: Object, platform: Platform) -> bool:
+    """Tell whether a container of the proxy's name is not Livery's, by its image's repository."""
+    return _repository(str(container.get("image", ""))) != _repository(platform.image)
 
 
 def _repository(image: str) -> str:
@@ -404,7 +405,7 @@ class _Patcher:
 
     def _note(self, scrape: ScrapeAnnotations, secrets: list[str]) -> None:
         """Write down what was done, and what `livery uninject` needs to undo it."""
-        annotations, labels = annotations_of(self._pod), labels_of(self._pod)
+        labels = labels_of(self._pod)
         parent = ("metadata", "annotations")
         status: dict[str, Any] = {
             "version": VERSION,
@@ -422,8 +423,8 @@ class _Patcher:
         raw = get_mapping(metadata_of(self._pod), "annotations", "metadata")
         kept: dict[str, Any] = {key: raw[key] for key in moved if key in raw}
         for key in (names.STATUS, names.ORIGINAL):
-            if key in annotations:
-                kept[key] = annotations[key]
+            if key in raw:
+                kept[key] = raw[key]
         original: dict[str, Any] = {"annotations": kept, "created": self._builder.created}
         if self._builder.replaced_nulls:
             original["nulls"] = self._builder.replaced_nulls

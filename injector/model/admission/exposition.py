@@ -43,7 +43,7 @@ def read_exposition(
     """Read the annotations; what is wrong has no effect and is a warning."""
     warnings: list[AdmissionWarning] = []
     headers: tuple[str, ...] = ()
-    protocol = annotations.get(FALLBACK_PROTOCOL, "")
+    protocol = annotations.get(FALLBACK_PROTOCOL, "").strip()
     try:
         headers = parse_passed_headers(annotations.get(PASS_HEADERS, ""))
     except SettingsError as error:

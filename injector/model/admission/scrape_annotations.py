@@ -44,6 +44,12 @@ def read_scrape_annotations(annotations: Mapping[str, str]) -> ScrapeAnnotations
         if losers:
             text = f"annotations {winner} and {', '.join(losers)} differ; {winner} counts"
             warnings.append(AdmissionWarning(WarningCode.TWO_SPELLINGS, text))
+    said = values.get("scrape", "")
+    if said not in ("true", "false", ""):
+        text = (
+            f'annotation scrape: {said[:60]!r} is not "true", so Prometheus does not scrape the pod'
+        )
+        warnings.append(AdmissionWarning(WarningCode.BAD_ANNOTATION, text))
     found = sorted(key for keys in spellings.values() for key in keys)
     is_slow = any(
         text == "true" and SCRAPE_SLOW_SPELLING.fullmatch(key) for key, text in annotations.items()

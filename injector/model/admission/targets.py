@@ -151,7 +151,7 @@ def _warn_of_guess(targets: Sequence[Target], count: int) -> AdmissionWarning:
 
 def _read_annotations(scrape: Mapping[str, str]) -> RawTarget:
     # An empty value is what templates leave of an unset one; Prometheus passes over it, too.
-    scheme = (scrape.get("scheme") or "http").lower()
+    scheme = (scrape.get("scheme") or "").strip().lower() or "http"
     path = (scrape.get("path") or "").strip()
     if path and not path.startswith("/"):
         path = f"/{path}"  # as Prometheus joins it to the address

@@ -1,8 +1,12 @@
 """What is wrong between a running pod and the proxy that it should have."""
 
+import json
 from collections.abc import Mapping
 
-from injector.model.admission.scrape_annotations import read_scrape_annotations
+from injector.model.admission.scrape_annotations import (
+    ScrapeAnnotations,
+    read_scrape_annotations,
+)
 from injector.model.cluster import names
 from injector.model.cluster.objects import (
     Object,
@@ -13,6 +17,7 @@ from injector.model.cluster.objects import (
     name_of,
     namespace_of,
 )
+from injector.platform import Mesh
 from sidecar.model.described import Described
 
 _PATH, _SCHEME = "/metrics", "http"
@@ -54,22 +59,43 @@ def find_data_port(pod: Object) -> int | None:
     return None
 
 
-def is_drifted(pod: Object) -> bool:
+def lead_of(scrape: ScrapeAnnotations) -> str:
+    """Write where annotations lead Prometheus, such as `http://:16090/metrics`."""
+    said = scrape.values
+    scheme, path = said.get("scheme", _SCHEME), said.get("path", _PATH)
+    return f"{scheme}://:{said.get('port', '')}{path}"
+
+
+def is_drifted(pod: Object, mesh: Mesh = Mesh.NONE) -> bool:
     """Tell whether Prometheus, by the pod's annotations, asks somebody else than its proxy.
+
+    Args:
+        pod: the pod.
+        mesh: the platform's: Istio's agent takes scrape annotations over, and asks the proxy.
 
     Raises:
         ObjectError: the pod is malformed.
     """
     port = find_data_port(pod)
-    scrape = read_scrape_annotations(annotations_of(pod))
-    if port is None or not scrape.asks or _is_merged_by_istio(pod, scrape.values):
+    annotations = annotations_of(pod)
+    scrape = read_scrape_annotations(annotations)
+    if port is None:
         return False
-    said = scrape.values
-    return (
-        said.get("port") != str(port)
-        or said.get("path", _PATH) != _PATH
-        or said.get("scheme", _SCHEME) != _SCHEME
-    )
+    if not scrape.asks:
+        return _asked_once(annotations)
+    if mesh is Mesh.ISTIO and _is_merged_by_istio(pod, scrape.values):
+        return False
+    return lead_of(scrape) != f"{_SCHEME}://:{port}{_PATH}"
+
+
+def _asked_once(annotations: Mapping[str, str]) -> bool:
+    """Tell whether a pod asked to be scraped when it was made, by what Livery wrote down then."""
+    try:
+        original = json.loads(annotations.get(names.ORIGINAL, "{}"))
+        saved = original["annotations"]
+        return read_scrape_annotations({key: str(text) for key, text in saved.items()}).asks
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def _is_merged_by_istio(pod: Object, said: Mapping[str, str]) -> bool:
@@ -86,6 +112,8 @@ def mend_drift(pod: Object) -> str:
         ObjectError: the pod is malformed.
     """
     wanted = {"port": str(find_data_port(pod)), "path": _PATH, "scheme": _SCHEME}
+    if not read_scrape_annotations(annotations_of(pod)).asks:
+        wanted["scrape"] = "true"
     keys = read_scrape_annotations(annotations_of(pod)).keys
     # Of other spellings `scrape` stays: without it nobody would ask.
     gone = [

@@ -185,7 +185,10 @@ def test_objects_without_a_pod_pass_through(livery: Livery, obj: dict[str, Any])
     ran = livery("inject", "-f", "-", stdin=write_manifests([obj]))
 
     assert (ran.code, _objects(ran.out)) == (0, [obj])
-    assert ran.err == f"{obj['kind']} default/?: unchanged: it holds no pod and no pod template\n"
+    assert (
+        ran.err
+        == f"{obj['kind']} default/?: unchanged: no pod is found in it, and none at spec.template\n"
+    )
 
 
 def test_the_namespace_and_limit_range_of_the_manifests_count(livery: Livery) -> None:

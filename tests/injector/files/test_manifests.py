@@ -75,7 +75,7 @@ def test_a_list_gives_its_items_and_empty_documents_nothing() -> None:
         ("kind: [A]\n", 1, "no kind"),
         ("kind: AList\nitems: [1]\n", 1, "items of a List"),
         ("kind: AList\nitems: {}\n", 1, "items of a List"),
-        ("kind: AList\nitems: [{name: x}]\n", 1, "no kind"),
+        ("kind: List\nitems: [{name: x}]\n", 1, "no kind"),
     ],
 )
 def test_what_is_no_object_is_refused_with_its_place(text: str, line: int, reason: str) -> None:
@@ -99,3 +99,11 @@ def test_a_file_too_large_is_refused_before_it_is_read(monkeypatch: pytest.Monke
     assert _objects("kind: Poda") == [{"kind": "Poda"}]
     with pytest.raises(ManifestError, match="more than"):
         read_manifests("kind: [Pod!", "a.yaml")
+
+
+def test_items_of_a_list_of_one_kind_have_that_kind() -> None:
+    text = "kind: PodList\napiVersion: v1\nitems:\n- {metadata: {name: a}}\n- {kind: Node}\n"
+    first, second = read_manifests(text, "x")
+
+    assert first.obj == {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
+    assert second.obj == {"kind": "Node"}

@@ -210,7 +210,7 @@ def test_pods_that_trust_only_a_ca_that_ends_soon_are_named(
     rotation = Rotation(store, ["livery"])
     old = rotation.issue(datetime.now(UTC)).bundle_pem
     environment = [{"name": "LIVERY_CONTROL_CA", "value": old}]
-    proxy = {"name": "livery-proxy", "image": "p:1", "env": environment}
+    proxy = {"name": "livery-proxy", "image": "x/livery-sidecar:1", "env": environment}
     containers = [{"name": "web", "image": "w:1"}, proxy]
     annotations = {"livery.dev/status": "{}", "prometheus.io/scrape": "true"}
     shop.create(
@@ -235,7 +235,7 @@ def test_pods_that_trust_only_a_ca_that_is_gone_are_named(
         datetime.now(UTC)
     )
     environment = [{"name": "LIVERY_CONTROL_CA", "value": gone}]
-    proxy = {"name": "livery-proxy", "image": "p:1", "env": environment}
+    proxy = {"name": "livery-proxy", "image": "x/livery-sidecar:1", "env": environment}
     containers = [{"name": "web", "image": "w:1"}, proxy]
     annotations = {"livery.dev/status": "{}", "prometheus.io/scrape": "true"}
     shop.create(

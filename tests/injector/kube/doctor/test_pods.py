@@ -42,7 +42,12 @@ def _drifted(name: str) -> Json:
     }
     ports = [{"name": "livery", "containerPort": 16090}]
     return {
-        "metadata": {"name": name, "namespace": "shop", "annotations": annotations},
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "annotations": annotations,
+            "labels": {"livery.dev/proxy": "pod"},
+        },
         "spec": {"initContainers": [{"name": "livery-proxy", "ports": ports}]},
     }
 
@@ -98,3 +103,39 @@ def test_no_restart_is_advised_while_nodes_cannot_pull_the_image(holding: Holdin
     assert first.sentence == "1 node cannot pull the proxy's image: ImagePullBackOff"
     assert first.remedy == "kubectl -n livery-system describe pod a"
     assert second.remedy == "mend the image first; see above"
+
+
+_PLATFORM = {"data": {"platform.yaml": "image: {reference: registry.example/livery-sidecar:1}"}}
+
+
+@pytest.mark.parametrize(
+    ("labels", "image", "says"),
+    [
+        ({"livery.dev/proxy": "pod"}, None, "has the label livery.dev/proxy and no proxy"),
+        ({"livery.dev/proxy": "pod"}, "mine:1", "has a container of its own named livery-proxy"),
+        ({}, "registry.example/livery-sidecar:1", "lost the label livery.dev/proxy"),
+        ({}, "old.example/livery-sidecar@sha256:1", "lost the label livery.dev/proxy"),
+        ({}, None, ""),
+        ({"livery.dev/proxy": "pod"}, "registry.example/livery-sidecar:0", ""),
+    ],
+)
+def test_what_a_pod_says_of_a_proxy_is_compared_with_what_it_has(
+    holding: Holding, labels: dict[str, str], image: str | None, says: str
+) -> None:
+    proxies = [] if image is None else [{"name": "livery-proxy", "image": image}]
+    pod: Json = {
+        "metadata": {"name": "web-0", "namespace": "shop", "labels": labels},
+        "spec": {"containers": [{"name": "web"}, *proxies]},
+    }
+    objects = {
+        **deployment("--webhook-configuration="),
+        "/api/v1/namespaces/livery-system/configmaps/livery-platform": _PLATFORM,
+        "/api/v1/namespaces": listed([_SHOP]),
+        _PODS: listed([pod]),
+    }
+    with holding(objects) as client:
+        found = [item.sentence for item in look_at_namespaces(client, INSTALLATION)]
+    about = [text for text in found if text.startswith("shop/web-0 ")]
+
+    assert len(about) == bool(says)
+    assert says in "".join(about)

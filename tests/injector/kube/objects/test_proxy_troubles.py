@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
 from tests.cluster.fixtures import Namespace
+from tests.injector.kube.servers import Answer, misbehaving
 from tests.injector.webhook import apply
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +32,7 @@ ASKS = {"prometheus.io/scrape": "true"}
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "CHANGED_SECONDS", 0.0)
 
 
 class _Watched:
@@ -99,8 +102,7 @@ LED = {**ASKS, "prometheus.io/port": "16090"}
         (ASKS, {"a": 5}, ""),
         (LED, PROXY, "has one"),
         ({"prometheus.io/scrape": "false"}, PROXY, "has one"),
-        (ASKS, PROXY, "may be drifted"),
-        ({**LED, "prometheus.io/port": "8080"}, PROXY, "may be drifted"),
+        (ASKS, PROXY, "has one"),
     ],
 )
 def test_of_a_pod_is_kept_whether_it_asks_for_a_proxy_or_has_one(
@@ -109,12 +111,12 @@ def test_of_a_pod_is_kept_whether_it_asks_for_a_proxy_or_has_one(
     metadata = {"name": "a", "namespace": "b", "uid": "c"}
     found = keep_pod({"metadata": {**metadata, "annotations": annotations, "labels": labels}})
     marks = {
-        "asks": {"hasProxy": False, "mayBeDrifted": False},
-        "has one": {"hasProxy": True, "mayBeDrifted": False},
-        "may be drifted": {"hasProxy": True, "mayBeDrifted": True},
+        "asks": False,
+        "has one": True,
     }
-
-    assert found == ({"metadata": metadata, **marks[kept]} if kept else None)
+    assert (found is None) == (not kept)
+    if found is not None:
+        assert (found["metadata"], found["hasProxy"]) == (metadata, marks[kept])
 
 
 async def test_pods_are_counted_while_they_run_in_a_namespace_that_asks(
@@ -203,6 +205,71 @@ async def test_a_bare_pod_whose_manifest_was_applied_again_is_found_until_it_is_
     )
 
     assert [event["reason"] for event in events["items"]] == ["ProxyBypassed"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "leads"),
+    [
+        (LED, "http://:16090/metrics"),
+        (ASKS, "http://:/metrics"),
+        ({**LED, "prometheus.io/path": "/raw"}, "http://:16090/raw"),
+        ({**LED, "prometheus.io/scheme": "https"}, "https://:16090/metrics"),
+        ({"prometheus.io/port": "16090"}, ""),
+    ],
+)
+def test_of_a_pod_is_kept_where_it_leads_prometheus(
+    annotations: dict[str, str], leads: str
+) -> None:
+    metadata = {"name": "a", "namespace": "b", "annotations": annotations, "labels": PROXY}
+    kept = keep_pod({"metadata": metadata})
+
+    assert kept is not None
+    assert kept["leads"] == leads
+
+
+class _Counted:
+    """An API server that has every pod, drifted, and counts who is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def answer(self, path: str, query: dict[str, str]) -> Answer:
+        self.asked.append(path)
+        ports = [{"name": "livery", "containerPort": 16092}]
+        spec = {"initContainers": [{"name": names.PROXY_CONTAINER, "ports": ports}]}
+        pod = {"metadata": {"annotations": LED}, "spec": spec, "status": {"phase": "Running"}}
+        return 200, json.dumps(pod).encode()
+
+
+def test_a_tenant_whose_pods_change_all_the_time_takes_no_others_turn() -> None:
+    counted, watched = _Counted(), _Watched()
+    with misbehaving(counted.answer) as client:
+        troubles = ProxyTroubles(client, watched.cluster, Platform(), show=watched.show)
+        kept = {"hasProxy": True, "leads": "http://:8080/metrics"}
+
+        def put(namespace: str, name: str, uid: str) -> None:
+            metadata = {"name": name, "namespace": namespace, "uid": uid}
+            troubles.put(module.PODS, {"metadata": metadata, **kept})
+
+        put("shop", "victim", "1")
+        for number in range(200):
+            put("aaa", f"web-{number}", "1")
+        troubles._look(None)
+
+    assert "/api/v1/namespaces/shop/pods/victim" in counted.asked
+    assert len(counted.asked) == module.MAX_LOOKS
+
+
+def test_a_pod_of_the_usual_port_whose_proxy_has_another_is_found_in_the_end() -> None:
+    counted, watched = _Counted(), _Watched()
+    with misbehaving(counted.answer) as client:
+        troubles = ProxyTroubles(client, watched.cluster, Platform(), show=watched.show)
+        metadata = {"name": "web", "namespace": "shop", "uid": "1"}
+        kept = {"metadata": metadata, "hasProxy": True, "leads": "http://:16090/metrics"}
+        troubles.put(module.PODS, kept)
+        for _ in range(3):
+            troubles._look(None)
+            assert troubles.count()[Trouble.DRIFTED] == {"shop": 1}
 
 
 async def test_a_proxy_without_a_stream_to_any_replica_is_cut_off(

@@ -1,5 +1,6 @@
 """What is wrong between a running pod and its proxy."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from injector.model.admission.troubles import (
     may_have_a_stream,
     mend_drift,
 )
+from injector.platform import Mesh
 
 PROXY: dict[str, Any] = {
     "name": "livery-proxy",
@@ -38,6 +40,7 @@ def _pod(annotations: dict[str, str], *containers: dict[str, Any]) -> dict[str, 
         ({"prometheus.io/path": "/actuator"}, True),
         ({"prometheus.io/scheme": "https"}, True),
         ({"prometheus.io/scrape": "false", "prometheus.io/port": "8080"}, False),
+        ({"prometheus.io/scheme": "http", "prometheus_io_path": "/x"}, False),
         ({"prometheus_io_port": "8080"}, False),
     ],
 )
@@ -54,8 +57,21 @@ def test_a_pod_that_names_no_port_has_drifted() -> None:
 def test_a_pod_whose_scrape_istio_took_over_has_not_drifted() -> None:
     merged = {**LED, "prometheus.io/port": "15020", "prometheus.io/path": "/stats/prometheus"}
 
-    assert not is_drifted(_pod(merged, PROXY, {"name": "istio-proxy"}))
-    assert is_drifted(_pod(merged, PROXY))
+    meshed = _pod(merged, PROXY, {"name": "istio-proxy"})
+    assert not is_drifted(meshed, Mesh.ISTIO)
+    # A container of that name anybody could have.
+    assert is_drifted(meshed)
+    assert is_drifted(_pod(merged, PROXY), Mesh.ISTIO)
+
+
+def test_a_pod_that_asked_and_asks_no_more_has_drifted() -> None:
+    original = json.dumps({"annotations": {"prometheus.io/scrape": "true"}})
+    silent = _pod({"livery.dev/original": original}, PROXY)
+
+    assert is_drifted(silent)
+    assert "prometheus.io/scrape=true" in mend_drift(silent)
+    for note in ("{", "[]", '{"annotations": 5}', '{"annotations": {}}'):
+        assert not is_drifted(_pod({"livery.dev/original": note}, PROXY))
 
 
 def test_a_pod_without_a_proxy_cannot_drift() -> None:
