@@ -254,6 +254,9 @@ class KubeletProxy:
             if last := stream.finish():
                 yield last
             self._telemetry.set("livery_node_samples", stream.samples, endpoint=endpoint)
+            if stream.left_out:
+                left_out = "livery_node_series_left_out_total"
+                self._telemetry.add(left_out, stream.left_out, endpoint=endpoint)
             self._note(endpoint, "", stream.samples)
         except LiveryError as error:
             stream.leave()

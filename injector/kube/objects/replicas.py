@@ -88,6 +88,10 @@ class Replicas:
                         asking[replica.name] = asyncio.create_task(ask)
             await asyncio.sleep(LOOK_SECONDS)
 
+    def close(self) -> None:
+        """Wait for the questions that are under way, and ask nothing more; blocks."""
+        self._threads.shutdown()
+
     def find(self) -> list[Replica]:
         """List the other replicas, of which each has an address; blocks.
 

@@ -50,6 +50,8 @@ class WarningCode(StrEnum):
     """The port that was asked for cannot be the proxy's; another is used."""
     BAD_QUANTITY = "bad-quantity"
     """A resource annotation cannot be used; the default stays."""
+    POD_RESOURCES = "pod-resources"
+    """The pod has resources as a whole, so annotations of the proxy's amounts have no effect."""
     CLAMPED = "clamped"
     """The proxy's resources were fitted into the namespace's LimitRange."""
     BOOTSTRAP_TOO_LARGE = "bootstrap-too-large"

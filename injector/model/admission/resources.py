@@ -57,7 +57,7 @@ def allot_resources(
         is_possible = others is not None and _leaves_room(spec, items)
         fits = is_possible and _fits_pod(spec, others or {}, others or {}, items)
         rendered = _render(others, others) if others else None
-        return Allotment(rendered, (), is_possible=fits)
+        return Allotment(rendered, _warn_of_pod(annotations, memory_bytes), is_possible=fits)
     warnings: list[AdmissionWarning] = []
     requests, limits = _wanted(annotations, warnings, memory_bytes)
     is_guaranteed = _is_guaranteed(spec)
@@ -73,6 +73,16 @@ def allot_resources(
         warnings.append(AdmissionWarning(WarningCode.CLAMPED, text))
     requests, limits = clamped
     return Allotment(_render(requests | others, limits | others), tuple(warnings))
+
+
+def _warn_of_pod(annotations: Mapping[str, str], memory_bytes: int) -> tuple[AdmissionWarning, ...]:
+    said = [key for key in RESOURCES.values() if key in annotations]
+    if memory_bytes > DEFAULT_MEMORY_BYTES:
+        said.append("a raised limit")
+    if not said:
+        return ()
+    text = f"the pod has resources as a whole: {', '.join(said)} gives the proxy none of its own"
+    return (AdmissionWarning(WarningCode.POD_RESOURCES, text),)
 
 
 def _render(requests: Amounts, limits: Amounts) -> dict[str, dict[str, str]]:

@@ -223,7 +223,8 @@ def plan_merge(readings: Sequence[Reading], fmt: Format) -> MergePlan:
         arrangement.close(reading.rest)
         count += len(reading.entries)
     plan = arrangement.plan(count, b"# EOF\n" if fmt is Format.OPENMETRICS else b"")
-    return plan._replace(left_out=sum(map(len, left_out)))
+    lost = sum(entry.is_lost for reading in readings for entry in reading.entries)
+    return plan._replace(left_out=lost + sum(map(len, left_out)))
 
 
 def _picker(order: list[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:

@@ -78,6 +78,10 @@ class Line(NamedTuple):
     """Whether names were written otherwise for the client."""
 
 
+LOST = Line(b"", b"")
+"""Stands for a series that cannot be told to the client: two of its labels have one name there."""
+
+
 class Entry(NamedTuple):
     """What one head became. `line` is None where there was no series or it was dropped."""
 
@@ -85,6 +89,8 @@ class Entry(NamedTuple):
     comments: tuple[Comment, ...]
     has_series: bool
     line: Line | None
+    is_lost: bool = False
+    """Whether there is none because the client could not be told of it."""
 
 
 class Reading(NamedTuple):
@@ -223,7 +229,10 @@ class SeriesCache:
             return Entry(text, comments, has_series=False, line=None)
         check_labels(head.series, self._limits)
         line = self._rewriter.series(head.series)
-        return Entry(text, comments, has_series=True, line=line)
+        is_lost = line is LOST
+        return Entry(
+            text, comments, has_series=True, line=None if is_lost else line, is_lost=is_lost
+        )
 
     def _keep(self, reading: Reading, rest: bytes) -> None:
         size = len(rest) + _COMMENT_BYTES * len(reading.rest)

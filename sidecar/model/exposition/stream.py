@@ -23,6 +23,7 @@ from sidecar.model.exposition.parser import (
     parse_rest,
     scan,
 )
+from sidecar.model.exposition.series_cache import LOST
 from sidecar.model.exposition.stream_cache import Bare, Course, StreamCache
 
 MAX_CARRY_BYTES = MAX_SERIES_BYTES + (1 << 20)
@@ -61,6 +62,8 @@ class _Maker:
         self.fresh: dict[bytes, bytes] = {}
         """What was made of heads that were not known."""
         self.has_bare = cache.remembered.has_bare
+        self.left_out = 0
+        """Series that cannot be told to the client, seen for the first time."""
 
     def find(self, heads: Sequence[bytes]) -> list[bytes | None]:
         """Return what each head became, None for those that the last scrape did not have."""
@@ -89,7 +92,8 @@ class _Maker:
             return b"\n" + comments
         check_labels(head.series, self._limits)
         line = self.rewriter.series(head.series)
-        if line is None:
+        self.left_out += line is LOST
+        if line is None or line is LOST:
             self.has_bare = True
             return Bare(b"\n" + comments.rstrip(b"\n") if comments else b"")
         return b"\n%b%b" % (comments, line.text)
@@ -157,6 +161,11 @@ class StreamRewriter:
     def samples(self) -> int:
         """How many were passed on."""
         return self._output.samples
+
+    @property
+    def left_out(self) -> int:
+        """How many series were found that cannot be told to the client."""
+        return self._maker.left_out
 
     def feed(self, *data: bytes) -> bytes:
         """Take the next parts of the body; returns what can be passed on.

@@ -21,7 +21,7 @@ from sidecar.model.exposition.parser import (
     show_text,
     unescape,
 )
-from sidecar.model.exposition.series_cache import OWN_PREFIX, Line
+from sidecar.model.exposition.series_cache import LOST, OWN_PREFIX, Line
 from sidecar.model.labels.namespace_labels import derive_labels
 from sidecar.model.labels.relabel import relabel
 from sidecar.model.policy.series import SeriesPolicy
@@ -93,6 +93,8 @@ class SeriesRewriter:
     def series(self, series: Series) -> Line | None:
         """Rewrite a series; None if a rule drops it, or if it has a name of Livery's own.
 
+        `LOST` where the client's escaping leaves no way to write it.
+
         Raises:
             ExpositionError: a rule left a series without a name.
         """
@@ -102,6 +104,8 @@ class SeriesRewriter:
         if common is not None:
             return Line(series.name, _insert(series, common.text), bool(self._marks))
         escaped = self._escape(series)
+        if escaped is None:
+            return LOST
         if self._pods is not None and self._context.completes:
             escaped = _complete(escaped, self._pods, self._namespace_label)
         labels = self._wear(escaped)
@@ -178,8 +182,11 @@ class SeriesRewriter:
             for (namespace, pod), worn in self._pods.worn.items()
         }
 
-    def _escape(self, series: Series) -> Series:
-        """Fit a series' names to the client, before anything is decided by them."""
+    def _escape(self, series: Series) -> Series | None:
+        """Fit a series' names to the client, before anything is decided by them.
+
+        None where two of its labels have one name there.
+        """
         if self._escaping is Escaping.ALLOW_UTF8:
             return series
         labels = tuple((self._escape_label(name), value) for name, value in series.labels)
@@ -187,8 +194,7 @@ class SeriesRewriter:
         if name == series.name and labels == series.labels:
             return series
         if len({label for label, _ in labels}) != len(labels):
-            shown = series.raw[:200].decode(errors="replace")
-            raise ExpositionError(0, f"two labels of {shown} are one in a client without UTF-8")
+            return None
         return Series(name, labels, series.raw)
 
     def _wear(self, series: Series) -> list[tuple[bytes, bytes]]:

@@ -15,6 +15,11 @@ METRICS = (
         "counter", "livery_node_broken_scrapes_total",
         "Responses aborted because the kubelet's body was incomplete.", ("endpoint",),
     ),
+    Family(
+        "counter", "livery_node_series_left_out_total",
+        "Series that cannot be told to a client: escaped, two of their labels are one.",
+        ("endpoint",),
+    ),
     Family("counter", "livery_node_scrape_duration_seconds_total", "Time spent.", ("endpoint",)),
     Family("gauge", "livery_node_samples", "Samples in the last whole answer.", ("endpoint",)),
     Family("gauge", "livery_node_remembered_bytes", "Size of the series caches."),

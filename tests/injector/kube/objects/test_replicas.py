@@ -164,14 +164,24 @@ async def _bad_replica(
     authority = create_authority("livery", datetime.now(UTC))
     tls = create_server_context(issue_leaf(authority, [NAME], datetime.now(UTC)))
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await reader.readuntil(b"\r\n\r\n")
             await answer(writer)
         writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.add(asyncio.create_task(handle(reader, writer)))
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1], authority.certificate_pem
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.wait(handlers)
 
 
 async def _trickle(writer: asyncio.StreamWriter) -> None:
@@ -239,6 +249,8 @@ async def test_a_replica_that_misbehaves_is_named_and_stops_no_other(
             await _until(lambda: rounds > 3)
             task.cancel()
             await asyncio.wait([task])
+            # Its threads end with what they wait for.
+            await asyncio.to_thread(replicas.close)
 
     assert says in proxies.problems()[0]
     assert not proxies.is_complete
@@ -248,11 +260,10 @@ async def test_while_the_replicas_cannot_be_listed_nothing_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
-    answers = [(403, b'{"message": "no"}')] * 2 + [_listed()] * 1_000
     proxies = Proxies(PolicyHub(ClusterState(), Platform()), Reports())
     proxies.expect()
     assert (proxies.is_complete, proxies.problems()) == (False, [])
-    with misbehaving(lambda path, query: answers.pop(0)) as client:
+    with misbehaving(lambda path, query: (403, b'{"message": "no"}')) as client:
         replicas = Replicas(client, "livery-system", _settings(tmp_path))
         task = asyncio.create_task(replicas.follow(lambda: "", proxies))
         await _until(proxies.problems)

@@ -7,7 +7,7 @@ from injector.control.identity import AccessAttributes
 from injector.errors import KubeError
 from injector.kube.api.client import KubeClient
 from injector.kube.tokens.reviews import may_access, review_token
-from tests.cluster.fixtures import Namespace
+from tests.cluster.fixtures import Namespace, until
 
 API = "https://kubernetes.default.svc"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -48,7 +48,9 @@ def test_a_user_may_what_its_groups_may(client: KubeClient, namespace: Namespace
     ]
     user = {"username": "jane", "groups": [group]}
 
-    assert [may_access(client, user, item) for item in asked] == [True, True, False, False, False]
+    expected = [True, True, False, False, False]
+    # The API server takes rights up a moment later.
+    until(lambda: [may_access(client, user, item) for item in asked] == expected)
     assert not may_access(client, {"username": "jane", "groups": None}, asked[0])
 
 
@@ -62,7 +64,7 @@ def test_a_namespace_of_a_resource_counts(client: KubeClient, namespace: Namespa
     client.request("POST", f"{path}/rolebindings", body=body)
     there = AccessAttributes("get", resource="pods", namespace=namespace.name)
 
-    assert may_access(client, {"username": "jane"}, there)
+    until(lambda: may_access(client, {"username": "jane"}, there))
     assert not may_access(client, {"username": "jane"}, there._replace(namespace="default"))
     assert not may_access(client, {"username": "jane"}, there._replace(namespace=""))
 

@@ -240,6 +240,15 @@ def test_of_names_that_escaping_makes_equal_the_later_one_is_left_out_and_counte
     assert (plan.left_out, plan.samples) == (1, 2)
 
 
+def test_a_series_that_cannot_be_told_is_left_out_and_counted() -> None:
+    rewriter = SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.UNDERSCORES)
+    reading = _reading(b'a 1\n{"m","a.b"="1","a-b"="2"} 2\nb 3\n', rewriter)
+    plan = plan_merge([reading], Format.TEXT)
+
+    assert plan.render(reading.tails) == b"a 1\nb 3\n"
+    assert (plan.left_out, plan.samples) == (1, 2)
+
+
 @pytest.mark.parametrize(
     "body", [b"a 1 1700000000000\na 2 1700000001000\n", b"a 1\na 1\n", b'a{b="x",} 1\na{b="x"} 2\n']
 )

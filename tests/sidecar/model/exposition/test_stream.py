@@ -294,3 +294,16 @@ def test_what_passes_the_memory_s_bound_is_not_remembered() -> None:
     assert _pass(cache, [body]) == body
     assert (cache.size_bytes, cache.remembered.known) == (0, {})
     assert _pass(cache, [body]) == body
+
+
+def test_a_series_that_cannot_be_told_is_left_out_and_counted_once() -> None:
+    rewriter = SeriesRewriter(SeriesPolicy(), RewriteContext(), Escaping.UNDERSCORES)
+    cache = StreamCache(rewriter)
+    body = b'a 1\n{"m","a.b"="1","a-b"="2"} 2\nb 3\n'
+    counts = []
+    for _ in range(2):
+        stream = StreamRewriter(cache)
+        assert stream.feed(body) + stream.finish() == b"a 1\nb 3\n"
+        counts.append(stream.left_out)
+
+    assert counts == [1, 0]

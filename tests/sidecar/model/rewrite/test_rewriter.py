@@ -8,7 +8,7 @@ from sidecar.errors import ExpositionError, LimitError
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.parser import Comment, CommentKind, parse_head, scan, unescape
-from sidecar.model.exposition.series_cache import Line
+from sidecar.model.exposition.series_cache import LOST, Line
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy
@@ -324,11 +324,13 @@ def test_our_label_and_one_that_escapes_to_its_name_are_not_both_written() -> No
     assert line.text == b'm{cost_center="x"}'
 
 
-def test_two_labels_that_become_one_are_refused() -> None:
-    with pytest.raises(ExpositionError, match="are one in a client without UTF-8"):
-        _line(
-            b'{"m","a.b"="1","a-b"="2"}', parse_pod_policy({}).series, escaping=Escaping.UNDERSCORES
-        )
+def test_a_series_of_which_two_labels_become_one_is_lost_to_that_client_alone() -> None:
+    text, policy = b'{"m","a.b"="1","a-b"="2"}', parse_pod_policy({}).series
+
+    assert _line(text, policy, escaping=Escaping.UNDERSCORES) is LOST
+    whole = _line(text, policy, escaping=Escaping.ALLOW_UTF8)
+    assert whole is not None
+    assert whole.text == text
 
 
 def test_a_tenant_s_rules_do_not_touch_protected_labels() -> None:
