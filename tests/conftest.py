@@ -17,6 +17,10 @@ settings.register_profile("default", deadline=None, print_blob=True, max_example
 settings.register_profile("long", deadline=None, print_blob=True, max_examples=20_000)
 # The same examples on every run: what CI says is about the change, not about luck.
 settings.register_profile("ci", deadline=None, print_blob=True, max_examples=100, derandomize=True)
+# For a second Python, on which the examples themselves are nothing new.
+settings.register_profile(
+    "short", deadline=None, print_blob=True, max_examples=20, derandomize=True
+)
 _USUAL = "ci" if os.environ.get("CI") == "true" else "default"
 settings.load_profile(os.environ.get("LIVERY_HYPOTHESIS_PROFILE", _USUAL))  # `make soak`: long
 

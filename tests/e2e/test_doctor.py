@@ -221,8 +221,12 @@ def test_each_replica_knows_the_proxies_of_the_other(shop: Cluster) -> None:
 def test_proxies_that_trust_a_ca_that_is_gone_are_found_and_mended(
     shop: Cluster, run: Callable[[str], str]
 ) -> None:
+    # While no injector runs: one that does tells its proxies of the next CA by their streams.
+    shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=0")
+    selector = "app.kubernetes.io/component=injector"
+    until(lambda: shop.pods(NAMESPACE, selector) == [])
     shop.kubectl("-n", NAMESPACE, "delete", "secret", "livery-ca")
-    shop.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/livery-injector")
+    shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=2")
     shop.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/livery-injector")
     sentence = "of deployment/web with trust in a CA that is gone only"
     _find(shop, sentence)

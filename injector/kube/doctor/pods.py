@@ -39,6 +39,7 @@ from injector.model.cluster.objects import (
 from injector.model.cluster.state import ClusterState
 from injector.platform import Mesh, Platform
 
+_TRUST_GONE = "with trust in a CA that is gone only: a proxy that starts again there cannot connect"
 _NAMED = 20
 """Drifted pods of a namespace that are named, each with its command."""
 
@@ -114,7 +115,11 @@ def look_at_pods(
 
     checks = (
         (is_missing, pods, "without a proxy"),
-        (is_cut_off, injected, "with trust in a CA that is gone only: no proxy there can connect"),
+        (
+            is_cut_off,
+            injected,
+            "with trust in a CA that is gone only: a proxy that starts again there cannot connect",
+        ),
         (trusts_only_the_old, injected, "with trust in a CA that ends soon, and in no other"),
         (is_outdated, injected, "with a proxy of an earlier installation"),
     )

@@ -245,7 +245,9 @@ def test_pods_that_trust_only_a_ca_that_is_gone_are_named(
 
     found = [item for item in _problems(_examine(client, release)) if shop.name in item]
 
-    sentence = "with trust in a CA that is gone only: no proxy there can connect"
+    sentence = (
+        "with trust in a CA that is gone only: a proxy that starts again there cannot connect"
+    )
     assert f"{shop.name}: 1 pod of pod/web {sentence}" in found
     shop.label(**{"livery.dev/inject": None})
 
