@@ -241,7 +241,8 @@ class ProxyTroubles:
                 self._found[name] = _Found(seen, now, trouble)
                 if seen.has_proxy and trouble is not Trouble.DRIFTED:
                     self._right[name] = seen
-                if is_first and self._events is not None:
+                # Of a trouble at each look: the API server forgets an event after an hour.
+                if (is_first or trouble is not None) and self._events is not None:
                     self._events.write(*name, seen.uid, trouble or reason)
             except ObjectError as error:
                 logger.info("a pod cannot be judged", extra={"reason": str(error)})

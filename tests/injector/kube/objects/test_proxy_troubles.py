@@ -284,6 +284,25 @@ async def test_a_proxy_without_a_stream_to_any_replica_is_cut_off(
         await watched.until(namespace.name, 0, Trouble.CUT_OFF)
 
 
+async def test_a_pod_that_was_well_at_first_is_told_of_what_comes_later(
+    client: KubeClient, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AWAY_SECONDS", 0.2)
+    async with _watching(client, tells=True) as watched:
+        pod = (namespace.name, "web-0")
+        watched.proxies.take("other", {pod: Proxy("version", None)})
+        watched.cluster.put("Namespace", _labelled(namespace, "enabled"))
+        await _injected(namespace, "web-0")
+        await asyncio.sleep(0.5)
+        watched.proxies.keep_only(set())
+        await watched.until(namespace.name, 1, Trouble.CUT_OFF)
+    events = await asyncio.to_thread(
+        client.request, "GET", f"/api/v1/namespaces/{namespace.name}/events"
+    )
+
+    assert [event["reason"] for event in events["items"]] == ["ProxyCutOff"]
+
+
 async def test_while_a_replica_cannot_be_asked_nobody_is_said_to_be_cut_off(
     client: KubeClient, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
