@@ -224,7 +224,7 @@ def test_proxies_that_trust_a_ca_that_is_gone_are_found_and_mended(
     # While no injector runs: one that does tells its proxies of the next CA by their streams.
     shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=0")
     selector = "app.kubernetes.io/component=injector"
-    until(lambda: shop.pods(NAMESPACE, selector) == [])
+    shop.kubectl("-n", NAMESPACE, "wait", "--for=delete", "pod", "-l", selector, "--timeout=60s")
     shop.kubectl("-n", NAMESPACE, "delete", "secret", "livery-ca")
     shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=2")
     shop.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/livery-injector")
