@@ -52,8 +52,12 @@ class Reader:
         self._error, self._has_ended = error, True
         self._news.set()
 
+    def leave(self) -> None:
+        """Say that its client is gone: nobody waits for it any more."""
+        self._room.set()
+
     async def wait_for_room(self) -> None:
-        """Wait until it has read some of what it has."""
+        """Wait until it has read some of what it has, or is gone."""
         await self._room.wait()
 
     async def next(self) -> bytes:
@@ -116,18 +120,21 @@ class SharedText:
         """Forget a reader; without any the text is not read on, and its place is given back."""
         if reader in self._readers:
             self._readers.remove(reader)
+        reader.leave()
         if not self._readers:
             self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _read(self, parts: AsyncGenerator[bytes, None]) -> None:
-        error: LiveryError | None = None
+        # Whatever ends it before its end: what was cut is not served as whole.
+        error: LiveryError | None = UpstreamError("the kubelet's text was not read to its end")
         try:
             async with contextlib.aclosing(parts):
                 async for part in parts:
                     self._has_begun = True
                     for reader in list(self._readers):
                         await self._give(reader, part)
+            error = None
         except LiveryError as failure:
             error = failure
         finally:
@@ -145,5 +152,5 @@ class SharedText:
             except TimeoutError:
                 self._readers.remove(reader)
                 reader.end(UpstreamError("the scraper read too slowly"))
-                return
-        reader.put(part)
+        if reader in self._readers:  # it may be gone since
+            reader.put(part)

@@ -123,3 +123,33 @@ async def test_one_alone_may_take_as_long_as_its_scrape_lasts(
     await asyncio.sleep(0.1)
 
     assert await _all(reader) == b"x" * 60
+
+
+@pytest.mark.parametrize("patience_seconds", [0.05, 10.0])
+async def test_who_goes_while_others_wait_for_him_cuts_no_text(
+    monkeypatch: pytest.MonkeyPatch, patience_seconds: float
+) -> None:
+    monkeypatch.setattr(module, "MAX_UNREAD_BYTES", 10)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", patience_seconds)
+    parts = _Parts(*[b"x" * 20] * 5)
+    text = SharedText(parts.read(), _now() + 10)
+    gone, stays = text.join(_now() + 10), text.join(_now() + 10)
+    parts.gate.set()
+    got = asyncio.create_task(_all(stays))
+    await asyncio.sleep(0.02)
+    await text.leave(gone)
+
+    async with asyncio.timeout(2):
+        assert await got == b"x" * 100
+
+
+async def test_a_text_that_ends_for_a_reason_nobody_thought_of_is_not_whole() -> None:
+    async def broken() -> AsyncGenerator[bytes, None]:
+        yield b"a"
+        raise ZeroDivisionError
+
+    reader = SharedText(broken(), _now() + 10).join(_now() + 10)
+
+    assert await reader.next() == b"a"
+    with pytest.raises(UpstreamError, match="not read to its end"):
+        await reader.next()
