@@ -5,6 +5,7 @@ of the mesh. Sources: https://istio.io/latest/docs/reference/config/annotations/
 https://linkerd.io/2/reference/proxy-configuration/
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ EXEMPTING = {
     Mesh.LINKERD: "config.linkerd.io/skip-inbound-ports",
 }
 """The annotation that lists ports which go past a mesh."""
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 class Exemption(NamedTuple):
@@ -46,7 +48,7 @@ def exempt_ports(
 def passes(annotations: Mapping[str, str], mesh: Mesh, port: int) -> bool:
     """Tell whether a pod's annotation lets a port past a mesh; ranges `a-b` are Linkerd's."""
     for part in annotations.get(EXEMPTING[mesh], "").split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdecimal() and int(first) <= port <= int(last if last.isdecimal() else first):
+        ports = _PORTS.fullmatch(part.strip())
+        if ports is not None and int(ports[1]) <= port <= int(ports[2] or ports[1]):
             return True
     return False

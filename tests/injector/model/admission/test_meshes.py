@@ -40,6 +40,8 @@ def test_without_a_mesh_nothing_is_written() -> None:
         ("16091-17000", False),
         ("", False),
         ("x,-,16090x", False),
+        ("9" * 5000, False),
+        ("1-" + "9" * 5000, False),
     ],
 )
 def test_a_port_passes_where_it_is_listed(said: str, *, is_past: bool) -> None:
