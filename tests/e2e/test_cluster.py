@@ -7,40 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import NAMESPACE, TAG, Cluster, until
+from tests.e2e.workloads import WORKLOAD, deployment
 
 SHOP = f"shop-{int(time.time())}"
-WORKLOAD = """\
-apiVersion: {version}
-kind: {kind}
-metadata: {{name: {name}, namespace: {namespace}}}
-spec:
-  {selector}
-  template:
-    metadata:
-      labels: {{app: {name}}}
-      annotations: {{prometheus.io/scrape: "true", prometheus.io/port: "8080"}}
-    spec:
-      {restart}
-      terminationGracePeriodSeconds: 20
-      containers:
-        - name: web
-          image: localhost/livery-injector:{tag}
-          imagePullPolicy: IfNotPresent
-          command: {command}
-          securityContext:
-            allowPrivilegeEscalation: false
-            runAsNonRoot: true
-            capabilities: {{drop: [ALL]}}
-            seccompProfile: {{type: RuntimeDefault}}
-"""
-
-
-def _deployment(name: str) -> str:
-    return WORKLOAD.format(
-        version="apps/v1", kind="Deployment", name=name, namespace=SHOP, tag=TAG, restart="",
-        selector=f"selector: {{matchLabels: {{app: {name}}}}}",
-        command=json.dumps(["python", "-m", "injector.commands.demo_app", "--port", "8080"]),
-    )  # fmt: skip
 
 
 def _job(name: str) -> str:
@@ -65,7 +34,7 @@ def shop(cluster: Cluster) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def web(shop: Cluster) -> str:
     """A running pod of a Deployment, with its proxy."""
-    shop.kubectl("apply", "-f", "-", stdin=_deployment("web"))
+    shop.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "web"))
     shop.kubectl("-n", SHOP, "rollout", "status", "deployment/web", "--timeout=120s")
     (pod,) = shop.pods(SHOP, "app=web")
     assert [item["name"] for item in pod["spec"]["initContainers"]] == ["livery-proxy"]
@@ -139,7 +108,7 @@ def test_without_an_injector_pods_start_and_proxies_go_on(shop: Cluster, web: st
     # Those that end still answer for a while: nobody may be left.
     until(lambda: not shop.get("pods", "-n", NAMESPACE, "-l", selector)["items"])
     try:
-        shop.kubectl("apply", "-f", "-", stdin=_deployment("lonely"))
+        shop.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "lonely"))
         shop.kubectl("-n", SHOP, "rollout", "status", "deployment/lonely", "--timeout=90s")
         (pod,) = shop.pods(SHOP, "app=lonely")
         assert "initContainers" not in pod["spec"]

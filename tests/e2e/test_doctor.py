@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e.conftest import NAMESPACE, ROOT, TAG, Cluster, until
-from tests.e2e.test_cluster import WORKLOAD
+from tests.e2e.workloads import deployment
 from tests.real_parts.kubernetes import helm_program
 
 pytestmark = pytest.mark.timeout(400)
@@ -43,20 +43,12 @@ class Finding(NamedTuple):
     remedy: str
 
 
-def _deployment(name: str) -> str:
-    return WORKLOAD.format(
-        version="apps/v1", kind="Deployment", name=name, namespace=SHOP, tag=TAG, restart="",
-        selector=f"selector: {{matchLabels: {{app: {name}}}}}",
-        command=json.dumps(["python", "-m", "injector.commands.demo_app", "--port", "8080"]),
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def shop(cluster: Cluster) -> Iterator[Cluster]:
     """A tenant's namespace with a Deployment and a bare pod, both with proxies."""
     cluster.kubectl("create", "namespace", SHOP)
     cluster.kubectl("label", "namespace", SHOP, "livery.dev/inject=enabled", "team=frontend")
-    cluster.kubectl("apply", "-f", "-", stdin=_deployment("web"))
+    cluster.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "web"))
     cluster.kubectl("apply", "-f", "-", stdin=_BARE)
     cluster.kubectl("-n", SHOP, "rollout", "status", "deployment/web", "--timeout=120s")
     cluster.kubectl("-n", SHOP, "wait", "--for=condition=Ready", "pod/bare", "--timeout=60s")
@@ -170,7 +162,7 @@ def test_a_pod_that_was_made_without_a_proxy_gets_one(
     shop: Cluster, run: Callable[[str], str]
 ) -> None:
     shop.kubectl("label", "namespace", SHOP, "livery.dev/inject-")
-    shop.kubectl("apply", "-f", "-", stdin=_deployment("late"))
+    shop.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "late"))
     shop.kubectl("-n", SHOP, "rollout", "status", "deployment/late", "--timeout=120s")
     shop.kubectl("label", "namespace", SHOP, "livery.dev/inject=enabled")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import NAMESPACE, TAG, Cluster, until
-from tests.e2e.test_cluster import WORKLOAD
+from tests.e2e.workloads import deployment
 from tests.real_parts.prometheus import prometheus_program
 
 pytestmark = pytest.mark.timeout(300)
@@ -64,20 +64,12 @@ spec:
 """
 
 
-def _deployment(name: str) -> str:
-    return WORKLOAD.format(
-        version="apps/v1", kind="Deployment", name=name, namespace=SHOP, tag=TAG, restart="",
-        selector=f"selector: {{matchLabels: {{app: {name}}}}}",
-        command=json.dumps(["python", "-m", "injector.commands.demo_app", "--port", "8080"]),
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def shop(cluster: Cluster) -> Iterator[Cluster]:
     """A tenant's namespace with a running workload."""
     cluster.kubectl("create", "namespace", SHOP)
     cluster.kubectl("label", "namespace", SHOP, "livery.dev/inject=enabled", "team=frontend")
-    cluster.kubectl("apply", "-f", "-", stdin=_deployment("web"))
+    cluster.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "web"))
     cluster.kubectl("-n", SHOP, "rollout", "status", "deployment/web", "--timeout=120s")
     yield cluster
     cluster.kubectl("delete", "namespace", SHOP, "--wait=false")
@@ -144,7 +136,7 @@ def test_a_policy_in_place_of_the_webhook_does_the_same(shop: Cluster) -> None:
     upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--wait", "--timeout", "3m")
     shop.helm(*upgrade, "--set", "injection.mode=policy")
     try:
-        shop.kubectl("apply", "-f", "-", stdin=_deployment("by-policy"))
+        shop.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "by-policy"))
         shop.kubectl("-n", SHOP, "rollout", "status", "deployment/by-policy", "--timeout=120s")
         web = _web(shop, "by-policy")
         until(lambda: "livery_proxy_control_connected 1" in shop.scrape(SHOP, web, 16091), 30)
