@@ -28,7 +28,7 @@ for by the one before, so who knows that one only verifies it."""
 class Publication(Described):
     """Whether the API server knows the CAs, as far as readiness goes."""
 
-    NEEDLESS = "needless", "there is no API server to tell"
+    NEEDLESS = "needless", "no API server needs to know them"
     AWAITED = "awaited", "the webhook's configuration does not have the CA yet"
     SEEN = "seen", "the API server was seen to have them"
     GONE = "gone", "there is nothing to publish them in"

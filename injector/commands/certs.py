@@ -39,7 +39,7 @@ def add_parsers(commands: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in (
         ("show", "show the CAs that are kept"),
-        ("create", "make a CA if there is none, and write its bundle to ca.crt"),
+        ("create", "make a CA unless there is one, and write its certificate to ca.crt"),
         ("renew", "make a new CA now, vouched for by the present one"),
         ("check", "make a leaf and verify it as a client would"),
     ):

@@ -17,7 +17,7 @@ METRICS = (
     ),
     Family(
         "counter", "livery_node_series_left_out_total",
-        "Series that cannot be told to a client: escaped, two of their labels are one.",
+        "Series left out of an answer: two of their label names are the same once escaped.",
         ("endpoint",),
     ),
     Family("counter", "livery_node_scrape_duration_seconds_total", "Time spent.", ("endpoint",)),
