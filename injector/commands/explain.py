@@ -16,7 +16,8 @@ from injector.commands.inputs import (
     read_offline,
 )
 from injector.commands.workloads import decide_offline, describe_object, find_pod
-from injector.model.admission.decide import Decision, patch
+from injector.model.admission.decide import Decision
+from injector.model.admission.inject import patch
 from injector.model.admission.outcomes import Reason, WarningCode
 from injector.model.cluster.names import INJECT
 from injector.model.cluster.objects import namespace_of

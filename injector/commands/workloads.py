@@ -8,7 +8,8 @@ import jsonpatch
 from injector.commands.inputs import Offline
 from injector.errors import ObjectError
 from injector.model.admission.daemonsets import prepare
-from injector.model.admission.decide import Decision, decide, patch
+from injector.model.admission.decide import Decision, decide
+from injector.model.admission.inject import patch
 from injector.model.admission.outcomes import Reason
 from injector.model.cluster import names
 from injector.model.cluster.objects import labels_of, name_of, namespace_of

@@ -16,7 +16,8 @@ from starlette.routing import Route
 from injector.control.journal import Journal, Reviewed
 from injector.errors import ObjectError, RequestError
 from injector.model.admission.daemonsets import prepare
-from injector.model.admission.decide import decide, patch
+from injector.model.admission.decide import decide
+from injector.model.admission.inject import patch
 from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.reviews import (
     MAX_NAME_CHARACTERS,

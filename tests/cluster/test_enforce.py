@@ -7,7 +7,8 @@ import pytest
 
 from injector.errors import KubeError
 from injector.kube.api.client import MERGE, JsonObject, KubeClient
-from injector.model.admission.decide import decide, patch
+from injector.model.admission.decide import decide
+from injector.model.admission.inject import patch
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
 from injector.platform import ControlAddress, Platform

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from injector.errors import KubeError
 from injector.kube.api.client import JsonObject
 from injector.kube.certificates.published import policy_facts
-from injector.model.admission.decide import decide, patch
+from injector.model.admission.decide import decide
+from injector.model.admission.inject import patch
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.quantities import parse_quantity
 from injector.model.admission.templates import template_hash

@@ -1,31 +1,25 @@
-"""Whether a pod gets a proxy, and the patch that gives it one.
+"""Whether a pod gets a proxy, and what the proxy will be like; `inject.patch` writes it down.
 
-`decide` looks, `patch` writes; both take the pod as the API server sent it. Applied to its own
-result nothing changes: the container decides, never an annotation.
+Both take the pod as the API server sent it. Applied to its own result nothing changes: the
+container decides, never an annotation.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from injector.errors import ObjectError
 from injector.model.admission.exposition import read_exposition
-from injector.model.admission.meshes import exempt_ports
 from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
-from injector.model.admission.patch import Operation, PatchBuilder
 from injector.model.admission.resources import allot_resources
-from injector.model.admission.scrape_annotations import ScrapeAnnotations, read_scrape_annotations
+from injector.model.admission.scrape_annotations import read_scrape_annotations
 from injector.model.admission.targets import declared_ports, find_targets
 from injector.model.admission.templates import (
     MAX_BOOTSTRAP_BYTES,
     NON_ROOT_USER,
     PodProxy,
-    compact_json,
     render_bootstrap,
-    render_container,
-    render_token_volume,
-    template_hash,
 )
 from injector.model.admission.windows import is_windows
 from injector.model.cluster import names
@@ -42,7 +36,6 @@ from injector.model.cluster.objects import (
 )
 from injector.model.cluster.state import ClusterState
 from injector.platform import Platform
-from sidecar import VERSION
 from sidecar.errors import TargetError
 from sidecar.model.labels.namespace_labels import select_labels
 from sidecar.model.targets import parse_port
@@ -95,29 +88,13 @@ def decide(
         refusal = _refuse(pod, namespace, platform)
         if refusal is not None:
             return refusal
-        # `patch` reads these, too, and must not fail.
+        # The patch reads these, too, and must not fail.
         labels_of(pod)
         get_names(get_mapping(pod, "spec"), "imagePullSecrets", "spec")
         decider = _Decider(pod, namespace, cluster, platform)
         return decider.decide(workload, only_labelled=only_labelled)
     except ObjectError as error:
         return _malformed(str(error))
-
-
-def patch(
-    pod: Object, decision: Decision, platform: Platform, ca_bundle: str = ""
-) -> list[Operation]:
-    """Return the operations that carry a decision out; none unless it is to inject.
-
-    Args:
-        pod: the raw pod that was decided about.
-        decision: what `decide` said.
-        platform: the platform's settings.
-        ca_bundle: PEM of the CAs that sign the control service.
-    """
-    if decision.proxy is None:
-        return []
-    return _Patcher(pod, decision.proxy, platform).patch(ca_bundle)
 
 
 def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
@@ -339,96 +316,3 @@ def workload_name(pod: Object) -> str:
             return re.sub(r"-[0-9]{8,}\Z", "", name)
         return name
     return name_of(pod) or get_text(metadata, "generateName", "metadata").rstrip("-._")
-
-
-class _Patcher:
-    """Writes the operations, all on Livery's own paths."""
-
-    def __init__(self, pod: Object, proxy: PodProxy, platform: Platform) -> None:
-        self._pod = pod
-        self._spec = get_mapping(pod, "spec")
-        self._proxy = proxy
-        self._platform = platform
-        self._builder = PatchBuilder(pod)
-        self._exemption = exempt_ports(
-            platform.mesh, annotations_of(pod), (proxy.port, proxy.admin_port)
-        )
-
-    def patch(self, ca_bundle: str) -> list[Operation]:
-        proxy, builder = self._proxy, self._builder
-        container = render_container(proxy, self._platform, ca_bundle)
-        if proxy.is_native:
-            builder.insert(("spec", "initContainers"), self._native_index(), container)
-        else:
-            builder.insert(("spec", "containers"), None, container)
-        volume = render_token_volume(proxy.token_volume)
-        builder.insert(("spec", "volumes"), None, volume)
-        secrets = self._add_pull_secrets()
-        scrape = read_scrape_annotations(annotations_of(self._pod))
-        self._point_at_proxy(scrape)
-        builder.put_key(("metadata", "labels"), names.PROXY_LABEL, "pod")
-        self._note(scrape, secrets)
-        return builder.operations
-
-    def _native_index(self) -> int:
-        """First, but behind a mesh's own containers, through which the proxy's traffic goes."""
-        present = get_names(self._spec, "initContainers", "spec")
-        mesh = [i for i, name in enumerate(present) if name in names.MESH_CONTAINERS]
-        return max(mesh, default=-1) + 1
-
-    def _add_pull_secrets(self) -> list[str]:
-        present = get_names(self._spec, "imagePullSecrets", "spec")
-        added = [name for name in self._platform.image_pull_secrets if name not in present]
-        for name in added:
-            self._builder.insert(("spec", "imagePullSecrets"), None, {"name": name})
-        return added
-
-    def _point_at_proxy(self, scrape: ScrapeAnnotations) -> None:
-        parent = ("metadata", "annotations")
-        wanted = {
-            # Who asked for a proxy and said "do not scrape" has a PodMonitor in mind.
-            "scrape": scrape.values.get("scrape", "true"),
-            "port": str(self._proxy.port),
-            "path": "/metrics",
-            "scheme": "http",
-        }
-        if scrape.is_slow and "scrape" not in scrape.values:
-            del wanted["scrape"]  # it would be scraped at both intervals
-        canonical = {f"prometheus.io/{name}": value for name, value in wanted.items()}
-        for key in scrape.keys:
-            if key not in canonical:
-                self._builder.remove_key(parent, key)
-        for key, value in canonical.items():
-            self._builder.put_key(parent, key, value)
-        if self._exemption is not None:
-            self._builder.put_key(parent, *self._exemption)
-
-    def _note(self, scrape: ScrapeAnnotations, secrets: list[str]) -> None:
-        """Write down what was done, and what `livery uninject` needs to undo it."""
-        labels = labels_of(self._pod)
-        parent = ("metadata", "annotations")
-        status: dict[str, Any] = {
-            "version": VERSION,
-            "template": template_hash(self._platform),
-            "container": names.PROXY_CONTAINER,
-            "volumes": [self._proxy.token_volume],
-            "imagePullSecrets": secrets,
-            "targets": [str(target) for target in self._proxy.targets],
-        }
-        moved = [*scrape.keys]
-        if self._exemption is not None:
-            status["exempted"] = self._exemption.key
-            moved.append(self._exemption.key)
-        # As they are written: a manifest may hold a null.
-        raw = get_mapping(metadata_of(self._pod), "annotations", "metadata")
-        kept: dict[str, Any] = {key: raw[key] for key in moved if key in raw}
-        for key in (names.STATUS, names.ORIGINAL):
-            if key in raw:
-                kept[key] = raw[key]
-        original: dict[str, Any] = {"annotations": kept, "created": self._builder.created}
-        if self._builder.replaced_nulls:
-            original["nulls"] = self._builder.replaced_nulls
-        if names.PROXY_LABEL in labels:
-            original["labels"] = {names.PROXY_LABEL: labels[names.PROXY_LABEL]}
-        self._builder.put_key(parent, names.STATUS, compact_json(status))
-        self._builder.put_key(parent, names.ORIGINAL, compact_json(original))

@@ -14,7 +14,8 @@ from injector.control.reports import Reports
 from injector.kube.api.client import MERGE, KubeClient
 from injector.kube.objects import proxy_troubles as module
 from injector.kube.objects.proxy_troubles import ProxyTroubles, keep_pod
-from injector.model.admission.decide import decide, patch
+from injector.model.admission.decide import decide
+from injector.model.admission.inject import patch
 from injector.model.admission.troubles import Trouble
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from injector.errors import ObjectError
-from injector.model.admission.decide import decide, patch
+from injector.model.admission.decide import decide
+from injector.model.admission.inject import patch
 from injector.model.admission.removal import uninject
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
