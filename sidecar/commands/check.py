@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from sidecar.errors import ExpositionError, PolicyError
+from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import Sample, scan, unescape
+from sidecar.model.exposition.parser import Sample, scan
 
 if TYPE_CHECKING:
     from sidecar.model.policy.series import SeriesPolicy

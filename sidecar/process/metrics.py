@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sidecar.model.exposition.parser import escape
+from sidecar.model.exposition.escapes import escape
 from sidecar.process.memory import cpu_seconds, resident_bytes
 
 

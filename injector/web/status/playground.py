@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from injector.errors import SettingsError
 from sidecar.errors import ExpositionError, LiveryError
+from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import scan, unescape
+from sidecar.model.exposition.parser import scan
 from sidecar.model.labels.relabel import Rule, relabel_steps
 
 MAX_TEXT_CHARACTERS = 16 << 10

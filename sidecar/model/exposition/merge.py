@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from sidecar.errors import ExpositionError
 from sidecar.model.exposition.bounds import write_bounds
+from sidecar.model.exposition.escapes import escape, unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import Comment, CommentKind, escape, parse_head, unescape
+from sidecar.model.exposition.parser import Comment, CommentKind, parse_head
 from sidecar.model.exposition.series_cache import Entry, Reading
 
 _SUFFIXES: dict[bytes, tuple[bytes, ...]] = {

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.errors import ExpositionError, LimitError
+from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.grammar import GRAMMARS, ITEM, PLAIN, PLAIN_ITEM, Grammar
 from sidecar.model.exposition.limits import Limits
@@ -74,8 +75,6 @@ class Sample(NamedTuple):
     tail: bytes
 
 
-_ESCAPE = re.compile(rb'\\(["\\n])')
-_UNESCAPED = {b'"': b'"', b"\\": b"\\", b"n": b"\n"}
 _TIMESTAMP_MAX_MS = 2**63 - 1
 _CRLF = "the line ends in CR LF; only LF is allowed"
 
@@ -98,18 +97,6 @@ def check_labels(series: Series, limits: Limits) -> None:
                 f"a series of {show_text(series.name)} has {count} labels; "
                 f"{limits.labels} are allowed"
             )
-
-
-def unescape(text: bytes) -> bytes:
-    r"""Undo `\"`, `\\` and `\n`; any other escape stays as written."""
-    if b"\\" not in text:
-        return text
-    return _ESCAPE.sub(lambda match: _UNESCAPED[match[1]], text)
-
-
-def escape(text: bytes) -> bytes:
-    """Write a label value so that it can stand between double quotes."""
-    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
 
 
 def scan(body: bytes, fmt: Format) -> Generator[Sample, None, tuple[Comment, ...]]:

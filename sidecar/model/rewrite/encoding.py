@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
+from sidecar.model.exposition.escapes import escape
 from sidecar.model.exposition.formats import Escaping
 from sidecar.model.exposition.names import escape_name
-from sidecar.model.exposition.parser import escape
 from sidecar.model.policy.series import SeriesPolicy
 
 Pairs = tuple[tuple[bytes, bytes], ...]

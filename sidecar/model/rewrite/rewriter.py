@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.errors import ExpositionError
 from sidecar.model.access.rules import admit
+from sidecar.model.exposition.escapes import escape, unescape
 from sidecar.model.exposition.formats import Escaping
 from sidecar.model.exposition.names import escape_name, is_plain_label_name, is_plain_metric_name
-from sidecar.model.exposition.parser import (
-    Comment,
-    CommentKind,
-    Series,
-    escape,
-    show_text,
-    unescape,
-)
+from sidecar.model.exposition.parser import Comment, CommentKind, Series, show_text
 from sidecar.model.exposition.series_cache import LOST, OWN_PREFIX, Line
 from sidecar.model.labels.namespace_labels import derive_labels
 from sidecar.model.labels.relabel import relabel

@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 from sidecar.errors import ExpositionError
+from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import Comment, CommentKind, Sample, scan, unescape
+from sidecar.model.exposition.parser import Comment, CommentKind, Sample, scan
 from tests.real_parts.oracle import Parsed
 
 Row = tuple[Any, ...]

@@ -7,11 +7,9 @@ from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.parser import (
     MAX_COMMENT_LINES,
     MAX_SERIES_BYTES,
-    escape,
     parse_head,
     parse_rest,
     scan,
-    unescape,
 )
 from tests.real_parts.oracle import Oracle
 from tests.sidecar.model.bodies import bodies
@@ -301,16 +299,3 @@ def test_a_rest_is_read_where_it_is_only_comments(
 ) -> None:
     assert (parse_rest(rest, Format.TEXT) is not None) is text
     assert (parse_rest(rest, Format.OPENMETRICS) is not None) is openmetrics
-
-
-@given(st.text())
-def test_escaping_can_be_undone(value: str) -> None:
-    assert unescape(escape(value.encode())) == value.encode()
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [(rb"\n", b"\n"), (rb"\\n", rb"\n"), (rb"\"", b'"'), (rb"\z", rb"\z"), (rb"\\\\", rb"\\")],
-)
-def test_only_three_escapes_are_undone(written: bytes, meant: bytes) -> None:
-    assert unescape(written) == meant

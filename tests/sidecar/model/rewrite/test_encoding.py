@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Escaping
-from sidecar.model.exposition.parser import unescape
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.encoding import EncodedPolicy, Encoding

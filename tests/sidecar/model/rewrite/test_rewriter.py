@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from sidecar.errors import ExpositionError, LimitError
 from sidecar.model.access.rules import Identity
+from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.parser import Comment, CommentKind, parse_head, scan, unescape
+from sidecar.model.exposition.parser import Comment, CommentKind, parse_head, scan
 from sidecar.model.exposition.series_cache import LOST, Line
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.pod import parse_pod_policy

@@ -16,8 +16,9 @@ from webhook_certs.authority import Authority, create_authority, issue_leaf
 
 from sidecar.errors import SettingsError
 from sidecar.http import messages
+from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import scan, unescape
+from sidecar.model.exposition.parser import scan
 from sidecar.model.policy.node import KUBELET_ENDPOINTS
 from sidecar.roles.node.role import NodeRole
 from sidecar.roles.node.settings import parse_node_settings
