@@ -35,7 +35,8 @@ test: $(VENV)/.ready ## run all tests (real parts are built once, outside the re
 	$(BIN)/python -m tests.real_parts
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: $(VENV)/.ready ## run the property tests with 20,000 examples each; takes hours
+soak: $(VENV)/.ready ## run the property tests with 20,000 examples each, and chaos 20 times; takes hours
+	LIVERY_HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/sidecar/forward/test_chaos.py $(PYTEST_ARGS)
 	LIVERY_HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m hypothesis --timeout 0 $(PYTEST_ARGS)
 
 e2e: $(VENV)/.ready ## install into the cluster of KUBECONFIG; E2E_BUILD_IMAGE builds images for it

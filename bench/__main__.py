@@ -1,5 +1,6 @@
 """`python -m bench [NAME ...]`: measure all claims, or the named ones, and print the table."""
 
+import argparse
 import importlib
 import platform
 import sys
@@ -15,16 +16,27 @@ CLAIMS = (
     "admission_load",
     "admission_attacked",
     "node",
+    "aggregate",
+    "gateway",
+    "forwarding",
     "label_edit",
     "streams",
     "page",
     "cluster",
 )
+_NAMES = f"which to measure, all if none is named: {', '.join(CLAIMS)}"
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        "python -m bench", description="Measure claims and print the table."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=_NAMES)
+    names = parser.parse_args().names or CLAIMS
+    for name in set(names) - set(CLAIMS):
+        parser.error(f"{name!r} is not one of {', '.join(CLAIMS)}")
     rows: list[Row] = []
-    for name in sys.argv[1:] or CLAIMS:
+    for name in names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         rows += importlib.import_module(f"bench.{name}").measure()
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"

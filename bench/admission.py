@@ -6,7 +6,7 @@ from bench.reviews import pod_review
 from bench.table import Row, percentile
 from injector.model.admission.reviews import parse_review, render_review
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from injector.web.admission import AdmissionContext, review_pod
 from injector.web.metrics import InjectorMetrics
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from injector.app.service import Service, ServiceSettings
 from injector.files.backend import folder_backend
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from sidecar.http.connection import Connection, render_request
 from tests.real_parts.ports import free_port
 

@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   livery inject -f deployment.yaml       add the proxy to manifests
   livery uninject -f pod.yaml            take it out again
   livery explain pod -f pod.yaml         why a pod gets a proxy or not
+  livery explain query -n shop up        what the gateway asks in place of a tenant's query
   livery relabel -f rules.yaml           try relabel rules
   livery certs check --dir certs         verify the certificates as a client would
   livery targets --url URL --once        the pods of a kubelet as Prometheus targets

@@ -18,25 +18,29 @@ ROLES = {
     "gateway": "Prometheus' API for tenants",
 }
 """What a proxy can be. Each is a package of `sidecar.roles` and loads nothing of the others."""
-_AVAILABLE = ("pod", "node")
+_SELECTOR = "POD_LABEL_SELECTOR"
 _EXPLAINING = frozenset(["--help", "-h", "--version"])
 EXAMPLES = """examples:
   livery-proxy --role pod --target http://127.0.0.1:8080/metrics
       pass the application's metrics on, unchanged, on port 16090
+  livery-proxy --role aggregate --pod-label-selector app=web
+      metrics of all pods that match, as one exposition on port 15090
   livery-proxy --role node --help
       arguments and examples of one role
   livery-proxy check exposition < metrics.txt
       read metrics as Prometheus would and print each sample as JSON
   livery-proxy check policy policy.yaml
       say whether a policy can be used
+  livery-proxy hash-password
+      hash a password for a gateway's users file
 """
 
 
 class Role(Protocol):
     """A proxy in one of its roles."""
 
-    async def run(self, stop: "asyncio.Event") -> None:
-        """Serve until `stop` is set."""
+    async def run(self, stop: "asyncio.Event") -> int | None:
+        """Serve until `stop` is set; returns the exit code, None for 0."""
 
 
 class _Settings(Protocol):
@@ -59,10 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from sidecar.commands.check import main as check
 
         return check(given[1:])
+    if given[:1] == ["hash-password"]:
+        from sidecar.commands.hash_password import main as hash_password
+
+        return hash_password(given[1:])
     role = find_role(given)
+    if role is None and _SELECTOR in os.environ and not _EXPLAINING.intersection(given):
+        # As metrics-k8s-proxy is started, whose manifests go on with another image.
+        role = "aggregate"
+        given = ["--role", role, "--compatible-with", "metrics-k8s-proxy", *given]
     if role is None or (role not in ROLES and _EXPLAINING.intersection(given)):
         return _explain(given)
-    if role not in _AVAILABLE:
+    if role not in ROLES:
         return _refuse(role)
     if _EXPLAINING.intersection(given):
         return _explain_role(role, given)
@@ -90,13 +102,11 @@ def _explain(given: Sequence[str]) -> int:
     from sidecar import VERSION
 
     width = max(map(len, ROLES))
-    roles = "\n".join(
-        f"  {name:{width}}  {text}{'' if name in _AVAILABLE else ' (not available yet)'}"
-        for name, text in ROLES.items()
-    )
+    roles = "\n".join(f"  {name:{width}}  {text}" for name, text in ROLES.items())
     parser = argparse.ArgumentParser(
         prog="livery-proxy",
-        usage="livery-proxy --role ROLE [--help] ...\n       livery-proxy check KIND ...",
+        usage="livery-proxy --role ROLE [--help] ...\n       livery-proxy check KIND ...\n       "
+        "livery-proxy hash-password",
         description="Livery's proxy: labels metrics on their way from workloads to Prometheus.",
         epilog=f"roles:\n{roles}\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -106,7 +116,7 @@ def _explain(given: Sequence[str]) -> int:
     parser.add_argument("--role", choices=list(ROLES), help="what this proxy does")
     if _EXPLAINING.intersection(given):
         parser.parse_args(given)  # exits by itself
-    text = f"--role is missing: one of {', '.join(_AVAILABLE)}; see livery-proxy --help"
+    text = f"--role is missing: one of {', '.join(ROLES)}; see livery-proxy --help"
     print(f"livery-proxy: {text}", file=sys.stderr)
     return 2
 
@@ -123,11 +133,7 @@ def _explain_role(role: str, given: Sequence[str]) -> int:
 
 
 def _refuse(role: str) -> int:
-    known = ", ".join(_AVAILABLE)
-    if role in ROLES:
-        text = f"--role {role}: this version of Livery does not have it yet; it has {known}"
-    else:
-        text = f"--role {role[:40]!r}: not a role; choose one of {known}"
+    text = f"--role {role[:40]!r}: not a role; choose one of {', '.join(ROLES)}"
     print(f"livery-proxy: {text}", file=sys.stderr)
     return 2
 
@@ -141,22 +147,21 @@ def _serve(name: str, given: Sequence[str], environ: Mapping[str, str]) -> int:
     module = cast("_Start", importlib.import_module(f"sidecar.roles.{name}.role"))
     try:
         role = module.start(given, environ)
+        keep_freed_memory()  # after the imports: what they freed goes back first
+        return asyncio.run(_run(role)) or 0
     except SettingsError as error:
         print(f"livery-proxy: {error}; see livery-proxy --role {name} --help", file=sys.stderr)
         return 2
-    keep_freed_memory()  # after the imports: what they freed goes back first
-    asyncio.run(_run(role))
-    return 0
 
 
-async def _run(role: Role) -> None:
+async def _run(role: Role) -> int | None:
     import asyncio
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await role.run(stop)
+    return await role.run(stop)
 
 
 if __name__ == "__main__":

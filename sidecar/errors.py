@@ -6,6 +6,8 @@ LiveryError               any; its text says what, where, and what to do
     LimitError            a target or client asked for more than a bound allows
       LateError           reading took longer than the scrape may last
   RuleError               a relabel rule or pattern is wrong; has the field
+  QueryError              a PromQL query or selector cannot be read; has the position
+  QueryRefusedError       a query that the tenant's rules do not let through as it stands
   PolicyError             a policy cannot be used
   PodsError               a kubelet's list of pods cannot be read
   DocumentError           a file is neither YAML nor JSON
@@ -75,6 +77,31 @@ class RuleError(LiveryError):
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
         self.reason = reason
+
+
+class QueryError(LiveryError):
+    """PromQL that cannot be read.
+
+    Attributes:
+        reason: one clause, as Prometheus words it.
+        position: the character at which it goes wrong, from 0.
+    """
+
+    def __init__(self, reason: str, position: int = 0, place: str = "") -> None:
+        super().__init__(f"{place}{reason}")
+        self.reason = reason
+        self.position = position
+
+    def in_query(self, query: str) -> "QueryError":
+        """Return the same error with line and column, which counts bytes, before its reason."""
+        before = query[: self.position]
+        column = len(before[before.rfind("\n") + 1 :].encode("utf-8", "surrogatepass")) + 1
+        place = f"{before.count(chr(10)) + 1}:{column}: parse error: "
+        return QueryError(self.reason, self.position, place)
+
+
+class QueryRefusedError(LiveryError):
+    """A query that cannot be answered within a tenant's rules; its text says what to change."""
 
 
 class PolicyError(LiveryError):

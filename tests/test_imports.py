@@ -20,6 +20,16 @@ PACKAGES = {
         "sidecar.auth", "sidecar.kubelet", "sidecar.kubelet.discovery", "sidecar.model.pods",
         "sidecar.roles.node",
     },
+    "aggregate": _EVERY_ROLE
+    | {
+        "sidecar.model.pods", "sidecar.pods", "sidecar.roles.aggregate", "sidecar.scrape",
+        "sidecar.scrape.pods",
+    },
+    "gateway": (_EVERY_ROLE - {"sidecar.model.rewrite"})
+    | {
+        "sidecar.auth", "sidecar.gateway", "sidecar.gateway.backends", "sidecar.gateway.callers",
+        "sidecar.roles.gateway",
+    },
 }  # fmt: skip
 """First-party packages by role."""
 THIRD_PARTY = {"httptools"}
@@ -63,6 +73,40 @@ def test_a_role_loads_no_third_party_package_before_it_needs_it(role: str) -> No
         if Path(file).is_relative_to(site)
     }
     assert found == THIRD_PARTY
+
+
+_FORWARDING = """
+import sys
+from sidecar.model.policy.pod import parse_pod_policy
+from sidecar.roles.pod.role import PodRole
+from sidecar.roles.pod.settings import parse_pod_settings
+import asyncio, json
+
+async def main():
+    role = PodRole(parse_pod_settings(["--target", "http://:1/metrics"], {}))
+    before = set(sys.modules)
+    where = {"host": "localhost", "port": 1, "path": "/write"}
+    access = {"name": "a", "patterns": ["a"], "namespaces": ["shop"]}
+    rule = {"access": access, "intervalSeconds": 5, "receivers": [where]}
+    role._apply(parse_pod_policy({"forward": {"rules": [rule]}}))
+    print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))
+
+asyncio.run(main())
+"""
+
+
+def test_forwarding_is_loaded_when_a_policy_first_sends() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _FORWARDING], capture_output=True, text=True, timeout=30, check=True
+    )
+    before, after = json.loads(run.stdout)
+
+    for name in ("sidecar.forward", "sidecar.model.remote_write", "cramjam", "snappy"):
+        assert name not in before
+    assert "sidecar.forward.pod" in after
+    assert "cramjam" in after
+    assert "sidecar.gateway" not in after
+    assert "sidecar.forward.collector" not in after
 
 
 def _is_ours(name: str) -> bool:

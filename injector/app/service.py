@@ -17,7 +17,7 @@ from injector.control.hub import PolicyHub
 from injector.control.journal import Journal
 from injector.control.metric_access_log import MetricAccessLog
 from injector.files.rules import read_rules
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from injector.web.admission import AdmissionContext, build_admission_app
 from injector.web.control import ControlContext, build_control_app
 from injector.web.health import build_health_app
@@ -85,6 +85,7 @@ class Service:
             self.journal,
             replica_account=backend.replica_account,
             has_read=backend.source.has_read,
+            pods=backend.pods,
         )
         self.control.proxies.listeners.append(self.journal.ring)
         self.sources = Sources(
@@ -108,6 +109,9 @@ class Service:
             ask = backend.follow_replicas
             proxies.expect()
             self._background_tasks.append(lambda: ask(self._trust, proxies))
+        if backend.write_status is not None:
+            write = backend.write_status
+            self._background_tasks.append(lambda: write(proxies))
         if backend.follow_pods is not None:
             look = backend.follow_pods
             self._background_tasks.append(lambda: look(proxies))
@@ -182,6 +186,8 @@ class Service:
             await asyncio.wait(servers)
             for task in tasks:
                 task.cancel()
+            if self.control.pods is not None:
+                self.control.pods.close()
 
     def _trust(self) -> str:
         return self._certificates.material.bundle_pem

@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from injector.commands.colours import BOLD, CYAN, DIM, GREEN, paint
+from injector.commands.demo_forwarding import (
+    TENANT,
+    by_hand,
+    look_until_there,
+    start_forwarding,
+)
+from injector.commands.demo_gateway import QUERY, ask_until_answered, start_gateway
 from injector.commands.demo_prometheus import query_link, start_prometheus
 from injector.commands.demo_stage import START_SECONDS, Actor, Stage, read_metrics
 from injector.errors import DemoError, SettingsError
@@ -34,7 +41,8 @@ def add_parsers(commands: Any) -> None:
         help="see it work on this machine, without a cluster",
         description="Send two teams' pods through the real webhook, run their proxies as the "
         "injected containers say, scrape them, change a namespace's label, scrape again. With "
-        "prometheus on PATH it is started, too, and finds the proxies.",
+        "prometheus on PATH it is started, too, and finds the proxies; each team asks a gateway "
+        "before it, and sees its own; and one team's series are sent to a Prometheus of its own.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -84,6 +92,9 @@ async def _run(folder: Path, manifests: Path, *, once: bool) -> int:
             print(paint("\nDone. Nothing is left behind.", GREEN))
         else:
             prometheus = await start_prometheus(actors, folder / "prometheus", stack)
+            if prometheus is not None:
+                await _ask_as_tenants(stage, actors, prometheus, stack)
+                await _send_to_one(stage, folder / "receiver", stack)
             await _stay(stage, actors, prometheus, stop)
     return 0
 
@@ -106,6 +117,26 @@ async def _introduce(actors: Sequence[Actor]) -> None:
             name = line.rsplit(" ", 1)[0].removesuffix("}")
             worn = next(item for item in after.splitlines() if item.startswith(name))
             print(f"      {paint(line, DIM)}\n   -> {_highlight(worn)}")
+
+
+async def _ask_as_tenants(
+    stage: Stage, actors: Sequence[Actor], prometheus: str, stack: AsyncExitStack
+) -> None:
+    tenants = [actor.namespace for actor in actors]
+    gateway = await start_gateway(stage, prometheus, tenants, stack)
+    _step("6", f"a gateway before Prometheus: each tenant asks it for {QUERY}")
+    for tenant, lines in (await ask_until_answered(gateway, tenants)).items():
+        for line in lines or ["no answer yet"]:
+            print(f"      {tenant:8}-> {_highlight(line)}")
+        print(f"      {paint(gateway.by_hand(tenant), DIM)}")
+
+
+async def _send_to_one(stage: Stage, folder: Path, stack: AsyncExitStack) -> None:
+    address = await start_forwarding(stage, folder, stack)
+    _step("7", f"{TENANT}'s own Prometheus, which its proxy sends to; it has, of everybody:")
+    for line in await look_until_there(address) or ["nothing yet"]:
+        print(f"      {_highlight(line)}")
+    print(f"      {paint(by_hand(address), DIM)}")
 
 
 async def _relabel_and_show(stage: Stage, actor: Actor) -> None:

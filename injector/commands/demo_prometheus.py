@@ -52,6 +52,22 @@ async def start_prometheus(
     if program is None:
         return None
     _configure(folder, actors)
+    return await _start(program, folder, stack)
+
+
+async def start_receiver(folder: Path, stack: AsyncExitStack) -> str:
+    """Start a Prometheus that scrapes nothing and takes what it is sent; returns its address.
+
+    Args:
+        folder: for its configuration and data.
+        stack: what ends it.
+    """
+    _write_config(folder, "global: {}\n")
+    program = shutil.which("prometheus") or "prometheus"
+    return await _start(program, folder, stack, "--web.enable-remote-write-receiver")
+
+
+async def _start(program: str, folder: Path, stack: AsyncExitStack, *flags: str) -> str:
     address = f"127.0.0.1:{free_port()}"
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -59,6 +75,7 @@ async def start_prometheus(
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address={address}",
+            *flags,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -68,9 +85,13 @@ async def start_prometheus(
 
 
 def _configure(folder: Path, actors: Sequence[Actor]) -> None:
-    folder.mkdir()
-    (folder / "prometheus.yml").write_text(_CONFIG)
+    _write_config(folder, _CONFIG)
     (folder / "pods.json").write_text(json.dumps([_discover(actor) for actor in actors]))
+
+
+def _write_config(folder: Path, text: str) -> None:
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(text)
 
 
 def query_link(address: str) -> str:

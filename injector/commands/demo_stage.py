@@ -4,6 +4,7 @@ import asyncio
 import base64
 import copy
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -24,11 +25,13 @@ from injector.files.backend import folder_backend
 from injector.files.manifests import read_manifests
 from injector.model.admission.reviews import API_VERSION
 from injector.model.cluster.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
-from injector.platform import Platform
+from injector.platform.settings import Platform, RemoteWriteSettings
 from sidecar.http.connection import Connection, render_request
 
 WEBHOOK_NAME = "livery-injector.livery-system.svc"
 STATUS_PORT = 8080
+GATEWAY_ACCOUNT = "livery-system/default"
+"""The gateway's service account, as the injector's folder of tokens knows it."""
 START_SECONDS = 15.0
 _NAMES = (WEBHOOK_NAME, "localhost", "127.0.0.1")
 
@@ -76,7 +79,11 @@ class Stage:
         )
         service = self.service = Service(
             settings,
-            Platform(),
+            Platform(
+                gateways=(GATEWAY_ACCOUNT,),
+                # Receivers of the demo are on this machine.
+                remote_write=RemoteWriteSettings(allowed_ranges=("127.0.0.0/8",)),
+            ),
             folder_backend(self.manifests, self.folder / "tokens", self.folder / "certs"),
         )
         service.open()
@@ -90,6 +97,16 @@ class Stage:
             await task
 
         self._stack.push_async_callback(end)
+
+    def control_environment(self, token: Path) -> dict[str, str]:
+        """Return by which variables a proxy with a token finds the control service."""
+        return {
+            **os.environ,
+            "LIVERY_CONTROL_URL": f"https://{WEBHOOK_NAME}:{self.service.ports[1]}",
+            "LIVERY_CONTROL_ADDRESS": "127.0.0.1",
+            "LIVERY_CONTROL_CA": self.service.admission.ca_bundle,
+            "LIVERY_TOKEN_FILE": str(token),
+        }
 
     async def start_pod(self, file: str) -> Actor:
         """Start a pod's application, send the pod through the webhook, run its proxy."""

@@ -1,10 +1,11 @@
-"""`livery explain pod`: why a pod gets a proxy or not, and what would be written."""
+"""`livery explain`: why something is as it is. Here pods: why one gets a proxy or not."""
 
 import argparse
 import json
 import sys
 from typing import Any
 
+from injector.commands import explain_access, explain_query
 from injector.commands.colours import BOLD, GREEN, YELLOW, paint
 from injector.commands.inputs import (
     Offline,
@@ -27,6 +28,8 @@ EXAMPLES = """examples:
   livery explain pod -f pod.yaml
   kubectl get pod web-0 -o yaml | livery explain pod --from-cluster -f -
   kubectl get pod web-0 -o yaml | livery explain pod -f - --namespace-label team=frontend
+  livery explain query -n shop 'sum(rate(http_requests_total[5m]))'
+  livery explain access -n shop
 
 exit codes: 0 explained, 1 no pod in the files or a malformed one, 2 a wrong call
 """
@@ -40,7 +43,7 @@ def add_parsers(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="pod")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="pod|query|access")
     pod = kinds.add_parser(
         "pod",
         help="why a pod gets a proxy or not",
@@ -50,6 +53,8 @@ def add_parsers(commands: Any) -> None:
     )
     add_input_arguments(pod)
     pod.set_defaults(run=run)
+    explain_query.add_parser(kinds)
+    explain_access.add_parser(kinds)
 
 
 def run(given: argparse.Namespace) -> int:

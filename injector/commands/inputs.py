@@ -14,7 +14,8 @@ from injector.files.documents import read_documents
 from injector.files.manifests import Manifest, ManifestFile, read_manifest_file
 from injector.model.cluster.objects import metadata_of, namespace_of
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform, parse_platform
+from injector.platform.document import parse_platform
+from injector.platform.settings import Platform
 
 # A comma within a value would end it: the environment carries labels as a list.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"

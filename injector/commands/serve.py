@@ -13,7 +13,7 @@ from typing import Any
 from injector.app.service import Service, ServiceSettings
 from injector.commands.inputs import read_platform
 from injector.files.backend import folder_backend
-from injector.platform import ControlAddress, Platform
+from injector.platform.settings import ControlAddress, Platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.process.logs import LEVELS, configure_logs
 from sidecar.process.memory import keep_freed_memory

@@ -1,6 +1,7 @@
 """What an injector is put together from, on a cluster or on a folder that plays one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,19 @@ class Source(Protocol):
 
     def unready(self) -> str:
         """Say why the state is not to be relied on; empty where it is."""
+
+
+class PodsFollower(Protocol):
+    """Follows whole pods where an aggregate wants them."""
+
+    def following(self, namespaces: Sequence[str]) -> AbstractContextManager[None]:
+        """Follow these namespaces' pods for as long as the block lasts; `*` for all."""
+
+    async def listed(self, namespaces: Sequence[str]) -> str:
+        """Wait until they are listed; returns why they are not, empty where they are."""
+
+    def close(self) -> None:
+        """Follow nothing any more."""
 
 
 class Publisher(Protocol):
@@ -71,8 +85,12 @@ class Backend:
     """The service account of every replica, `namespace/name`; empty where there is but one."""
     follow_replicas: Callable[[Callable[[], str], Proxies], Awaitable[None]] | None = None
     """Takes what gives the CAs, and who keeps what the other replicas know; None for one."""
+    pods: PodsFollower | None = None
+    """None where all pods are known."""
     follow_pods: Callable[[Proxies], Awaitable[None]] | None = None
     """Looks, until cancelled, for pods whose proxies cannot do their work; None where none can."""
+    write_status: Callable[[Proxies], Awaitable[None]] | None = None
+    """Writes objects' status, until cancelled; None where nobody reads it."""
     troubles: Callable[[], Sequence[str]] = tuple
     """Says what it found, a sentence for each namespace and trouble."""
     background_tasks: Sequence[Callable[[], Awaitable[None]]] = ()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from injector.control.snapshots import Snapshot, build_snapshot, describe_change, update_snapshot
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ class PolicyHub:
             stream.pod: self._snapshots[scope].version
             for scope, streams in self._streams.items()
             if scope in self._snapshots
+            if not scope.pod  # it has another stream, by which its version is known
             for stream in streams
         }
 

@@ -41,13 +41,22 @@ class TokenVerdict(NamedTuple):
 class Reviewer(Protocol):
     """Judges tokens of third parties: who asks a node proxy or a gateway."""
 
-    async def review(self, token: str, access: AccessAttributes | None, peer: str) -> TokenVerdict:
+    async def review(
+        self,
+        token: str,
+        access: AccessAttributes | None,
+        peer: str,
+        *,
+        audiences: tuple[str, ...],
+    ) -> TokenVerdict:
         """Return whose token it is, and whether that user may do something.
 
         Args:
             token: the token.
             access: what the user wants to do; None to be known only.
             peer: address of the proxy that asks.
+            audiences: of which the token must be for one; without any it must be for the API
+                server.
 
         Raises:
             IdentityError: 503, it cannot be judged now.

@@ -4,7 +4,7 @@ import logging
 
 from injector.model.access.verdicts import judge_namespace
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 logger = logging.getLogger(__name__)
 

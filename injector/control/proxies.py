@@ -1,10 +1,15 @@
 """All proxies that are known, whichever replica of the injector they have their stream to."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from injector.control.hub import PolicyHub
 from injector.control.reports import Pod, Report, Reports
+from injector.model.access.sending import ObjectName, SendingFacts, gather_sending
+
+SENDING_SECONDS = 180.0
+"""After which a sender counts no more that was not heard of: it reports once a minute."""
 
 
 class Proxy(NamedTuple):
@@ -46,6 +51,17 @@ class Proxies:
                 known = found.get(pod)
                 found[pod] = proxy if known is None else _merged(known, proxy)
         return found
+
+    def sending(self) -> Mapping[ObjectName, SendingFacts]:
+        """Return how forwarding goes, by object, over all proxies that are known."""
+        reports = (proxy.report for proxy in self.all().values())
+        since = time.time() - SENDING_SECONDS
+        return gather_sending(
+            item
+            for report in reports
+            if report is not None and report.received_at >= since
+            for item in report.sending
+        )
 
     def connected(self) -> set[Pod]:
         """Return those with a stream to any replica."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from injector.model.access.sending import SendingReport
 from injector.model.roles import DEFAULT_ROLE
 from sidecar.model.targets import MAX_TARGETS
 
@@ -18,6 +19,10 @@ _REPORT_BYTES = 1_000
 _MAX_TEXT = 200
 _MAX_FAULTS = 8
 _MAX_AGE_SECONDS = 10 * 365 * 86400.0
+_MAX_UNIX_TIME = 4e9
+MAX_REPORTED = 2_000
+"""Objects whose sending one report may speak of: a collector's is about many namespaces."""
+MAX_UNMATCHED = 20
 KEEP_SECONDS = 3600.0
 """How long a proxy without a stream here is remembered by its last report: its pod may be gone."""
 
@@ -54,14 +59,20 @@ class Report(NamedTuple):
     role: str = DEFAULT_ROLE
     policy_ignored: tuple[str, ...] = ()
     """Fields of the policy that the proxy is too old to know."""
+    notes: tuple[str, ...] = ()
+    """What happened of late: of a gateway, what it refused."""
+    sending: tuple[SendingReport, ...] = ()
+    """How its forwarding goes."""
 
     @property
     def size_bytes(self) -> int:
         """About what it takes in memory."""
-        texts = [self.policy_error, *self.faults, *self.policy_ignored]
+        texts = [self.policy_error, *self.faults, *self.policy_ignored, *self.notes]
         for target in self.targets:
             texts += (target.url, target.error)
-        return _REPORT_BYTES + sum(map(sys.getsizeof, texts))
+        for one in self.sending:
+            texts += (one.namespace, one.rule, one.error, *one.unmatched)
+        return _REPORT_BYTES * (1 + len(self.sending)) + sum(map(sys.getsizeof, texts))
 
 
 class Reports:
@@ -73,12 +84,22 @@ class Reports:
         self._bytes: Counter[str] = Counter()
         """About how much each namespace's reports take."""
 
-    def put(self, pod: Pod, fields: Mapping[str, Any]) -> Report:
-        """Keep of a report what is known and small enough."""
+    def put(self, pod: Pod, fields: Mapping[str, Any], *, is_collector: bool = False) -> Report:
+        """Keep of a report what is known and small enough.
+
+        Args:
+            pod: that reports.
+            fields: what JSON gave.
+            is_collector: whether it may speak of other namespaces' objects than its own.
+        """
         self._forget(pod)
         while len(self._reports) >= MAX_REPORTS:
             self._forget(next(iter(self._reports)))
-        report = self._reports[pod] = read_report(fields, self._clock())
+        report = read_report(fields, self._clock())
+        if not is_collector:
+            own = (item for item in report.sending if item.namespace == pod[0])
+            report = report._replace(sending=tuple(own))
+        self._reports[pod] = report
         self._bytes[pod[0]] += report.size_bytes
         while self._bytes.total() > MAX_BYTES:
             # The namespace that takes most loses first.
@@ -138,7 +159,48 @@ def read_report(fields: Mapping[str, Any], received_at: float) -> Report:
         resident_bytes=int(_number(fields, "residentBytes")),
         role=_text(fields, "role") or DEFAULT_ROLE,
         policy_ignored=tuple(map(_clean, _items(fields, "policyIgnored")[:_MAX_FAULTS])),
+        notes=tuple(map(_clean, _items(fields, "notes")[:_MAX_FAULTS])),
+        sending=tuple(
+            _read_sending(item)
+            for item in _items(fields, "sending")[:MAX_REPORTED]
+            if isinstance(item, dict)
+        ),
     )
+
+
+def _read_sending(item: Mapping[str, Any]) -> SendingReport:
+    def count(name: str) -> int:
+        return max(0, int(_number(item, name)))
+
+    return SendingReport(
+        namespace=_text(item, "namespace"),
+        rule=_text(item, "rule"),
+        sent=count("sent"),
+        failed=count("failed"),
+        dropped=count("dropped"),
+        waiting=count("waiting"),
+        lag_seconds=min(max(0.0, _number(item, "lagSeconds")), _MAX_AGE_SECONDS),
+        last_sent_at=min(max(0.0, _number(item, "lastSentAt")), _MAX_UNIX_TIME),
+        error=_text(item, "error"),
+        series=count("series"),
+        unmatched=tuple(map(_clean, _items(item, "unmatched")[:MAX_UNMATCHED])),
+    )
+
+
+def _write_sending(item: SendingReport) -> dict[str, Any]:
+    return {
+        "namespace": item.namespace,
+        "rule": item.rule,
+        "sent": item.sent,
+        "failed": item.failed,
+        "dropped": item.dropped,
+        "waiting": item.waiting,
+        "lagSeconds": item.lag_seconds,
+        "lastSentAt": item.last_sent_at,
+        "error": item.error,
+        "series": item.series,
+        "unmatched": list(item.unmatched),
+    }
 
 
 def write_report(report: Report) -> dict[str, Any]:
@@ -151,6 +213,7 @@ def write_report(report: Report) -> dict[str, Any]:
         "policyError": report.policy_error,
         "policyIgnored": report.policy_ignored,
         "faults": report.faults,
+        "notes": report.notes,
         "targets": [
             {
                 "url": target.url,
@@ -161,6 +224,7 @@ def write_report(report: Report) -> dict[str, Any]:
             }
             for target in report.targets
         ],
+        "sending": [_write_sending(item) for item in report.sending],
         "samples": report.samples,
         "residentBytes": report.resident_bytes,
     }

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.scope import Scope
 from injector.model.roles import ROLES, KeyedPolicy
-from injector.platform import Platform
-from sidecar.model.policy.version import content_hash, encode, policy_version
+from injector.platform.settings import Platform
+from sidecar.model.policy.collector import CREDENTIAL_PREFIX
+from sidecar.model.policy.version import conceal, content_hash, encode, policy_version
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,31 @@ class WholeSnapshot:
     message: bytes
 
 
+class Line(NamedTuple):
+    """A key as a message."""
+
+    message: bytes
+    shown: bytes
+    """What of it the version is made of: not a credential's value."""
+
+
 @dataclass(frozen=True)
 class KeyedSnapshot:
     """A policy that is sent by key."""
 
-    lines: Mapping[str, bytes] = field(repr=False)
+    lines: Mapping[str, "Line"] = field(repr=False)
     """The message of each key."""
 
     @cached_property
     def version(self) -> str:
         """Its name, equal on every replica."""
-        return content_hash(*(self.lines[key] for key in sorted(self.lines)))
+        return content_hash(*(self.lines[key].shown for key in sorted(self.lines)))
 
     @cached_property
     def message(self) -> bytes:
         """Every key, then that it is whole."""
-        return b"".join([*self.lines.values(), _synced(self.version)])
+        lines = [line.message for line in self.lines.values()]
+        return b"".join([*lines, _synced(self.version)])
 
 
 Snapshot = WholeSnapshot | KeyedSnapshot
@@ -51,7 +61,7 @@ def build_snapshot(cluster: ClusterState, scope: Scope, platform: Platform) -> S
     """
     policy = ROLES[scope.role].policy
     if isinstance(policy, KeyedPolicy):
-        return KeyedSnapshot(_put_lines(policy.build(cluster, platform)))
+        return KeyedSnapshot(_put_lines(policy.build(cluster, scope, platform)))
     document = policy.build(cluster, scope, platform)
     version = policy_version(document)
     message = {"type": "policy", "version": version, "policy": document}
@@ -79,7 +89,7 @@ def update_snapshot(
     if not isinstance(policy, KeyedPolicy) or isinstance(before, WholeSnapshot):
         return build_snapshot(cluster, scope, platform)
     kept = {key: line for key, line in before.lines.items() if not policy.is_key_of(key, changed)}
-    return KeyedSnapshot({**kept, **_put_lines(policy.build_of(cluster, platform, changed))})
+    return KeyedSnapshot({**kept, **_put_lines(policy.build_of(cluster, scope, platform, changed))})
 
 
 def describe_change(before: Snapshot | None, after: Snapshot) -> tuple[bytes, bytes | None]:
@@ -89,7 +99,7 @@ def describe_change(before: Snapshot | None, after: Snapshot) -> tuple[bytes, by
     """
     if before is None or isinstance(before, WholeSnapshot) or isinstance(after, WholeSnapshot):
         return after.message, None if before is None else before.message
-    changed = [line for key, line in after.lines.items() if before.lines.get(key) != line]
+    changed = [line.message for key, line in after.lines.items() if before.lines.get(key) != line]
     gone = [
         encode({"type": "delete", "key": key}) + b"\n"
         for key in before.lines
@@ -98,11 +108,18 @@ def describe_change(before: Snapshot | None, after: Snapshot) -> tuple[bytes, by
     return b"".join([*changed, *gone, _synced(after.version)]), None
 
 
-def _put_lines(keys: Mapping[str, Any]) -> dict[str, bytes]:
-    return {
-        key: encode({"type": "put", "key": key, "value": value}) + b"\n"
-        for key, value in keys.items()
-    }
+def _put_lines(keys: Mapping[str, Any]) -> dict[str, Line]:
+    return {key: _put_line(key, value) for key, value in keys.items()}
+
+
+def _put_line(key: str, value: Any) -> Line:
+    message = _put(key, value)
+    is_secret = key.startswith(CREDENTIAL_PREFIX)
+    return Line(message, _put(key, conceal(value)) if is_secret else message)
+
+
+def _put(key: str, value: Any) -> bytes:
+    return encode({"type": "put", "key": key, "value": value}) + b"\n"
 
 
 def _synced(version: str) -> bytes:

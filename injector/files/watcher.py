@@ -7,9 +7,9 @@ from pathlib import Path
 
 from injector.errors import InjectorError, ManifestError, ObjectError, SettingsError
 from injector.files.manifests import MAX_FILE_BYTES, read_manifests
-from injector.model.access.metricaccess import API_VERSION as METRIC_ACCESS_VERSION
 from injector.model.cluster.objects import Object
 from injector.model.cluster.state import KINDS, ClusterState, Key, key_of
+from sidecar.model.access.objects import API_VERSION as METRIC_ACCESS_VERSION
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from webhook_certs.carried import CarriedTrust
 from webhook_certs.rotation import Issuer, Rotation
 
 from injector.control.backend import Backend, Publisher
+from injector.control.proxies import Proxies
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.api.lease import Lease
 from injector.kube.api.reflector import Reflector, Resource
@@ -22,6 +23,10 @@ from injector.kube.certificates.published import (
     policy_facts,
 )
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore
+from injector.kube.objects.followed_backends import FollowedBackends
+from injector.kube.objects.followed_collectors import FollowedCollectors
+from injector.kube.objects.followed_pods import FollowedPods
+from injector.kube.objects.followed_secrets import FollowedSecrets
 from injector.kube.objects.proxy_troubles import ProxyTroubles
 from injector.kube.objects.replicas import Replicas, ReplicaSettings
 from injector.kube.objects.service_address import ServiceAddress
@@ -31,7 +36,7 @@ from injector.kube.tokens.queue import ReviewQueue
 from injector.kube.tokens.reviewer import AccessReviewer
 from injector.model.admission.troubles import Trouble
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 
 class ClusterSettings(NamedTuple):
@@ -102,10 +107,20 @@ def cluster_backend(
         on_deleted=authenticator.forget,
         tells=bool(settings.webhook_configuration or settings.policy_secret),
     )
+    backends = FollowedBackends(client, cluster, platform.backends, observers.on_failure)
+    collectors = FollowedCollectors(client, cluster, platform.collectors, observers.on_failure)
+    secrets = FollowedSecrets(client, cluster, platform.remote_write)
     background_tasks: list[Callable[[], Awaitable[None]]] = [
         lambda: _follow_secret(client, settings, listeners, observers.on_failure),
     ]
-    if settings.lease:
+    if platform.backends:
+        background_tasks.append(backends.follow)
+    if platform.collectors:
+        background_tasks.append(collectors.follow)
+    if platform.remote_write.secret_namespaces:
+        background_tasks.append(secrets.follow)
+
+    async def write_status(proxies: Proxies) -> None:
         lease = Lease(client, settings.namespace, settings.lease, socket.gethostname())
         writer = StatusWriter(
             client,
@@ -114,16 +129,25 @@ def cluster_backend(
             platform=platform,
             lease=lease,
             is_listed=source.has_read,
+            sending=proxies.sending,
         )
-        background_tasks.append(writer.run)
+        await writer.run()
+
     peers = settings.replicas
     replicas = None if peers is None else Replicas(client, settings.namespace, peers)
     return Backend(
         cluster=cluster,
         source=source,
         background_tasks=background_tasks,
+        pods=FollowedPods(client, cluster, observers.on_failure),
+        write_status=write_status if settings.lease else None,
         follow_pods=lambda proxies: troubles.run(proxies, observers.on_failure),
-        troubles=troubles.sentences,
+        troubles=lambda: [
+            *troubles.sentences(),
+            *backends.troubles(),
+            *collectors.troubles(),
+            *secrets.troubles(),
+        ],
         authenticator=authenticator,
         reviewer=AccessReviewer(client, queue),
         issuer=lambda names: _issuer(client, settings, names),

@@ -6,10 +6,25 @@ from typing import Any, NamedTuple
 from injector.errors import IdentityError
 from injector.model.cluster.objects import Namespace
 from injector.model.cluster.state import ClusterState
+from injector.model.policies.aggregate import (
+    build_aggregate_keys,
+    build_aggregate_keys_of,
+    is_aggregate_key_of,
+)
+from injector.model.policies.collector import (
+    build_collector_keys,
+    build_collector_keys_of,
+    is_collector_key_of,
+)
+from injector.model.policies.gateway import (
+    build_gateway_keys,
+    build_gateway_keys_of,
+    is_gateway_key_of,
+)
 from injector.model.policies.node import build_node_keys, build_node_keys_of, is_node_key_of
 from injector.model.policies.pod import build_pod_policy
-from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.model.policies.scope import EVERY_NAMESPACE, Scope
+from injector.platform.settings import Platform
 from sidecar.model.labels.namespace_labels import derive_labels
 
 
@@ -22,11 +37,20 @@ class WholePolicy(NamedTuple):
 class KeyedPolicy(NamedTuple):
     """A policy that is sent by key: after a change only the keys that changed."""
 
-    build: Callable[[ClusterState, Platform], dict[str, Any]]
+    build: Callable[[ClusterState, Scope, Platform], dict[str, Any]]
     is_key_of: Callable[[str, Collection[str]], bool]
     """Tells whether a change in these namespaces may change a key."""
-    build_of: Callable[[ClusterState, Platform, Collection[str]], dict[str, Any]]
+    build_of: Callable[[ClusterState, Scope, Platform, Collection[str]], dict[str, Any]]
     """Writes these keys."""
+
+
+class Holder(NamedTuple):
+    """Who has a role: a pod, by its token."""
+
+    namespace: str
+    pod: str
+    account: str
+    """Its service account, `namespace/name`."""
 
 
 class Role(NamedTuple):
@@ -35,20 +59,35 @@ class Role(NamedTuple):
     grant: str
     """The chart's list of service accounts that may have it; empty where no grant is needed."""
     accounts: Callable[[Platform], Collection[str]]
-    """That list."""
-    scope: Callable[[str, str, Platform], Scope]
-    """What a proxy may know, by its namespace and service account."""
+    """Who has it."""
+    scope: Callable[[Holder, Platform], Scope]
+    """What a proxy may know."""
     policy: WholePolicy | KeyedPolicy
     series_labels: Callable[[Namespace | None, Platform], Mapping[str, str]]
     """Labels that the status page shows for a proxy, by its namespace."""
 
 
-def _pod_scope(namespace: str, account: str, platform: Platform) -> Scope:
-    return Scope("pod", namespace, knows_all_labels=account in platform.exporters)
+def _pod_scope(holder: Holder, platform: Platform) -> Scope:
+    is_exporter = holder.account in platform.exporters
+    return Scope("pod", holder.namespace, knows_all_labels=is_exporter)
 
 
-def _node_scope(namespace: str, account: str, platform: Platform) -> Scope:
+def _node_scope(holder: Holder, platform: Platform) -> Scope:
     return Scope("node", knows_all_labels=True)
+
+
+def _gateway_scope(holder: Holder, platform: Platform) -> Scope:
+    return Scope("gateway", knows_every_tenant=True)
+
+
+def _collector_scope(holder: Holder, platform: Platform) -> Scope:
+    return Scope("collector", knows_every_tenant=True, pod=holder.pod)
+
+
+def _aggregate_scope(holder: Holder, platform: Platform) -> Scope:
+    granted = {holder.namespace, *platform.aggregates.get(holder.account, ())}
+    names = (EVERY_NAMESPACE,) if EVERY_NAMESPACE in granted else tuple(sorted(granted))
+    return Scope("aggregate", pods_of=names)
 
 
 def _labels_of_namespace(namespace: Namespace | None, platform: Platform) -> Mapping[str, str]:
@@ -74,27 +113,48 @@ ROLES = {
         policy=KeyedPolicy(build_node_keys, is_node_key_of, build_node_keys_of),
         series_labels=_labels_by_series,
     ),
+    "aggregate": Role(
+        grant="",  # of its own namespace; of others control.grants.aggregates
+        accounts=lambda platform: (),
+        scope=_aggregate_scope,
+        policy=KeyedPolicy(build_aggregate_keys, is_aggregate_key_of, build_aggregate_keys_of),
+        series_labels=_labels_by_series,
+    ),
+    "gateway": Role(
+        grant="control.grants.gateways",
+        accounts=lambda platform: platform.gateways,
+        scope=_gateway_scope,
+        policy=KeyedPolicy(build_gateway_keys, is_gateway_key_of, build_gateway_keys_of),
+        series_labels=_labels_by_series,
+    ),
+    "collector": Role(
+        grant="control.grants.collectors",
+        accounts=lambda platform: platform.collectors,
+        scope=_collector_scope,
+        policy=KeyedPolicy(build_collector_keys, is_collector_key_of, build_collector_keys_of),
+        series_labels=_labels_by_series,
+    ),
 }
 DEFAULT_ROLE = "pod"
 """For reports of proxies that do not say their role."""
 
 
-def find_scope(role: str, namespace: str, account: str, platform: Platform) -> Scope:
+def find_scope(role: str, holder: Holder, platform: Platform) -> Scope:
     """Return what a proxy may know in a role.
 
     Args:
         role: a key of `ROLES`.
-        namespace: the proxy's.
-        account: its service account, `namespace/name`.
+        holder: the proxy's pod.
         platform: the platform's settings, which grant.
 
     Raises:
         IdentityError: 403, the platform does not grant it the role.
     """
     found = ROLES[role]
-    if found.grant and account not in found.accounts(platform):
-        raise IdentityError(403, f"{account} is not granted the {role} role ({found.grant})")
-    return found.scope(namespace, account, platform)
+    if found.grant and holder.account not in found.accounts(platform):
+        sentence = f"{holder.account} is not granted the {role} role ({found.grant})"
+        raise IdentityError(403, sentence)
+    return found.scope(holder, platform)
 
 
 def series_labels(role: str, namespace: Namespace | None, platform: Platform) -> Mapping[str, str]:

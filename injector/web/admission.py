@@ -29,7 +29,7 @@ from injector.model.admission.reviews import (
 )
 from injector.model.cluster.objects import name_of
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from injector.web.bodies import BodyBudget, refusal
 from injector.web.metrics import InjectorMetrics
 

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,25 +21,28 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
+from injector.control.backend import PodsFollower
 from injector.control.hub import PolicyHub, Stream
 from injector.control.identity import Authenticator, Caller, Reviewer
 from injector.control.journal import Journal
 from injector.control.peers import write_proxies
 from injector.control.proxies import Proxies
-from injector.control.rates import TokenBuckets
 from injector.control.reports import Reports
 from injector.errors import IdentityError, RequestError
 from injector.model.policies.scope import Scope
-from injector.model.roles import ROLES, check_is_replica, check_may_judge, find_scope
-from injector.platform import Platform
+from injector.model.roles import ROLES, Holder, check_is_replica, check_may_judge, find_scope
+from injector.platform.settings import Platform
 from injector.web.bodies import BodyBudget, refusal
 from injector.web.metrics import InjectorMetrics
 from injector.web.questions import read_question
 from injector.web.streams import PolicyStream, UnsentBytes
+from sidecar.auth.rates import TokenBuckets
 
 logger = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES = 64 << 10
+MAX_COLLECTOR_REPORT_BYTES = 1 << 20
+"""A collector's is about the objects of many namespaces."""
 MAX_QUESTION_BYTES = 32 << 10
 _REPORTS_AT_ONCE = 100
 _POLICY = ("GET", "/v1/policy")
@@ -73,6 +76,8 @@ class ControlContext:
     """The service account of every replica; empty where there is but one."""
     has_read: Callable[[], bool] = lambda: True
     """Whether the cluster was read whole: a policy without its labels would replace a good one."""
+    pods: PodsFollower | None = None
+    """Follows the pods that an aggregate may know; None where all are known."""
 
     def __post_init__(self) -> None:
         self.proxies = Proxies(self.hub, self.reports)
@@ -145,13 +150,19 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
         raise RequestError(505, "a policy stream needs HTTP/1.1")
     if not context.has_read():
         raise RequestError(503, "the cluster has not been read yet")
-    scope = find_scope(role, caller.namespace, caller.service_account, context.platform)
+    holder = Holder(caller.namespace, caller.pod, caller.service_account)
+    scope = find_scope(role, holder, context.platform)
     if not context.policy_rate.take((caller.namespace, caller.pod)):
         raise RequestError(429, "this pod opens streams too often")
     version = request.query_params.get("version", "")[:64]
     lifetime = STREAM_SECONDS * random.uniform(0.8, 1.2)
     if caller.expires_at is not None:
         lifetime = min(lifetime, caller.expires_at - time.time())
+
+    if context.pods is not None and scope.pods_of:
+        unlisted = await context.pods.listed(scope.pods_of)
+        if unlisted:
+            raise RequestError(503, unlisted)
 
     token = _bearer_token(request)
 
@@ -167,8 +178,9 @@ async def _stream_policy(request: Request, context: ControlContext, caller: Call
 def _opened(
     context: ControlContext, scope: Scope, version: str, caller: Caller
 ) -> Iterator[Stream]:
+    following = nullcontext() if context.pods is None else context.pods.following(scope.pods_of)
     try:
-        with context.hub.open(scope, version, (caller.namespace, caller.pod)) as stream:
+        with following, context.hub.open(scope, version, (caller.namespace, caller.pod)) as stream:
             _observe_streams(context)
             yield stream
     finally:
@@ -183,14 +195,17 @@ def _observe_streams(context: ControlContext) -> None:
 async def _take_report(request: Request, context: ControlContext, caller: Caller) -> Response:
     if not context.report_rate.take((caller.namespace, caller.pod)):
         raise RequestError(429, "this pod reports too often")
-    async with context.bodies.reading(request, MAX_REPORT_BYTES) as body:
+    is_collector = caller.service_account in context.platform.collectors
+    limit_bytes = MAX_COLLECTOR_REPORT_BYTES if is_collector else MAX_REPORT_BYTES
+    async with context.bodies.reading(request, limit_bytes) as body:
         try:
             report = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise RequestError(400, "the report is not JSON") from error
     if not isinstance(report, dict):
         raise RequestError(400, "the report is not an object")
-    context.reports.put((caller.namespace, caller.pod), report)
+    pod = (caller.namespace, caller.pod)
+    context.reports.put(pod, report, is_collector=is_collector)
     context.journal.ring()
     context.metrics.reports.inc()
     return Response(status_code=204)
@@ -213,8 +228,10 @@ async def _judge_token(request: Request, context: ControlContext, caller: Caller
     if context.reviewer is None:
         raise RequestError(503, "there is no API server to ask here")
     async with context.bodies.reading(request, MAX_QUESTION_BYTES) as body:
-        token, access = read_question(body)
-    review = await context.reviewer.review(token, access, _peer(request))
+        question = read_question(body)
+    review = await context.reviewer.review(
+        question.token, question.access, _peer(request), audiences=question.audiences
+    )
     answer: dict[str, Any] = {"authenticated": bool(review.username)}
     if review.username:
         answer["user"] = {"username": review.username, "groups": list(review.groups)}

@@ -1,4 +1,4 @@
-"""`livery-proxy check`: read an exposition or a policy as the proxy would, and say so."""
+"""`livery-proxy check`: read an exposition, a policy or a configuration, and say what it is."""
 
 import argparse
 import json
@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 from sidecar.errors import ExpositionError, PolicyError
 from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import Sample, scan
+from sidecar.model.exposition.parser import scan
+from sidecar.model.exposition.samples import Sample
 
 if TYPE_CHECKING:
+    from sidecar.model.policy.gateway import GatewayPolicy
     from sidecar.model.policy.series import SeriesPolicy
 
 EXAMPLES = """examples:
   curl -s localhost:8080/metrics | livery-proxy check exposition
   livery-proxy check exposition --format openmetrics < metrics.txt
   livery-proxy check policy policy.yaml
+  livery-proxy check config config.yaml
+      a prometheus-multi-tenant-proxy's file, as values of Livery's chart
 
 exit codes: 0 good, 1 not, 2 a wrong call
 """
@@ -29,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; 0 if what was read is good, 1 if not, 2 for a bad call."""
     parser = argparse.ArgumentParser(
         prog="livery-proxy check",
-        description="Check an exposition or a policy.",
+        description="Check an exposition, a policy, or a prometheus-multi-tenant-proxy's file.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,9 +44,18 @@ def main(arguments: Sequence[str]) -> int:
     policy = _add_kind(kinds, "policy", "a policy file")
     policy.add_argument("file", type=Path, help="YAML or JSON, as for --policy")
     policy.add_argument(
-        "--role", choices=["pod", "node"], default="", help="whose policy it is; any by default"
+        "--role",
+        choices=["pod", "node", "aggregate", "gateway"],
+        default="",
+        help="whose policy it is; any by default",
     )
+    config = _add_kind(kinds, "config", "the configuration of prometheus-multi-tenant-proxy")
+    config.add_argument("file", type=Path, help="YAML or JSON")
     given = parser.parse_args(arguments)
+    if given.kind == "config":
+        from sidecar.commands.check_config import check_config
+
+        return check_config(given.file, sys.stdout, sys.stderr)
     if given.kind == "policy":
         return check_policy(given.file, given.role, sys.stdout)
     try:
@@ -95,24 +108,30 @@ def describe_sample(sample: Sample, fmt: Format) -> dict[str, object]:
 
 
 def check_policy(path: Path, role: str, out: TextIO) -> int:
-    """Print what a policy file gives series; without a role, for the first that can use it."""
+    """Print what a policy file holds; without a role, for the first that can use it."""
     # The readers of policies bring RE2, which an exposition does not need.
     from sidecar.control.policy_file import read_policy_file
+    from sidecar.model.policy.aggregate import parse_aggregate_policy
+    from sidecar.model.policy.gateway import parse_gateway_policy
     from sidecar.model.policy.node import parse_node_policy
     from sidecar.model.policy.pod import parse_pod_policy
 
-    parsers: dict[str, Callable[[object], SeriesPolicy]] = {
-        "pod": lambda document: parse_pod_policy(document).series,
-        "node": lambda document: parse_node_policy(document).series,
+    readers: dict[str, Callable[[object], dict[str, object]]] = {
+        "pod": lambda document: _describe_series(parse_pod_policy(document).series),
+        "node": lambda document: _describe_series(parse_node_policy(document).series),
+        "aggregate": lambda document: _describe_series(
+            parse_aggregate_policy(document).policy.series
+        ),
+        "gateway": lambda document: _describe_tenants(parse_gateway_policy(document).policy),
     }
     errors = []
-    for name in [role] if role else list(parsers):
+    for name in [role] if role else list(readers):
         try:
-            policy = read_policy_file(path, parsers[name])
+            described = read_policy_file(path, readers[name])
         except PolicyError as error:
             errors.append(error)
             continue
-        print(json.dumps(_describe_policy(name, policy)), file=out)
+        print(json.dumps({"role": name, **described}), file=out)
         return 0
     # A document that is no policy at all has one error, whatever the role.
     for text in dict.fromkeys(map(str, errors)):
@@ -120,15 +139,18 @@ def check_policy(path: Path, role: str, out: TextIO) -> int:
     return 1
 
 
-def _describe_policy(role: str, policy: "SeriesPolicy") -> dict[str, object]:
+def _describe_series(policy: "SeriesPolicy") -> dict[str, object]:
     rules = policy.access_rules
     return {
-        "role": role,
         "labels": policy.labels,
         "protected": sorted(policy.protected),
         "metricRelabelings": len(policy.relabelings),
         "accessRules": None if rules is None else len(rules),
     }
+
+
+def _describe_tenants(policy: "GatewayPolicy") -> dict[str, object]:
+    return {"tenants": {name: len(rules) for name, rules in policy.tenants.items()}}
 
 
 def _fields(tail: bytes) -> Iterator[str]:

@@ -74,6 +74,9 @@ class ControlClient(Generic[P]):
         self.is_connected = False
         self.confirmed_at: float | None = None
         """Monotonic time of the control service's last message."""
+        self.current_at: float | None = None
+        """When the active policy was last known to be the one that the service has."""
+        self._is_current = False
         self.failures = 0
         self.rejected = 0
         """Policies that could not be used, as a whole or in part."""
@@ -104,14 +107,20 @@ class ControlClient(Generic[P]):
             backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
 
     async def run_reports(self, report: Callable[[], dict[str, object]]) -> None:
-        """Tell the control service what runs here: on change, at most once a minute."""
+        """Tell the control service what runs here: on change, at most once a minute.
+
+        While something is sent there is always something new.
+        """
         while True:
             await self._report_due.wait()
             await asyncio.sleep(REPORT_DELAY_SECONDS)
             self._report_due.clear()
             try:
+                said = report()
+                if said.get("sending"):
+                    self.changed()
                 async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                    await self._post("/v1/report", report())
+                    await self._post("/v1/report", said)
             except (LiveryError, TimeoutError, OSError) as error:
                 logger.debug("a report was not sent", extra={"reason": str(error)})
                 self.changed()
@@ -137,6 +146,7 @@ class ControlClient(Generic[P]):
         deadline.reschedule(loop.time() + CONNECT_TIMEOUT_SECONDS)
         connection = await self._open()
         self._receiver.begin()
+        self._is_current = False
         try:
             query = urlencode({"role": self._settings.role, "version": self.version})
             status = await connection.send(self._request("GET", f"/v1/policy?{query}"))
@@ -149,6 +159,8 @@ class ControlClient(Generic[P]):
                 deadline.reschedule(loop.time() + SILENCE_TIMEOUT_SECONDS)
                 self.confirmed_at = time.monotonic()
                 self._take(line)
+                if self._is_current:
+                    self.current_at = self.confirmed_at
         finally:
             connection.close()
 
@@ -172,9 +184,12 @@ class ControlClient(Generic[P]):
         try:
             received = self._receiver.take(kind, message)
         except PolicyError as error:
+            self._is_current = False
             self._reject(str(error))
             return
         if received is None:
+            # Each proxy is told the version that it has: what is active is what the service has.
+            self._is_current |= kind == "current"
             return
         try:
             self._apply(received.policy)
@@ -183,6 +198,7 @@ class ControlClient(Generic[P]):
             self.version = ""
             self._receiver.forget()
             raise
+        self._is_current = True
         self.version = _read_version(message.get("version"))
         logger.info("policy active", extra={"version": self.version})
         self._note_ignored(received.ignored)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -13,7 +14,18 @@ from sidecar.process.documents import read_document, stamp
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+RETRY_SECONDS = 10.0
+"""Until a file that cannot be used is read again."""
 P = TypeVar("P")
+
+
+def load_policy(path: Path) -> object:
+    """Read the document of a policy file.
+
+    Raises:
+        DocumentError: it cannot be read.
+    """
+    return read_document(path, MAX_POLICY_BYTES)
 
 
 class Reject(Protocol):
@@ -27,10 +39,11 @@ class PolicyFile(Generic[P]):
     """A policy file that is watched; the last good policy stays active.
 
     Args:
-        path: the file.
+        path: the file, or a folder where `load` reads one.
         parse: makes a policy of the document.
         apply: takes every policy that can be used.
         reject: takes why one cannot.
+        load: reads the document.
     """
 
     def __init__(
@@ -39,46 +52,75 @@ class PolicyFile(Generic[P]):
         parse: Callable[[object], P],
         apply: Callable[[P], None],
         reject: Reject,
+        *,
+        load: Callable[[Path], object] = load_policy,
     ) -> None:
         self._path = path
         self._parse = parse
         self._apply = apply
         self._reject = reject
+        self._load = load
         self._was_good = False
         self._stamp = (0, 0)
+        self._reason = ""
+        """Why the file as it is now is not used; empty where it is."""
 
     def read(self) -> None:
         """Read the file now."""
         self._stamp = stamp(self._path)
-        try:
-            policy = read_policy_file(self._path, self._parse)
-        except PolicyError as error:
-            logger.error("the policy file cannot be used", extra={"reason": str(error)})
-            self._reject(str(error), is_first=not self._was_good)
-            return
-        self._was_good = True
-        self._apply(policy)
+        self._take(self._outcome())
 
     async def follow(self) -> None:
-        """Read it again whenever it changes, until cancelled."""
+        """Read it again whenever it changes, until cancelled.
+
+        One that cannot be used is tried again: a disk may have failed for a moment.
+        """
+        retry_at = 0.0
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if stamp(self._path) != self._stamp:
-                self.read()
+            found, now = stamp(self._path), time.monotonic()
+            is_same = found == self._stamp
+            if not is_same or (self._reason and now >= retry_at):
+                self._stamp, retry_at = found, now + RETRY_SECONDS
+                # A folder of a thousand objects takes seconds, in which others are answered.
+                self._take(await asyncio.to_thread(self._outcome), is_again=is_same)
+
+    def _outcome(self) -> P | PolicyError:
+        """Return the policy of the file, or why there is none."""
+        try:
+            return read_policy_file(self._path, self._parse, self._load)
+        except PolicyError as error:
+            return error
+
+    def _take(self, outcome: P | PolicyError, *, is_again: bool = False) -> None:
+        before, self._reason = self._reason, ""
+        if isinstance(outcome, PolicyError):
+            self._reason = str(outcome)
+            if is_again and self._reason == before:
+                return
+            after = "; the last policy stays" if self._was_good else ""
+            logger.error("the policy file cannot be used%s", after, extra={"reason": str(outcome)})
+            self._reject(str(outcome), is_first=not self._was_good)
+            return
+        self._was_good = True
+        self._apply(outcome)
 
 
-def read_policy_file(path: Path, parse: Callable[[object], P]) -> P:
+def read_policy_file(
+    path: Path, parse: Callable[[object], P], load: Callable[[Path], object] = load_policy
+) -> P:
     """Read and check a policy file.
 
     Args:
         path: the file, YAML or JSON.
         parse: makes a policy of the document.
+        load: reads the document.
 
     Raises:
         PolicyError: it cannot be read, is not YAML, or is not a policy.
     """
     try:
-        document = read_document(path, MAX_POLICY_BYTES)
+        document = load(path)
     except DocumentError as error:
         raise PolicyError(str(error)) from error
     try:

@@ -5,6 +5,12 @@ from typing import Any, NamedTuple
 
 from sidecar import VERSION
 from sidecar.control.client import ControlClient
+from sidecar.control.sending import (
+    COLLECTOR_REPORT_BYTES,
+    POD_REPORT_BYTES,
+    Sending,
+    report_sending,
+)
 from sidecar.model.targets import MAX_TARGETS
 from sidecar.process.memory import resident_bytes
 
@@ -30,6 +36,10 @@ class ProxyState(NamedTuple):
     targets: Sequence[TargetState]
     samples: int
     """Exposed by the last scrapes."""
+    notes: Sequence[str] = ()
+    """What happened of late, for people to read."""
+    sending: Sequence[Sending] = ()
+    """How forwarding goes."""
 
 
 def build_report(
@@ -56,6 +66,19 @@ def build_report(
             for target in state.targets[:MAX_TARGETS]
         ],
         "samples": state.samples,
+        **(
+            {"notes": [note[:_TEXT_CHARACTERS] for note in state.notes[:_MAX_FAULTS]]}
+            if state.notes
+            else {}
+        ),
+        **_write_sending(state),
         "policyAgeSeconds": round(policy_age_seconds, 3),
         "residentBytes": resident_bytes(),
     }
+
+
+def _write_sending(state: ProxyState) -> dict[str, object]:
+    if not state.sending:
+        return {}
+    limit = POD_REPORT_BYTES if state.role == "pod" else COLLECTOR_REPORT_BYTES
+    return {"sending": report_sending(state.sending, limit)}

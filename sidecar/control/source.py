@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from sidecar.control.client import ControlClient
-from sidecar.control.policy_file import PolicyFile
+from sidecar.control.policy_file import PolicyFile, load_policy
 from sidecar.control.receivers import PolicyReceiver
 from sidecar.control.reports import ProxyState, build_report
 from sidecar.control.settings import ControlSettings
@@ -57,9 +57,27 @@ class PolicySource(Generic[P]):
         confirmed_at = None if self.client is None else self.client.confirmed_at
         return time.monotonic() - (confirmed_at or self._started_at)
 
-    def use_file(self, path: Path, parse: Callable[[object], P]) -> None:
-        """Take policies from a file, in place of the stream."""
-        self._file = PolicyFile(path, parse, self.take, self._reject)
+    @property
+    def uncertain_seconds(self) -> float:
+        """Time since the policy was last known to be the present one; 0 for a file's."""
+        if self._file is not None or self.client is None:
+            return 0.0
+        return time.monotonic() - (self.client.current_at or self._started_at)
+
+    def use_file(
+        self,
+        path: Path,
+        parse: Callable[[object], P],
+        load: Callable[[Path], object] = load_policy,
+    ) -> None:
+        """Take policies from a file, in place of the stream.
+
+        Args:
+            path: the file, or a folder where `load` reads one.
+            parse: makes a policy of the document.
+            load: reads the document.
+        """
+        self._file = PolicyFile(path, parse, self.take, self._reject, load=load)
 
     def connect(self, settings: ControlSettings, receiver: PolicyReceiver[P]) -> ControlClient[P]:
         """Take policies from the control service, unless there is a file; returns the connection.

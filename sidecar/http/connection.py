@@ -32,7 +32,7 @@ class Connection(asyncio.Protocol):
         self._error: UpstreamError | None = None
         self._is_lost = False
         self._is_paused = False
-        self._began = bytearray()
+        self._began = b""
         """The beginning of a head that has not arrived whole."""
         self._interim_bytes = 0
         self._head = _NO_HEAD
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._is_lost or (self._body and self._body.has_surplus):
             raise UpstreamError("the connection was closed")
-        self._began.clear()
+        self._began = b""
         self._interim_bytes = 0
         self._body = None
         self.has_answered = False
@@ -199,22 +199,22 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _take_head(self, data: bytes) -> None:
-        searched = max(0, len(self._began) - 3)
-        self._began += data
-        while end := _END_OF_HEAD.search(self._began, searched):
-            if self._interim_bytes + end.start() > MAX_HEADER_BYTES:
+        begin, searched = 0, max(0, len(self._began) - 3)
+        text = self._began + data  # usually the head is whole at once, and nothing is copied
+        while end := _END_OF_HEAD.search(text, searched):
+            if self._interim_bytes + end.start() - begin > MAX_HEADER_BYTES:
                 break
-            head = parse_head(bytes(self._began[: end.start()]))
-            del self._began[: end.end()]
+            head = parse_head(text[begin : end.start()])
             if head.status == 101:
                 raise UpstreamError("the response switches protocols, which nobody asked for")
             if not head.is_interim:
                 self._head, self._body = head, Body(head)
-                self._body.feed(bytes(self._began))
-                self._began.clear()
+                self._began = b""
+                self._body.feed(text[end.end() :])
                 return
-            self._interim_bytes += end.end()
-            searched = 0
+            self._interim_bytes += end.end() - begin
+            begin = searched = end.end()
+        self._began = text[begin:]
         if self._interim_bytes + len(self._began) > MAX_HEADER_BYTES:
             raise UpstreamError(f"more than {MAX_HEADER_BYTES} bytes of headers")
         self._check_beginning()
@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
     def _check_beginning(self) -> None:
         # What speaks another protocol may wait for us to go on: it never sends an empty line.
         if not self._began.startswith(b"HTTP/"[: len(self._began)]):
-            parse_head(bytes(self._began[:60]))
+            parse_head(self._began[:60])
 
 
 def render_request(

@@ -171,4 +171,5 @@ class TlsPort:
 def peer_of(transport: asyncio.BaseTransport) -> str:
     """Return the client's address; empty where it has gone already."""
     peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else ""
+    # An IPv6 socket has IPv4 clients as `::ffff:10.0.0.1`, which nobody calls them.
+    return str(peer[0]).removeprefix("::ffff:") if peer else ""

@@ -21,6 +21,8 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     peer: str = ""
     """The client's address."""
+    body: bytes = b""
+    """Kept by servers that want bodies."""
 
 
 class Delivery(Enum):

@@ -1,9 +1,12 @@
 """Content codings: what a client takes, and gzip."""
 
+import contextlib
 import re
+from collections.abc import AsyncGenerator
 
 GZIP_MIN_BYTES = 512
 """A smaller body is sent as it is."""
+_GZIP_WINDOW = 31
 
 
 def takes_gzip(header: str) -> bool:
@@ -21,3 +24,22 @@ def compress(body: bytes) -> bytes:
     from isal import igzip
 
     return bytes(igzip.compress(body, 1))
+
+
+async def compress_parts(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Compress a body that is still coming."""
+    # Imported at the first need: not every scraper asks for it.
+    from isal import isal_zlib
+
+    compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP_WINDOW)
+    is_first = True
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            data = compressor.compress(part)
+            if is_first:
+                # So that the scraper sees that the answer has begun.
+                data += compressor.flush(isal_zlib.Z_SYNC_FLUSH)
+                is_first = False
+            if data:
+                yield data
+        yield compressor.flush()

@@ -1,9 +1,13 @@
 """Connections to one server that are kept and used again."""
 
+import time
 from collections.abc import Awaitable, Callable
 
 from sidecar.errors import UpstreamError
 from sidecar.http.connection import Connection
+
+STALE_SECONDS = 0.5
+"""Within which a connection that had been closed while it was idle is found to be."""
 
 
 class ConnectionPool:
@@ -33,11 +37,13 @@ class ConnectionPool:
             if not connection.is_reusable:
                 connection.close()
                 continue
+            began = time.monotonic()
             try:
                 return await _send(connection, request)
             except UpstreamError:
-                # The server closed it while it was idle: not its fault, nor a failed request.
-                if connection.has_answered:
+                # The server closed it while it was idle: not its fault, nor a failed request. Later
+                # it worked on the request, which perhaps ended it: that is not done twice.
+                if connection.has_answered or time.monotonic() - began > STALE_SECONDS:
                     raise
         return await _send(await self._connect(), request)
 

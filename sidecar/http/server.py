@@ -24,10 +24,14 @@ class Server:
         handler: answers requests.
         max_connections: beyond, an idle connection makes room, or one of a client that has more
             than its share; else the newcomer is refused with 503.
+        keeps_bodies: whether the handler gets requests' bodies; else they are passed over.
     """
 
-    def __init__(self, handler: Handler, *, max_connections: int = 32) -> None:
+    def __init__(
+        self, handler: Handler, *, max_connections: int = 32, keeps_bodies: bool = False
+    ) -> None:
         self.handler = handler
+        self.keeps_bodies = keeps_bodies
         self.connections: PeerShares[ServerConnection] = PeerShares(max_connections)
         self.is_draining = False
         self.unsent_bytes = 0

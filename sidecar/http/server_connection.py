@@ -40,6 +40,7 @@ class Site(Protocol):
     """What a connection needs of its server."""
 
     handler: Handler
+    keeps_bodies: bool
     is_draining: bool
     unsent_bytes: int
     gathered: int
@@ -56,6 +57,7 @@ class ServerConnection(asyncio.Protocol):
 
     _url: bytes
     _headers: dict[str, str]
+    _body: list[bytes]
     _received: int
     """Bytes since the present request began."""
     _has_headers: bool
@@ -128,11 +130,12 @@ class ServerConnection(asyncio.Protocol):
             return
         self._received += len(data)
         if self._received > MAX_HEADER_BYTES + MAX_REQUEST_BODY_BYTES:
-            self._refuse(431, "the request is too large")
+            is_body = self._has_headers or b"\r\n\r\n" in data
+            self._refuse(413 if is_body else 431, "the request is too large")
             return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._feed(data)
+        except httptools.HttpParserError as error:
             # After a whole request it harms that request's response no more than a second one.
             self._has_more = self._is_complete
             if not self._is_complete:
@@ -143,6 +146,34 @@ class ServerConnection(asyncio.Protocol):
                 self._refuse(431, "the headers are too large")
             elif self._received == len(data):
                 self._set_timer(HEADER_TIMEOUT_SECONDS)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._is_complete:
+                self._has_more = True  # it is in a second request
+                return
+            # None is served, and a server may ignore the offer (RFC 9110, section 7.8). The parser
+            # ended the request with its head: another one reads the head again, without the offer,
+            # and the body, of which nothing was read.
+            head, received = self._render_offered(), self._received
+            self._begin()
+            self._parser, self._received = httptools.HttpRequestParser(self), received
+            self._parser.feed_data(head + data[upgrade.args[0] :])
+
+    def _render_offered(self) -> bytes:
+        """Write the head that offers another protocol, without its offer."""
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("CONNECT is not served")
+        lines = [b"%b %b HTTP/%b" % (method, self._url, version.encode())]
+        lines += [
+            f"{name}: {value}".encode("latin-1")
+            for name, value in self._headers.items()
+            if name != "upgrade"
+        ]
+        return b"\r\n".join([*lines, b"", b""])
 
     # httptools callbacks
 
@@ -164,18 +195,25 @@ class ServerConnection(asyncio.Protocol):
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
-        """Wait for the body, which is ignored."""
+        """Wait for the body."""
         self._has_headers = True
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body, if anybody wants it."""
+        if self._server.keeps_bodies and not self._is_complete:
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         """Answer."""
-        if self._is_complete:
+        if self._is_complete or self._parser.should_upgrade():
             return
         self._is_complete = True
         # Reading goes on: only so is a client noticed that does not wait any longer.
         self._set_timer(None)
         method = self._parser.get_method().decode()
         request = read_request(method, self._url, self._headers, self._peer)
+        if self._body:
+            request = request._replace(body=b"".join(self._body))
         delivery = Delivery.of(method, self._parser.get_http_version())
         keep_alive = self._parser.should_keep_alive()
         self._task = self._loop.create_task(self._answer(request, delivery, keep_alive=keep_alive))
@@ -185,6 +223,7 @@ class ServerConnection(asyncio.Protocol):
     def _begin(self) -> None:
         self._url = b""
         self._headers = {}
+        self._body = []
         self._received = 0
         self._has_headers = False
         self._is_complete = False
@@ -243,8 +282,10 @@ class ServerConnection(asyncio.Protocol):
         if delivery is Delivery.CHUNKED:
             await self._write_parts(response, parts, keep_alive=keep_alive)
         elif delivery is Delivery.HEAD:
+            await _abandon(parts)
             self._transport.write(render_head(response, delivery, keep_alive=keep_alive))
         elif self._server.gathered >= MAX_GATHERED:
+            await _abandon(parts)
             refusal = plain(503, "too many responses are held whole; ask by HTTP/1.1")
             await self._write(refusal, delivery, keep_alive=keep_alive)
         else:
@@ -310,6 +351,12 @@ class ServerConnection(asyncio.Protocol):
                     return
                 self._transport.write(view[start : start + _WRITE_BYTES])
         await self._writable.wait()
+
+
+async def _abandon(parts: AsyncGenerator[bytes, None]) -> None:
+    """Begin a body that nobody will read: closing one that never began gives nothing back."""
+    with contextlib.suppress(LiveryError, StopAsyncIteration):
+        await anext(parts)
 
 
 async def _gather(response: Response, parts: AsyncGenerator[bytes, None]) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import ssl
 from pathlib import Path
 
@@ -31,6 +32,38 @@ def trusting_context(pem: str) -> ssl.SSLContext:
         raise ValueError("it holds characters that PEM has not")
     context = _client_context()
     context.load_verify_locations(cadata=pem)
+    return context
+
+
+def client_context(
+    *, ca_pem: str = "", certificate_pem: str = "", key_pem: str = "", is_verifying: bool = True
+) -> ssl.SSLContext:
+    """Trust CAs, and show a certificate of one's own.
+
+    Args:
+        ca_pem: the CAs; empty for the system's.
+        certificate_pem: what is shown; empty for nothing.
+        key_pem: its key.
+        is_verifying: whether a server's certificate must be of one of the CAs.
+
+    Raises:
+        ssl.SSLError: a text holds no certificate, or the key is another's.
+        ValueError: a text is not ASCII.
+    """
+    context = _client_context() if is_verifying else unverified_context()
+    if not (ca_pem + certificate_pem + key_pem).isascii():
+        raise ValueError("it holds characters that PEM has not")
+    if ca_pem:
+        context.load_verify_locations(cadata=ca_pem)
+    elif is_verifying:
+        context.load_default_certs()
+    if certificate_pem:
+        # It is read from files only: one in memory, which ends with this call.
+        with os.fdopen(os.memfd_create("certificate"), "w") as file:
+            file.write(f"{key_pem}\n{certificate_pem}\n")
+            file.flush()
+            # An empty password: a key that needs one is an error, not a question at a terminal.
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
     return context
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sidecar.control.reports import TargetState
 from sidecar.errors import LiveryError, UpstreamTimeoutError
 from sidecar.http.messages import Request, Response, failed, plain
-from sidecar.http.negotiation import takes_gzip
+from sidecar.http.negotiation import compress_parts, takes_gzip
 from sidecar.kubelet.client import KubeletClient, KubeletSettings, Parts
 from sidecar.kubelet.pods import KubeletPods
 from sidecar.kubelet.shared_text import Reader, SharedText
@@ -44,7 +44,6 @@ CADVISOR_LABELS = frozenset(
 """Labels by which cAdvisor tells its series apart: queries rely on where they are and are not.
 Source: https://github.com/google/cadvisor/blob/master/docs/storage/prometheus.md"""
 _ACCEPT = "text/plain;version=0.0.4"
-_GZIP_WINDOW = 31
 
 
 _TextKey = tuple[str, Escaping]
@@ -186,7 +185,7 @@ class KubeletProxy:
         if not takes_gzip(request.headers.get("accept-encoding", "")):
             return Response(200, b"", content_type(wanted), (vary,), parts)
         headers = (vary, ("Content-Encoding", "gzip"))
-        return Response(200, b"", content_type(wanted), headers, _compressed(parts))
+        return Response(200, b"", content_type(wanted), headers, compress_parts(parts))
 
     async def _rest(
         self, first: bytes, key: "_TextKey", text: SharedText, reader: Reader
@@ -379,21 +378,3 @@ async def _drop(parts: Parts) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0), contextlib.aclosing(parts):
             await anext(parts, [])
-
-
-async def _compressed(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    # Imported at the first need: not every scraper asks for it.
-    from isal import isal_zlib
-
-    compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP_WINDOW)
-    is_first = True
-    async with contextlib.aclosing(parts):
-        async for part in parts:
-            data = compressor.compress(part)
-            if is_first:
-                # So that the scraper sees that the answer has begun.
-                data += compressor.flush(isal_zlib.Z_SYNC_FLUSH)
-                is_first = False
-            if data:
-                yield data
-        yield compressor.flush()

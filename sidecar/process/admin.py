@@ -6,13 +6,16 @@ from sidecar.http.messages import Response, plain
 from sidecar.process.readiness import Readiness
 
 
-def answer_admin(path: str, readiness: Readiness, render_metrics: Callable[[], bytes]) -> Response:
+def answer_admin(
+    path: str, readiness: Readiness, render_metrics: Callable[[], bytes], *others: str
+) -> Response:
     """Answer on the admin port.
 
     Args:
         path: what is asked for.
         readiness: of the proxy.
         render_metrics: writes the proxy's own metrics.
+        others: what the role serves itself.
     """
     if path == "/healthz":
         return plain(200, "ok")
@@ -21,4 +24,5 @@ def answer_admin(path: str, readiness: Readiness, render_metrics: Callable[[], b
         return plain(503, "\n".join(lines)) if lines else plain(200, "ok")
     if path == "/metrics":
         return Response(200, render_metrics(), "text/plain; version=0.0.4; charset=utf-8")
-    return plain(404, "/metrics, /healthz and /readyz are served here")
+    served = ", ".join([*others, "/metrics", "/healthz"])
+    return plain(404, f"{served} and /readyz are served here")

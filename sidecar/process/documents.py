@@ -1,7 +1,7 @@
 """Documents in files, YAML or JSON, of bounded size and depth."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,39 @@ def read_document(path: Path, max_bytes: int) -> object:
         DocumentError: it cannot be read, is too large, is neither YAML nor JSON, or gives a key
             twice; names it.
     """
+    return next(iter(_read(path, max_bytes, is_single=True)), None)
+
+
+def read_documents(path: Path, max_bytes: int) -> list[object]:
+    """Read a file of several documents, as manifests are; those that are empty are left out.
+
+    Raises:
+        DocumentError: as `read_document` does.
+    """
+    found = _read(path, max_bytes, is_single=False)
+    return [document for document in found if document is not None]
+
+
+def _read(path: Path, max_bytes: int, *, is_single: bool) -> list[object]:
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
         if len(content) > max_bytes:
             raise DocumentError(f"{path}: more than {max_bytes} bytes")
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DocumentError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise DocumentError(f"{path}: {error}") from error
     try:
         document = json.loads(text, object_pairs_hook=_read_pairs)
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from error
     except (ValueError, RecursionError):
-        return _load_yaml(text, path)
+        return _load_yaml(text, path, is_single=is_single)
     if _is_deeper(document, MAX_DEPTH):
         raise DocumentError(f"{path}: nested deeper than {MAX_DEPTH} levels")
-    return document
+    return [document]
 
 
 def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -67,24 +83,26 @@ def _is_deeper(document: object, levels: int) -> bool:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file does; zeros where there is none."""
+    """Return what changes when a file does, or one of a folder; zeros where there is none."""
     try:
-        stat = path.stat()
+        stats = [path.stat(), *(item.stat() for item in (path.iterdir() if path.is_dir() else ()))]
     except OSError:
         return (0, 0)
-    return stat.st_mtime_ns, stat.st_size
+    return max(item.st_mtime_ns for item in stats), sum(item.st_size for item in stats)
 
 
-def _load_yaml(text: str, path: Path) -> object:
+def _load_yaml(text: str, path: Path, *, is_single: bool) -> list[object]:
     # Imported only here: a proxy in a cluster gets its policy as JSON and does not pay for it.
     import yaml
 
     try:
         _check_events(yaml.parse(text))
         loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        _check_keys(node)
-        return None if node is None else loader.construct_document(node)
+        found: list[object] = []
+        for node in [loader.get_single_node()] if is_single else _nodes(loader):
+            _check_keys(node)
+            found.append(None if node is None else loader.construct_document(node))
+        return found
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from error
     except yaml.MarkedYAMLError as error:
@@ -103,6 +121,11 @@ def _load_yaml(text: str, path: Path) -> object:
     ):  # fmt: skip
         # What PyYAML's own constructors raise of dates, numbers and tags that are none.
         raise DocumentError(f"{path}: not YAML: a value is not of its kind") from None
+
+
+def _nodes(loader: Any) -> Iterator[Any]:
+    while loader.check_node():
+        yield loader.get_node()
 
 
 def _check_keys(node: Any) -> None:

@@ -1,12 +1,15 @@
 """Ports that may be busy for a while, and what listens on them."""
 
 import asyncio
+import errno
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from sidecar.errors import SettingsError
 from sidecar.http.server import Server
+from sidecar.http.system_errors import describe
 from sidecar.process.supervisor import keep_up
 
 logger = logging.getLogger(__name__)
@@ -27,19 +30,41 @@ class Ports:
         """Port by what it is for, once it is open."""
         self.faults: dict[str, str] = {}
         """Why not, by what it is for."""
+        self.is_stopping = False
+        """Whether new requests should go elsewhere."""
 
     async def listen(
-        self, server: Server, port: int, purpose: str, tls: ssl.SSLContext | None = None
+        self,
+        server: Server,
+        port: int,
+        purpose: str,
+        tls: ssl.SSLContext | None = None,
+        *,
+        flag: str = "",
     ) -> None:
-        """Listen on all addresses; returns when that works."""
+        """Listen on all addresses; returns when that works.
+
+        Args:
+            server: what listens.
+            port: where.
+            purpose: what for, in sentences.
+            tls: certificates; None for plain HTTP.
+            flag: the setting that chooses the port, where a busy one is not waited for.
+
+        Raises:
+            SettingsError: the port is busy, and there is a flag for another.
+        """
         while True:
             try:
                 bound = await server.start("", port, tls)
             except OSError as error:
+                if flag:
+                    said = f"port {port} {_trouble(error)}: choose another with {flag}"
+                    raise SettingsError(said) from error
                 # The application may give the port up yet; leaving would harm its pod.
-                self.faults[purpose] = f"cannot listen on port {port}: {error}"
+                self.faults[purpose] = f"cannot listen on port {port}: it {_trouble(error)}"
                 self._on_change()
-                extra = {"port": port, "reason": str(error)}
+                extra = {"port": port, "reason": f"it {_trouble(error)}"}
                 logger.error("a port is busy; trying on", extra=extra)
                 await asyncio.sleep(PORT_RETRY_SECONDS)
                 continue
@@ -59,6 +84,8 @@ class Listener(NamedTuple):
     tls: ssl.SSLContext | None = None
     drain_seconds: float = 1.0
     """How long what is in flight may take at the end."""
+    flag: str = ""
+    """The setting that chooses the port, where a busy one is not waited for."""
 
 
 async def serve(
@@ -66,14 +93,39 @@ async def serve(
     listeners: Sequence[Listener],
     tasks: Sequence[Callable[[], Awaitable[None]]],
     stop: asyncio.Event,
+    *,
+    linger_seconds: float = 0.0,
 ) -> None:
-    """Listen and keep tasks up until `stop`; then finish what is in flight."""
+    """Listen and keep tasks up until `stop`; then finish what is in flight.
+
+    Args:
+        ports: opens the ports.
+        listeners: what listens; those with a flag first of all.
+        tasks: work beside.
+        stop: ends it.
+        linger_seconds: how long new requests are answered after that: who sends to a Service
+            learns late that one of its pods goes.
+
+    Raises:
+        SettingsError: a port that has a flag is busy.
+    """
+    for one in listeners:
+        if one.flag:
+            await ports.listen(one.server, one.port, one.purpose, one.tls, flag=one.flag)
+    waiting = [one for one in listeners if not one.flag]
     async with asyncio.TaskGroup() as group:
-        listening = [ports.listen(one.server, one.port, one.purpose, one.tls) for one in listeners]
+        listening = [ports.listen(one.server, one.port, one.purpose, one.tls) for one in waiting]
         started = [group.create_task(work) for work in (*listening, *map(keep_up, tasks))]
         await stop.wait()
-        logger.info("stopping; scrapes in flight are finished")
+        logger.info("stopping; what is in flight is finished")
+        if linger_seconds:
+            ports.is_stopping = True
+            await asyncio.sleep(linger_seconds)
         for listener in listeners:
             await listener.server.drain(listener.drain_seconds)
         for task in started:
             task.cancel()
+
+
+def _trouble(error: OSError) -> str:
+    return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {describe(error)}"

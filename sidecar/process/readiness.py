@@ -14,7 +14,10 @@ class Reason(Described):
     POLICY = "policy", "there is no policy yet that can be used"
     ACCESS_RULES = "access-rules", "the access rules that filter the workload have not arrived"
     NAMESPACES = "namespaces", "the namespaces' labels have not arrived"
+    PODS = "pods", "the list of pods has not arrived"
+    BACKENDS = "backends", "there is no Prometheus server to ask"
     PORT = "port", "a port is taken by somebody else"
+    STOPPING = "stopping", "it was told to end"
 
 
 class Obstacle(NamedTuple):

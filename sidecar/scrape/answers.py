@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from sidecar.http.messages import Response
 from sidecar.http.negotiation import GZIP_MIN_BYTES, takes_gzip
 from sidecar.model.exposition.formats import Negotiated, content_type
-from sidecar.scrape.coalescer import Shared
+from sidecar.scrape.rendering import Scrape
 
 
-def render_scrape(shared: Shared, wanted: Negotiated, headers: Mapping[str, str]) -> Response:
+def render_scrape(scrape: Scrape, wanted: Negotiated, headers: Mapping[str, str]) -> Response:
     """Make an answer of a scrape, compressed where the client takes it."""
-    scrape = shared.scrape
     if scrape.status != 200:
         return Response(scrape.status, scrape.body + b"\n")
     kind = content_type(wanted._replace(fmt=scrape.fmt))
     vary = ("Vary", "Accept, Accept-Encoding")
     if len(scrape.body) < GZIP_MIN_BYTES or not takes_gzip(headers.get("accept-encoding", "")):
         return Response(200, scrape.body, kind, (vary,))
-    return Response(200, shared.gzipped, kind, (vary, ("Content-Encoding", "gzip")))
+    return Response(200, scrape.gzipped, kind, (vary, ("Content-Encoding", "gzip")))

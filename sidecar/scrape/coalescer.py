@@ -1,38 +1,42 @@
 """Simultaneous scrapes that ask the same share one run; runs take turns, fairly by client."""
 
 import asyncio
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from functools import cached_property
+from typing import Generic, Protocol, TypeVar
 
-from sidecar.http.negotiation import compress
-from sidecar.scrape.rendering import Scrape
-from sidecar.scrape.scraper import Scraper, ScrapeRequest
+from sidecar.scrape.request import ScrapeRequest
 
 MAX_RUNS = 8
 """Runs with a query, and as many without, that may be under way or wait; joining one is free."""
 MAX_RUNS_OF_PEER = 2
 """Of these, runs of each kind that one client's address may have begun."""
+_SLACK_SECONDS = 0.5
+"""How much later than its own time a client may be answered by a scrape that it joins."""
 
 
 class BusyError(Exception):
     """As many scrapes are waiting, or as much is unsent, as may be; the text says which."""
 
 
-class Shared:
-    """A scrape's result, compressed once for all who take it so."""
-
-    def __init__(self, scrape: Scrape) -> None:
-        self.scrape = scrape
-
-    @cached_property
-    def gzipped(self) -> bytes:
-        """The body compressed."""
-        return compress(self.scrape.body)
+A_co = TypeVar("A_co", covariant=True)
+A = TypeVar("A")
 
 
-class _Run:
+class Scrapes(Protocol[A_co]):
+    """What scrapes."""
+
+    @property
+    def policy(self) -> object:
+        """What is active now; an answer is shared only while it stays the same object."""
+
+    async def scrape(self, request: ScrapeRequest, timeout_seconds: float) -> A_co:
+        """Scrape."""
+
+
+class _Run(Generic[A]):
     """One scrape and those who wait for it."""
 
     task: asyncio.Task[None]
@@ -42,14 +46,16 @@ class _Run:
     ) -> None:
         self.request = request
         self.timeout_seconds = timeout_seconds
+        self.ends_at = time.monotonic() + timeout_seconds
+        """When it must be over; waiting for its turn takes of its time."""
         self.peer = peer
         """Address of the client that began it."""
         self.policy = policy
         """What was active when it began."""
-        self.waiting: set[asyncio.Future[Shared]] = set()
+        self.waiting: set[asyncio.Future[A]] = set()
         self.is_done = False
         self.turn: asyncio.Future[None] | None = None
-        """Wakes the task when it may begin; None while nothing runs before it."""
+        """Wakes the task when it may begin; None if it need not wait."""
         self.is_left: asyncio.Future[None] | None = None
         """Wakes the task when the last who waited has taken the answer."""
 
@@ -58,40 +64,56 @@ class _Run:
         """Whether it is what Prometheus asks: a scrape without a query."""
         return not self.request.query
 
-    def finish(self, shared: Shared | None, error: BaseException | None) -> None:
+    def finish(self, answer: A | None, error: BaseException | None) -> None:
         """Give all who wait the answer, or why there is none."""
         self.is_done = True
         for waiter in self.waiting:
             if waiter.done():
                 continue
-            if shared is not None:
-                waiter.set_result(shared)
+            if answer is not None:
+                waiter.set_result(answer)
             elif error is not None:
                 waiter.set_exception(error)
             else:
                 waiter.cancel()
 
 
-class ScrapeCoalescer:
+class ScrapeCoalescer(Generic[A]):
     """Lets equal scrapes share one fan-out, and others take turns.
 
-    One fan-out at a time bounds the memory. Who is next: scrapes without a query before those
+    Few fan-outs at a time bound the memory. Who is next: scrapes without a query before those
     with one, then the client that was served least lately, then the one that came first.
+
+    Args:
+        scraper: what scrapes.
+        is_full: whether too much is unsent.
+        max_active: fan-outs at a time; with more than one, a scraper that has much time does not
+            hold up one that has little.
+        max_of_peer: runs of each kind that one client's address may have begun.
     """
 
-    def __init__(self, scraper: Scraper, is_full: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        scraper: Scrapes[A],
+        is_full: Callable[[], bool] = lambda: False,
+        *,
+        max_active: int = 1,
+        max_of_peer: int = MAX_RUNS_OF_PEER,
+    ) -> None:
         self._scraper = scraper
         self._is_full = is_full
-        self._joinable: dict[ScrapeRequest, _Run] = {}
-        self._runs: list[_Run] = []
+        self._max_active = max_active
+        self._max_of_peer = max_of_peer
+        self._joinable: dict[ScrapeRequest, _Run[A]] = {}
+        self._runs: list[_Run[A]] = []
         """Under way or waiting, by age."""
-        self._active: _Run | None = None
+        self._active: list[_Run[A]] = []
         self._served: dict[str, None] = {}
         """Clients of the runs above that had a turn, the latest last."""
         self.waiting = 0
         """Scrapes that wait for an answer now."""
 
-    async def get(self, request: ScrapeRequest, timeout_seconds: float, peer: str = "") -> Shared:
+    async def get(self, request: ScrapeRequest, timeout_seconds: float, peer: str = "") -> A:
         """Scrape, or join a scrape under way that answers the same.
 
         Args:
@@ -105,7 +127,7 @@ class ScrapeCoalescer:
         run = self._joinable.get(request)
         if run is None or not self._serves(run, timeout_seconds):
             run = self._begin(request, timeout_seconds, peer)
-        waiter: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         run.waiting.add(waiter)
         self.waiting += 1
         try:
@@ -116,49 +138,49 @@ class ScrapeCoalescer:
             if not run.waiting:
                 self._leave(run)
 
-    def _serves(self, run: _Run, timeout_seconds: float) -> bool:
-        # Whoever has more time must not fail because another had less; and who asks after a
-        # policy came gets what it says.
+    def _serves(self, run: _Run[A], timeout_seconds: float) -> bool:
+        # Whoever has more time must not fail because another had less, nor wait for one that has
+        # more; and who asks after a policy came gets what it says.
         has_time = run.timeout_seconds >= timeout_seconds
-        return has_time and not run.is_done and run.policy is self._scraper.policy
+        ends_in_time = run.ends_at <= time.monotonic() + timeout_seconds + _SLACK_SECONDS
+        is_present = not run.is_done and run.policy is self._scraper.policy
+        return has_time and ends_in_time and is_present
 
-    def _begin(self, request: ScrapeRequest, timeout_seconds: float, peer: str) -> _Run:
-        run = _Run(request, timeout_seconds, peer, self._scraper.policy)
+    def _begin(self, request: ScrapeRequest, timeout_seconds: float, peer: str) -> _Run[A]:
+        run = _Run[A](request, timeout_seconds, peer, self._scraper.policy)
         self._make_room(run)
         self._joinable[request] = run
         self._runs.append(run)
         # A task of its own: a client that goes away does not take the answer from the others.
         run.task = asyncio.create_task(self._take_turn(run))
-        if self._active is None:
-            self._active = run
+        if len(self._active) < self._max_active:
+            self._active.append(run)
         else:
             run.turn = asyncio.get_running_loop().create_future()
         return run
 
-    def _make_room(self, run: _Run) -> None:
+    def _make_room(self, run: _Run[A]) -> None:
         """Refuse a run, or the latest of a client that has more of them waiting."""
         if not self._runs:
             return
         alike = [item for item in self._runs if item.is_usual == run.is_usual]
         counts = Counter(item.peer for item in alike)
-        reason = "too many different scrapes of this workload are waiting"
-        if counts[run.peer] >= MAX_RUNS_OF_PEER:
+        reason = "too many different scrapes are waiting"
+        if counts[run.peer] >= self._max_of_peer:
             raise BusyError(reason)
         if len(alike) < MAX_RUNS:
             return
         for item in reversed(alike):
-            if item is not self._active and counts[item.peer] > counts[run.peer] + 1:
+            if item not in self._active and counts[item.peer] > counts[run.peer] + 1:
                 item.finish(None, BusyError(reason))
                 item.task.cancel()
                 return
         raise BusyError(reason)
 
-    async def _take_turn(self, run: _Run) -> None:
+    async def _take_turn(self, run: _Run[A]) -> None:
         try:
-            if run.turn is not None:
-                await run.turn
-            shared = await self._scrape_now(run)
-            run.finish(shared, None)
+            await self._wait_for_turn(run)
+            run.finish(await self._scrape_now(run), None)
             if self.waiting > len(run.waiting):
                 # Those who waited take it, and count it as unsent, before the next one begins.
                 run.is_left = asyncio.get_running_loop().create_future()
@@ -173,33 +195,48 @@ class ScrapeCoalescer:
         finally:
             self._end(run)
 
-    async def _scrape_now(self, run: _Run) -> Shared:
+    async def _wait_for_turn(self, run: _Run[A]) -> None:
+        if run.turn is None:
+            return
+        try:
+            async with asyncio.timeout(run.timeout_seconds):
+                await run.turn
+        except TimeoutError:
+            raise BusyError("other scrapes took all of this one's time") from None
+
+    async def _scrape_now(self, run: _Run[A]) -> A:
         if self._is_full():
             raise BusyError("earlier responses have not been read yet")
-        return Shared(await self._scraper.scrape(run.request, run.timeout_seconds))
+        if run.turn is None:
+            return await self._scraper.scrape(run.request, run.timeout_seconds)
+        left_seconds = max(0.0, run.ends_at - time.monotonic())
+        return await self._scraper.scrape(run.request, left_seconds)
 
-    def _end(self, run: _Run) -> None:
+    def _end(self, run: _Run[A]) -> None:
         self._runs.remove(run)
-        if self._active is not run:
+        if run not in self._active:
             return
+        self._active.remove(run)
         if not self._runs:
-            self._active = None
             self._served.clear()
             return
         peers = {item.peer for item in self._runs}
         self._served.pop(run.peer, None)
         self._served[run.peer] = None
         self._served = {peer: None for peer in self._served if peer in peers}
-        self._active = min(self._runs, key=self._rank, default=None)
-        turn = None if self._active is None else self._active.turn
-        if turn is not None and not turn.done():
-            turn.set_result(None)
+        waiting = [item for item in self._runs if item not in self._active]
+        chosen = min(waiting, key=self._rank, default=None)
+        if chosen is None:
+            return
+        self._active.append(chosen)
+        if chosen.turn is not None and not chosen.turn.done():
+            chosen.turn.set_result(None)
 
-    def _rank(self, run: _Run) -> tuple[bool, int]:
+    def _rank(self, run: _Run[A]) -> tuple[bool, int]:
         served = list(self._served)
         return not run.is_usual, served.index(run.peer) if run.peer in served else -1
 
-    def _leave(self, run: _Run) -> None:
+    def _leave(self, run: _Run[A]) -> None:
         if self._joinable.get(run.request) is run:
             del self._joinable[run.request]
         if run.is_left is not None and not run.is_left.done():

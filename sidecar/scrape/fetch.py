@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sidecar import VERSION
 from sidecar.errors import LimitError, UpstreamError, UpstreamTimeoutError
@@ -16,6 +16,9 @@ from sidecar.model.hosts import bracket
 from sidecar.model.targets import Target
 
 MAX_REDIRECTS = 5
+_PART_BYTES = 32
+"""What a part of a body counts beside its bytes: a chunk of one byte is as much work as of many."""
+_FRAMING_BYTES = 1 << 20
 _ASKS_FOR_CREDENTIALS = (401, 403, 407)
 _BAD_REQUEST = 400
 _HINTS = {
@@ -23,6 +26,10 @@ _HINTS = {
     "https": "; if it speaks no TLS, annotate the pod with prometheus.io/scheme: http",
 }
 """What may be meant where the other side does not go on."""
+CREDENTIALS_HINT = (
+    "what the scraper sends is passed on where the pod is annotated with "
+    "livery.dev/pass-headers: Authorization"
+)
 
 
 class Fetched(NamedTuple):
@@ -32,6 +39,23 @@ class Fetched(NamedTuple):
     content_type: str
 
 
+class Bytes(Protocol):
+    """Bytes that a body may take."""
+
+    def take(self, count: int) -> bool:
+        """Use some of them up; False where `wait` has to be asked for them.
+
+        Raises:
+            LimitError: there are not so many left.
+        """
+
+    async def wait(self, count: int) -> None:
+        """Wait until so many may be used, and use them."""
+
+    def give_back(self, count: int) -> None:
+        """Leave to others what was taken in vain."""
+
+
 class Budget:
     """Bytes that may still be read; one for each target, one for the whole scrape."""
 
@@ -39,8 +63,8 @@ class Budget:
         self._left = limit_bytes
         self._sentence = f"more than {limit_bytes >> 20} MiB {what}"
 
-    def take(self, count: int) -> None:
-        """Use some of it up.
+    def take(self, count: int) -> bool:
+        """Use some of it up; always at once.
 
         Raises:
             LimitError: there is not so much left.
@@ -48,6 +72,11 @@ class Budget:
         if count > self._left:
             raise LimitError(self._sentence)
         self._left -= count
+        return True
+
+    async def wait(self, count: int) -> None:
+        """Do what `take` does."""
+        self.take(count)
 
     def give_back(self, count: int) -> None:
         """Leave to others what was taken in vain."""
@@ -72,23 +101,35 @@ class TargetClient:
         target: what is fetched.
         pod_ip: of the pod that it is in; empty where it is not known.
         limit_bytes: of its body, decompressed.
+        addresses: where it may be reached, the first first; by default the target's own host, or
+            loopback and the pod's address.
+        credentials_hint: what to do where it asks for credentials.
     """
 
-    def __init__(self, target: Target, pod_ip: str, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        pod_ip: str,
+        limit_bytes: int,
+        *,
+        addresses: Sequence[str] = (),
+        credentials_hint: str = CREDENTIALS_HINT,
+    ) -> None:
         self.target = target
         self._limit_bytes = limit_bytes
+        self._credentials_hint = credentials_hint
         # `Host` as Prometheus sent it before there was a proxy: some applications check it.
         host = target.host or bracket(pod_ip) or "localhost"
         self._origin = Origin(target.scheme, host, target.port)
         # An application may listen on one address family only, or on the pod's address only.
         own = [address for address in ("127.0.0.1", "::1", pod_ip) if address]
-        self._addresses = [target.host.strip("[]")] if target.host else own
+        self._addresses = list(addresses) or ([target.host.strip("[]")] if target.host else own)
         # Within one pod there is no one to impersonate the application but the pod itself.
         self._tls = unverified_context() if target.scheme == "https" else None
         self._pool = ConnectionPool(self._connect, max_idle=1)
         self._is_connecting = False
 
-    async def fetch(self, question: Question, timeout_seconds: float, budget: Budget) -> Fetched:
+    async def fetch(self, question: Question, timeout_seconds: float, budget: Bytes) -> Fetched:
         """Fetch the target's exposition; redirects within its own origin are followed.
 
         Args:
@@ -114,7 +155,7 @@ class TargetClient:
         """Drop the connection."""
         self._pool.close()
 
-    async def _follow(self, question: Question, timeout_seconds: float, budget: Budget) -> Fetched:
+    async def _follow(self, question: Question, timeout_seconds: float, budget: Bytes) -> Fetched:
         path = self.target.path
         if question.query:
             path += ("&" if "?" in path else "?") + question.query
@@ -144,10 +185,7 @@ class TargetClient:
             return f"answered {status}"
         if any(name.lower() == "authorization" for name, _ in question.passed):
             return f"answered {status} to the credentials that the scraper sent"
-        return (
-            f"answered {status} to a scrape without credentials; what the scraper sends is passed "
-            "on where the pod is annotated with livery.dev/pass-headers: Authorization"
-        )
+        return f"answered {status} to a scrape without credentials; {self._credentials_hint}"
 
     def _render(self, path: str, question: Question, timeout_seconds: float) -> bytes:
         headers = {
@@ -161,7 +199,7 @@ class TargetClient:
         headers.update(question.passed)
         return render_request("GET", path, headers)
 
-    async def _read(self, connection: Connection, question: Question, scrape: Budget) -> Fetched:
+    async def _read(self, connection: Connection, question: Question, scrape: Bytes) -> Fetched:
         if connection.status != 200:
             raise UpstreamError(self._refusal(connection.status, question))
         decoder = Decoder(connection.headers.get("content-encoding", ""))
@@ -174,13 +212,16 @@ class TargetClient:
         return Fetched(bytes(body), connection.headers.get("content-type", ""))
 
     async def _read_into(
-        self, body: bytearray, connection: Connection, decoder: Decoder, scrape: Budget
+        self, body: bytearray, connection: Connection, decoder: Decoder, scrape: Bytes
     ) -> None:
         target = Budget(self._limit_bytes, "from one target")
+        framing = Budget(self._limit_bytes + _FRAMING_BYTES, "from one target, with its framing")
         while part := await connection.read():
+            framing.take(len(part) + _PART_BYTES)
             for plain in decoder.decode(part):
                 target.take(len(plain))
-                scrape.take(len(plain))
+                if not scrape.take(len(plain)):
+                    await scrape.wait(len(plain))
                 body += plain
         decoder.finish()
 

@@ -5,14 +5,16 @@ several, `livery_target_up` says which failed.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from sidecar.errors import LateError, LimitError, LiveryError, UpstreamTimeoutError
+from sidecar.http.negotiation import compress
 from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.lines import Reading
 from sidecar.model.exposition.merge import MergeError
-from sidecar.model.exposition.series_cache import Reading
 from sidecar.model.targets import Target
-from sidecar.scrape.settings import FailureRule
 from sidecar.scrape.view import Outcome, ScrapeView
 
 TARGET_METRICS = {
@@ -45,7 +47,8 @@ class TargetResult(NamedTuple):
     """It was guessed and never answered: perhaps it has no metrics."""
 
 
-class Scrape(NamedTuple):
+@dataclass(frozen=True)
+class Scrape:
     """One answer, or why there is none."""
 
     status: int
@@ -57,23 +60,26 @@ class Scrape(NamedTuple):
     left_out: int = 0
     """Series that are not in it, for another has their name in this client's escaping."""
 
+    @cached_property
+    def gzipped(self) -> bytes:
+        """The body, compressed once for all who take it so."""
+        return compress(self.body)
 
-def render(collected: Collected, rule: FailureRule, limit_bytes: int) -> Scrape:
+
+def render(collected: Collected, limit_bytes: int) -> Scrape:
     """Merge what was collected and write it.
 
     Args:
         collected: the outcomes, which are used up by a response.
-        rule: what becomes of the scrape when all targets fail.
         limit_bytes: of the answer.
     """
     view, targets, outcomes, durations, silent = collected
     while True:
         results = tuple(
-            _result(target, outcome, duration)._replace(is_silent=target in silent)
+            _result(target, outcome, duration, is_silent=target in silent)
             for target, outcome, duration in zip(targets, outcomes, durations, strict=True)
         )
-        is_down = all(isinstance(outcome, LiveryError) for outcome in outcomes)
-        if is_down and rule is FailureRule.ALL_DOWN:
+        if all(isinstance(outcome, LiveryError) for outcome in outcomes):
             return _failure(results, view.wanted.fmt)
         try:
             return _write(view, outcomes, results, limit_bytes)
@@ -82,10 +88,22 @@ def render(collected: Collected, rule: FailureRule, limit_bytes: int) -> Scrape:
             outcomes[good[error.index]] = error
 
 
-def _result(target: Target, outcome: Outcome, duration_seconds: float) -> TargetResult:
+def sum_up(collected: Collected) -> Scrape:
+    """Say how each target's part went, without an answer."""
+    _, targets, outcomes, durations, silent = collected
+    results = tuple(
+        _result(target, outcome, duration, is_silent=target in silent)
+        for target, outcome, duration in zip(targets, outcomes, durations, strict=True)
+    )
+    return Scrape(204, b"", collected.view.wanted.fmt, results)
+
+
+def _result(
+    target: Target, outcome: Outcome, duration_seconds: float, *, is_silent: bool
+) -> TargetResult:
     if isinstance(outcome, LiveryError):
-        return TargetResult(target, outcome, duration_seconds, 0)
-    return TargetResult(target, None, duration_seconds, outcome.samples)
+        return TargetResult(target, outcome, duration_seconds, 0, is_silent)
+    return TargetResult(target, None, duration_seconds, outcome.samples, is_silent)
 
 
 def _write(

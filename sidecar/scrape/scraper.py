@@ -1,26 +1,21 @@
 """One scrape: all targets at once, each under its own deadline; collected, then rendered."""
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
 
 from sidecar.errors import LiveryError
-from sidecar.model.exposition.formats import (
-    Format,
-    Negotiated,
-    format_of_body,
-    target_accept,
-)
+from sidecar.model.exposition.formats import Format, Negotiated, format_of_body, target_accept
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import Target
+from sidecar.scrape.deadline import Deadline, in_thread
 from sidecar.scrape.fetch import Budget, Fetched, Question, TargetClient
-from sidecar.scrape.rendering import Collected, Scrape, render
-from sidecar.scrape.settings import FailureRule, ScrapeLimits
+from sidecar.scrape.rendering import Collected, Scrape, render, sum_up
+from sidecar.scrape.request import ScrapeRequest
+from sidecar.scrape.settings import ScrapeLimits
 from sidecar.scrape.view import Outcome, ScrapeQuota, ScrapeView
 
 INLINE_BYTES = 256 << 10
@@ -28,32 +23,7 @@ INLINE_BYTES = 256 << 10
 MAX_VARIANTS = 2
 """Kinds of clients (formats and escapings) that are cached for: an old and a new Prometheus."""
 
-T = TypeVar("T")
 _DEFAULT_LIMITS = ScrapeLimits()
-
-
-class ScrapeRequest(NamedTuple):
-    """What a client asks for; equal requests get the same answer."""
-
-    wanted: Negotiated
-    """The client's format; OpenMetrics is asked of a single target only."""
-    query: str = ""
-    """The client's query string, passed to a single target."""
-    passed: tuple[tuple[str, str], ...] = ()
-    """Headers of the client's that every target gets."""
-
-
-class _Deadline:
-    """When a scrape must be over; at once, if nobody waits for it any more."""
-
-    def __init__(self, timeout_seconds: float) -> None:
-        self._at = time.monotonic() + timeout_seconds
-
-    def is_over(self) -> bool:
-        return time.monotonic() > self._at
-
-    def come(self) -> None:
-        self._at = 0.0
 
 
 class Scraper:
@@ -64,7 +34,6 @@ class Scraper:
         context: how their series are told apart, and whose they are.
         pod_ip: of the pod that the targets are in; empty where it is not known.
         limits: bounds of each scrape.
-        rule: what becomes of a scrape when all targets fail.
         fallback: format of targets whose Content-Type says nothing that can be read.
     """
 
@@ -75,17 +44,17 @@ class Scraper:
         pod_ip: str = "",
         *,
         limits: ScrapeLimits = _DEFAULT_LIMITS,
-        rule: FailureRule = FailureRule.ALL_DOWN,
         fallback: Format | None = None,
     ) -> None:
         self._targets = tuple(targets)
         self._limits = limits
-        self._rule = rule
         self._fallback = fallback
         self._silent = frozenset(target for target in self._targets if target.is_guess)
         self._clients = [TargetClient(target, pod_ip, limits.target_bytes) for target in targets]
         self._context = context
         self.policy = SeriesPolicy()
+        self.on_collected: Callable[[Collected, Negotiated], Awaitable[None]] | None = None
+        """Takes what each scrape collects, before it is rendered."""
         self._views: dict[Negotiated, ScrapeView] = {}
 
     @property
@@ -110,23 +79,27 @@ class Scraper:
             request: what the client asks for.
             timeout_seconds: for each target, and for reading what they say.
         """
-        deadline = _Deadline(timeout_seconds)
+        deadline = Deadline(timeout_seconds)
         collected, is_quick = await self._collect(request, timeout_seconds, deadline)
+        if self.on_collected is not None and not request.query:
+            await self.on_collected(collected, request.wanted)
+        if not request.is_written:
+            return sum_up(collected)
         if is_quick:
             return self.render(collected)
-        return await _in_thread(deadline, lambda: self.render(collected))
+        return await in_thread(deadline, lambda: self.render(collected))
 
     async def collect(self, request: ScrapeRequest, timeout_seconds: float) -> Collected:
         """Fetch and read all targets; the arguments are those of `scrape`."""
-        deadline = _Deadline(timeout_seconds)
+        deadline = Deadline(timeout_seconds)
         return (await self._collect(request, timeout_seconds, deadline))[0]
 
     def render(self, collected: Collected) -> Scrape:
         """Write what was collected as one answer."""
-        return render(collected, self._rule, self._limits.answer_bytes)
+        return render(collected, self._limits.answer_bytes)
 
     async def _collect(
-        self, request: ScrapeRequest, timeout_seconds: float, deadline: _Deadline
+        self, request: ScrapeRequest, timeout_seconds: float, deadline: Deadline
     ) -> tuple[Collected, bool]:
         """Return what the targets said, and whether it takes little time to render."""
         wanted, query = request.wanted, request.query
@@ -210,27 +183,14 @@ async def _read(
     index: int,
     fetched: Fetched | LiveryError,
     *,
-    deadline: _Deadline,
+    deadline: Deadline,
     room: int,
 ) -> Outcome:
     if isinstance(fetched, LiveryError):
         return fetched
     if _is_quick(fetched, view):
         return view.read(index, fetched, deadline.is_over, room)
-    return await _in_thread(deadline, lambda: view.read(index, fetched, deadline.is_over, room))
-
-
-async def _in_thread(deadline: _Deadline, work: Callable[[], T]) -> T:
-    """Work in a thread; who is cancelled waits for its end, so that no two are in one cache."""
-    job = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(job)
-    except asyncio.CancelledError:
-        deadline.come()
-        while not job.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([job])
-        raise
+    return await in_thread(deadline, lambda: view.read(index, fetched, deadline.is_over, room))
 
 
 async def _timed(fetch: Awaitable[Fetched]) -> tuple[Fetched | LiveryError, float]:

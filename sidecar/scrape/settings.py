@@ -1,16 +1,8 @@
-"""What a scraper is given besides its targets: bounds, and what a failure means."""
+"""The bounds of a scrape."""
 
 from typing import NamedTuple
 
-from sidecar.model.described import Described
 from sidecar.model.exposition.limits import Limits
-
-
-class FailureRule(Described):
-    """What becomes of a scrape when all of its targets fail."""
-
-    ALL_DOWN = "all-down", "the scrape fails, so that its `up` is 0"
-    NEVER = "never", "the scrape succeeds, and says of each target that it is down"
 
 
 class ScrapeLimits(NamedTuple):

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sidecar.errors import LimitError, LiveryError, UpstreamError
-from sidecar.model.exposition.formats import Format, Negotiated, format_of_body
+from sidecar.errors import LimitError, LiveryError
+from sidecar.model.exposition.formats import Format, Negotiated
 from sidecar.model.exposition.limits import Limits
+from sidecar.model.exposition.lines import Reading
 from sidecar.model.exposition.merge import MergePlan, plan_merge
-from sidecar.model.exposition.openmetrics import openmetrics_to_text
-from sidecar.model.exposition.parser import MAX_COMMENT_LINES, Series
-from sidecar.model.exposition.series_cache import Reading, SeriesCache
+from sidecar.model.exposition.samples import Series
+from sidecar.model.exposition.series_cache import SeriesCache
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter
 from sidecar.model.targets import Target
+from sidecar.scrape.bodies import text_of
 from sidecar.scrape.fetch import Fetched
 
 MAX_REASON_CHARACTERS = 400
@@ -61,7 +62,7 @@ class ScrapeView:
     @property
     def cached_bytes(self) -> int:
         """Size of the caches."""
-        return sum(cache.bytes for cache in self._caches)
+        return sum(cache.size_bytes for cache in self._caches)
 
     def read(
         self,
@@ -79,7 +80,8 @@ class ScrapeView:
             room: samples that other targets have left; None for any number.
         """
         try:
-            return self._caches[index].read(self._text(fetched), is_late, room=room)
+            text = text_of(fetched, self.wanted.fmt, self._fallback, self._limits)
+            return self._caches[index].read(text, is_late, room=room)
         except LiveryError as error:
             return error.with_traceback(None)  # its frames hold the whole body
 
@@ -89,13 +91,13 @@ class ScrapeView:
         Raises:
             MergeError: one of the readings does not go together with those before it.
         """
-        entries: list[object] = [reading.entries for reading in readings]
+        entries: list[object] = [reading.shape for reading in readings]
         if self._plan is not None and _are_same(entries, self._entries):
             return self._plan
         self._plan, self._entries = None, []  # two plans at once could be one too many
         plan = plan_merge(readings, self.wanted.fmt)
         # What was too large for the cache must not be kept alive by its plan.
-        if all(cache.bytes for cache in self._caches):
+        if all(cache.size_bytes for cache in self._caches):
             self._plan, self._entries = plan, entries
         return plan
 
@@ -128,25 +130,6 @@ class ScrapeView:
                     parts.append(b"%b %b\n" % (line.text, str(value).encode()))
         return b"".join(parts)
 
-    def _text(self, fetched: Fetched) -> bytes:
-        fmt = format_of_body(fetched.content_type, self._fallback)
-        if fmt is None:
-            raise UpstreamError(
-                f"answered Content-Type {fetched.content_type[:80]!r}, which is not a text "
-                "exposition; where the body is one, annotate the pod with "
-                "livery.dev/fallback-protocol: PrometheusText0.0.4"
-            )
-        if fmt is Format.OPENMETRICS and self.wanted.fmt is Format.TEXT:
-            self._check_lines(fetched.body)
-            return openmetrics_to_text(fetched.body)
-        return fetched.body
-
-    def _check_lines(self, body: bytes) -> None:
-        # Before it is converted: each line takes many times its length while it is.
-        limit = self._limits.samples + MAX_COMMENT_LINES
-        if body.count(b"\n") > limit:
-            raise LimitError(f"more than {limit} lines of OpenMetrics")
-
     def _rewriter(self, policy: SeriesPolicy, target: Target) -> SeriesRewriter:
         context = replace(
             self._context,
@@ -178,11 +161,11 @@ class ScrapeQuota:
         if outcome.samples > self._samples:
             limit = f"{self._limits.samples} samples"
             return LimitError(f"more than {limit} from all targets in one scrape")
-        if outcome.lines_bytes > self._bytes:
+        if outcome.shape.lines_bytes > self._bytes:
             limit = f"{self._limits.lines_bytes >> 20} MiB of series"
             return LimitError(f"more than {limit} from all targets in one scrape")
         self._samples -= outcome.samples
-        self._bytes -= outcome.lines_bytes
+        self._bytes -= outcome.shape.lines_bytes
         return outcome
 
 

@@ -11,7 +11,7 @@ from injector.app.service import Service, ServiceSettings
 from injector.control.journal import Reviewed
 from injector.files.backend import folder_backend
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 UP = {"url": "http://:8080/metrics", "up": True, "error": "", "samples": 120}
 DOWN = {"url": "http://:9102/metrics", "up": False, "samples": 0,

@@ -16,7 +16,7 @@ from tests.real_parts.prometheus import Prometheus, promtool_program, running_pr
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "charts" / "livery" / "monitoring"
-_NAME = re.compile(r"\b(?:livery|process)_[a-z_]+")
+_NAME = re.compile(r"\b(?:livery|process|prometheus_proxy)_[a-z_]+")
 _SUFFIX = re.compile(r"_(?:bucket|sum|count)$")
 
 

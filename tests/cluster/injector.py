@@ -12,7 +12,7 @@ import yaml
 from injector.app.service import Service, ServiceSettings
 from injector.kube.api.client import KubeClient
 from injector.kube.backend import ClusterSettings, Observers, cluster_backend
-from injector.platform import parse_platform
+from injector.platform.document import parse_platform
 from injector.web.metrics import InjectorMetrics
 from sidecar.http.connection import Connection, render_request
 from tests.cluster.fixtures import Namespace, Release, make_namespace

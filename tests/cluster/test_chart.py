@@ -11,10 +11,17 @@ import yaml
 
 from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
-from injector.model.access.metricaccess import Acceptance, parse_metric_access
+from injector.model.access.metricaccess import parse_metric_access
 from injector.model.admission.daemonsets import complete
-from injector.platform import parse_platform
+from injector.platform.document import parse_platform
+from injector.platform.settings import BackendKind
+from sidecar.gateway.limit_settings import AllLimits
+from sidecar.gateway.limits import TenantLimits
+from sidecar.model.access.objects import Acceptance
 from sidecar.model.pods.discovery_settings import OAuth2, parse_discovery_settings
+from sidecar.roles.aggregate.settings import parse_aggregate_settings
+from sidecar.roles.gateway.settings import GatewaySettings, parse_gateway_settings
+from sidecar.scrape.pods.settings import OnConflict, PodsSettings
 from tests.cluster.fixtures import CHART, CRD_PATH, Namespace, Release
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have
@@ -42,6 +49,41 @@ ALL_NODES = {
     "node.extraVolumes[0].name": "more", "node.extraVolumes[0].emptyDir.medium": "Memory",
     "node.extraVolumeMounts[0].name": "more", "node.extraVolumeMounts[0].mountPath": "/more",
 }  # fmt: skip
+AGGREGATE = {
+    "aggregates[0].name": "web", "aggregates[0].selector": "app in (web\\,api)",
+    "aggregates[0].namespaces": "{shop,bank}",
+}  # fmt: skip
+AGGREGATES = {
+    **AGGREGATE, "aggregates[0].labels.pod": "k8s_pod", "aggregates[0].labels.namespace": "k8s_ns",
+    "aggregates[0].labels.target": "part", "aggregates[0].upName": "pod_up",
+    "aggregates[0].onConflict": "keep", "aggregates[0].timeout": "5s",
+    "aggregates[0].limits.samples": "2000000", "aggregates[0].limits.bytes": "1Mi",
+    "aggregates[0].limits.totalSamples": "9", "aggregates[0].limits.concurrency": "4",
+    "aggregates[0].limits.labels": "9", "aggregates[0].from[0].podSelector.matchLabels.a": "b",
+    "aggregates[0].replicas": "2", "aggregates[0].resources.requests.cpu": "1",
+    "aggregates[0].nodeSelector.a": "b", "aggregates[0].tolerations[0].operator": "Exists",
+    "aggregates[0].extraArgs": "{--log-level=debug}", "aggregates[1].name": "all",
+    "aggregates[1].selector": "*", "aggregates[1].namespaces": "{*}",
+}  # fmt: skip
+GATEWAY = {
+    "gateway.enabled": "true", "gateway.backends.static": "{http://prometheus.monitoring.svc:9090}",
+}  # fmt: skip
+GATEWAY_WITH_ALL = {
+    **GATEWAY, "gateway.backends.discovery[0].kind": "EndpointSlice",
+    "gateway.backends.discovery[0].port": "9090", "gateway.backends.discovery[1].kind": "Pod",
+    "gateway.backends.discovery[1].labelSelector": "app=prometheus",
+    "gateway.backends.discovery[1].annotations.a": "b",
+    "gateway.backends.discovery[0].namespaces": "{somewhere}",
+    "gateway.backends.discovery[1].namespaces": "{somewhere}",
+    "gateway.backends.caSecret": "ca", "gateway.backends.basicAuthSecret": "login",
+    "gateway.backends.fillGaps": "true", "gateway.auth.usersSecret": "users",
+    "gateway.auth.mode": "trusted-header", "gateway.auth.trustedHeader.sources": "{10.0.0.0/8}",
+    "gateway.refuseUnseen": "true", "gateway.limits.tenants.shop.burst": "7",
+    "gateway.limits.default.rangeSeconds": "86400", "gateway.tls.secretName": "tls",
+    "gateway.from[0].podSelector.matchLabels.a": "b", "gateway.autoscaling.enabled": "true",
+    "gateway.tolerations[0].operator": "Exists", "gateway.extraArgs": "{--query-bytes=9}",
+}  # fmt: skip
+GATEWAY_PAIRS = [f"{key}={value}" for key, value in GATEWAY.items()]
 SCRIPTS = CHART.parent.parent / "scripts"
 OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
 RULES = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
@@ -90,7 +132,8 @@ def test_helm_finds_nothing_to_say_of_the_chart() -> None:
     "values",
     [{}, EVERYTHING, {"injection.mode": "none"}, {"injection.mode": "policy"},
      {"injection.mode": "policy", "control.enabled": "false"},
-     {"certificates.mode": "provided", "certificates.secretName": "tls"}, ALL_NODES],
+     {"certificates.mode": "provided", "certificates.secretName": "tls"}, ALL_NODES,
+     AGGREGATES, GATEWAY_WITH_ALL],
 )  # fmt: skip
 def test_the_api_server_takes_every_object_strictly(
     client: KubeClient, namespace: Namespace, values: dict[str, str]
@@ -101,7 +144,9 @@ def test_the_api_server_takes_every_object_strictly(
         client.request("POST", path, query=STRICT, body=obj)
 
 
-@pytest.mark.parametrize("values", [EVERYTHING, ALL_NODES, {"injection.mode": "policy"}])
+@pytest.mark.parametrize(
+    "values", [EVERYTHING, ALL_NODES, AGGREGATES, GATEWAY_WITH_ALL, {"injection.mode": "policy"}]
+)
 def test_every_object_names_its_namespace(client: KubeClient, values: dict[str, str]) -> None:
     for obj in _render("--namespace", "somewhere", "--no-hooks", **values):
         is_inside = "/namespaces/" in _path(client, obj, "somewhere")
@@ -242,6 +287,44 @@ _PROVIDED = ["certificates.mode=provided", "certificates.secretName=theirs"]
             [*_PROVIDED, "certificates.publish=false", "certificates.caBundle=abc"],
             "certificates.caBundle is no certificate in PEM",
         ),
+        (
+            [*(f"{key}={value}" for key, value in AGGREGATE.items()), "control.enabled=false"],
+            "aggregates need control.enabled",
+        ),
+        (
+            [f"{key.replace('0', at)}={value}" for at in "01" for key, value in AGGREGATE.items()],
+            "two are named web",
+        ),
+        (
+            [
+                *(f"{key}={value}" for key, value in AGGREGATE.items()),
+                "aggregates[0].replicas=2",
+                "aggregates[0].serviceMonitor.enabled=true",
+            ],
+            "web has 2 replicas and a ServiceMonitor",
+        ),
+        ([*GATEWAY_PAIRS, "control.enabled=false"], "gateway.enabled needs control.enabled"),
+        (["gateway.enabled=true"], "gateway.enabled needs a Prometheus"),
+        (
+            [*GATEWAY_PAIRS, "gateway.auth.mode=trusted-header"],
+            "trusted-header needs gateway.auth.trustedHeader.sources",
+        ),
+        (
+            [
+                *GATEWAY_PAIRS,
+                "gateway.backends.tokenSecret=a",
+                "gateway.backends.basicAuthSecret=b",
+            ],
+            "tokenSecret and basicAuthSecret must not be given both",
+        ),
+        (
+            [
+                "gateway.enabled=true",
+                "gateway.backends.tokenSecret=a",
+                "gateway.backends.discovery[0].labelSelector=a=b",
+            ],
+            "gateway.backends.discovery needs namespaces where tokenSecret or basicAuthSecret",
+        ),
         (["enforce.optOut=refuse"], "has no effect without enforce.enabled: true"),
     ],
 )
@@ -294,6 +377,118 @@ def test_the_settings_are_what_the_values_say() -> None:
     assert platform.control.url == "https://livery-injector.default.svc:8444"
 
 
+def test_an_aggregate_s_arguments_are_read_as_the_values_say() -> None:
+    settings = {}
+    for item in _render(**AGGREGATES):
+        if item["kind"] == "Deployment" and "-aggregate-" in item["metadata"]["name"]:
+            (container,) = item["spec"]["template"]["spec"]["containers"]
+            environment = {pair["name"]: pair["value"] for pair in container["env"]}
+            read = parse_aggregate_settings(container["args"], environment)
+            settings[item["metadata"]["name"]] = read
+    web, everything = settings["livery-aggregate-web"], settings["livery-aggregate-all"]
+
+    assert web.selector.matches({"app": "api"})
+    assert not web.selector.matches({"app": "db"})
+    assert web.namespaces == ("shop", "bank")
+    assert web.names.identity == ("k8s_ns", "k8s_pod")
+    assert (web.names.target_label, web.names.up_name) == ("part", "pod_up")
+    assert web.names.on_conflict is OnConflict.KEEP
+    assert (web.limits.target.samples, web.limits.samples) == (2_000_000, 9)
+    assert (web.limits.target_bytes, web.timeout_seconds) == (1 << 20, 5)
+    assert everything.selector.matches({})
+    assert (everything.namespaces, everything.names) == ((), PodsSettings())
+
+
+def test_an_aggregate_of_the_chart_is_granted_the_namespaces_of_its_values() -> None:
+    given = {"control.grants.aggregates[0].serviceAccount": "monitoring/own",
+             "control.grants.aggregates[0].namespaces": "{lab}"}  # fmt: skip
+    (text,) = [item["data"]["platform.yaml"] for item in _render(**AGGREGATES, **given)
+               if item["metadata"]["name"] == "livery-platform"]  # fmt: skip
+
+    assert parse_platform(yaml.safe_load(text)).aggregates == {
+        "monitoring/own": ("lab",),
+        "default/livery-aggregate-web": ("shop", "bank"),
+        "default/livery-aggregate-all": ("*",),
+    }
+
+
+def _gateway(tmp_path: Path, **values: str) -> GatewaySettings:
+    """Read the gateway's settings as its pod would."""
+    found = {(item["kind"], item["metadata"]["name"]): item for item in _render(**values)}
+    (tmp_path / "limits").write_text(found["ConfigMap", "livery-gateway"]["data"]["limits.yaml"])
+    pod = found["Deployment", "livery-gateway"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environment = {pair["name"]: pair["value"] for pair in container["env"] if "value" in pair}
+    arguments = [
+        f"--limits={tmp_path / 'limits'}" if text.startswith("--limits=") else text
+        for text in container["args"]
+    ]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    files = [text.partition("=")[2] for text in container["args"] if "/etc/livery/" in text]
+    assert {path.rpartition("/")[0] for path in files} <= mounted
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
+    return parse_gateway_settings(arguments, environment)
+
+
+def test_the_gateway_s_arguments_are_read_as_the_values_say(tmp_path: Path) -> None:
+    plain, full = _gateway(tmp_path, **GATEWAY), _gateway(tmp_path, **GATEWAY_WITH_ALL)
+
+    assert plain.backends == ("http://prometheus.monitoring.svc:9090",)
+    assert plain.limits == AllLimits(TenantLimits(), {})
+    assert (plain.users_file, plain.trusted_sources, plain.certificate) == (None, (), None)
+    assert (plain.timeout_seconds, plain.max_policy_age_seconds, plain.active) == (30, 600, 100)
+    assert not plain.fills_gaps
+    assert full.fills_gaps
+    assert full.refuses_unseen
+    assert full.limits.tenants["shop"].burst == 7
+    assert full.limits.tenants["shop"].range_seconds == 86400
+    assert full.trusted_header == "x-tenant-namespace"
+    assert [str(source) for source in full.trusted_sources] == ["10.0.0.0/8"]
+    assert full.backend.basic is not None
+    assert full.backend.ca_file is not None
+    assert full.certificate is not None
+
+
+def test_the_injector_is_told_of_the_gateway_and_where_its_backends_are() -> None:
+    platform = parse_platform(yaml.safe_load(_platform_text(**GATEWAY_WITH_ALL)))
+
+    assert platform.gateways == ("default/livery-gateway",)
+    assert [(item.kind, item.port) for item in platform.backends] == [
+        (BackendKind.ENDPOINT_SLICE, "9090"), (BackendKind.POD, ""),
+    ]  # fmt: skip
+    assert parse_platform(yaml.safe_load(_platform_text())).backends == ()
+
+
+def _platform_text(**values: str) -> str:
+    (text,) = [
+        item["data"]["platform.yaml"]
+        for item in _render(**values)
+        if item["metadata"]["name"] == "livery-platform"
+    ]
+    return str(text)
+
+
+def test_the_injector_may_look_for_backends_there_and_nowhere_else() -> None:
+    values = {
+        **GATEWAY, "gateway.backends.discovery[0].namespaces": "{monitoring,other}",
+        "gateway.backends.discovery[1].namespaces": "{monitoring}",
+        "gateway.backends.discovery[1].kind": "EndpointSlice",
+    }  # fmt: skip
+    roles = {
+        (item["kind"], item["metadata"].get("namespace")): [
+            resource for rule in item["rules"] for resource in rule["resources"]
+        ]
+        for item in _render(**values)
+        if item["metadata"]["name"] == "livery-injector-backends" and "rules" in item
+    }
+
+    assert roles == {
+        ("Role", "monitoring"): ["services", "endpointslices"], ("Role", "other"): ["services"],
+    }  # fmt: skip
+
+
 def test_every_pod_of_the_chart_runs_in_a_restricted_namespace(
     client: KubeClient, namespace: Namespace
 ) -> None:
@@ -301,14 +496,17 @@ def test_every_pod_of_the_chart_runs_in_a_restricted_namespace(
     namespace.create("serviceaccounts", "livery-injector")
     pods = 0
     namespace.create("serviceaccounts", "livery-node")
-    for obj in _render("--namespace", namespace.name, **{"node.enabled": "true"}):
+    namespace.create("serviceaccounts", "livery-aggregate-web")
+    namespace.create("serviceaccounts", "livery-gateway")
+    values = {"node.enabled": "true", **AGGREGATE, **GATEWAY}
+    for obj in _render("--namespace", namespace.name, **values):
         template = obj if obj["kind"] == "Pod" else obj.get("spec", {}).get("template")
         if template is None:
             continue
         pod = {"metadata": {"name": "pod"}, "spec": template["spec"]}
         client.request("POST", f"{namespace.path}/pods", query=STRICT, body=pod)
         pods += 1
-    assert pods == 4
+    assert pods == 6
 
 
 @pytest.fixture
@@ -401,7 +599,7 @@ def test_every_field_of_a_metric_access_is_described_and_its_state_is_a_column(
     columns = [column["name"] for column in version["additionalPrinterColumns"]]
 
     assert undescribed == []
-    assert columns == ["Accepted", "Ready", "Reason", "Isolated", "Writes", "Age"]
+    assert columns == ["Accepted", "Ready", "Reason", "Lag", "Isolated", "Writes", "Age"]
 
 
 def _undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:

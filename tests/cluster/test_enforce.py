@@ -11,7 +11,7 @@ from injector.model.admission.decide import decide
 from injector.model.admission.inject import patch
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
-from injector.platform import ControlAddress, Platform
+from injector.platform.settings import ControlAddress, Platform
 from tests.cluster.fixtures import Namespace, installed_chart, make_namespace, until
 from tests.real_parts.kubernetes import ApiServer
 

@@ -23,7 +23,8 @@ from injector.model.admission.quantities import parse_quantity
 from injector.model.admission.templates import template_hash
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform, parse_platform
+from injector.platform.document import parse_platform
+from injector.platform.settings import Platform
 from tests.cluster.fixtures import (
     CHART,
     Namespace,

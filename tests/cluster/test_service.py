@@ -14,7 +14,7 @@ from injector.kube.api.client import MERGE, KubeClient
 from injector.kube.certificates.published import WebhookBundle
 from injector.kube.certificates.secrets import SecretStore
 from injector.kube.objects import proxy_troubles as monitor
-from injector.model.access.metricaccess import API_VERSION
+from sidecar.model.access.objects import API_VERSION
 from tests.cluster.fixtures import Release
 from tests.cluster.injector import (
     ask,

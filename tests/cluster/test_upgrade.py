@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from injector.kube.api.client import KubeClient
-from injector.model.access.metricaccess import API_VERSION
+from sidecar.model.access.objects import API_VERSION
 from tests.cluster.fixtures import CHART, installed_chart
 from tests.cluster.injector import (
     create_until_injected,

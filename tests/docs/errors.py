@@ -12,7 +12,7 @@ from injector.files.manifests import read_manifests
 from injector.files.rules import read_rules
 from injector.model.access.metricaccess import parse_metric_access
 from injector.model.admission.reviews import parse_review
-from injector.platform import parse_platform
+from injector.platform.document import parse_platform
 from sidecar.control.policy_file import read_policy_file
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.limits import Limits

@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from injector.web.metrics import InjectorMetrics
+from sidecar.roles.aggregate.metrics import METRICS as AGGREGATE_METRICS
+from sidecar.roles.gateway.metrics import DURATION, DURATION_HELP
+from sidecar.roles.gateway.metrics import METRICS as GATEWAY_METRICS
 from sidecar.roles.node.metrics import METRICS as NODE_METRICS
 from sidecar.roles.pod.metrics import METRICS
+from sidecar.scrape.pods.answer import POD_METRICS, TARGETS_HELP, TARGETS_METRIC
 from sidecar.scrape.rendering import TARGET_METRICS
 
 
@@ -51,6 +55,28 @@ def node_metrics() -> Iterator[Metric]:
         yield Metric(family.name, family.kind, family.labels, family.help, "node proxy")
 
 
+def aggregate_metrics() -> Iterator[Metric]:
+    """Yield what an aggregate's admin port has of its own."""
+    own = (family for family in AGGREGATE_METRICS if not family.name.startswith("process_"))
+    for family in own:
+        yield Metric(family.name, family.kind, family.labels, family.help, "aggregate")
+
+
+def gateway_metrics() -> Iterator[Metric]:
+    """Yield what a gateway's admin port has of its own."""
+    own = (family for family in GATEWAY_METRICS if not family.name.startswith("process_"))
+    for family in own:
+        yield Metric(family.name, family.kind, family.labels, family.help, "gateway")
+    yield Metric(DURATION, "histogram", ("path",), DURATION_HELP, "gateway")
+
+
+def pod_metrics() -> Iterator[Metric]:
+    """Yield what an aggregate writes beside the pods' own series."""
+    for name, text in POD_METRICS.items():
+        yield Metric(name, "gauge", ("namespace", "pod"), text, "pods")
+    yield Metric(TARGETS_METRIC, "gauge", (), TARGETS_HELP, "pods")
+
+
 def target_metrics() -> Iterator[Metric]:
     """Yield what stands beside the workload's own series."""
     for suffix, text in TARGET_METRICS.items():
@@ -59,4 +85,12 @@ def target_metrics() -> Iterator[Metric]:
 
 def all_metrics() -> list[Metric]:
     """Return all of them."""
-    return [*injector_metrics(), *proxy_metrics(), *node_metrics(), *target_metrics()]
+    return [
+        *injector_metrics(),
+        *proxy_metrics(),
+        *node_metrics(),
+        *aggregate_metrics(),
+        *gateway_metrics(),
+        *pod_metrics(),
+        *target_metrics(),
+    ]

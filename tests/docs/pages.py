@@ -6,23 +6,40 @@
 import argparse
 import ast
 import inspect
+import io
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import EnumType
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from injector.__main__ import build_parser as build_livery_parser
+from injector.model.access.reasons import ReadyReason
 from injector.model.admission.decide import decide
 from injector.model.admission.outcomes import Reason, WarningCode
+from sidecar.commands.check_config import check_config
+from sidecar.control.sending import Loss
 from sidecar.model.described import Described
+from sidecar.roles.aggregate.settings import build_parser as build_aggregate_parser
+from sidecar.roles.gateway.settings import build_parser as build_gateway_parser
 from sidecar.roles.node.settings import build_parser as build_node_parser
 from sidecar.roles.pod.settings import build_parser as build_proxy_parser
 from tests.docs.errors import render_examples, render_trees
-from tests.docs.metrics import Metric, injector_metrics, node_metrics, proxy_metrics, target_metrics
+from tests.docs.metrics import (
+    Metric,
+    aggregate_metrics,
+    gateway_metrics,
+    injector_metrics,
+    node_metrics,
+    pod_metrics,
+    proxy_metrics,
+    target_metrics,
+)
 from tests.injector.admission_cases import CASES, TABLE, read_case, read_expected
+from tests.real_parts.chart import render_chart
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 _WITHOUT_ROWS = (argparse._HelpAction, argparse._SubParsersAction, argparse._VersionAction)
@@ -47,6 +64,12 @@ def _described(enum: type[Described]) -> Iterator[tuple[str, str]]:
     yield from ((member.value, member.sentence) for member in enum)
 
 
+def _checked_config() -> str:
+    out = io.StringIO()
+    check_config(DOCS.parent / "examples/gateway/multi-tenant-proxy.yaml", out, out)
+    return f"```yaml\n{out.getvalue()}```\n"
+
+
 def _contracts() -> str:
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())
     contracts = project["tool"]["importlinter"]["contracts"]
@@ -62,14 +85,26 @@ _LABEL_VALUES = {
     "webhook": "inject", "reason": "injected", "dry_run": "false", "code": "200", "status": "401",
     "certificate": "leaf", "namespace": "shop", "kind": "Namespace", "version": "0.1.0",
     "target": "http://:8080/metrics", "container": "web", "endpoint": "/metrics/cadvisor",
+    "rule": "to-own-prometheus", "pod": "web-0", "state": "up", "path": "/api/v1/query", "backend": "http://prometheus:9090",
 }  # fmt: skip
+
+_OWN_VALUES = {
+    "livery_admission_warnings_total": {"code": "bad-annotation"},
+    "livery_aggregate_target_failures_total": {"kind": "timeout"},
+    "livery_aggregate_unready": {"reason": "pods"},
+    "livery_gateway_forward_samples_lost_total": {"reason": "queue_full"},
+    "livery_proxy_forward_samples_lost_total": {"reason": "queue_full"},
+    "livery_gateway_unready": {"reason": "policy"},
+    "livery_gateway_refused_total": {"reason": "query"},
+    "livery_node_unready": {"reason": "namespaces"},
+    "livery_proxy_unready": {"reason": "access-rules"},
+}
 
 
 def _example(metric: Metric) -> str:
     name = f"{metric.name}_bucket" if metric.kind == "histogram" else metric.name
     values = {label: _LABEL_VALUES[label] for label in metric.labels}
-    if metric.name == "livery_admission_warnings_total":
-        values["code"] = "bad-annotation"
+    values |= _OWN_VALUES.get(metric.name, {})
     if metric.kind == "histogram":
         values["le"] = "0.01"
     pairs = ",".join(f'{label}="{value}"' for label, value in values.items())
@@ -164,16 +199,64 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _sentences_of(enum: type[Described], *head: str) -> str:
+    return table(head, ((f"`{code}`", text) for code, text in _described(enum)))
+
+
+def _fields_of_metricaccess() -> str:
+    (definition,) = render_chart("templates/crd-metricaccess.yaml")
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    rows = [
+        (f"`{path}`", kind, text)
+        for part in ("spec", "status")
+        for path, kind, text in _fields(schema["properties"][part], part)
+    ]
+    return table(("field", "type", "what it says"), rows)
+
+
+def _fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in schema.get("properties", {}).items():
+        below = f"{path}.{name}"
+        if path.endswith(".remoteWrite") and name in _BESIDE and path.startswith("spec"):
+            continue  # as under `target`
+        items = field.get("items", {})
+        yield below, _type_of(field), field["description"]
+        yield from _fields(field, below)
+        yield from _fields(items, f"{below}[]")
+
+
+_BESIDE = ("prometheus", "pushgateway", "remoteWrite")
+
+
+def _type_of(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{item}`" for item in field["enum"])
+    if field["type"] == "array":
+        return f"list of {field['items']['type']}s"
+    return "map of strings" if "additionalProperties" in field else str(field["type"])
+
+
 REGIONS: dict[str, Callable[[], str]] = {
     "metrics of the injector": lambda: _metrics(injector_metrics()),
     "metrics of a proxy": lambda: _metrics(proxy_metrics()),
     "metrics of a node proxy": lambda: _metrics(node_metrics()),
+    "metrics of an aggregate": lambda: _metrics(aggregate_metrics()),
+    "metrics of a gateway": lambda: _metrics(gateway_metrics()),
+    "metrics of pods": lambda: _metrics(pod_metrics()),
     "metrics of targets": lambda: _metrics(target_metrics()),
+    "losses": lambda: _sentences_of(
+        Loss, "reason", "samples that a receiver does not have because"
+    ),
+    "ready reasons": lambda: _sentences_of(ReadyReason, "condition `Ready`", "what it means"),
+    "fields of MetricAccess": _fields_of_metricaccess,
     "reasons": _reasons,
     "warnings": _warnings,
     "platform": _platform,
     "options of the proxy": lambda: _options(build_proxy_parser()),
     "options of the node proxy": lambda: _options(build_node_parser()),
+    "options of the aggregate": lambda: _options(build_aggregate_parser()),
+    "options of the gateway": lambda: _options(build_gateway_parser()),
+    "check config": _checked_config,
     "commands": lambda: "\n".join(_commands(build_livery_parser([]), "livery")),
     "examples of errors": render_examples,
     "errors": render_trees,

@@ -9,7 +9,8 @@ from injector.model.admission.decide import decide
 from injector.model.admission.outcomes import Reason
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
-from injector.platform import _FIELDS, Platform, parse_platform
+from injector.platform.document import _FIELDS, parse_platform
+from injector.platform.settings import Platform
 from sidecar.model.exposition.limits import LIMITS
 from tests.charts.test_monitoring import _alerts
 from tests.docs.test_links import ROOT
@@ -63,7 +64,8 @@ def test_the_example_of_the_platform_has_every_setting() -> None:
         block = document
         for part in filter(None, path.split(".")):
             block = block[part]
-        assert set(block) == fields
+        for item in block if isinstance(block, list) else [block]:
+            assert set(item) == fields
 
 
 def test_every_alert_has_its_runbook() -> None:

@@ -1,9 +1,14 @@
 """The migration pages name everything of what is replaced, and all of it works here."""
 
+import json
 import re
+import shlex
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sidecar.model.pods.discovery_settings import (
     Authorization,
@@ -14,10 +19,14 @@ from sidecar.model.pods.discovery_settings import (
 )
 from sidecar.model.pods.http_sd import discover
 from sidecar.model.pods.pod_stream import read_pods
+from sidecar.roles.aggregate.settings import parse_aggregate_settings
 from sidecar.roles.node.settings import build_parser, parse_node_settings
 from tests.docs.pages import DOCS
+from tests.real_parts.presence import have
+from tests.real_parts.prometheus import prometheus_program, running_prometheus
 from tests.sidecar.kubelets import pod_list
 from tests.sidecar.model.pods.test_pod_list import WHOLE
+from tests.sidecar.processes import Proxy
 
 # As its own help and documents have them.
 META_PROXY_FLAGS = {
@@ -87,7 +96,113 @@ def test_every_label_of_a_target_is_on_the_page() -> None:
     assert told | {"__address__"} == {name for name in page if name.startswith("__")}
 
 
+K8S_PROXY = {
+    "POD_LABEL_SELECTOR", "SCRAPE_TIMEOUT", "PORT", "KUBECONFIG",
+    "prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path",
+    "k8s_pod_name", "k8s_namespace", "up",
+}  # fmt: skip
+"""Everything that metrics-k8s-proxy's documents name."""
+
+
+def test_every_name_of_metrics_k8s_proxy_is_on_its_page() -> None:
+    assert _first_column("metrics-k8s-proxy.md") >= K8S_PROXY
+
+
+def test_the_manifest_of_metrics_k8s_proxy_is_understood_as_it_stands() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", _text("metrics-k8s-proxy.md"), re.DOTALL)
+    (container,) = yaml.safe_load(text)["containers"]
+    environ = {item["name"]: item["value"] for item in container["env"]}
+    assert "args" not in container  # nor a command: the variable alone chooses the role
+
+    settings = parse_aggregate_settings(
+        ["--role", "aggregate", "--compatible-with", "metrics-k8s-proxy"], environ
+    )
+
+    assert settings.selector.text == "app=my-app"
+    assert (settings.timeout_seconds, settings.port) == (15, container["ports"][0]["containerPort"])
+    assert settings.all_namespaces
+    assert settings.names.identity == ("k8s_namespace", "k8s_pod_name")
+
+
+def test_the_layer_of_a_juju_charm_starts_the_same() -> None:
+    layer = yaml.safe_load((DOCS.parent / "examples/aggregate/pebble-layer.yaml").read_text())
+    (service,) = layer["services"].values()
+
+    assert service["command"] == "livery-proxy"
+    assert parse_aggregate_settings(["--role", "aggregate"], service["environment"]).port == 15090
+
+
+def test_the_example_without_an_injector_is_understood() -> None:
+    text = (DOCS.parent / "examples/aggregate/deployment.yaml").read_text()
+    (deployment,) = [one for one in yaml.safe_load_all(text) if one["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+
+    assert parse_aggregate_settings(container["args"], {}).selector.text == "app=web"
+
+
+MULTI_TENANT_PROXY = {
+    *(f"discovery.kubernetes.{key}" for key in (
+        "namespaces", "label_selectors", "annotation_selectors", "port", "resource_types",
+        "refresh_interval")),
+    *(f"tenants.{key}" for key in ("watch_all_namespaces", "refresh_interval")),
+    *(f"proxy.{key}" for key in (
+        "listen_address", "enable_caching", "cache_ttl", "enable_metrics", "enable_request_logging",
+        "max_concurrent_requests", "backend_timeout")),
+    *(f"remote_write.{key}" for key in (
+        "enabled", "collection_interval", "default_interval", "max_concurrent_jobs", "timeout",
+        "batch_size")),
+    "--config", "--port", "--log-level", "--kubeconfig",
+    "/api/v1/query", "/api/v1/query_range", "/api/v1/series", "/api/v1/labels", "/health",
+    "/metrics", "/debug/targets", "/debug/tenants", "/collected-metrics",
+    "prometheus_proxy_requests_total", "prometheus_proxy_request_duration_seconds",
+    "prometheus_proxy_backend_requests_total", "prometheus_proxy_targets_discovered",
+    "prometheus_proxy_tenants_active", "tenant_id", "total_metrics", "filtered_metrics",
+    "successful_targets", "level", "time", "msg", "namespace",
+}  # fmt: skip
+"""Everything that prometheus-multi-tenant-proxy's documents name, of reading and of its file."""
+
+
+def test_every_name_of_prometheus_multi_tenant_proxy_is_on_its_page() -> None:
+    assert _first_column("prometheus-multi-tenant-proxy.md") >= MULTI_TENANT_PROXY
+
+
+def test_its_command_answers_its_own_example(tmp_path: Path) -> None:
+    have(prometheus_program)
+    (command,) = re.findall(
+        r"```bash\nlivery-proxy (.*?)```", _text("prometheus-multi-tenant-proxy.md"), re.DOTALL
+    )
+    config = """
+scrape_configs:
+- job_name: app
+  scrape_interval: 200ms
+  static_configs:
+  - {targets: ["127.0.0.1:1"], labels: {namespace: shop}}
+  - {targets: ["127.0.0.1:2"], labels: {namespace: bank}}
+"""
+    with running_prometheus(config, tmp_path / "prometheus") as prometheus:
+        arguments = shlex.split(
+            command.replace("\\\n", "").replace("http://localhost:9090", prometheus.url)
+        )
+        proxy = Proxy((*arguments, "--port=0", "--admin-port=0"), tmp_path / "log", {})
+        try:
+            url = f"http://127.0.0.1:{proxy.port('queries')}/api/v1/query?query=up"
+            shop = urllib.request.Request(url, headers={"X-Tenant-Namespace": "shop"})
+            found: set[str] = set()
+            deadline = time.monotonic() + 20
+            while not found and time.monotonic() < deadline:
+                with urllib.request.urlopen(shop) as answer:
+                    result = json.load(answer)["data"]["result"]
+                found = {item["metric"]["namespace"] for item in result}
+        finally:
+            proxy.stop()
+
+    assert found == {"shop"}
+    assert any("enable_caching" in str(entry) for entry in proxy.entries())
+
+
 def test_the_pages_are_where_readers_look() -> None:
+    pages = ("node-role.md", "aggregate-role.md", "gateway.md")
+    roles = "".join((DOCS / name).read_text() for name in pages)
     for page in (DOCS / "migrate").glob("*.md"):
-        assert f"migrate/{page.name}" in (DOCS / "node-role.md").read_text()
+        assert f"migrate/{page.name}" in roles
     assert "docs/migrate" in (Path(DOCS).parent / "README.md").read_text()

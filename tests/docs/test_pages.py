@@ -2,7 +2,7 @@ import pytest
 
 from tests.docs.pages import DOCS, REGIONS, fill, regions_of
 
-PAGES = {page.name: page for page in DOCS.glob("*.md") if regions_of(page.read_text())}
+PAGES = {page.name: page for page in DOCS.rglob("*.md") if regions_of(page.read_text())}
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))

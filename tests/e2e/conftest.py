@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.real_parts.kubernetes import helm_program
+from tests.real_parts.prometheus import prometheus_program
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "livery-system"
@@ -51,6 +53,10 @@ class Cluster:
         """Return what `kubectl get -o json` finds."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
 
+    def get_raw(self, path: str) -> Any:
+        """Return what `kubectl get --raw` finds."""
+        return json.loads(self.kubectl("get", "--raw", path.replace(" ", "%20")))
+
     def pods(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         """Return the pods that are not being deleted."""
         found = self.get("pods", "-n", namespace, "-l", selector)["items"]
@@ -84,6 +90,22 @@ def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
                 raise
         assert time.monotonic() < deadline, f"not within {seconds:g} s"
         time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def prometheus_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with Prometheus and nothing else, in the cluster."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    shutil.copy(prometheus_program(), folder / "prometheus")
+    (folder / "Dockerfile").write_text(
+        "ARG BASE_IMAGE=python:3.13-slim\nFROM ${BASE_IMAGE}\nCOPY prometheus /bin/prometheus\n"
+        'ENTRYPOINT ["/bin/prometheus"]\n'
+    )
+    build = shlex.split(os.environ["E2E_BUILD_IMAGE"])
+    image = f"localhost/livery-prometheus:{TAG}"
+    dockerfile = str(folder / "Dockerfile")
+    subprocess.run([*build, image, str(folder), "-f", dockerfile], check=True)
+    return image
 
 
 @pytest.fixture(scope="session")

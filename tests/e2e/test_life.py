@@ -1,67 +1,18 @@
 """What happens to an installation in its life: drains, another mode, its end."""
 
 import json
-import os
-import shlex
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import NAMESPACE, TAG, Cluster, until
+from tests.e2e.conftest import NAMESPACE, Cluster, until
+from tests.e2e.prometheus import prometheus_manifest
 from tests.e2e.workloads import deployment
-from tests.real_parts.prometheus import prometheus_program
 
 pytestmark = pytest.mark.timeout(300)
 
 SHOP = f"life-{int(time.time())}"
-_PROMETHEUS = """\
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: prometheus, namespace: {shop}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}}
-subjects: [{{kind: ServiceAccount, name: default, namespace: {shop}}}]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {{name: prometheus, namespace: {shop}}}
-data:
-  prometheus.yml: |
-    global: {{scrape_interval: 1s, scrape_timeout: 1s}}
-    scrape_configs:
-    - job_name: kubernetes-pods
-      kubernetes_sd_configs: [{{role: pod, namespaces: {{names: [{shop}]}}}}]
-      relabel_configs:
-      - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape]
-        action: keep
-        regex: true
-      - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path]
-        target_label: __metrics_path__
-        regex: (.+)
-      - source_labels: [__address__, __meta_kubernetes_pod_annotation_prometheus_io_port]
-        regex: ([^:]+)(?::\\d+)?;(\\d+)
-        replacement: $1:$2
-        target_label: __address__
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: prometheus, namespace: {shop}, labels: {{app: prometheus}}}}
-spec:
-  containers:
-  - name: prometheus
-    image: localhost/livery-prometheus:{tag}
-    imagePullPolicy: IfNotPresent
-    args: [--config.file=/etc/prometheus/prometheus.yml, --storage.tsdb.path=/data]
-    volumeMounts:
-    - {{name: config, mountPath: /etc/prometheus}}
-    - {{name: data, mountPath: /data}}
-  volumes:
-  - {{name: config, configMap: {{name: prometheus}}}}
-  - {{name: data, emptyDir: {{}}}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -82,20 +33,12 @@ def _web(shop: Cluster, name: str = "web") -> str:
 
 
 def test_a_prometheus_of_the_cluster_shows_whose_series_they_are(
-    shop: Cluster, tmp_path: Path
+    shop: Cluster, prometheus_image: str
 ) -> None:
-    shutil.copy(prometheus_program(), tmp_path / "prometheus")
-    (tmp_path / "Dockerfile").write_text(
-        "ARG BASE_IMAGE=python:3.13-slim\nFROM ${BASE_IMAGE}\nCOPY prometheus /bin/prometheus\n"
-        'ENTRYPOINT ["/bin/prometheus"]\n'
-    )
-    build = shlex.split(os.environ["E2E_BUILD_IMAGE"])
-    image = f"localhost/livery-prometheus:{TAG}"
-    dockerfile = str(tmp_path / "Dockerfile")
-    subprocess.run([*build, image, str(tmp_path), "-f", dockerfile], check=True)
-    shop.kubectl("apply", "-f", "-", stdin=_PROMETHEUS.format(shop=SHOP, tag=TAG))
-    shop.kubectl("-n", SHOP, "wait", "--for=condition=Ready", "pod/prometheus", "--timeout=60s")
-    path = f"/api/v1/namespaces/{SHOP}/pods/prometheus:9090/proxy/api/v1/query?query="
+    manifest = prometheus_manifest(SHOP, prometheus_image, (SHOP,))
+    shop.kubectl("apply", "-f", "-", stdin=manifest)
+    shop.kubectl("-n", SHOP, "rollout", "status", "statefulset/prometheus", "--timeout=60s")
+    path = f"/api/v1/namespaces/{SHOP}/pods/prometheus-0:9090/proxy/api/v1/query?query="
 
     def teams() -> set[str]:
         answer = json.loads(shop.kubectl("get", "--raw", f"{path}up%7Bteam!%3D%22%22%7D"))

@@ -18,7 +18,7 @@ from injector.files.documents import read_documents
 from injector.files.manifests import write_manifests
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 Json = dict[str, Any]
 

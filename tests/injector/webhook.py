@@ -10,7 +10,7 @@ import httpx
 import jsonpatch
 
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from injector.web.admission import AdmissionContext, build_admission_app
 from injector.web.metrics import InjectorMetrics
 

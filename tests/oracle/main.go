@@ -42,6 +42,7 @@ var operations = map[string]func(*request) (answer, error){
 	"http":     readResponse,
 	"relabel":  relabelLabels,
 	"selector": selector,
+	"query":    query,
 	"regexp":   matchRegexp,
 	"expfmt":   countFamilies,
 	"bench":    bench,

@@ -82,6 +82,28 @@ func selector(asked *request) (answer, error) {
 	return answer{"matchers": matchers}, err
 }
 
+var everyFeature = parser.NewParser(parser.Options{
+	EnableExperimentalFunctions:  true,
+	ExperimentalDurationExpr:     true,
+	EnableExtendedRangeSelectors: true,
+	EnableBinopFillModifiers:     true,
+})
+
+func query(asked *request) (answer, error) {
+	found, err := everyFeature.ParseExpr(asked.Text)
+	if err != nil {
+		return answer{"query": nil}, err
+	}
+	// A name before the braces and one in them are the same to whoever evaluates.
+	parser.Inspect(found, func(node parser.Node, _ []parser.Node) error {
+		if selector, ok := node.(*parser.VectorSelector); ok {
+			selector.Name = ""
+		}
+		return nil
+	})
+	return answer{"query": safe(found.String())}, nil
+}
+
 func matchRegexp(asked *request) (answer, error) {
 	compiled, err := relabel.NewRegexp(asked.Pattern)
 	if err != nil {

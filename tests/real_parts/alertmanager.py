@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.real_parts.go import RealPartMissing
 from tests.real_parts.ports import free_port
-
-READY_SECONDS = 20.0
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from tests.real_parts.server import running_server
 
 
 def alertmanager_program() -> Path:
@@ -38,25 +33,5 @@ def running_alertmanager(config_text: str, directory: Path) -> Iterator[str]:
         f"--web.listen-address={address}",
         "--cluster.listen-address=",
     ]
-    log = directory / "alertmanager.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output)
-    try:
-        _wait_until_ready(address, process, log)
+    with running_server(command, f"http://{address}/-/ready", directory):
         yield address
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            _opener.open(f"http://{address}/-/ready", timeout=5).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])
-    raise RuntimeError(f"Alertmanager does not get ready; its log ends with:\n{last}")

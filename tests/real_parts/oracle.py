@@ -29,6 +29,13 @@ class Parsed(NamedTuple):
     error: str | None
 
 
+class Query(NamedTuple):
+    """A query as Prometheus prints its tree, names in braces; None where it refuses it."""
+
+    printed: str | None
+    error: str
+
+
 class Oracle:
     """A running oracle; not to be shared between threads."""
 
@@ -97,6 +104,11 @@ class Oracle:
         """Returns the (operator, name, value) of each matcher of a series selector."""
         matchers = self._granted({"op": "selector", "text": text})["matchers"]
         return [(operator, name, value) for operator, name, value in matchers]
+
+    def queries(self, texts: Iterable[str]) -> list[Query]:
+        """Parses PromQL with every feature on."""
+        answers = self.ask_many({"op": "query", "text": text} for text in texts)
+        return [Query(answer["query"], answer["error"] or "") for answer in answers]
 
     def _granted(self, request: Mapping[str, Any]) -> dict[str, Any]:
         answer = self.ask(request)

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ def debian_prometheus_program() -> Path:
 
 @contextmanager
 def running_prometheus(
-    config_text: str, directory: Path, program: Path | None = None
+    config_text: str, directory: Path, program: Path | None = None, flags: Sequence[str] = ()
 ) -> Iterator[Prometheus]:
     """Runs Prometheus with a configuration, its files all in the directory, until the end."""
     program = program or prometheus_program()
@@ -89,6 +89,7 @@ def running_prometheus(
         f"--web.listen-address={address}",
         # Targets are scraped at once, not only after the usual five seconds.
         "--scrape.discovery-reload-interval=100ms",
+        *flags,
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output)

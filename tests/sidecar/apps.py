@@ -79,6 +79,11 @@ class App:
         for writer in list(self._open):
             writer.transport.abort()
 
+    async def read_body(self, writer: asyncio.StreamWriter) -> bytes:
+        """Read what follows the head of the last request, for an answer that is a function."""
+        length = self.requests[-1].lower().partition("content-length: ")[2].partition("\r\n")[0]
+        return await self.readers[writer].readexactly(int(length))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._open.add(writer)
@@ -174,7 +179,7 @@ async def get(port: int, path: str = "/metrics", **headers: str) -> Reply:
         return await client.get(path, **headers)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for a condition, not forever; long, since the machine may be busy."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -60,6 +60,17 @@ def test_help_shows_examples(arguments: list[str]) -> None:
     assert "examples:\n  livery-proxy --role pod --target" in done.stdout
 
 
+def test_a_gateway_whose_port_is_busy_says_so_and_ends() -> None:
+    examples = ROOT / "examples" / "gateway"
+    files = [f"--policy={examples / 'tenants.yaml'}", f"--users={examples / 'users.yaml'}"]
+    with socket.create_server(("", 0)) as taken:
+        port = f"--port={taken.getsockname()[1]}"
+        done = _run("--role=gateway", "--backend=http://localhost:1", *files, port)
+
+    assert done.returncode == 2
+    assert "is in use: choose another with --port" in done.stderr
+
+
 def test_the_version_is_told() -> None:
     assert _run("--version").stdout.startswith("livery-proxy ")
 
@@ -87,31 +98,28 @@ def test_with_a_role_no_argument_ends_the_proxy(tmp_path: Path, arguments: tuple
         assert proxy.stop() == 0
 
 
-def test_help_lists_all_roles_and_which_are_not_available_yet() -> None:
+def test_help_lists_all_roles() -> None:
     lines = _run("--help").stdout.partition("roles:\n")[2].partition("\n\n")[0].splitlines()
 
     assert [line.split()[0] for line in lines] == ["pod", "node", "aggregate", "gateway"]
-    assert [line.endswith(" (not available yet)") for line in lines] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--port", "1"]])
 @pytest.mark.parametrize(
     ("role", "reason"),
     [
-        ("gateway", "--role gateway: this version of Livery does not have it yet"),
-        ("aggregate", "--role aggregate: this version of Livery does not have it yet"),
         ("what", "--role 'what': not a role"),
         ("../pod", "--role '../pod': not a role"),
         ("", "--role '': not a role"),
     ],
 )
-def test_a_role_that_is_not_available_is_refused_in_one_sentence(
+def test_what_is_no_role_is_refused_in_one_sentence(
     arguments: list[str], role: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments, "--role", role]) == 2
 
     out, err = capsys.readouterr()
-    assert (out, err.count("\n"), err.endswith("pod, node\n")) == ("", 1, True)
+    assert (out, err.count("\n"), err.endswith("pod, node, aggregate, gateway\n")) == ("", 1, True)
     assert err.startswith(f"livery-proxy: {reason}; ")
 
 
@@ -185,7 +193,7 @@ def test_logs_are_one_json_object_a_line(tmp_path: Path) -> None:
 
     entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert {"level", "time", "msg", "logger"} <= set(entries[0])
-    assert entries[-1]["msg"] == "stopping; scrapes in flight are finished"
+    assert entries[-1]["msg"] == "stopping; what is in flight is finished"
 
 
 async def test_it_works_without_docstrings_as_in_the_image(tmp_path: Path) -> None:

@@ -75,7 +75,10 @@ async def _read_slowly(port: int, number: int, headers: bytes) -> None:
 
 async def _scrape(proxy: Proxy, times: int = 3) -> list[int]:
     port = await asyncio.to_thread(proxy.port)
-    return [(await get(port, Connection="close")).status for _ in range(times)]
+    headers = {"Connection": "close", "X-Prometheus-Scrape-Timeout-Seconds": "120"}
+    answers = [await get(port, **headers) for _ in range(times)]
+    print(*(answer.body[:200] for answer in answers if answer.status != 200))
+    return [answer.status for answer in answers]
 
 
 def _peak_mib(proxy: Proxy) -> float:

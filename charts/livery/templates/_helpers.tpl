@@ -118,7 +118,7 @@ prometheus:
   properties:
     serviceName: {type: string, maxLength: 253, description: Its Service.}
     servicePort: {type: integer, minimum: 1, maximum: 65535, description: The Service's port.}
-    replicas: {type: integer, minimum: 1, maximum: 32, description: How many; each gets everything.}
+    replicas: {type: integer, minimum: 1, maximum: 32, description: How many; each gets everything. Needs statefulSetName.}
     statefulSetName:
       type: string
       maxLength: 253
@@ -130,6 +130,9 @@ pushgateway:
     serviceName: {type: string, maxLength: 253, description: Its Service.}
     servicePort: {type: integer, minimum: 1, maximum: 65535, description: The Service's port.}
     jobName: {type: string, maxLength: 253, description: The job under which metrics are grouped.}
+    deleteOnShutdown:
+      type: boolean
+      description: Whether a sender deletes its groups when it ends; false by default.
 remoteWrite:
   type: object
   description: Any receiver of Prometheus remote write 1.0.
@@ -146,17 +149,42 @@ remoteWrite:
       properties:
         username: {type: string, maxLength: 256, description: The name.}
         passwordSecret:
-          type: object
           description: A Secret of this namespace that holds the password.
-          required: [name, key]
-          properties:
-            name: {type: string, maxLength: 253, description: The Secret's name.}
-            key: {type: string, maxLength: 253, description: Its key.}
+          {{- include "livery.secretKey" . | nindent 10 }}
+    bearerTokenSecret:
+      description: A Secret of this namespace that holds a bearer token, in place of basicAuth.
+      {{- include "livery.secretKey" . | nindent 6 }}
+    tlsConfig:
+      type: object
+      description: Which CAs are trusted, and which certificate is shown.
+      properties:
+        caSecret:
+          description: The CAs, in place of the system's.
+          {{- include "livery.secretKey" . | nindent 10 }}
+        certSecret:
+          description: A certificate to show, with keySecret.
+          {{- include "livery.secretKey" . | nindent 10 }}
+        keySecret:
+          description: Its key.
+          {{- include "livery.secretKey" . | nindent 10 }}
+        serverName:
+          type: string
+          maxLength: 253
+          description: The name that the receiver's certificate must show; the URL's by default.
+        insecureSkipVerify: {type: boolean, description: Whether any certificate is believed.}
     headers:
       type: object
       maxProperties: 32
       description: Headers of each request.
       additionalProperties: {type: string, maxLength: 4096, description: The header's value.}
+{{- end }}
+
+{{- define "livery.secretKey" -}}
+type: object
+required: [name, key]
+properties:
+  name: {type: string, maxLength: 253, description: The Secret's name.}
+  key: {type: string, maxLength: 253, description: Its key.}
 {{- end }}
 
 {{- define "livery.writeOptions" -}}

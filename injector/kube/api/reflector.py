@@ -54,6 +54,7 @@ class Resource(NamedTuple):
     """Of the collection, as `/api/v1/namespaces`."""
     selector: str = ""
     """A field selector."""
+    label_selector: str = ""
     is_metadata_only: bool = False
     is_optional: bool = False
     """Whether the cluster may not have it (yet): a resource of a CRD."""
@@ -122,6 +123,8 @@ class Reflector:
                 logger.exception("a reflector failed; it starts over")
                 self._version = ""
                 self._fail(KubeError(0, repr(error)))
+            if self._stop.is_set():
+                return
             if time.monotonic() - started > 1.0:
                 backoff = FIRST_BACKOFF_SECONDS  # it worked for a while
                 if not self.error:
@@ -202,7 +205,11 @@ class Reflector:
         self._version = str((obj.get("metadata") or {}).get("resourceVersion") or self._version)
 
     def _selection(self) -> dict[str, str]:
-        return {"fieldSelector": self._resource.selector} if self._resource.selector else {}
+        selectors = {
+            "fieldSelector": self._resource.selector,
+            "labelSelector": self._resource.label_selector,
+        }
+        return {name: text for name, text in selectors.items() if text}
 
     def _accept(self, suffix: str) -> str:
         if not self._resource.is_metadata_only:

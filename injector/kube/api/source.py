@@ -8,9 +8,9 @@ from typing import Any
 from injector.errors import ObjectError
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.api.reflector import Reflector, Resource
-from injector.model.access.metricaccess import API_VERSION
 from injector.model.cluster.nodes import keep_node
 from injector.model.cluster.state import ClusterState, Key, key_of
+from sidecar.model.access.objects import API_VERSION
 
 logger = logging.getLogger(__name__)
 

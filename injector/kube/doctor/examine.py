@@ -6,7 +6,9 @@ from webhook_certs.errors import CertificateError
 
 from injector.errors import KubeError, ObjectError, SettingsError
 from injector.kube.api.client import KubeClient
+from injector.kube.doctor.aggregates import look_at_aggregates
 from injector.kube.doctor.findings import Finding, Installation
+from injector.kube.doctor.gateways import look_at_gateways
 from injector.kube.doctor.grants import look_at_grants
 from injector.kube.doctor.installation import (
     find_absence,
@@ -28,6 +30,8 @@ _CHECKS: Mapping[str, Callable[[KubeClient, Installation], Iterator[Finding]]] =
     "what sends pods to the injector": look_at_registration,
     "rights": look_at_grants,
     "node proxies": look_at_nodes,
+    "aggregates": look_at_aggregates,
+    "gateways": look_at_gateways,
     "namespaces": look_at_namespaces,
     "monitors": look_at_monitors,
 }

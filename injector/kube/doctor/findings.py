@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 MAX_PODS = 20_000
 """Of one namespace; more are not looked at, and said to be."""

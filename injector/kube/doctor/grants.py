@@ -6,7 +6,7 @@ from typing import NamedTuple
 from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding, Installation, find
 from injector.kube.doctor.nodes import read_node_proxies
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 
 class _Right(NamedTuple):

@@ -13,8 +13,8 @@ from injector.kube.certificates.published import WebhookBundle, policy_facts
 from injector.kube.certificates.secrets import ProvidedSecret, SecretStore, decode_text
 from injector.kube.doctor.findings import Finding, Installation, find, find_all
 from injector.kube.doctor.replicas import why_not_ready
-from injector.model.access.metricaccess import API_VERSION
 from injector.model.cluster.objects import labels_of, namespace_of
+from sidecar.model.access.objects import API_VERSION
 
 OLDEST_MINOR = 29
 SHORT_LIFE = timedelta(days=90)

@@ -13,7 +13,7 @@ from injector.model.cluster.strict_meshes import (
     find_istio_demand,
     find_linkerd_demand,
 )
-from injector.platform import Mesh
+from injector.platform.settings import Mesh
 
 _MOST = 1_000
 _ISTIO = ("/apis/security.istio.io/v1", "/apis/security.istio.io/v1beta1")

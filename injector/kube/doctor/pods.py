@@ -37,7 +37,7 @@ from injector.model.cluster.objects import (
     namespace_of,
 )
 from injector.model.cluster.state import ClusterState
-from injector.platform import Mesh, Platform
+from injector.platform.settings import Mesh, Platform
 
 _TRUST_GONE = "with trust in a CA that is gone only: a proxy that starts again there cannot connect"
 _NAMED = 20

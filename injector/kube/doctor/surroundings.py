@@ -19,7 +19,7 @@ from injector.model.cluster.objects import (
     labels_of,
     name_of,
 )
-from injector.platform import DEFAULT_RESOURCES
+from injector.platform.settings import DEFAULT_RESOURCES
 
 CONTROL = Port(8444, "control")
 _MOST = 1_000

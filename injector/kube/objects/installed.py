@@ -7,7 +7,8 @@ from typing import NamedTuple
 from injector.errors import KubeError, SettingsError
 from injector.kube.api.client import JsonObject, KubeClient
 from injector.kube.objects.service_address import ServiceAddress
-from injector.platform import Platform
+from injector.platform.settings import Platform
+from sidecar.model.access.objects import API_VERSION
 
 
 class Installed(NamedTuple):
@@ -35,9 +36,7 @@ def read_installed(
         SettingsError: there is none, or it is not whole yet; says what to do.
         KubeError: the API server does not say.
     """
-    data = _read_map(client, namespace, f"{release}-platform")
-    text = data.get("platform.yaml", "")
-    platform = read_platform(text, f"ConfigMap {namespace}/{release}-platform")
+    platform = read_installed_platform(client, namespace, release, read_platform)
     if platform.control is None:
         return Installed(platform, "")
     ca_bundle = _read_map(client, namespace, f"{release}-authorities").get("ca.crt", "")
@@ -49,6 +48,18 @@ def read_installed(
     address = ServiceAddress(client, namespace, service).read()
     return Installed(replace(platform, control=replace(platform.control, address=address)),
                      ca_bundle)  # fmt: skip
+
+
+def read_installed_platform(
+    client: KubeClient,
+    namespace: str,
+    release: str,
+    read_platform: Callable[[str, str], Platform],
+) -> Platform:
+    """Read an installation's settings; takes and raises what `read_installed` does."""
+    data = _read_map(client, namespace, f"{release}-platform")
+    text = data.get("platform.yaml", "")
+    return read_platform(text, f"ConfigMap {namespace}/{release}-platform")
 
 
 def read_surroundings(client: KubeClient, namespace: str) -> Iterator[tuple[str, JsonObject]]:
@@ -66,6 +77,20 @@ def read_surroundings(client: KubeClient, namespace: str) -> Iterator[tuple[str,
         return
     for item in client.request("GET", f"{path}/limitranges").get("items") or []:
         yield "LimitRange", item
+
+
+def read_access_objects(client: KubeClient, namespace: str) -> Iterator[JsonObject]:
+    """Yield the MetricAccess objects of a namespace; nothing where the cluster knows no such kind.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    path = f"/apis/{API_VERSION}/namespaces/{namespace}/metricaccesses"
+    try:
+        yield from client.request("GET", path).get("items") or []
+    except KubeError as error:
+        if error.status != 404:
+            raise
 
 
 def _read_map(client: KubeClient, namespace: str, name: str) -> dict[str, str]:

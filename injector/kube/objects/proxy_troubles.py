@@ -14,7 +14,6 @@ from injector.kube.api.reflector import Reflector, Resource
 from injector.kube.objects.events import PodEvents
 from injector.model.admission.decide import DEFAULT_PORT, decide
 from injector.model.admission.outcomes import Reason
-from injector.model.admission.scrape_annotations import read_scrape_annotations
 from injector.model.admission.troubles import (
     Trouble,
     find_proxy,
@@ -25,7 +24,8 @@ from injector.model.admission.troubles import (
 from injector.model.cluster import names
 from injector.model.cluster.objects import annotations_of, labels_of, metadata_of
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
+from sidecar.model.pods.scrape_annotations import read_scrape_annotations
 
 logger = logging.getLogger(__name__)
 

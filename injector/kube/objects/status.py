@@ -10,16 +10,22 @@ from typing import Any
 from injector.errors import KubeError
 from injector.kube.api.client import APPLY, KubeClient
 from injector.kube.api.lease import RENEW_SECONDS, Lease
-from injector.model.access.metricaccess import API_VERSION
+from injector.model.access.sending import NOTHING_SENT, ObjectName, SendingFacts
 from injector.model.access.status import build_status
 from injector.model.access.verdicts import judge_namespace
+from injector.model.cluster.objects import Object
 from injector.model.cluster.state import ClusterState, Key
-from injector.platform import Platform
+from injector.platform.settings import Platform
+from sidecar.model.access.objects import API_VERSION
 
 logger = logging.getLogger(__name__)
 
 MANAGER = "livery-status"
 LOOK_SECONDS = 1.0
+PATIENCE_SECONDS = 150.0
+"""Within which senders report to a new replica."""
+SENDING_SECONDS = 30.0
+"""How often the status says anew how sending goes."""
 
 
 class StatusWriter:
@@ -32,6 +38,7 @@ class StatusWriter:
         platform: the platform's settings, which grant.
         lease: held by the replica that writes.
         is_listed: whether the cluster was read whole.
+        sending: says how forwarding goes, by object.
     """
 
     def __init__(
@@ -43,12 +50,17 @@ class StatusWriter:
         platform: Platform,
         lease: Lease,
         is_listed: Callable[[], bool],
+        sending: Callable[[], Mapping[ObjectName, SendingFacts]] = dict,
     ) -> None:
         self._client = client
         self._cluster = cluster
         self._platform = platform
         self._lease = lease
         self._is_listed = is_listed
+        self._sending = sending
+        self._facts: Mapping[ObjectName, SendingFacts] = {}
+        self._started_at = time.monotonic()
+        self._looked_at = float("-inf")
         self._renewed_at = float("-inf")
         self._changed: set[str] = set()
         self._present = present
@@ -58,12 +70,28 @@ class StatusWriter:
         """Write until cancelled."""
         try:
             while True:
+                self._look_at_sending()
                 if await self._holds() and self._changed:
                     await self._write(self._changed.pop())
                 else:
                     await asyncio.sleep(LOOK_SECONDS)
         finally:
             await asyncio.to_thread(self._release)
+
+    @property
+    def _is_new(self) -> bool:
+        return time.monotonic() - self._started_at < PATIENCE_SECONDS
+
+    def _look_at_sending(self) -> None:
+        """Write anew, once in a while, what is said of objects that send."""
+        if time.monotonic() - self._looked_at >= SENDING_SECONDS:
+            self._looked_at = time.monotonic()
+            self._facts = self._sending()
+            self._changed.update(
+                namespace
+                for namespace in self._cluster.namespaces_with("MetricAccess")
+                if any(map(_sends, self._cluster.in_namespace("MetricAccess", namespace)))
+            )
 
     async def _holds(self) -> bool:
         """Tell whether this replica writes; the lease is renewed where that is due."""
@@ -87,10 +115,15 @@ class StatusWriter:
             logger.info("the lease was not given up", extra={"reason": str(error)})
 
     async def _write(self, namespace: str) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = _write_time(time.time())
         for verdict in judge_namespace(self._cluster, namespace, self._platform):
             before = self._present.get(Key("MetricAccess", namespace, verdict.name), {})
-            status = build_status(verdict, before, now)
+            facts = self._facts.get((namespace, verdict.name), NOTHING_SENT)
+            sends = verdict.forwarding.rule is not None
+            if sends and before and self._is_new and not facts.senders:
+                continue  # who sends has perhaps not reported to this replica yet
+            sent_at = _write_time(facts.last_sent_at) if facts.last_sent_at else ""
+            status = build_status(verdict, before, now, facts, sent_at=sent_at)
             if status == before:
                 continue
             if not await self._holds():
@@ -116,3 +149,12 @@ class StatusWriter:
         }
         query = {"fieldManager": MANAGER, "force": "true"}
         self._client.request("PATCH", path, query=query, body=body, content_type=APPLY)
+
+
+def _write_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _sends(obj: Object) -> bool:
+    spec = obj.get("spec")
+    return isinstance(spec, dict) and bool(spec.get("remoteWrite"))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from injector.control.rates import TokenBuckets
 from injector.errors import IdentityError
+from sidecar.auth.rates import TokenBuckets
 
 MAX_REVIEWS_OF_KNOWN = 8
 MAX_REVIEWS = 16

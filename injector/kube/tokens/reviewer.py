@@ -18,7 +18,7 @@ REFUSED_SECONDS = 5.0
 MAX_REMEMBERED = 10_000
 MAX_REFUSED = 1_000
 
-_Key = tuple[bytes, AccessAttributes | None]
+_Key = tuple[bytes, AccessAttributes | None, tuple[str, ...]]
 _UNKNOWN = TokenVerdict("", (), is_allowed=False)
 
 
@@ -33,7 +33,12 @@ class AccessReviewer:
         )
 
     async def review(
-        self, token: str, access: AccessAttributes | None, peer: str = ""
+        self,
+        token: str,
+        access: AccessAttributes | None,
+        peer: str = "",
+        *,
+        audiences: tuple[str, ...] = (),
     ) -> TokenVerdict:
         """Return whose token it is, and whether that user may do something.
 
@@ -41,11 +46,13 @@ class AccessReviewer:
             token: the token.
             access: what the user wants to do; None to be known only.
             peer: address of the proxy that asks; the reviews that it makes are bounded.
+            audiences: of which the token must be for one; without any it must be for the API
+                server.
 
         Raises:
             IdentityError: 503, the API server did not say: nobody is let in on a guess.
         """
-        key = token_key(token), access
+        key = token_key(token), access, audiences
         for kept in (self._cache.good(key), self._cache.other(key)):
             if kept is not None and (left := _left_seconds(kept)) > 0:
                 return kept.decision._replace(valid_seconds=left)
@@ -53,18 +60,23 @@ class AccessReviewer:
         asking = self._cache.ask(
             key,
             lambda: self._queue.run(
-                lambda: self._judge(token, access), peer=peer, is_known=is_known
+                lambda: self._judge(token, access, audiences), peer=peer, is_known=is_known
             ),
         )
         # Shielded: a caller that goes away does not take the answer from the others.
         decided = await asyncio.shield(asking)
         return decided.decision._replace(valid_seconds=max(0.0, _left_seconds(decided)))
 
-    def _judge(self, token: str, access: AccessAttributes | None) -> TokenVerdict:
+    def _judge(
+        self, token: str, access: AccessAttributes | None, audiences: tuple[str, ...]
+    ) -> TokenVerdict:
         try:
-            status = review_token(self._client, token)
+            status = review_token(self._client, token, *audiences)
             user = status.get("user") or {}
             if status.get("authenticated") is not True or not user.get("username"):
+                return _UNKNOWN
+            # One that knows nothing of audiences answers for its own.
+            if audiences and not set(audiences) & set(status.get("audiences") or ()):
                 return _UNKNOWN
             is_allowed = access is None or may_access(self._client, user, access)
         except KubeError as error:

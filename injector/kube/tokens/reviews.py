@@ -14,20 +14,20 @@ _NO_TOKEN = (400, 422)
 """Statuses by which the API server refuses what is no token at all."""
 
 
-def review_token(client: KubeClient, token: str, audience: str = "") -> dict[str, Any]:
+def review_token(client: KubeClient, token: str, *audiences: str) -> dict[str, Any]:
     """Return the status of a TokenReview; empty where the API server takes it for no token.
 
     Args:
         client: the cluster.
         token: the token.
-        audience: the audience that it must be for; empty for the API server's own.
+        audiences: of which it must be for one; without any it must be for the API server.
 
     Raises:
         KubeError: the API server did not say.
     """
     spec: JsonObject = {"token": token}
-    if audience:
-        spec["audiences"] = [audience]
+    if audiences:
+        spec["audiences"] = list(audiences)
     try:
         return _create(client, "authentication.k8s.io", "TokenReview", spec)
     except KubeError as error:

@@ -3,23 +3,38 @@
 from collections.abc import Mapping
 from typing import Any
 
-from injector.model.access.metricaccess import Acceptance
+from injector.model.access.forwarding import ForwardingPlan
+from injector.model.access.reasons import ReadyReason
+from injector.model.access.sending import NOTHING_SENT, SendingFacts
 from injector.model.access.verdicts import AccessVerdict
+from injector.platform.settings import Collect
+from sidecar.model.access.objects import Acceptance
 
 _MAX_MESSAGE = 1000
 _MAX_NOTE = 200
+_MAX_UNMATCHED = 5
+_LAG_SECONDS = 120.0
+"""After which an object is not ready; four intervals where those are longer."""
 _MAX_PATTERNS = 100
 """Of the patterns' facts; an object may have a thousand."""
-_FORWARDING = "ForwardingNotAvailable"
 
 
-def build_status(verdict: AccessVerdict, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+def build_status(
+    verdict: AccessVerdict,
+    before: Mapping[str, Any],
+    now: str,
+    facts: SendingFacts = NOTHING_SENT,
+    *,
+    sent_at: str = "",
+) -> dict[str, Any]:
     """Write an object's status.
 
     Args:
         verdict: what comes of it.
         before: its present status: a condition that stays keeps its time.
         now: the time of conditions that change, RFC 3339.
+        facts: how its sending goes.
+        sent_at: when a receiver took something last, RFC 3339; empty for never.
     """
     generation = 0 if verdict.metric_access is None else verdict.metric_access.generation
     times = {
@@ -34,7 +49,7 @@ def build_status(verdict: AccessVerdict, before: Mapping[str, Any], now: str) ->
         return {
             "type": kind,
             "status": status,
-            "reason": reason,
+            "reason": str(reason),
             "message": message[:_MAX_MESSAGE],
             "lastTransitionTime": since if since and known == status else now,
             "observedGeneration": generation,
@@ -45,7 +60,7 @@ def build_status(verdict: AccessVerdict, before: Mapping[str, Any], now: str) ->
     reason = str(verdict.acceptance)
     conditions = [
         condition("Accepted", is_true=is_accepted, reason=reason, message=message),
-        condition("Ready", **_readiness(verdict, is_accepted=is_accepted)),
+        condition("Ready", **_readiness(verdict, facts, is_accepted=is_accepted)),
     ]
     status: dict[str, Any] = {"observedGeneration": generation, "conditions": conditions}
     if verdict.metric_access is not None:
@@ -53,14 +68,64 @@ def build_status(verdict: AccessVerdict, before: Mapping[str, Any], now: str) ->
             {"pattern": fact.pattern, "kind": fact.kind or "invalid", "note": fact.note[:_MAX_NOTE]}
             for fact in verdict.metric_access.patterns[:_MAX_PATTERNS]
         ]
+    if verdict.forwarding.rule is not None:
+        status["remoteWrite"] = _write_facts(facts, sent_at)
     return status
 
 
-def _readiness(verdict: AccessVerdict, *, is_accepted: bool) -> dict[str, Any]:
+def _readiness(verdict: AccessVerdict, facts: SendingFacts, *, is_accepted: bool) -> dict[str, Any]:
     if verdict.metric_access is None or not is_accepted:
-        return {"is_true": False, "reason": "NotAccepted", "message": "nothing of it is in force"}
-    remote = verdict.metric_access.remote_write
-    if remote is not None and remote.enabled:
-        text = "its reading rules are in force; this version of Livery does not send series yet"
-        return {"is_true": False, "reason": _FORWARDING, "message": text}
-    return {"is_true": True, "reason": "InForce", "message": "its reading rules are in force"}
+        return {
+            "is_true": False,
+            "reason": ReadyReason.NOT_ACCEPTED,
+            "message": "nothing of it is in force",
+        }
+    plan = verdict.forwarding
+    if plan.reason is not None:
+        return {"is_true": False, "reason": plan.reason, "message": plan.message}
+    if plan.rule is None:
+        message = "its reading rules are in force"
+        return {"is_true": True, "reason": ReadyReason.IN_FORCE, "message": message}
+    reason, message = _judge_sending(plan, facts)
+    return {"is_true": reason is ReadyReason.IN_FORCE, "reason": reason, "message": message}
+
+
+def _judge_sending(plan: ForwardingPlan, facts: SendingFacts) -> tuple[ReadyReason, str]:
+    """Return how sending is, as a code and in words."""
+    is_pulled = plan.collect is Collect.PROMETHEUS
+    if not facts.senders:
+        if is_pulled:
+            return ReadyReason.NOT_SENT_YET, "no collector has reported that it sends this"
+        message = "no proxy of this namespace has reported that it sends this: is a pod injected?"
+        return ReadyReason.NOT_SUPPLIED, message
+    if facts.error:
+        return ReadyReason.SENDING_FAILS, facts.error
+    if facts.unmatched and not is_pulled:
+        shown = ", ".join(facts.unmatched[:_MAX_UNMATCHED])
+        message = (
+            f"no proxy of this namespace has series for: {shown}; with collect: prometheus they "
+            "are read from the platform's Prometheus"
+        )
+        return ReadyReason.NOT_SUPPLIED, message
+    interval = plan.rule["intervalSeconds"] if plan.rule else 0.0
+    if facts.lag_seconds > max(_LAG_SECONDS, 4 * interval):
+        return ReadyReason.LAGGING, f"the oldest sample that waits is {facts.lag_seconds:.0f} s old"
+    sent = f"{facts.senders} {'collectors' if is_pulled else 'proxies'} send {facts.series} series"
+    return ReadyReason.IN_FORCE, f"its reading rules are in force, and {sent}"
+
+
+def _write_facts(facts: SendingFacts, sent_at: str) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "senders": facts.senders,
+        "series": facts.series,
+        "samplesSent": facts.sent,
+        "samplesFailed": facts.failed,
+        "samplesDropped": facts.dropped,
+        "samplesWaiting": facts.waiting,
+        "lagSeconds": round(facts.lag_seconds),
+    }
+    if sent_at:
+        written["lastSendTime"] = sent_at
+    if facts.error:
+        written["lastError"] = facts.error[:_MAX_NOTE]
+    return written

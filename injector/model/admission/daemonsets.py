@@ -21,7 +21,7 @@ from injector.model.admission.templates import (
 )
 from injector.model.cluster import names
 from injector.model.cluster.objects import Object, get_list, get_mapping, labels_of, name_of
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 NODE_PORT = 8080
 NODE_ADMIN_PORT = 8081

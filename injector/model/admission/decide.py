@@ -13,7 +13,6 @@ from injector.errors import ObjectError
 from injector.model.admission.exposition import read_exposition
 from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningCode
 from injector.model.admission.resources import allot_resources
-from injector.model.admission.scrape_annotations import read_scrape_annotations
 from injector.model.admission.targets import declared_ports, find_targets
 from injector.model.admission.templates import (
     MAX_BOOTSTRAP_BYTES,
@@ -35,9 +34,10 @@ from injector.model.cluster.objects import (
     name_of,
 )
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from sidecar.errors import TargetError
 from sidecar.model.labels.namespace_labels import select_labels
+from sidecar.model.pods.scrape_annotations import read_scrape_annotations
 from sidecar.model.targets import parse_port
 
 DEFAULT_PORT = 16090
@@ -118,7 +118,8 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
         () if inject in (None, "true") else (_bad(names.INJECT, inject, '"true" or "false"'),)
     )
     if inject != "true" and not scrape.asks:
-        return Decision(Reason.NOT_ANNOTATED, (*warnings, *scrape.warnings))
+        spelled = map(AdmissionWarning.of, scrape.warnings)
+        return Decision(Reason.NOT_ANNOTATED, (*warnings, *spelled))
     if for_windows:
         return Decision(Reason.WINDOWS, _left_alone(Reason.WINDOWS, warnings))
     if not get_list(spec, "containers", "spec"):
@@ -196,7 +197,7 @@ class _Decider:
         if is_on_host and names.PORT not in self._annotations:
             return self._leave(Reason.HOST_NETWORK)
         scrape = read_scrape_annotations(self._annotations)
-        self._warnings += scrape.warnings
+        self._warnings += map(AdmissionWarning.of, scrape.warnings)
         found = find_targets(self._pod, self._annotations, scrape.values)
         self._warnings += found.warnings
         if not found.targets:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from injector.model.admission.outcomes import AdmissionWarning, WarningCode
 from injector.model.cluster.names import FALLBACK_PROTOCOL, LIMIT, PASS_HEADERS
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from sidecar.errors import SettingsError
 from sidecar.model.exposition.formats import parse_protocol
 from sidecar.model.exposition.limits import LIMITS, MIB

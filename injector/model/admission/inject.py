@@ -5,7 +5,6 @@ from typing import Any
 from injector.model.admission.decide import Decision
 from injector.model.admission.meshes import exempt_ports
 from injector.model.admission.patch import Operation, PatchBuilder
-from injector.model.admission.scrape_annotations import ScrapeAnnotations, read_scrape_annotations
 from injector.model.admission.templates import (
     PodProxy,
     compact_json,
@@ -22,8 +21,10 @@ from injector.model.cluster.objects import (
     labels_of,
     metadata_of,
 )
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from sidecar import VERSION
+from sidecar.model.pods.scrape_annotations import ScrapeAnnotations, read_scrape_annotations
+from sidecar.model.pods.scrape_targets import MESH_CONTAINERS
 
 
 def patch(
@@ -74,7 +75,7 @@ class _Patcher:
     def _native_index(self) -> int:
         """First, but behind a mesh's own containers, through which the proxy's traffic goes."""
         present = get_names(self._spec, "initContainers", "spec")
-        mesh = [i for i, name in enumerate(present) if name in names.MESH_CONTAINERS]
+        mesh = [i for i, name in enumerate(present) if name in MESH_CONTAINERS]
         return max(mesh, default=-1) + 1
 
     def _add_pull_secrets(self) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from injector.platform import Mesh
+from injector.platform.settings import Mesh
 
 EXEMPTING = {
     Mesh.ISTIO: "traffic.sidecar.istio.io/excludeInboundPorts",

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.model.described import Described
+from sidecar.model.pods.scrape_annotations import ScrapeWarning
 
 
 class Reason(Described):
@@ -69,6 +70,11 @@ class AdmissionWarning(NamedTuple):
 
     code: WarningCode
     text: str
+
+    @classmethod
+    def of(cls, warning: ScrapeWarning) -> "AdmissionWarning":
+        """Take over what is wrong with a pod's scrape annotations."""
+        return cls(WarningCode(warning.fault), warning.text)
 
     def __str__(self) -> str:
         """As the API server shows it: one line, 256 characters at most."""

@@ -18,6 +18,7 @@ from injector.model.cluster.objects import (
     get_strings,
     labels_of,
 )
+from sidecar.model.pods.scrape_annotations import SCRAPE_KEYS, SCRAPE_SPELLING
 
 _OWN_VOLUME = re.compile(rf"{names.TOKEN_VOLUME}(?:-[0-9]+)?")
 _CREATED = frozenset(
@@ -51,7 +52,7 @@ def uninject(pod: Object) -> dict[str, Any]:
     volumes = _texts(status, "volumes", names.STATUS)
     _drop(spec, "volumes", {name for name in volumes if _OWN_VOLUME.fullmatch(name)})
     _drop(spec, "imagePullSecrets", _texts(status, "imagePullSecrets", names.STATUS))
-    for name in names.SCRAPE_KEYS:
+    for name in SCRAPE_KEYS:
         metadata["annotations"].pop(f"prometheus.io/{name}", None)
     for key in (names.STATUS, names.ORIGINAL):
         metadata["annotations"].pop(key)
@@ -76,7 +77,7 @@ def _saved_annotations(original: Object, more: Collection[str]) -> dict[str, Any
     return {
         key: value
         for key, value in saved.items()
-        if (names.SCRAPE_SPELLING.fullmatch(key) or key in (names.STATUS, names.ORIGINAL, *more))
+        if (SCRAPE_SPELLING.fullmatch(key) or key in (names.STATUS, names.ORIGINAL, *more))
         and (value is None or isinstance(value, str))
     }
 

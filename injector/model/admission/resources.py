@@ -8,7 +8,7 @@ from injector.model.admission.outcomes import AdmissionWarning, WarningCode
 from injector.model.admission.quantities import parse_quantity, render_quantity
 from injector.model.cluster.names import RESOURCES
 from injector.model.cluster.objects import Object, get_list, get_mapping
-from injector.platform import DEFAULT_RESOURCES
+from injector.platform.settings import DEFAULT_RESOURCES
 
 DEFAULT_MEMORY_BYTES = 128 << 20
 EPHEMERAL_STORAGE_BYTES = 64 << 20

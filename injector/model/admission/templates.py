@@ -16,7 +16,7 @@ from injector.model.cluster.names import (
     SERVICE_ACCOUNT_DIRECTORY,
     TOKEN_AUDIENCE,
 )
-from injector.platform import Mesh, Platform
+from injector.platform.settings import Mesh, Platform
 from sidecar import VERSION
 from sidecar.model.targets import Target
 

@@ -3,10 +3,6 @@
 import json
 from collections.abc import Mapping
 
-from injector.model.admission.scrape_annotations import (
-    ScrapeAnnotations,
-    read_scrape_annotations,
-)
 from injector.model.cluster import names
 from injector.model.cluster.objects import (
     Object,
@@ -17,8 +13,12 @@ from injector.model.cluster.objects import (
     name_of,
     namespace_of,
 )
-from injector.platform import Mesh
+from injector.platform.settings import Mesh
 from sidecar.model.described import Described
+from sidecar.model.pods.scrape_annotations import (
+    ScrapeAnnotations,
+    read_scrape_annotations,
+)
 
 _PATH, _SCHEME = "/metrics", "http"
 _ISTIO_AGENT = "15020"

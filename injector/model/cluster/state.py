@@ -4,7 +4,7 @@ One mutable store without I/O: a source (`injector.files`, `injector.kube`) puts
 decisions read it, and listeners hear which namespace changed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ from injector.model.cluster.objects import (
 
 Derived = TypeVar("Derived")
 NO_NAMESPACE = ""
-"""Stands for the objects that are in no namespace, other than Namespaces: nodes."""
+"""Stands for what is in no namespace, other than Namespaces: nodes, gateways' backends."""
 
 
 class Key(NamedTuple):
@@ -34,9 +34,11 @@ class Key(NamedTuple):
     name: str
 
 
-KINDS = ("Namespace", "MetricAccess", "LimitRange", "Pod", "Node")
-_CLUSTER_KINDS = frozenset(["Namespace", "Node"])
+KINDS = ("Namespace", "MetricAccess", "LimitRange", "Pod", "Node", "Secret")
+_CLUSTER_KINDS = frozenset(["Namespace", "Node", "Backends", "Collectors"])
 """Those whose objects are in no namespace."""
+_BACKENDS = Key("Backends", "", "all")
+_COLLECTORS = Key("Collectors", "", "all")
 
 
 class ClusterState:
@@ -44,7 +46,7 @@ class ClusterState:
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[str], None]] = []
-        """Called with the namespace in which something changed; `NO_NAMESPACE` for a node."""
+        """Called with the namespace in which something changed; `NO_NAMESPACE` for none."""
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._derived: dict[Key, Any] = {}
         """What was made of objects, until they change."""
@@ -87,6 +89,28 @@ class ClusterState:
         """Return the URL of each node's kubelet, by name, of those that have an address."""
         urls = {name: kubelet_url(obj) for name, obj in self.named("Node", "")}
         return {name: url for name, url in urls.items() if url}
+
+    def secret(self, namespace: str, name: str) -> Object | None:
+        """Return a Secret; None where it is not there, or not read."""
+        return self._objects.get(("Secret", namespace), {}).get(name)
+
+    def backends(self) -> Sequence[str] | None:
+        """Return the URLs of gateways' Prometheus servers; None where they are not known (yet)."""
+        obj = self._objects.get(_BACKENDS[:2], {}).get(_BACKENDS.name)
+        return None if obj is None else obj["urls"]
+
+    def put_backends(self, urls: Sequence[str]) -> None:
+        """Set the URLs of gateways' Prometheus servers."""
+        self.put(_BACKENDS.kind, {"metadata": {"name": _BACKENDS.name}, "urls": list(urls)})
+
+    def collectors(self) -> Sequence[str] | None:
+        """Return the pods of collectors that are ready; None where nobody says which there are."""
+        obj = self._objects.get(_COLLECTORS[:2], {}).get(_COLLECTORS.name)
+        return None if obj is None else obj["pods"]
+
+    def put_collectors(self, pods: Sequence[str]) -> None:
+        """Set the pods of collectors that are ready."""
+        self.put(_COLLECTORS.kind, {"metadata": {"name": _COLLECTORS.name}, "pods": list(pods)})
 
     def in_namespace(self, kind: str, namespace: str) -> list[Object]:
         """Return the objects of one kind in a namespace, by name."""

@@ -6,17 +6,20 @@ from typing import Any
 from injector.model.admission.templates import label_rules
 from injector.model.cluster.objects import Namespace
 from injector.model.cluster.state import NO_NAMESPACE, ClusterState
-from injector.platform import Platform
+from injector.model.policies.scope import Scope
+from injector.platform.settings import Platform
 from sidecar.model.labels.namespace_labels import select_labels
 from sidecar.model.policy.document import SCHEMA
-from sidecar.model.policy.node import NAMESPACE_PREFIX, NODE_PREFIX, PLATFORM_KEY
+from sidecar.model.policy.keyed import NAMESPACE_PREFIX, PLATFORM_KEY
+from sidecar.model.policy.node import NODE_PREFIX
 
 
-def build_node_keys(cluster: ClusterState, platform: Platform) -> dict[str, Any]:
+def build_node_keys(cluster: ClusterState, scope: Scope, platform: Platform) -> dict[str, Any]:
     """Write all keys of the policy: `platform`, `namespace/NAME`, `node/NAME`.
 
     Args:
         cluster: what is known of the cluster.
+        scope: what the proxies may know: every namespace's labels.
         platform: the platform's settings.
     """
     keys = {PLATFORM_KEY: _build_platform(platform)}
@@ -33,12 +36,13 @@ def is_node_key_of(key: str, namespaces: Collection[str]) -> bool:
 
 
 def build_node_keys_of(
-    cluster: ClusterState, platform: Platform, namespaces: Collection[str]
+    cluster: ClusterState, scope: Scope, platform: Platform, namespaces: Collection[str]
 ) -> dict[str, Any]:
     """Write the keys for which `is_node_key_of` is true.
 
     Args:
         cluster: what is known of the cluster.
+        scope: what the proxies may know: every namespace's labels.
         platform: the platform's settings.
         namespaces: names of namespaces; `NO_NAMESPACE` among them stands for nodes.
     """

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -13,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -99,6 +100,13 @@ class _Pages:
             return Response(status_code=204)
         return self._html("live.html.j2", **self._state(request))
 
+    async def collected(self, request: Request) -> Response:
+        """What is sent of each tenant, by rule."""
+        tenants: dict[str, dict[str, Any]] = {}
+        for (namespace, rule), facts in sorted(self._sources.proxies.sending().items()):
+            tenants.setdefault(namespace, {})[rule] = asdict(facts)
+        return JSONResponse(tenants, headers={"Cache-Control": "no-store"})
+
     async def play(self, request: Request) -> Response:
         try:
             async with self._bodies.reading(request, MAX_FORM_BYTES) as body:
@@ -154,6 +162,7 @@ def build_status_app(sources: Sources, read_rules: Callable[[str], Sequence[Rule
         routes=[
             Route("/", pages.page, methods=["GET"]),
             Route("/live", pages.live, methods=["GET"]),
+            Route("/collected-metrics", pages.collected, methods=["GET"]),
             Route("/playground", pages.play, methods=["POST"]),
             Route("/playground", pages.page, methods=["GET"]),
             Route("/assets/{name}", _asset, methods=["GET"]),

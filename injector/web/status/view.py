@@ -10,10 +10,11 @@ from typing import Generic, NamedTuple, TypeVar
 from injector.control.journal import Journal, Reviewed
 from injector.control.proxies import Proxies
 from injector.control.reports import Pod, Report
+from injector.model.access.sending import NOTHING_SENT, ObjectName, SendingFacts
 from injector.model.access.verdicts import AccessVerdict, judge_namespace
 from injector.model.cluster.state import ClusterState
 from injector.model.roles import DEFAULT_ROLE, series_labels
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from sidecar.model.described import Described
 from sidecar.model.labels.namespace_labels import ExplainedLabel, explain_labels
 
@@ -68,6 +69,8 @@ class RuleRow(NamedTuple):
     verdict: AccessVerdict
     reach: str
     """Where it may read, in words."""
+    facts: SendingFacts | None
+    """How its sending goes; None where it sends nothing."""
 
 
 class Page(NamedTuple, Generic[Item]):
@@ -208,13 +211,22 @@ def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:
 
 
 def _rules(sources: Sources, search: str) -> list[RuleRow]:
+    sending = sources.proxies.sending()
     rows = [
-        RuleRow(namespace, verdict, _reach(namespace, verdict))
+        RuleRow(namespace, verdict, _reach(namespace, verdict), _facts(namespace, verdict, sending))
         for namespace in sources.cluster.namespaces_with("MetricAccess")
         for verdict in judge_namespace(sources.cluster, namespace, sources.platform)
         if search in f"{namespace}/{verdict.name}".lower()
     ]
     return sorted(rows, key=lambda row: (not row.verdict.problems, row.namespace, row.verdict.name))
+
+
+def _facts(
+    namespace: str, verdict: AccessVerdict, sending: Mapping[ObjectName, SendingFacts]
+) -> SendingFacts | None:
+    if verdict.forwarding.rule is None:
+        return None
+    return sending.get((namespace, verdict.name), NOTHING_SENT)
 
 
 def _reach(namespace: str, verdict: AccessVerdict) -> str:

@@ -44,18 +44,23 @@ class AccessRule:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether the rule lets a series through, `__name__` and virtual labels given."""
+        return self.pattern_of(labels) is not None
+
+    def pattern_of(self, labels: Mapping[str, str]) -> Pattern | None:
+        """Return the pattern by which the rule lets a series through; None where it does not."""
         if self.namespaces is not None and labels.get("namespace", "") not in self.namespaces:
-            return False
+            return None
         if any(labels.get(name, "") != value for name, value in self.label_selectors.items()):
-            return False
-        if labels.get("__name__", "") in self._names:
-            return True
-        return any(pattern.matches(labels) for pattern in self._others)
+            return None
+        exact = self._names.get(labels.get("__name__", ""))
+        if exact is not None:
+            return exact
+        return next((pattern for pattern in self._others if pattern.matches(labels)), None)
 
     @cached_property
-    def _names(self) -> frozenset[str]:
+    def _names(self) -> Mapping[str, Pattern]:
         # Most patterns are plain names: one look finds any of a thousand.
-        return frozenset(item.text for item in self.patterns if item.kind is PatternKind.EXACT)
+        return {item.text: item for item in self.patterns if item.kind is PatternKind.EXACT}
 
     @cached_property
     def _others(self) -> tuple[Pattern, ...]:
@@ -135,11 +140,18 @@ def parse_access_rule(value: object, field: str) -> AccessRule:
             for index, item in enumerate(patterns)
         ),
         label_selectors=read_string_map(value.get("labelSelectors"), f"{field}.labelSelectors"),
-        namespaces=None
-        if namespaces == "*"
-        else frozenset(read_string_list(namespaces, f"{field}.namespaces")),
+        namespaces=None if namespaces == "*" else _read_namespaces(namespaces, field),
         relabelings=parse_rules(value.get("metricRelabelings"), f"{field}.metricRelabelings"),
     )
+
+
+def _read_namespaces(value: object, field: str) -> frozenset[str]:
+    names = read_string_list(value, f"{field}.namespaces")
+    for name in names:
+        if "*" in name:
+            sentence = f'{name[:60]!r} is no namespace; all of them are namespaces: "*"'
+            raise RuleError(f"{field}.namespaces", sentence)
+    return frozenset(names)
 
 
 def _parse_pattern(value: object, field: str) -> Pattern:

@@ -48,7 +48,7 @@ class Grammar(NamedTuple):
 
 
 _TEXT = Grammar(
-    blank=re.compile(rb"[ \t]*+\n"),
+    blank=re.compile(rb"(?:[ \t]*+\n)++"),
     meta=re.compile(rb"[ \t]*+#[ \t]++(HELP|TYPE)[ \t]++(?:(%b)|(%b))?" % (_NAME, _STRING)),
     comment_start=re.compile(rb"[ \t]*+#"),
     series=re.compile(rb"([ \t]*+%b)?(?:[ \t]*+(%b))?" % (_NAME, _TEXT_BLOCK)),

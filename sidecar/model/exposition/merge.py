@@ -4,6 +4,7 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/#grouping-an
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ from sidecar.errors import ExpositionError
 from sidecar.model.exposition.bounds import write_bounds
 from sidecar.model.exposition.escapes import escape, unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import Comment, CommentKind, parse_head
-from sidecar.model.exposition.series_cache import Entry, Reading
+from sidecar.model.exposition.lines import Entry, Reading, Shape
+from sidecar.model.exposition.parser import parse_head
+from sidecar.model.exposition.samples import Comment, CommentKind
 
 _SUFFIXES: dict[bytes, tuple[bytes, ...]] = {
     b"counter": (b"_total", b"_created"),
@@ -63,12 +65,21 @@ class MergePlan(NamedTuple):
         return b"".join(parts)
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
+    """A comment or a series in its place."""
+
     text: bytes
     tail: int
     """Index of the tail behind it; -1 for none."""
     type: bytes = b""
     """The type that a sample was read under in its own target."""
+
+
+class Pieces(NamedTuple):
+    """One family: its comments, then its samples."""
+
+    header: Sequence[Piece]
+    samples: Sequence[Piece]
 
 
 class _Family:
@@ -78,8 +89,8 @@ class _Family:
     def __init__(self) -> None:
         self.seen: tuple[CommentKind, ...] = ()
         self.type = b""
-        self.header: tuple[_Piece, ...] = ()
-        self.samples: list[_Piece] = []
+        self.header: tuple[Piece, ...] = ()
+        self.samples: list[Piece] = []
         self.has_dropped = False
 
 
@@ -93,7 +104,7 @@ class _MergeBuilder:
     def __init__(self, *, keeps_free_comments: bool) -> None:
         self._families: dict[bytes, _Family] = {}
         self._keeps_free_comments = keeps_free_comments
-        self._pending: list[_Piece] = []
+        self._pending: list[Piece] = []
         self._current = self._type = b""
 
     def begin(self) -> None:
@@ -107,7 +118,7 @@ class _MergeBuilder:
         if entry.line is not None:
             name = self._family_name(entry.line.name)
             family = self._take_pending(name).samples
-            family.append(_Piece(entry.line.text, tail, self._type))
+            family.append(Piece(entry.line.text, tail, self._type))
         elif entry.has_series and self._current in self._families:
             self._families[self._current].has_dropped = True
 
@@ -115,21 +126,7 @@ class _MergeBuilder:
         for comment in rest:
             self._add_comment(comment, -1)
 
-    def plan(self, count: int, end: bytes) -> MergePlan:
-        parts: list[bytes] = []
-        order: list[int] = []
-        text: list[bytes] = []
-        for piece in self._pieces():
-            text.append(piece.text)
-            if piece.tail >= 0:
-                parts += [b"".join(text), b""]
-                order.append(piece.tail)
-                text = []
-        parts += [b"", b"".join([*text, end])]
-        pick = None if order == list(range(count)) else _picker(order)
-        return MergePlan(parts, pick, sum(map(len, parts)))
-
-    def _pieces(self) -> Iterator[_Piece]:
+    def families(self) -> Iterator[Pieces]:
         """Put the families in their order; what Prometheus reads of a sample stays as it was.
 
         Under a histogram or summary it writes `le` or `quantile` anew, whatever the sample's name:
@@ -137,21 +134,21 @@ class _MergeBuilder:
         """
         for name in [name for name, item in self._families.items() if _is_dropped(item)]:
             del self._families[name]
-        yield from self._take_untyped()
+        for piece in self._take_untyped():
+            yield Pieces((), [piece])
         for name in list(self._families):
             family = self._families.pop(name)
-            yield from family.header
-            yield from family.samples
-        yield from self._pending
+            yield Pieces(family.header, family.samples)
+        yield Pieces(self._pending, ())
 
-    def _take_untyped(self) -> list[_Piece]:
-        untyped: list[_Piece] = []
+    def _take_untyped(self) -> list[Piece]:
+        untyped: list[Piece] = []
         effective = b""
         for family in self._families.values():
             effective = family.type or effective
             if all(piece.type == effective or piece.tail < 0 for piece in family.samples):
                 continue
-            kept: list[_Piece] = []
+            kept: list[Piece] = []
             for piece in family.samples:
                 text = piece.text if piece.tail < 0 else write_bounds(piece.text, piece.type)
                 is_changed = piece.tail >= 0 and write_bounds(text, effective) != text
@@ -160,7 +157,7 @@ class _MergeBuilder:
         return untyped
 
     def _add_comment(self, comment: Comment, tail: int) -> None:
-        piece = _Piece(comment.raw, tail)
+        piece = Piece(comment.raw, tail)
         if comment.kind is CommentKind.FREE:
             if self._keeps_free_comments:
                 self._pending.append(piece)
@@ -212,31 +209,64 @@ def plan_merge(readings: Sequence[Reading], fmt: Format) -> MergePlan:
     Raises:
         MergeError: a series of a later target is a series of an earlier one.
     """
-    if len(readings) > 1:
-        _check_distinct(readings)
-    left_out = [_find_collisions(index, reading, fmt) for index, reading in enumerate(readings)]
-    arrangement = _MergeBuilder(keeps_free_comments=len(readings) == 1)
+    shapes = [reading.shape for reading in readings]
+    if len(shapes) > 1:
+        _check_distinct(shapes)
+    families, left_out = arrange(shapes, fmt, keeps_free_comments=len(shapes) == 1)
+    parts: list[bytes] = []
+    order: list[int] = []
+    text: list[bytes] = []
+    for piece in (piece for family in families for piece in chain(*family)):
+        text.append(piece.text)
+        if piece.tail >= 0:
+            parts += [b"".join(text), b""]
+            order.append(piece.tail)
+            text = []
+    end = b"# EOF\n" if fmt is Format.OPENMETRICS else b""
+    parts += [b"", b"".join([*text, end])]
+    count = sum(len(shape.entries) for shape in shapes)
+    pick = None if order == list(range(count)) else picker(order)
+    return MergePlan(parts, pick, sum(map(len, parts)), left_out)
+
+
+def arrange(
+    shapes: Sequence[Shape], fmt: Format, *, keeps_free_comments: bool
+) -> tuple[Iterator[Pieces], int]:
+    """Put what several bodies have into the order of one answer; tails are counted through.
+
+    Returns also how many series are left out.
+
+    Args:
+        shapes: the bodies without their values, in their stable order.
+        fmt: the answer's format.
+        keeps_free_comments: whether comments without meaning stay, before the next sample.
+
+    Raises:
+        MergeError: rules made two series of a body the same.
+    """
+    left_out = [_find_collisions(index, shape, fmt) for index, shape in enumerate(shapes)]
+    arrangement = _MergeBuilder(keeps_free_comments=keeps_free_comments)
     count = 0
-    for reading, missing in zip(readings, left_out, strict=True):
+    for shape, missing in zip(shapes, left_out, strict=True):
         arrangement.begin()
-        for at, entry in enumerate(reading.entries):
+        for at, entry in enumerate(shape.entries):
             arrangement.add(entry._replace(line=None) if at in missing else entry, count + at)
-        arrangement.close(reading.rest)
-        count += len(reading.entries)
-    plan = arrangement.plan(count, b"# EOF\n" if fmt is Format.OPENMETRICS else b"")
-    lost = sum(entry.is_lost for reading in readings for entry in reading.entries)
-    return plan._replace(left_out=lost + sum(map(len, left_out)))
+        arrangement.close(shape.rest)
+        count += len(shape.entries)
+    lost = sum(entry.is_lost for shape in shapes for entry in shape.entries)
+    return arrangement.families(), lost + sum(map(len, left_out))
 
 
-def _picker(order: list[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
+def picker(order: Sequence[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
+    """Return what picks tails by their index."""
     if len(order) > 1:
         return itemgetter(*order)
     # itemgetter gives a bare item for one index, and refuses none.
     return lambda tails: [tails[index] for index in order]
 
 
-def _check_distinct(readings: Sequence[Reading]) -> None:
-    lines = [[entry.line for entry in reading.entries if entry.line] for reading in readings]
+def _check_distinct(shapes: Sequence[Shape]) -> None:
+    lines = [[entry.line for entry in shape.entries if entry.line] for shape in shapes]
     if all(line.is_marked for group in lines for line in group):
         return  # each target's own label keeps its series apart
     owners: dict[bytes, int] = {}
@@ -248,7 +278,7 @@ def _check_distinct(readings: Sequence[Reading]) -> None:
                 raise MergeError(index, f"{shown} is also a series of another target")
 
 
-def _find_collisions(index: int, reading: Reading, fmt: Format) -> frozenset[int]:
+def _find_collisions(index: int, shape: Shape, fmt: Format) -> frozenset[int]:
     """Return the entries that escaping made the same as an earlier one: they are left out.
 
     Two samples of one series of the input stay, as they would without Livery.
@@ -256,11 +286,11 @@ def _find_collisions(index: int, reading: Reading, fmt: Format) -> frozenset[int
     Raises:
         MergeError: rules made two series the same, so one would be lost.
     """
-    if not any(entry.line.may_collide for entry in reading.entries if entry.line):
+    if not any(entry.line.may_collide for entry in shape.entries if entry.line):
         return frozenset()
     seen: dict[bytes, Entry] = {}
     left_out: set[int] = set()
-    for at, entry in enumerate(reading.entries):
+    for at, entry in enumerate(shape.entries):
         if entry.line is None:
             continue
         first = seen.setdefault(_identity(entry.line.text), entry)

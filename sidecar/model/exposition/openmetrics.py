@@ -11,7 +11,8 @@ import re
 
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.names import is_plain_metric_name
-from sidecar.model.exposition.parser import Comment, CommentKind, scan
+from sidecar.model.exposition.parser import scan
+from sidecar.model.exposition.samples import Comment, CommentKind
 
 _TYPES = {
     b"counter": b"counter",
@@ -73,7 +74,7 @@ def _convert_tail(tail: bytes) -> bytes:
     if match is None or match[2] is None:
         return tail.split(b" # ", 1)[0].rstrip(b"\n") + b"\n"
     # What does not fit is far in the future for Prometheus, too, which drops that one sample.
-    milliseconds = int(min(float(match[2]) * 1000, _MAX_MILLISECONDS))
+    milliseconds = int(max(-1.0, min(float(match[2]) * 1000, _MAX_MILLISECONDS)))
     if milliseconds < 0:
         return b""
     return b" %b %d\n" % (match[1], milliseconds)

@@ -15,65 +15,13 @@ OpenMetrics line, an empty name in HELP or TYPE, names that are not UTF-8, label
 
 import math
 import re
-from collections.abc import Generator
-from enum import StrEnum
-from typing import NamedTuple
+from collections.abc import Callable, Generator
 
-from sidecar.errors import ExpositionError, LimitError
+from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.grammar import GRAMMARS, ITEM, PLAIN, PLAIN_ITEM, Grammar
-from sidecar.model.exposition.limits import Limits
-
-
-class CommentKind(StrEnum):
-    """What a line that is not a sample says."""
-
-    HELP = "help"
-    """The family's documentation."""
-    TYPE = "type"
-    """The family's type."""
-    UNIT = "unit"
-    """The family's unit (OpenMetrics)."""
-    FREE = "free"
-    """A comment without meaning, or a blank line (text format only)."""
-
-
-class Comment(NamedTuple):
-    """One line that is not a sample; `raw` is its text with the newline."""
-
-    kind: CommentKind
-    name: bytes
-    text: bytes
-    raw: bytes
-
-
-class Series(NamedTuple):
-    """A sample's identity.
-
-    `name` is unquoted, `labels` are (name unquoted, value as written between its quotes) in
-    the order written, `raw` is the text.
-    """
-
-    name: bytes
-    labels: tuple[tuple[bytes, bytes], ...]
-    raw: bytes
-
-
-class Head(NamedTuple):
-    """What precedes a tail; without a series, the last comment goes on in the tail."""
-
-    comments: tuple[Comment, ...]
-    series: Series | None
-
-
-class Sample(NamedTuple):
-    """One head, its text, and its tail."""
-
-    text: bytes
-    head: Head
-    tail: bytes
-
+from sidecar.model.exposition.samples import Comment, CommentKind, Head, Sample, Series, show_text
 
 _TIMESTAMP_MAX_MS = 2**63 - 1
 _CRLF = "the line ends in CR LF; only LF is allowed"
@@ -82,21 +30,8 @@ MAX_SERIES_BYTES = 256 << 10
 """The text of one series: bounds what reading its labels may take."""
 MAX_COMMENT_LINES = 100_000
 """Comment and blank lines in a row: two for each of the samples that a pod may expose."""
-
-
-def check_labels(series: Series, limits: Limits) -> None:
-    """Hold a series to its bound of labels; empty ones are as good as absent.
-
-    Raises:
-        LimitError: it has more.
-    """
-    if len(series.labels) > limits.labels:
-        count = sum(1 for _, value in series.labels if value)
-        if count > limits.labels:
-            raise LimitError(
-                f"a series of {show_text(series.name)} has {count} labels; "
-                f"{limits.labels} are allowed"
-            )
+_COMMENTS_BETWEEN_CLOCKS = 1000
+"""Comments that are read between two looks at the clock."""
 
 
 def scan(body: bytes, fmt: Format) -> Generator[Sample, None, tuple[Comment, ...]]:
@@ -154,8 +89,14 @@ def parse_head(text: bytes, fmt: Format) -> Head | None:
     return Head(tuple(comments), series) if position == len(text) else None
 
 
-def parse_rest(text: bytes, fmt: Format) -> tuple[Comment, ...] | None:
-    """Read what follows the last tail; None where it is not only comments, well ended."""
+def parse_rest(
+    text: bytes, fmt: Format, is_late: Callable[[], bool] = lambda: False
+) -> tuple[Comment, ...] | None:
+    """Read what follows the last tail; None where it is not only comments, well ended.
+
+    Raises:
+        LateError: `is_late` said so.
+    """
     if fmt is Format.TEXT:
         if text and (not text.endswith(b"\n") or b"\0" in text):
             return None
@@ -163,8 +104,10 @@ def parse_rest(text: bytes, fmt: Format) -> tuple[Comment, ...] | None:
         return None
     try:
         text.decode()
-        comments, position = _read_comments(text, 0, fmt)
+        comments, position = _read_comments(text, 0, fmt, is_late)
         at_end = position == len(text) if fmt is Format.TEXT else _is_eof_line(text, position, fmt)
+    except LateError:
+        raise
     except (UnicodeDecodeError, ExpositionError):
         return None
     return tuple(comments) if at_end else None
@@ -199,7 +142,9 @@ def _stays_open(last: Comment) -> bool:
     return last.kind is CommentKind.HELP
 
 
-def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Comment], int]:
+def _read_comments(
+    body: bytes, position: int, fmt: Format, is_late: Callable[[], bool] = lambda: False
+) -> tuple[list[Comment], int]:
     grammar = GRAMMARS[fmt]
     comments: list[Comment] = []
     end = len(body)
@@ -218,6 +163,10 @@ def _read_comments(body: bytes, position: int, fmt: Format) -> tuple[list[Commen
                 comment = comment._replace(name=comments[-1].name)
         comments.append(comment)
         position += len(comment.raw)
+        if not len(comments) % _COMMENTS_BETWEEN_CLOCKS and is_late():
+            raise LateError(
+                f"only {len(comments)} comment lines could be read in the scrape's time"
+            )
         if len(comments) > MAX_COMMENT_LINES:
             raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines in a row")
     return comments, position
@@ -377,12 +326,6 @@ def _describe(body: bytes, position: int) -> str:
     if not rest:
         return f"{show_text(line)} has no value"
     return f"cannot read {show_text(rest)} in {show_text(line)}"
-
-
-def show_text(text: bytes) -> str:
-    """Write a part of somebody else's text into an error, its size bounded."""
-    shown = text[:80].decode(errors="replace")
-    return repr(shown) + ("…" if len(text) > 80 else "")
 
 
 def _line(body: bytes, position: int) -> int:

@@ -14,16 +14,9 @@ from typing import NamedTuple
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.limits import Limits
-from sidecar.model.exposition.parser import (
-    MAX_SERIES_BYTES,
-    Comment,
-    Head,
-    check_labels,
-    parse_head,
-    parse_rest,
-    scan,
-)
-from sidecar.model.exposition.series_cache import LOST
+from sidecar.model.exposition.lines import LOST
+from sidecar.model.exposition.parser import MAX_SERIES_BYTES, parse_head, parse_rest, scan
+from sidecar.model.exposition.samples import Comment, Head, check_labels
 from sidecar.model.exposition.stream_cache import Bare, Course, StreamCache
 
 MAX_CARRY_BYTES = MAX_SERIES_BYTES + (1 << 20)

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from sidecar.model.exposition.limits import NODE_LIMITS, Limits
-from sidecar.model.exposition.series_cache import NUMBER, Rewriter
+from sidecar.model.exposition.lines import Rewriter
+from sidecar.model.exposition.series_cache import NUMBER
 
 _HEAD_BYTES = 200
 """What the interpreter holds for a head and what it became, besides their text."""

@@ -60,7 +60,8 @@ class Regex:
         """Tell whether the whole text matches."""
         last, answer = self._last_answer
         if text != last:
-            answer = self._compiled.search(text) is not None
+            # No label of a Prometheus has bytes that are not UTF-8.
+            answer = _is_utf8(text) and self._compiled.search(text) is not None
             if len(text) <= _MAX_REMEMBERED_LENGTH:
                 self._last_answer = (text, answer)
         return answer

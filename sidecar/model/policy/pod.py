@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sidecar.errors import PolicyError, RuleError
 from sidecar.model.fields import Fields
@@ -9,9 +10,12 @@ from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.document import DocumentReader, Origin
 from sidecar.model.policy.series import SeriesPolicy, read_labels, read_naming
 
+if TYPE_CHECKING:
+    from sidecar.model.policy.forward import Forwarding
+
 # `namespace` is sent and needs nothing: the proxy knows its own.
 _FIELDS = frozenset(
-    ["namespace", "labels", "labelRules", "metricRelabelings", "access", "namespaces"]
+    ["namespace", "labels", "labelRules", "metricRelabelings", "access", "namespaces", "forward"]
 )
 
 
@@ -20,6 +24,8 @@ class PodPolicy:
     """What one pod's proxy does; the default passes everything unchanged."""
 
     series: SeriesPolicy = field(default_factory=SeriesPolicy)
+    forwarding: "Forwarding | None" = None
+    """What is sent; None for nothing."""
 
 
 def parse_pod_policy(
@@ -67,9 +73,26 @@ def parse_pod_policy(
                 pick=lambda series: series.namespaces,
             ),
         )
+        forwarding = _read_forwarding(fields, reader)
     except RuleError as error:
         raise PolicyError(str(error)) from error
-    return PodPolicy(series=series)
+    return PodPolicy(series=series, forwarding=forwarding)
+
+
+def _read_forwarding(fields: Fields, reader: DocumentReader) -> "Forwarding | None":
+    value = fields.value.get("forward")
+    if not value:
+        return None
+    # Imported only here: a proxy that sends nothing does not pay for it.
+    from sidecar.model.policy.forward import parse_forwarding
+
+    try:
+        return parse_forwarding(value, reader)
+    except RuleError as error:
+        if reader.origin is Origin.FILE:
+            raise
+        reader.note(f"{error}; nothing is sent")
+        return None
 
 
 def _read_namespaces(fields: Fields, naming: LabelRules) -> Mapping[str, Mapping[str, str]] | None:

@@ -35,6 +35,14 @@ class RewriteContext:
     """Whether the series are the proxy's own, whose names no application may use."""
     filters: bool = False
     """Whether the policy's access rules decide what is exposed."""
+    appended: frozenset[str] = frozenset()
+    """Names of labels that the answer puts after the series' own: no rule may set them."""
+    is_labelled: bool = False
+    """Whether a proxy has labelled the series already: a label that is equal to ours is ours."""
+    reserved: frozenset[bytes] = frozenset()
+    """Names of metrics that the proxy itself exposes: the target's own are left out."""
+    passed_prefix: bytes = b""
+    """Begins names of Livery's metrics that the target may expose all the same; empty for none."""
 
     @property
     def marks(self) -> list[tuple[str, str]]:

@@ -13,9 +13,9 @@ from sidecar.errors import ExpositionError
 from sidecar.model.access.rules import admit
 from sidecar.model.exposition.escapes import escape, unescape
 from sidecar.model.exposition.formats import Escaping
+from sidecar.model.exposition.lines import LOST, OWN_PREFIX, Line
 from sidecar.model.exposition.names import escape_name, is_plain_label_name, is_plain_metric_name
-from sidecar.model.exposition.parser import Comment, CommentKind, Series, show_text
-from sidecar.model.exposition.series_cache import LOST, OWN_PREFIX, Line
+from sidecar.model.exposition.samples import Comment, CommentKind, Series, show_text
 from sidecar.model.labels.namespace_labels import derive_labels
 from sidecar.model.labels.relabel import relabel
 from sidecar.model.policy.series import SeriesPolicy
@@ -92,7 +92,7 @@ class SeriesRewriter:
         Raises:
             ExpositionError: a rule left a series without a name.
         """
-        if series.name.startswith(OWN_PREFIX) and not self._context.is_own:
+        if self._is_reserved(series.name):
             return None
         common = self._find_common(series)
         if common is not None:
@@ -108,7 +108,7 @@ class SeriesRewriter:
         if self._has_rules:
             line = self._apply_rules(escaped, labels)
             is_marked = is_marked and line is not None and self._is_marked(line)
-        if line is None or (line.name.startswith(OWN_PREFIX) and not self._context.is_own):
+        if line is None or self._is_reserved(line.name):
             return None
         is_escaped = escaped is not series
         return line._replace(
@@ -124,16 +124,27 @@ class SeriesRewriter:
 
     def comment(self, comment: Comment) -> Comment:
         """Fit a comment's name to the client; one about a name of Livery's own says nothing."""
-        if comment.name.startswith(OWN_PREFIX) and not self._context.is_own:
+        if self._is_reserved(comment.name):
             return _silence(comment)
         if comment.kind is CommentKind.FREE or self._escaping is Escaping.ALLOW_UTF8:
             return comment
         name = escape_name(comment.name, self._escaping, colons=True)
+        if self._is_reserved(name):
+            return _silence(comment)
         if name == comment.name and _QUOTED_COMMENT.match(comment.raw) is None:
             return comment
         kind = comment.kind.upper().encode()
         end = b"\n" if comment.raw.endswith(b"\n") else b""
         return comment._replace(name=name, raw=b"# %b %b %b%b" % (kind, name, comment.text, end))
+
+    def _is_reserved(self, name: bytes) -> bool:
+        context = self._context
+        name = name.strip()  # some readers pass over blanks in a quoted name
+        if name in context.reserved:
+            return not context.is_own
+        if not name.startswith(OWN_PREFIX) or context.is_own:
+            return False
+        return not context.passed_prefix or not name.startswith(context.passed_prefix)
 
     def _find_common(self, series: Series) -> "_Common | None":
         """Return the text that is added to a series as it stands; None where more must be done."""
@@ -207,7 +218,7 @@ class SeriesRewriter:
                 taken = {name for name, _ in worn} | self._protected
                 worn += tuple(pair for pair in of_pod if pair[0] not in taken)
         if not self._protected.isdisjoint(name for name, _ in labels):
-            labels = self._move_protected(labels)
+            labels = self._move_protected(labels, worn if self._context.is_labelled else ())
         return labels + self._additions(labels, worn, empty)
 
     def _additions(
@@ -220,12 +231,14 @@ class SeriesRewriter:
         names.update(taken)
         return [pair for pair in worn if pair[0] not in names] + self._marks
 
-    def _move_protected(self, labels: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _move_protected(
+        self, labels: list[tuple[bytes, bytes]], ours: Pairs
+    ) -> list[tuple[bytes, bytes]]:
         taken = {name for name, _ in labels}
         moved = []
         for name, value in labels:
             new = name
-            if name in self._protected:
+            if name in self._protected and (name, value) not in ours:
                 while new in taken or new in self._protected:
                     new = b"exported_" + new
                 taken.add(new)
@@ -245,7 +258,11 @@ class SeriesRewriter:
         if "__name__" not in changed or "" in changed:
             what = "removed the name of" if "__name__" not in changed else "gave an empty label to"
             raise ExpositionError(0, f"a relabel rule {what} {show_text(series.name)}")
-        final = {name.encode(): escape(value.encode()) for name, value in changed.items()}
+        final = {
+            name.encode(): escape(value.encode())
+            for name, value in changed.items()
+            if name not in self._context.appended or name in seen
+        }
         name = unescape(final.pop(_NAME))
         kept = [(label, final.pop(label)) for label, _ in labels if label in final]
         made = [(self._escape_label(label), value) for label, value in sorted(final.items())]

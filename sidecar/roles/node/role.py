@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from sidecar import VERSION
 from sidecar.auth.tokens import TokenAuthorizer
+from sidecar.control.keyed import KeyedPolicyReceiver
 from sidecar.control.reports import ProxyState
 from sidecar.control.source import PolicySource
 from sidecar.errors import SettingsError, TargetError
@@ -22,6 +23,7 @@ from sidecar.kubelet.discovery.targets import NodeDiscovery
 from sidecar.kubelet.proxy import KubeletProxy
 from sidecar.model.policy.node import (
     KUBELET_ENDPOINTS,
+    NODE_KEYS,
     NodeChange,
     NodePolicy,
     parse_node_policy,
@@ -33,7 +35,6 @@ from sidecar.process.metrics import Telemetry, observe_process
 from sidecar.process.ports import Listener, Ports, serve
 from sidecar.process.readiness import Obstacle, Readiness, Reason
 from sidecar.roles.node.metrics import METRICS, PREFIX
-from sidecar.roles.node.policy import NodePolicyReceiver
 from sidecar.roles.node.settings import NodeSettings, parse_node_settings
 
 logger = logging.getLogger(__name__)
@@ -310,7 +311,7 @@ class NodeRole:
     def _start_policy(self) -> None:
         settings, source = self._settings, self.source
         if settings.control is not None:
-            client = source.connect(settings.control, NodePolicyReceiver())
+            client = source.connect(settings.control, KeyedPolicyReceiver(NODE_KEYS))
             if settings.accounts is not None:
                 self._authorizers = {
                     "metrics": TokenAuthorizer(client.ask, settings.accounts),

@@ -1,5 +1,6 @@
 """Metrics that a pod's proxy has of itself, on its admin port."""
 
+from sidecar.control.sending import sending_families
 from sidecar.control.source import policy_families
 from sidecar.process.metrics import PROCESS_FAMILIES, Family, build_info
 from sidecar.process.readiness import readiness_families
@@ -21,5 +22,6 @@ METRICS = (
     *readiness_families(PREFIX),
     Family("gauge", "livery_proxy_control_age_seconds", "Time since the control service spoke."),
     Family("counter", "livery_proxy_control_failures_total", "Times that the stream broke."),
+    *sending_families(PREFIX),
     *PROCESS_FAMILIES,
 )

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sidecar import VERSION
 from sidecar.control.reports import ProxyState, TargetState
+from sidecar.control.sending import observe_sending
 from sidecar.control.source import PolicySource
 from sidecar.errors import LiveryError
 from sidecar.http.messages import Request, Response, failed, plain
 from sidecar.http.server import Server
-from sidecar.model.exposition.formats import negotiate
-from sidecar.model.exposition.timeouts import scrape_timeout
+from sidecar.model.exposition.formats import Negotiated, negotiate
+from sidecar.model.exposition.timeouts import DEFAULT_TIMEOUT_SECONDS, scrape_timeout
 from sidecar.model.policy.document import DocumentReader, Origin
 from sidecar.model.policy.pod import PodPolicy, parse_pod_policy
 from sidecar.model.rewrite.context import RewriteContext
@@ -26,12 +28,22 @@ from sidecar.roles.pod.policy import PodPolicyReceiver
 from sidecar.roles.pod.settings import PodSettings, parse_pod_settings
 from sidecar.scrape.answers import render_scrape
 from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer
-from sidecar.scrape.rendering import Scrape
-from sidecar.scrape.scraper import Scraper, ScrapeRequest
+from sidecar.scrape.rendering import Scrape, TargetResult
+from sidecar.scrape.request import ScrapeRequest
+from sidecar.scrape.scraper import Scraper
+
+if TYPE_CHECKING:
+    from sidecar.forward.pod import PodForwarder
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 15.0
+FLUSH_SECONDS = 5.0
+_MODERN = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4"
+)
+"""What Prometheus 3 takes."""
 MAX_UNSENT_BYTES = 24 << 20
 """Answers that slow clients have not taken yet; beyond, scrapes are refused."""
 
@@ -76,6 +88,9 @@ class PodRole:
             self._scraper, lambda: self.data.unsent_bytes > MAX_UNSENT_BYTES
         )
         self.admin = Server(self.handle_admin)
+        self._forwarder: PodForwarder | None = None
+        """None as long as nothing was ever to be sent."""
+        self._forwards = asyncio.Event()
 
     @property
     def data_port(self) -> int:
@@ -96,7 +111,10 @@ class PodRole:
             Listener(self.data, self._settings.port, "metrics", drain_seconds=DRAIN_SECONDS),
             Listener(self.admin, self._settings.admin_port, "admin"),
         )
-        await serve(self.ports, listeners, self.source.tasks(self.report), stop)
+        tasks = [*self.source.tasks(self.report), self._forward]
+        await serve(self.ports, listeners, tasks, stop)
+        if self._forwarder is not None:
+            await self._forwarder.flush(FLUSH_SECONDS)
         self._scraper.close()
 
     async def handle_data(self, request: Request) -> Response:
@@ -121,7 +139,9 @@ class PodRole:
         """What the control service is told of this proxy."""
         targets = list(self._results.values())
         faults = self.readiness().sentences
-        return self.source.report(ProxyState("pod", faults, targets, self._samples))
+        sending = () if self._forwarder is None else self._forwarder.state()
+        state = ProxyState("pod", faults, targets, self._samples, sending=sending)
+        return self.source.report(state)
 
     def readiness(self) -> Readiness:
         """Whether scrapes are answered, and if not why."""
@@ -149,13 +169,13 @@ class PodRole:
         passed = tuple((name, headers[name]) for name in names if name in headers) if names else ()
         asked = ScrapeRequest(wanted, request.query, passed)
         try:
-            shared = await self.scrapes.get(asked, scrape_timeout(headers), request.peer)
+            scrape = await self.scrapes.get(asked, scrape_timeout(headers), request.peer)
         except BusyError as error:
             return plain(503, str(error))
         except LiveryError as error:  # of the policy: a target's own is in its outcome
             return failed(error)
-        self._note(shared.scrape)
-        return render_scrape(shared, wanted, headers)
+        self._note(scrape)
+        return render_scrape(scrape, wanted, headers)
 
     def _note(self, scrape: Scrape) -> None:
         self._samples = scrape.samples_out
@@ -166,7 +186,10 @@ class PodRole:
             text = "series are left out: escaped for this client they have another's name"
             logger.warning(text, extra={"series": scrape.left_out})
         self._telemetry.set("livery_proxy_samples", scrape.samples_out)
-        for result in scrape.results:
+        self._note_targets(scrape.results)
+
+    def _note_targets(self, results: Sequence[TargetResult]) -> None:
+        for result in results:
             url, error = result.target.url, str(result.error or "")
             if not result.is_silent:
                 self._telemetry.set("livery_proxy_target_up", int(not error), target=url)
@@ -190,6 +213,8 @@ class PodRole:
         self.readiness().observe(self._telemetry, PREFIX)
         observe_process(self._telemetry)
         self.source.observe(self._telemetry, PREFIX)
+        if self._forwarder is not None:
+            observe_sending(self._telemetry, PREFIX, self._forwarder.state())
         if self.source.client is not None:
             put("livery_proxy_control_age_seconds", round(self.source.silence_seconds, 3))
             put("livery_proxy_control_failures_total", self.source.client.failures)
@@ -225,3 +250,35 @@ class PodRole:
     def _apply(self, policy: PodPolicy) -> None:
         self.policy = policy
         self._scraper.use(policy.series)
+        if policy.forwarding is not None and self._forwarder is None:
+            self._forwarder = self._make_forwarder()
+            self._forwards.set()
+        if self._forwarder is not None:
+            self._forwarder.use(policy.forwarding, policy.series.labels)
+
+    # Forwarding
+
+    def _make_forwarder(self) -> "PodForwarder":
+        # Imported only here: a proxy that sends nothing does not pay for it.
+        from sidecar.forward.pod import PodForwarder
+
+        forwarder = PodForwarder(self._settings.identity, self._scrape_to_forward)
+        self._scraper.on_collected = forwarder.take
+        return forwarder
+
+    async def _forward(self) -> None:
+        """Send what is to be sent, once something is."""
+        await self._forwards.wait()
+        if self._forwarder is not None:
+            await self._forwarder.run()
+
+    async def _scrape_to_forward(self, wanted: Negotiated | None) -> None:
+        """Ask the targets, for nobody did in time: as who scrapes them does, if anybody."""
+        if self.readiness().refusal:
+            return
+        asked = ScrapeRequest(wanted or negotiate(_MODERN), is_written=False)
+        try:
+            scrape = await self.scrapes.get(asked, DEFAULT_TIMEOUT_SECONDS, "")
+            self._note_targets(scrape.results)
+        except BusyError as error:
+            logger.warning("the targets cannot be asked", extra={"reason": str(error)})

@@ -15,7 +15,7 @@ from injector.control.backend import Backend
 from injector.control.hub import Stream
 from injector.files.backend import folder_backend
 from injector.model.policies.scope import Scope
-from injector.platform import ControlAddress, Platform
+from injector.platform.settings import ControlAddress, Platform
 from sidecar.model.labels.namespace_labels import LabelRules
 
 pytestmark = pytest.mark.anyio

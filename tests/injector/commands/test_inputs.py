@@ -19,7 +19,7 @@ from injector.commands.inputs import (
 from injector.errors import ManifestError, SettingsError
 from injector.files.manifests import read_manifests
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 _PEM = "-----BEGIN CERTIFICATE-----\n"
 

@@ -19,7 +19,7 @@ from injector.errors import ObjectError
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.removal import uninject
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from tests.injector.model.pods import JSON
 
 Json = dict[str, Any]

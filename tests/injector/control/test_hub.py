@@ -12,7 +12,7 @@ from injector.control.hub import MAX_BEHIND, PolicyHub, Stream
 from injector.control.snapshots import Snapshot, build_snapshot
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 SHOP, BANK = Scope("pod", "shop"), Scope("pod", "bank")
 EXPORTER = Scope("pod", "monitoring", knows_all_labels=True)

@@ -4,7 +4,7 @@ import pytest
 
 from injector.control.metric_access_log import MetricAccessLog
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 
 def _put(cluster: ClusterState, *metrics: str) -> None:

@@ -5,7 +5,7 @@ from injector.control.proxies import Proxies, Proxy
 from injector.control.reports import Report, Reports, read_report
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 WEB, DB = ("shop", "web-0"), ("shop", "db-0")
 

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from injector.control.snapshots import (
     KeyedSnapshot,
+    _put_lines,
     build_snapshot,
     describe_change,
     update_snapshot,
 )
 from injector.model.cluster.state import ClusterState, Key
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 NODE, SHOP = Scope("node", knows_all_labels=True), Scope("pod", "shop")
 PLATFORM = Platform(publishes_nodes=True)
@@ -130,3 +131,14 @@ def test_a_version_names_the_content(scope: Scope) -> None:
         versions.append(build_snapshot(cluster, scope, PLATFORM).version)
 
     assert versions[0] == versions[2] != versions[1]
+
+
+def test_a_version_does_not_depend_on_the_value_of_a_credential() -> None:
+    def snapshot(value: str, revision: str) -> KeyedSnapshot:
+        credential = {"value": value, "revision": revision}
+        return KeyedSnapshot(_put_lines({"platform": {}, "credential/shop/s/k": credential}))
+
+    one = snapshot("geheim", "u/1")
+    assert one.version == snapshot("other", "u/1").version != snapshot("geheim", "u/2").version
+    assert b"geheim" in one.message
+    assert "geheim" not in repr(one)

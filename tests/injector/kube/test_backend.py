@@ -12,7 +12,7 @@ from webhook_certs.rotation import Rotation
 from injector.control.backend import Backend
 from injector.kube.api.client import KubeClient
 from injector.kube.backend import ClusterSettings, Observers, cluster_backend
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from tests.injector.kube.servers import Answer, event, listed, misbehaving
 
 pytestmark = pytest.mark.anyio
@@ -91,7 +91,8 @@ def test_only_an_installation_with_a_lease_writes_the_status_of_objects() -> Non
         without = _backend(client, _SETTINGS)
         with_lease = _backend(client, _SETTINGS._replace(lease="livery-status"))
 
-    assert len(with_lease.background_tasks) == len(without.background_tasks) + 1
+    assert without.write_status is None
+    assert with_lease.write_status is not None
 
 
 async def test_a_change_of_the_ca_is_passed_on_in_the_loops_thread() -> None:

@@ -3,11 +3,15 @@ import pytest
 from injector.errors import IdentityError
 from injector.model.cluster.objects import Namespace
 from injector.model.policies.scope import Scope
-from injector.model.roles import ROLES, check_may_judge, find_scope, series_labels
-from injector.platform import Platform
+from injector.model.roles import ROLES, Holder, check_may_judge, find_scope, series_labels
+from injector.platform.settings import Platform
 
 _PLATFORM = Platform(
-    exporters=("monitoring/ksm",), nodes=("livery/node",), gateways=("livery/gate",)
+    exporters=("monitoring/ksm",),
+    nodes=("livery/node",),
+    gateways=("livery/gate",),
+    collectors=("livery/coll",),
+    aggregates={"mon/agg": ("shop", "bank"), "mon/all": ("*",)},
 )
 
 
@@ -17,16 +21,21 @@ _PLATFORM = Platform(
         ("pod", "shop/default", Scope("pod", "shop")),
         ("pod", "monitoring/ksm", Scope("pod", "shop", knows_all_labels=True)),
         ("node", "livery/node", Scope("node", "", knows_all_labels=True)),
+        ("gateway", "livery/gate", Scope("gateway", knows_every_tenant=True)),
+        ("collector", "livery/coll", Scope("collector", knows_every_tenant=True, pod="web-0")),
+        ("aggregate", "shop/default", Scope("aggregate", pods_of=("shop",))),
+        ("aggregate", "mon/agg", Scope("aggregate", pods_of=("bank", "shop"))),
+        ("aggregate", "mon/all", Scope("aggregate", pods_of=("*",))),
     ],
 )
 def test_the_grant_decides_what_a_proxy_may_know(role: str, account: str, scope: Scope) -> None:
-    assert find_scope(role, "shop", account, _PLATFORM) == scope
+    assert find_scope(role, Holder("shop", "web-0", account), _PLATFORM) == scope
 
 
 @pytest.mark.parametrize("role", [name for name, role in ROLES.items() if role.grant])
 def test_a_role_that_needs_a_grant_is_refused_without_and_names_it(role: str) -> None:
     with pytest.raises(IdentityError, match="shop/default is not granted the") as caught:
-        find_scope(role, "shop", "shop/default", _PLATFORM)
+        find_scope(role, Holder("shop", "web-0", "shop/default"), _PLATFORM)
 
     assert caught.value.status == 403
     assert ROLES[role].grant in str(caught.value)

@@ -15,13 +15,14 @@ from injector.app.service import Service, ServiceSettings
 from injector.control import hub
 from injector.errors import SettingsError
 from injector.files.backend import folder_backend
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from injector.web import servers
 from sidecar.control.client import ControlClient
+from sidecar.control.keyed import KeyedPolicyReceiver
 from sidecar.control.receivers import PolicyReceiver
 from sidecar.control.settings import ControlSettings
 from sidecar.model.labels.namespace_labels import LabelRules
-from sidecar.roles.node.policy import NodePolicyReceiver
+from sidecar.model.policy.node import NODE_KEYS
 from sidecar.roles.pod.policy import PodPolicyReceiver
 
 NAME = "livery-injector.livery-system.svc"
@@ -73,7 +74,7 @@ class Running:
         )
         receivers: dict[str, PolicyReceiver[Any]] = {
             "pod": PodPolicyReceiver(None, reads_access=True),
-            "node": NodePolicyReceiver(),
+            "node": KeyedPolicyReceiver(NODE_KEYS),
         }
         return ControlClient(settings, receivers[role], self.policies.append)
 
@@ -201,7 +202,7 @@ def test_the_unauthenticated_are_told_nothing(
 def test_an_unknown_role_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path) as injector:
-            path = "/v1/policy?role=gateway"
+            path = "/v1/policy?role=cache"
             response = await injector.request("GET", path, headers=AUTHORIZED)
             assert response.status_code == 400
             assert "pod" in response.text

@@ -30,7 +30,13 @@ def test_a_question_is_a_token_and_perhaps_what_is_to_be_done(
 ) -> None:
     question = json.dumps({"token": "secret", "access": access})
 
-    assert read_question(question.encode()) == ("secret", read)
+    assert read_question(question.encode()) == ("secret", (), read)
+
+
+def test_a_question_may_name_audiences() -> None:
+    question = {"token": "secret", "audiences": ["b", "a", "b"]}
+
+    assert read_question(json.dumps(question).encode()).audiences == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,10 @@ def test_a_question_is_a_token_and_perhaps_what_is_to_be_done(
         ("[" * 20_000, "not JSON"),
         ("[]", "not an object"),
         ('{"token": "a", "more": 1}', "not an object"),
+        ('{"token": "a", "audiences": "x"}', "audiences: a list"),
+        ('{"token": "a", "audiences": [""]}', "audiences: strings"),
+        (json.dumps({"token": "a", "audiences": list("abcdefghi")}), "audiences: a list of at"),
+        ('{"token": "a", "audiences": ["x", "livery-control"]}', "is for nobody else"),
         ('{"token": ""}', "token: a string"),
         ('{"token": ["a"]}', "token: a string"),
         ('{"token": "a", "access": "get"}', "access: an object"),
@@ -62,7 +72,7 @@ def test_a_question_that_is_none_is_refused_with_the_reason(question: str, reaso
 def test_a_token_has_a_bound() -> None:
     longest = "x" * MAX_TOKEN_CHARACTERS
 
-    assert read_question(json.dumps({"token": longest}).encode()) == (longest, None)
+    assert read_question(json.dumps({"token": longest}).encode()).token == longest
     with pytest.raises(RequestError, match="token"):
         read_question(json.dumps({"token": f"{longest}x"}).encode())
 
@@ -75,7 +85,7 @@ def test_a_token_has_a_bound() -> None:
 )
 def test_what_is_let_through_asks_for_a_path_or_a_resource(body: bytes) -> None:
     try:
-        token, access = read_question(body)
+        token, _, access = read_question(body)
     except RequestError:
         return
     assert token

@@ -7,24 +7,10 @@ import pytest
 
 from sidecar.auth.tokens import TokenAuthorizer
 from sidecar.errors import UpstreamError
+from tests.sidecar.auth.judge import Judge
 
 USER = {"username": "system:serviceaccount:monitoring:prometheus", "groups": []}
 MAY = {"authenticated": True, "user": USER, "allowed": True, "validSeconds": 30.0}
-
-
-class Judge:
-    """Stands where the control service does."""
-
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.questions: list[dict[str, object]] = []
-
-    async def ask(self, question: dict[str, object]) -> dict[str, object]:
-        self.questions.append(question)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return dict(answer)
 
 
 def _refuse(judge: Judge, token: str = "Bearer abc", *accounts: str) -> tuple[int, str]:

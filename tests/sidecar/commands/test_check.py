@@ -119,3 +119,23 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
     assert json.loads(done.stdout)["name"] == "a0"
     assert done.stderr == ""
+
+
+def test_a_gateway_s_policy_is_shown_by_its_tenants(tmp_path: Path) -> None:
+    path = tmp_path / "tenants.json"
+    rule = {"name": "a", "patterns": ["up"], "namespaces": ["shop"]}
+    path.write_text(json.dumps({"tenants": {"shop": [rule, rule]}}))
+    out = io.StringIO()
+
+    assert check_policy(path, "gateway", out) == 0
+    assert json.loads(out.getvalue()) == {"role": "gateway", "tenants": {"shop": 2}}
+
+
+def test_a_configuration_is_read_by_its_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("proxy: {backend_timeout: 5s}")
+
+    assert main(["config", str(path)]) == 0
+    assert "timeoutSeconds: 5 " in capsys.readouterr().out

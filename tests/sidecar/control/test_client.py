@@ -314,6 +314,27 @@ async def test_a_token_that_is_none_never_reaches_the_wire(
     assert not service.app.requests
 
 
+async def test_a_policy_is_the_present_one_as_long_as_the_service_says_so(token: Path) -> None:
+    service = ControlService()
+    service.greeting = _policy("blue")
+    async with service.app, _Proxy(service.app, token).running() as client:
+        await until(lambda: client.current_at is not None)
+        for words, is_present in [
+            (message("ping"), True),
+            (message("policy", version="2", policy=7), False),
+            (message("ping"), False),
+            (message("current", version="1"), True),
+            (message("ping"), True),
+            (_policy("green", "3"), True),
+        ]:
+            heard, known = client.confirmed_at, client.current_at
+            service.say(words)
+            while client.confirmed_at == heard:
+                await asyncio.sleep(0.01)
+            assert (client.current_at == client.confirmed_at) is is_present
+            assert (client.current_at == known) is not is_present
+
+
 async def test_new_authorities_count_at_the_next_connection(token: Path) -> None:
     service = ControlService()
     service.greeting = message("authorities", pem=_OTHER_CA.certificate_pem)

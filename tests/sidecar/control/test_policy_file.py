@@ -1,11 +1,15 @@
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
-from sidecar.control.policy_file import read_policy_file
-from sidecar.errors import PolicyError
+from sidecar.control.policy_file import PolicyFile, read_policy_file
+from sidecar.errors import DocumentError, PolicyError
 from sidecar.model.policy.pod import parse_pod_policy
+from tests.sidecar.apps import until
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
@@ -76,3 +80,32 @@ def test_yaml_is_read_to_its_depth_and_no_further(
     # What nests is no label: either way it is refused, but by whom tells how far it was read.
     with pytest.raises(PolicyError, match="labels.a" if is_read else "nested deeper"):
         read_policy_file(path, parse_pod_policy)
+
+
+async def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.control.policy_file.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("sidecar.control.policy_file.RETRY_SECONDS", 0.01)
+    attempts: list[Path] = []
+    applied: list[object] = []
+    reasons: list[str] = []
+
+    def load(path: Path) -> object:
+        attempts.append(path)
+        if len(attempts) < 4:
+            raise DocumentError(f"{path}: Input/output error")
+        return "the policy"
+
+    def reject(reason: str, *, is_first: bool) -> None:
+        assert is_first
+        reasons.append(reason)
+
+    file = PolicyFile(tmp_path / "policy", str, applied.append, reject, load=load)
+    file.read()
+    following = asyncio.create_task(file.follow())
+    await until(lambda: bool(applied))
+    following.cancel()
+
+    assert applied == ["the policy"]
+    assert len(reasons) == 1

@@ -34,6 +34,12 @@ def test_a_report_without_a_control_service_names_no_policy() -> None:
     }  # fmt: skip
 
 
+def test_what_happened_of_late_is_told() -> None:
+    assert (
+        build_report(_STATE._replace(notes=["x" * 1000] * 20), None, 0)["notes"] == ["x" * 200] * 8
+    )
+
+
 def test_a_target_with_an_error_is_down() -> None:
     state = _STATE._replace(targets=[TargetState("http://:80/", "answered 500", 0)])
 

@@ -213,6 +213,21 @@ def test_silence_lasts_since_the_last_message_or_else_since_the_start(clock: _Cl
     assert source.silence_seconds == 6.0
 
 
+def test_a_policy_is_uncertain_since_it_was_last_known_to_be_the_present_one(
+    clock: _Clock, tmp_path: Path
+) -> None:
+    source: PolicySource[PodPolicy] = PolicySource(lambda policy: None)
+    assert source.uncertain_seconds == 0.0
+    control = source.connect(_settings(1), PodPolicyReceiver(None, reads_access=True))
+    clock.now = 110.0
+    control.confirmed_at = 109.0
+    assert source.uncertain_seconds == 10.0
+    control.current_at = 104.0
+    assert source.uncertain_seconds == 6.0
+    source.use_file(tmp_path / "policy", lambda document: PodPolicy())
+    assert source.uncertain_seconds == 0.0
+
+
 @pytest.mark.parametrize(
     "settings",
     [_settings(1)._replace(url="http://control:1"), _settings(1)._replace(ca_bundle="hello")],

@@ -1,9 +1,11 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
 from sidecar.http import server_connection
+from sidecar.http.messages import Request, Response
+from sidecar.http.server import Server
 from tests.sidecar.apps import connected, get, until
 from tests.sidecar.http.site import BIG, Site
 
@@ -72,6 +74,31 @@ async def test_an_answer_to_head_has_the_length_but_no_body(site: Site) -> None:
         assert (await client.get("/")).text == "hello\n"
 
 
+@pytest.mark.parametrize("request_line", [b"HEAD /parts HTTP/1.1", b"GET /parts HTTP/1.0"])
+async def test_a_body_that_nobody_reads_comes_to_its_end(request_line: bytes) -> None:
+    ended: list[int] = []
+
+    async def follow() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"x" * 100
+            yield b"x" * 100
+        finally:
+            ended.append(1)
+
+    async def answer(_: Request) -> Response:
+        return Response(200, b"", parts=follow())
+
+    server = Server(answer)
+    port = await server.start("127.0.0.1", 0)
+    server.gathered = server_connection.MAX_GATHERED
+    async with connected(port) as client:
+        await client.send(request_line + b"\r\n\r\n")
+        await client.reply(has_body=False)
+    await server.drain(1)
+
+    assert ended == [1]
+
+
 async def test_a_body_of_a_request_is_read_and_ignored(site: Site) -> None:
     async with connected(site.port) as client:
         await client.send(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello" + b"")
@@ -120,36 +147,105 @@ async def test_what_comes_behind_a_request_does_not_harm_its_answer(
         assert (await client.reply()).text == "hello\n"
 
 
-async def test_an_upgrade_is_not_taken_up_but_the_request_answered(site: Site) -> None:
-    async with connected(site.port) as client:
-        await client.send(
-            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-        )
+_OFFER = b"\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nA: 1\r\nA: 2"
 
+
+@pytest.fixture
+async def echo() -> AsyncIterator[tuple[int, list[Request]]]:
+    """A server that keeps what it was asked; its port, and that."""
+    requests: list[Request] = []
+
+    async def answer(request: Request) -> Response:
+        requests.append(request)
+        return Response(200, b"ok\n")
+
+    server = Server(answer, keeps_bodies=True)
+    yield await server.start("127.0.0.1", 0), requests
+    await server.drain(0)
+    await until(lambda: not len(server.connections))
+
+
+@pytest.mark.parametrize("cut", [None, 1, 20, 45, -1, -3, -6])
+async def test_an_upgrade_is_not_taken_up_but_the_request_answered(
+    echo: tuple[int, list[Request]], cut: int | None
+) -> None:
+    port, requests = echo
+    text = b"POST /a?b HTTP/1.1\r\nContent-Length: 2" + _OFFER + b"\r\n\r\nab"
+    async with connected(port) as client:
+        for _ in range(2):
+            await client.send(text[:cut])
+            if cut is not None:
+                await asyncio.sleep(0.02)
+                await client.send(text[cut:])
+            assert (await client.reply()).status == 200
+
+    assert [(item.method, item.path, item.query, item.body) for item in requests] == [
+        ("POST", "/a", "b", b"ab")
+    ] * 2
+    assert requests[0].headers["a"] == "1, 2"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+@pytest.mark.parametrize("offer", [b"", _OFFER])
+async def test_a_body_is_what_was_sent_wherever_its_head_is_cut(
+    echo: tuple[int, list[Request]], offer: bytes, cut: int
+) -> None:
+    port, requests = echo
+    hidden = b"GET /secret HTTP/1.1\r\nHost: x\r\n\r\n"
+    body = b"a" + b"\r\nupgrade:" * 40 + hidden
+    length = f"Content-Length: {len(body)}".encode()
+    head = b"POST /a HTTP/1.1\r\n" + length + offer + b"\r\n\r\n"
+    async with connected(port) as client:
+        for part in (head[:-cut], head[-cut:] + body[: -len(hidden)], hidden):
+            await client.send(part)
+            await asyncio.sleep(0.02)
+        assert (await client.reply()).status == 200
+
+    assert [(item.path, item.body) for item in requests] == [("/a", body)]
+
+
+async def test_an_upgrade_in_a_second_request_is_that_one_s(
+    echo: tuple[int, list[Request]],
+) -> None:
+    port, requests = echo
+    async with connected(port) as client:
+        await client.send(b"GET /one HTTP/1.1\r\n\r\nGET /two HTTP/1.1" + _OFFER + b"\r\n\r\n")
         assert (await client.reply()).status == 200
         assert await client.is_closed()
 
+    assert [item.path for item in requests] == ["/one"]
+
+
+async def test_a_tunnel_is_refused(echo: tuple[int, list[Request]]) -> None:
+    port, requests = echo
+    async with connected(port) as client:
+        await client.send(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.reply()).status == 400
+
+    assert requests == []
+
 
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("data", "status", "sentence"),
     [
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000, "the headers are too large\n"),
-        (b"GET /" + b"x" * 20_000, "the headers are too large\n"),
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3_000, "the headers are too large\n"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000, 431, "the headers are too large\n"),
+        (b"GET /" + b"x" * 20_000, 431, "the headers are too large\n"),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3_000, 431, "the headers are too large\n"),
+        (b"GET /" + b"x" * 200_000, 431, "the request is too large\n"),
         (
-            b"POST / HTTP/1.1\r\nContent-Length: 999999\r\n\r\n" + b"x" * 90_000,
+            b"POST / HTTP/1.1\r\nContent-Length: 999999\r\n\r\n" + b"x" * 200_000, 413,
             "the request is too large\n",
         ),
     ],
-)
+)  # fmt: skip
 async def test_a_request_beyond_the_bounds_is_refused(
-    site: Site, data: bytes, sentence: str
+    site: Site, data: bytes, status: int, sentence: str
 ) -> None:
     async with connected(site.port) as client:
         await client.send(data)
         reply = await client.reply()
 
-        assert (reply.status, reply.text) == (431, sentence)
+        assert (reply.status, reply.text) == (status, sentence)
         assert await client.is_closed()
 
 
@@ -240,3 +336,39 @@ async def test_a_failing_handler_is_a_500_and_a_log_entry(
         assert (reply.status, reply.text) == (500, "internal error; see the log\n")
         assert (await client.get("/")).status == 200
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("keeps_bodies", [True, False])
+async def test_a_body_is_kept_for_a_server_that_wants_it(site: Site, keeps_bodies: bool) -> None:
+    site.server.keeps_bodies = keeps_bodies
+    whole = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"
+    chunked = (
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+    )
+    async with connected(site.port) as client:
+        for raw in (whole, chunked, _GET):
+            await client.send(raw)
+            await client.reply()
+
+    expected = [b"hello", b"hello", b""] if keeps_bodies else [b"", b"", b""]
+    assert [request.body for request in site.requests] == expected
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Content-Length: +5\r\n",
+    ],
+)
+async def test_a_body_whose_end_two_servers_could_see_otherwise_is_refused(
+    site: Site, lengths: bytes
+) -> None:
+    site.server.keeps_bodies = True
+    async with connected(site.port) as client:
+        await client.send(b"POST / HTTP/1.1\r\n" + lengths + b"\r\n0\r\n\r\n12345")
+
+        assert (await client.reply()).status == 400
+    assert not site.requests

@@ -7,7 +7,8 @@ from typing import Any
 from sidecar.errors import ExpositionError
 from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import Comment, CommentKind, Sample, scan
+from sidecar.model.exposition.parser import scan
+from sidecar.model.exposition.samples import Comment, CommentKind, Sample
 from tests.real_parts.oracle import Parsed
 
 Row = tuple[Any, ...]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sidecar.errors import SettingsError
 from sidecar.http.messages import Request, Response, plain
 from sidecar.http.server import Server
 from sidecar.process import ports as ports_module
@@ -127,3 +128,22 @@ async def test_tasks_run_while_the_proxy_serves_and_a_failure_ends_nothing() -> 
         stop.set()
         await task
     assert states == ["failed", "ended"]
+
+
+async def test_a_busy_port_that_can_be_chosen_is_an_error() -> None:
+    with socket.create_server(("", 0)) as taken:
+        listener = Listener(Server(_hello), taken.getsockname()[1], "queries", flag="--port")
+        with pytest.raises(SettingsError, match="is in use: choose another with --port"):
+            await serve(Ports(), [listener], [], asyncio.Event())
+
+
+async def test_requests_are_answered_a_little_longer_than_they_should_come() -> None:
+    ports, stop = Ports(), asyncio.Event()
+    listener = Listener(Server(_hello), 0, "queries", flag="--port")
+    serving = asyncio.create_task(serve(ports, [listener], [], stop, linger_seconds=0.5))
+    await until(lambda: bool(ports.bound))
+    stop.set()
+    await until(lambda: ports.is_stopping)
+
+    assert (await get(ports.bound["queries"])).status == 200
+    await serving

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sidecar.model.exposition.formats import Format
-from sidecar.model.exposition.parser import CommentKind, scan
+from sidecar.model.exposition.parser import scan
+from sidecar.model.exposition.samples import CommentKind
 from sidecar.process.metrics import Family, Telemetry
 
 

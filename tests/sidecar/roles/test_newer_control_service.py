@@ -72,14 +72,14 @@ async def test_a_pods_proxy_goes_on_with_a_newer_policy(tmp_path: Path) -> None:
                 "labels": {"team": "new"},
                 "metricRelabelings": [_FUTURE_RULE],
                 "access": [rule, newer_rule],
-                "forward": [{"to": "x"}],
+                "mirror": [{"to": "x"}],
             }
             service.say(_whole("2", **newer))
             await until(lambda: service.report.get("policyVersion") == "2")
 
             # Labels go on, the last good relabel rules stay, the newer access rule grants nothing.
             assert (await get(role.data_port)).text == 'a{team="new"} 1\n'
-    assert service.report["policyIgnored"] == ["forward"]
+    assert service.report["policyIgnored"] == ["mirror"]
     assert "metricRelabelings[0].action" in str(service.report["policyError"])
 
 

@@ -6,14 +6,13 @@ from sidecar.http.messages import Response
 from sidecar.http.negotiation import GZIP_MIN_BYTES
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
 from sidecar.scrape.answers import render_scrape
-from sidecar.scrape.coalescer import Shared
 from sidecar.scrape.rendering import Scrape
 
 _WANTED = Negotiated(Format.TEXT, Escaping.UNDERSCORES)
 
 
-def _shared(body: bytes = b"a 1\n", status: int = 200, fmt: Format = Format.TEXT) -> Shared:
-    return Shared(Scrape(status, body, fmt, ()))
+def _shared(body: bytes = b"a 1\n", status: int = 200, fmt: Format = Format.TEXT) -> Scrape:
+    return Scrape(status, body, fmt, ())
 
 
 def _headers(response: Response) -> dict[str, str]:

@@ -8,9 +8,10 @@ from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
 from sidecar.scrape.answers import render_scrape
-from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer, Shared
+from sidecar.scrape.coalescer import BusyError, ScrapeCoalescer
 from sidecar.scrape.rendering import Scrape
-from sidecar.scrape.scraper import Scraper, ScrapeRequest
+from sidecar.scrape.request import ScrapeRequest
+from sidecar.scrape.scraper import Scraper
 from tests.sidecar.apps import App, http, until
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +68,7 @@ def test_without_a_header_the_time_is_the_default() -> None:
     ],
 )  # fmt: skip
 def test_an_answer_is_compressed_for_those_who_say_gzip(header: str, is_zipped: bool) -> None:
-    shared = Shared(Scrape(200, b"a 1\n" * 200, Format.TEXT, ()))
+    shared = Scrape(200, b"a 1\n" * 200, Format.TEXT, ())
 
     response = render_scrape(shared, _WANTED, {"accept-encoding": header})
 
@@ -75,13 +76,13 @@ def test_an_answer_is_compressed_for_those_who_say_gzip(header: str, is_zipped: 
 
 
 def test_a_small_answer_stays_plain() -> None:
-    shared = Shared(Scrape(200, b"a 1\n", Format.TEXT, ()))
+    shared = Scrape(200, b"a 1\n", Format.TEXT, ())
 
     assert render_scrape(shared, _WANTED, {"accept-encoding": "gzip"}).body == b"a 1\n"
 
 
 def test_an_answer_is_compressed_once_for_all() -> None:
-    shared = Shared(Scrape(200, b"a 1\n" * 200, Format.TEXT, ()))
+    shared = Scrape(200, b"a 1\n" * 200, Format.TEXT, ())
     headers = {"accept-encoding": "gzip"}
 
     first, second = (render_scrape(shared, _WANTED, headers) for _ in range(2))
@@ -99,7 +100,7 @@ async def test_scrapes_of_different_kinds_follow_one_another() -> None:
         await until(lambda: len(gate.app.requests) == 2)
         gate.open()
 
-        assert [(await task).scrape.status for task in tasks] == [200, 200]
+        assert [(await task).status for task in tasks] == [200, 200]
 
 
 async def test_any_number_of_clients_join_a_scrape_for_nothing() -> None:
@@ -127,7 +128,7 @@ async def test_a_client_may_have_two_different_scrapes_waiting() -> None:
         gate.open()
         gate.open()
 
-        assert [(await task).scrape.status for task in tasks] == [200, 200]
+        assert [(await task).status for task in tasks] == [200, 200]
 
 
 async def test_a_scrape_without_a_query_goes_before_those_with_one() -> None:
@@ -144,7 +145,7 @@ async def test_a_scrape_without_a_query_goes_before_those_with_one() -> None:
         gate.open()
         gate.open()
 
-        assert (await usual).scrape.status == 200
+        assert (await usual).status == 200
         assert len(gate.app.requests) <= 3
         for task in others:
             task.cancel()
@@ -165,7 +166,7 @@ async def test_a_client_with_nothing_waiting_takes_the_place_of_anothers_second(
         for _ in range(8):
             gate.open()
 
-        assert (await fair).scrape.status == 200
+        assert (await fair).status == 200
         results = await asyncio.gather(*greedy, return_exceptions=True)
         assert [isinstance(result, BusyError) for result in results] == [False] * 7 + [True]
 
@@ -193,7 +194,7 @@ async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None
         leaving.cancel()
         gate.open()
 
-        assert (await staying).scrape.status == 200
+        assert (await staying).status == 200
 
 
 async def test_when_all_have_left_the_scrape_ends_and_the_next_begins_anew() -> None:
@@ -209,7 +210,7 @@ async def test_when_all_have_left_the_scrape_ends_and_the_next_begins_anew() -> 
         gate.open()
         gate.open()
 
-        assert (await staying).scrape.status == 200
+        assert (await staying).status == 200
         assert gate.app.connections == 2
 
 
@@ -220,11 +221,52 @@ async def test_a_hasty_client_does_not_fail_the_scrape_of_a_patient_one() -> Non
         hasty = asyncio.create_task(scrapes.get(_ask(), 0.05))
         await until(lambda: len(gate.app.requests) == 1)
         patient = asyncio.create_task(scrapes.get(_ask(), 3.0))
-        assert (await hasty).scrape.status == 504
+        assert (await hasty).status == 504
         gate.open()
         gate.open()
 
-        assert (await patient).scrape.status == 200
+        assert (await patient).status == 200
+
+
+async def test_who_has_little_time_is_not_held_up_by_one_who_has_much() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper(), max_active=2)
+        patient = asyncio.create_task(scrapes.get(_ask(), 60.0))
+        await until(lambda: len(gate.app.requests) == 1)
+        hasty = asyncio.create_task(scrapes.get(_ask(), 0.1))
+
+        assert (await asyncio.wait_for(hasty, 5)).status == 504
+        assert not patient.done()
+        gate.open()
+        assert (await patient).status == 200
+
+
+async def test_who_waits_for_a_turn_waits_no_longer_than_it_has_time() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper())
+        patient = asyncio.create_task(scrapes.get(_ask("a"), 60.0))
+        await until(lambda: len(gate.app.requests) == 1)
+
+        with pytest.raises(BusyError, match="other scrapes took all of this one's time"):
+            await asyncio.wait_for(scrapes.get(_ask("b"), 0.1), 5)
+        gate.open()
+        assert (await patient).status == 200
+
+
+async def test_one_that_ends_soon_is_joined_however_much_time_it_had() -> None:
+    gate = _Gate()
+    async with gate.app:
+        scrapes = ScrapeCoalescer(gate.scraper(), max_active=2)
+        early = asyncio.create_task(scrapes.get(_ask(), 2.0))
+        await until(lambda: len(gate.app.requests) == 1)
+        late = asyncio.create_task(scrapes.get(_ask(), 1.8))
+        await asyncio.sleep(0)
+        gate.open()
+
+        assert await early is await late
+        assert len(gate.app.requests) == 1
 
 
 async def test_while_too_much_is_unsent_nothing_is_scraped() -> None:
@@ -251,7 +293,7 @@ async def test_who_asks_after_a_policy_came_does_not_join_an_older_scrape() -> N
         gate.open()
         gate.open()
 
-        assert b'team="new"' in (await second).scrape.body
+        assert b'team="new"' in (await second).body
         await first
         assert len(gate.app.requests) == 2
         scraper.close()

@@ -9,7 +9,7 @@ from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
 from sidecar.scrape.fetch import Fetched
 from sidecar.scrape.rendering import Collected, Scrape, render
-from sidecar.scrape.settings import FailureRule, ScrapeLimits
+from sidecar.scrape.settings import ScrapeLimits
 from sidecar.scrape.view import Outcome, ScrapeView
 
 _WANTED = Negotiated(Format.TEXT, Escaping.UNDERSCORES)
@@ -20,7 +20,6 @@ _NOTHING = SeriesPolicy()
 
 def _render(
     *bodies: bytes,
-    rule: FailureRule = FailureRule.ALL_DOWN,
     limit_bytes: int = 1 << 20,
     policy: SeriesPolicy = _NOTHING,
 ) -> Scrape:
@@ -33,7 +32,7 @@ def _render(
         for at, body in enumerate(bodies)
     ]
     collected = Collected(view, targets, outcomes, [0.5] * len(bodies))
-    return render(collected, rule, limit_bytes)
+    return render(collected, limit_bytes)
 
 
 def _values(scrape: Scrape) -> set[str]:
@@ -48,20 +47,8 @@ def test_a_scrape_whose_targets_all_fail_fails(bodies: tuple[bytes, ...]) -> Non
     assert scrape.body.count(b"down") == len(bodies)
 
 
-@pytest.mark.parametrize("bodies", [(b"",), (b"", b"")])
-def test_where_no_failure_fails_the_scrape_each_target_is_said_to_be_down(
-    bodies: tuple[bytes, ...],
-) -> None:
-    scrape = _render(*bodies, rule=FailureRule.NEVER)
-
-    assert (scrape.status, scrape.samples_out) == (200, 0)
-    for name, _ in zip("ab", bodies, strict=False):
-        assert f'livery_target_up{{container="{name}"}} 0' in _values(scrape)
-
-
-@pytest.mark.parametrize("rule", list(FailureRule))
-def test_good_targets_are_served_beside_bad_ones(rule: FailureRule) -> None:
-    scrape = _render(b"m 1\n", b"", rule=rule)
+def test_good_targets_are_served_beside_bad_ones() -> None:
+    scrape = _render(b"m 1\n", b"")
 
     assert scrape.status == 200
     assert {

@@ -13,7 +13,8 @@ from sidecar.model.targets import parse_target
 from sidecar.scrape import view as view_module
 from sidecar.scrape.coalescer import ScrapeCoalescer
 from sidecar.scrape.rendering import Scrape
-from sidecar.scrape.scraper import Scraper, ScrapeRequest
+from sidecar.scrape.request import ScrapeRequest
+from sidecar.scrape.scraper import Scraper
 from sidecar.scrape.settings import ScrapeLimits
 from tests.sidecar.apps import OPENMETRICS, App, http, until
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sidecar.errors import LateError, LimitError, LiveryError, UpstreamError
 from sidecar.model.exposition.formats import Escaping, Format, Negotiated
 from sidecar.model.exposition.limits import Limits
-from sidecar.model.exposition.series_cache import Reading
+from sidecar.model.exposition.lines import Reading
 from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
@@ -75,20 +75,6 @@ def test_a_client_of_text_gets_text_of_a_target_that_sends_openmetrics() -> None
     answer = view.plan([reading]).render(reading.tails)
 
     assert answer == b'# TYPE a_total counter\na_total{team="blue"} 1 1500\n'
-
-
-def test_openmetrics_of_too_many_lines_is_refused_before_it_is_converted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sidecar.scrape.view.MAX_COMMENT_LINES", 2)
-    body = b"a 1\nb 1\nc 1\n# EOF\n"
-    limits = Limits(samples=1)
-
-    error = _refusal(_view(limits=limits), body, _OPENMETRICS)
-
-    assert str(error) == "more than 3 lines of OpenMetrics"
-    client = _view(fmt=Format.OPENMETRICS, limits=Limits(samples=3))
-    assert _read(client, body, _OPENMETRICS).samples == 3  # nothing has to be converted
 
 
 def test_a_late_reading_is_an_error_and_the_next_one_goes_on_where_it_stopped() -> None:

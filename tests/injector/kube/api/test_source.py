@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from injector.model.cluster.state import ClusterState
 from tests.cluster.fixtures import Namespace, installed_chart, make_namespace
 from tests.cluster.proxy import CutConnections
 from tests.real_parts.kubernetes import ApiServer, start_api_server, start_etcd
+from tests.sidecar.apps import until
 
 pytestmark = pytest.mark.anyio
 
@@ -39,19 +39,13 @@ async def _following(
             pass
 
     task = asyncio.create_task(follow())
-    await _until(lambda: not source.unready())
+    await until(lambda: not source.unready())
     try:
         yield cluster, source
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def _until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def _labels(cluster: ClusterState, name: str) -> dict[str, str]:
@@ -66,16 +60,16 @@ async def test_what_is_there_comes_changes_and_goes(
     async with _following(client) as (cluster, _):
         assert _labels(cluster, namespace.name)["team"] == "frontend"
         await asyncio.to_thread(namespace.label, team="backend", tier="gold")
-        await _until(lambda: _labels(cluster, namespace.name).get("tier") == "gold")
+        await until(lambda: _labels(cluster, namespace.name).get("tier") == "gold")
         assert _labels(cluster, namespace.name)["team"] == "backend"
         other = await asyncio.to_thread(make_namespace, client, "new")
-        await _until(lambda: cluster.namespace(other.name) is not None)
+        await until(lambda: cluster.namespace(other.name) is not None)
         limit = {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}
         await asyncio.to_thread(namespace.create, "limitranges", "small", spec=limit)
-        await _until(lambda: cluster.in_namespace("LimitRange", namespace.name))
+        await until(lambda: cluster.in_namespace("LimitRange", namespace.name))
         path = f"{namespace.path}/limitranges/small"
         await asyncio.to_thread(client.request, "DELETE", path)
-        await _until(lambda: not cluster.in_namespace("LimitRange", namespace.name))
+        await until(lambda: not cluster.in_namespace("LimitRange", namespace.name))
 
 
 async def test_nodes_are_known_by_where_their_kubelets_are(client: KubeClient) -> None:
@@ -89,10 +83,10 @@ async def test_nodes_are_known_by_where_their_kubelets_are(client: KubeClient) -
             await asyncio.to_thread(
                 client.request, "PATCH", f"{path}/status", body=status, content_type=MERGE
             )
-            await _until(lambda: cluster.nodes() == {"worker-1": "https://10.0.0.7:10250"})
+            await until(lambda: cluster.nodes() == {"worker-1": "https://10.0.0.7:10250"})
         finally:
             await asyncio.to_thread(client.request, "DELETE", path)
-        await _until(lambda: cluster.nodes() == {})
+        await until(lambda: cluster.nodes() == {})
 
 
 async def test_a_resource_that_the_cluster_gets_later_is_followed_then(
@@ -108,8 +102,8 @@ async def test_a_resource_that_the_cluster_gets_later_is_followed_then(
             }  # fmt: skip
             rules = path.format(namespace.name)
             await asyncio.to_thread(client.request, "POST", rules, body=body)
-            await _until(lambda: cluster.in_namespace("MetricAccess", namespace.name))
-        await _until(lambda: not cluster.in_namespace("MetricAccess", namespace.name))
+            await until(lambda: cluster.in_namespace("MetricAccess", namespace.name))
+        await until(lambda: not cluster.in_namespace("MetricAccess", namespace.name))
 
 
 async def test_many_objects_come_in_pages(
@@ -131,7 +125,7 @@ async def test_an_api_server_that_restarts_is_followed_on(tmp_path: Path) -> Non
         port = int(server.url.rsplit(":", 1)[1])
         async with _following(client) as (cluster, source):
             await asyncio.to_thread(first.close)
-            await _until(lambda: len(source.problems()) == 3)
+            await until(lambda: len(source.problems()) == 3)
             assert cluster.namespace(gone.name) is not None
             start = (tmp_path, etcd_url, stack, port)
             await asyncio.to_thread(start_api_server, *start)
@@ -139,9 +133,9 @@ async def test_an_api_server_that_restarts_is_followed_on(tmp_path: Path) -> Non
             await asyncio.to_thread(client.request, "DELETE", gone.path)
             finalize = {"metadata": {"name": gone.name}, "spec": {"finalizers": []}}
             await asyncio.to_thread(client.request, "PUT", f"{gone.path}/finalize", body=finalize)
-            await _until(lambda: _labels(cluster, kept.name).get("team") == "new")
-            await _until(lambda: cluster.namespace(gone.name) is None)
-            await _until(lambda: source.problems() == [])
+            await until(lambda: _labels(cluster, kept.name).get("team") == "new")
+            await until(lambda: cluster.namespace(gone.name) is None)
+            await until(lambda: source.problems() == [])
 
 
 async def test_connections_that_are_cut_lose_nothing(
@@ -151,14 +145,14 @@ async def test_connections_that_are_cut_lose_nothing(
         async with _following(between.client()) as (cluster, source):
             between.cut()
             await asyncio.to_thread(namespace.label, team="new")
-            await _until(lambda: len(source.problems()) == 3)
+            await until(lambda: len(source.problems()) == 3)
             asked = between.connections
             await asyncio.sleep(1)
             # Three reflectors, each with a pause that grows to a third of a second here.
             assert between.connections - asked < 40
             between.mend()
-            await _until(lambda: _labels(cluster, namespace.name).get("team") == "new")
-            await _until(lambda: source.problems() == [])
+            await until(lambda: _labels(cluster, namespace.name).get("team") == "new")
+            await until(lambda: source.problems() == [])
 
 
 async def test_a_slow_network_delays_and_loses_nothing(
@@ -169,4 +163,4 @@ async def test_a_slow_network_delays_and_loses_nothing(
         async with _following(between.client()) as (cluster, _):
             for number in range(5):
                 await asyncio.to_thread(namespace.label, team=f"team-{number}")
-            await _until(lambda: _labels(cluster, namespace.name).get("team") == "team-4")
+            await until(lambda: _labels(cluster, namespace.name).get("team") == "team-4")

@@ -5,7 +5,7 @@ import pytest
 from injector.kube.api.client import KubeClient
 from injector.kube.doctor.findings import Finding
 from injector.kube.doctor.meshes import look_at_meshes
-from injector.platform import Mesh
+from injector.platform.settings import Mesh
 from tests.injector.kube.doctor.objects import INSTALLATION, Holding, Json, listed
 
 SHOP: Json = {"metadata": {"name": "shop"}}

@@ -7,7 +7,12 @@ import pytest
 
 from injector.commands.inputs import parse_platform_text
 from injector.errors import KubeError, SettingsError
-from injector.kube.objects.installed import Installed, read_installed, read_surroundings
+from injector.kube.objects.installed import (
+    Installed,
+    read_access_objects,
+    read_installed,
+    read_surroundings,
+)
 from tests.injector.kube.servers import misbehaving
 
 _MAPS = "/api/v1/namespaces/livery-system/configmaps/livery-"
@@ -64,6 +69,9 @@ def test_a_namespace_that_is_not_there_is_none_and_one_that_may_not_be_read_an_e
     with misbehaving(lambda path, query: (status, b"{}")) as client:
         if status == 404:
             assert list(read_surroundings(client, "shop")) == []
-        else:
-            with pytest.raises(KubeError):
-                list(read_surroundings(client, "shop"))
+            assert list(read_access_objects(client, "shop")) == []
+            return
+        with pytest.raises(KubeError):
+            list(read_surroundings(client, "shop"))
+        with pytest.raises(KubeError):
+            list(read_access_objects(client, "shop"))

@@ -19,7 +19,7 @@ from injector.model.admission.inject import patch
 from injector.model.admission.troubles import Trouble
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from tests.cluster.fixtures import Namespace
 from tests.injector.kube.servers import Answer, misbehaving
 from tests.injector.webhook import apply

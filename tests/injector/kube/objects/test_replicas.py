@@ -22,8 +22,9 @@ from injector.files.backend import folder_backend
 from injector.kube.objects import replicas as module
 from injector.kube.objects.replicas import Replica, Replicas, ReplicaSettings
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from tests.injector.kube.servers import Answer, misbehaving
+from tests.sidecar.apps import until
 
 pytestmark = pytest.mark.anyio
 
@@ -114,12 +115,6 @@ async def _following(folder: Path, other: Service, trust: str) -> AsyncIterator[
                 await task
 
 
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def test_what_another_replica_knows_is_known_here_with_a_token_that_may_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,10 +123,10 @@ async def test_what_another_replica_knows_is_known_here_with_a_token_that_may_ch
     async with _other(tmp_path) as other:
         trust = other.admission.ca_bundle
         async with _following(tmp_path, other, trust) as proxies:
-            await _until(proxies.problems)
+            await until(proxies.problems)
             assert "it answered 401" in proxies.problems()[0]
             (tmp_path / "token").write_text("secret\n")
-            await _until(lambda: proxies.all())
+            await until(lambda: proxies.all())
 
     report = proxies.all()["shop", "web-0"].report
     assert report is not None
@@ -150,7 +145,7 @@ async def test_a_replica_is_believed_only_by_the_own_certificates(
             _other(tmp_path / "b") as stranger,
             _following(tmp_path, stranger, other.admission.ca_bundle) as proxies,
         ):
-            await _until(proxies.problems)
+            await until(proxies.problems)
 
     assert "certificate" in proxies.problems()[0].lower()
     assert proxies.all() == {}
@@ -245,8 +240,8 @@ async def test_a_replica_that_misbehaves_is_named_and_stops_no_other(
         with misbehaving(listed) as client:
             replicas = Replicas(client, "livery-system", _settings(tmp_path))
             task = asyncio.create_task(replicas.follow(lambda: trust, proxies))
-            await _until(proxies.problems)
-            await _until(lambda: rounds > 3)
+            await until(proxies.problems)
+            await until(lambda: rounds > 3)
             task.cancel()
             await asyncio.wait([task])
             # Its threads end with what they wait for.
@@ -266,7 +261,7 @@ async def test_while_the_replicas_cannot_be_listed_nothing_is_complete(
     with misbehaving(lambda path, query: (403, b'{"message": "no"}')) as client:
         replicas = Replicas(client, "livery-system", _settings(tmp_path))
         task = asyncio.create_task(replicas.follow(lambda: "", proxies))
-        await _until(proxies.problems)
+        await until(proxies.problems)
         assert "cannot be listed" in proxies.problems()[0]
         task.cancel()
         await asyncio.wait([task])

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -11,10 +11,12 @@ from injector.kube.api.client import KubeClient
 from injector.kube.api.lease import Lease
 from injector.kube.objects import status as module
 from injector.kube.objects.status import StatusWriter
-from injector.model.access.metricaccess import API_VERSION
+from injector.model.access.sending import ObjectName, SendingFacts
 from injector.model.cluster.state import ClusterState, Key
-from injector.platform import Platform
+from injector.platform.settings import Platform
+from sidecar.model.access.objects import API_VERSION
 from tests.cluster.fixtures import Namespace, Release, make_namespace
+from tests.sidecar.apps import until
 
 pytestmark = pytest.mark.anyio
 
@@ -35,12 +37,14 @@ async def _writing(
     *,
     name: str = "a",
     is_listed: Callable[[], bool] = lambda: True,
+    sending: Callable[[], Mapping[ObjectName, SendingFacts]] = dict,
 ) -> AsyncIterator[Lease]:
     client, own = release.own.client, release.own.name
     lease = Lease(client, own, f"{release.name}-status", name)
     writer = StatusWriter(
-        client, cluster, present, platform=Platform(), lease=lease, is_listed=is_listed
-    )
+        client, cluster, present,
+        platform=Platform(), lease=lease, is_listed=is_listed, sending=sending,
+    )  # fmt: skip
     task = asyncio.create_task(writer.run())
     try:
         yield lease
@@ -71,12 +75,6 @@ class _Looks:
     def look(self) -> bool:
         self.count += 1
         return self.answer
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def _until_written(shop: Namespace, name: str) -> Json:
@@ -111,9 +109,9 @@ async def test_only_the_replica_that_holds_the_lease_writes_and_the_next_takes_o
     looks = _Looks()
     async with contextlib.AsyncExitStack() as first:
         lease = await first.enter_async_context(_writing(release, ClusterState(), {}, name="first"))
-        await _until(lambda: lease.is_held)
+        await until(lambda: lease.is_held)
         async with _writing(release, cluster, {}, name="second", is_listed=looks.look):
-            await _until(lambda: looks.count >= 5)
+            await until(lambda: looks.count >= 5)
             assert "status" not in await asyncio.to_thread(_read, shop, "rules")
             await first.aclose()
             await _until_written(shop, "rules")
@@ -128,7 +126,7 @@ async def test_nothing_is_written_before_the_cluster_is_known(
     )
     looks = _Looks(answer=False)
     async with _writing(release, cluster, {}, is_listed=looks.look) as lease:
-        await _until(lambda: looks.count >= 5)
+        await until(lambda: looks.count >= 5)
         assert not lease.is_held
         assert "status" not in await asyncio.to_thread(_read, shop, "rules")
         looks.answer = True
@@ -153,3 +151,55 @@ async def test_a_status_that_is_as_it_must_be_is_not_written_again(
         await _until_written(shop, "b-new")  # which comes after the other
 
     assert "status" not in await asyncio.to_thread(_read, shop, "a-right")
+
+
+_SENDS = {
+    "metrics": ["up"],
+    "metricIsolation": True,
+    "remoteWrite": {
+        "enabled": True,
+        "target": {"type": "prometheus", "prometheus": {"serviceName": "prometheus"}},
+    },
+}
+
+
+async def test_a_new_replica_waits_for_reports_before_it_says_that_nobody_sends(
+    client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 3600)
+    monkeypatch.setattr(module, "SENDING_SECONDS", 0.05)
+    cluster, shop = ClusterState(), await asyncio.to_thread(make_namespace, client, "shop")
+    cluster.put("MetricAccess", await asyncio.to_thread(_create, shop, "sends", _SENDS))
+    present = {Key("MetricAccess", shop.name, "sends"): {"conditions": [{"type": "Ready"}]}}
+    facts: dict[ObjectName, SendingFacts] = {}
+    looks = 0
+
+    def sending() -> Mapping[ObjectName, SendingFacts]:
+        nonlocal looks
+        looks += 1
+        return facts
+
+    async with _writing(release, cluster, present, sending=sending) as lease:
+        await until(lambda: lease.is_held)
+        until_then = looks + 5
+        await until(lambda: looks >= until_then)
+        assert "status" not in await asyncio.to_thread(_read, shop, "sends")
+        facts[shop.name, "sends"] = SendingFacts(senders=1, series=7)
+        found = await _until_written(shop, "sends")
+
+    assert found["status"]["remoteWrite"]["series"] == 7
+
+
+async def test_that_nobody_sends_is_said_in_the_end(
+    client: KubeClient, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(module, "SENDING_SECONDS", 0.05)
+    cluster, shop = ClusterState(), await asyncio.to_thread(make_namespace, client, "shop")
+    cluster.put("MetricAccess", await asyncio.to_thread(_create, shop, "sends", _SENDS))
+    present = {Key("MetricAccess", shop.name, "sends"): {"conditions": [{"type": "Ready"}]}}
+    async with _writing(release, cluster, present):
+        found = await _until_written(shop, "sends")
+
+    (ready,) = [item for item in found["status"]["conditions"] if item["type"] == "Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", "NotSuppliedByProxies")

@@ -62,6 +62,22 @@ def test_a_scraper_may_what_it_was_granted_and_no_more(
     asyncio.run(body())
 
 
+def test_a_token_must_be_for_one_of_the_audiences(client: KubeClient, namespace: Namespace) -> None:
+    ours, theirs = (namespace.token("default", audience=name) for name in ("livery-gateway", API))
+    wanted = ("livery-gateway", "other")
+
+    async def body() -> None:
+        reviewer = AccessReviewer(client)
+        found = await reviewer.review(ours, None, audiences=wanted)
+        assert found.username == f"system:serviceaccount:{namespace.name}:default"
+        # What is remembered of one question answers no other.
+        assert not (await reviewer.review(ours, None)).username
+        assert not (await reviewer.review(ours, None, audiences=("other",))).username
+        assert not (await reviewer.review(theirs, None, audiences=wanted)).username
+
+    asyncio.run(body())
+
+
 @pytest.mark.parametrize("token", ["x", "a.b.c", "\ud800"])
 def test_nobody_is_known_by_nonsense(client: KubeClient, token: str) -> None:
     review = asyncio.run(AccessReviewer(client).review(token, METRICS))

@@ -7,16 +7,15 @@ from hypothesis import strategies as st
 
 from injector.errors import ObjectError
 from injector.model.access.metricaccess import (
-    Acceptance,
     MetricAccess,
     RemoteWrite,
     TargetType,
-    grant_of,
+    judge_grant,
     parse_metric_access,
-    rule_of,
 )
 from injector.model.cluster.objects import Namespace
-from injector.platform import Platform
+from injector.platform.settings import Platform
+from sidecar.model.access.objects import Acceptance, rule_of
 from sidecar.model.access.rules import MAX_PATTERNS, parse_access_rules
 from tests.injector.model.pods import JSON
 
@@ -162,7 +161,7 @@ def test_patterns_are_read_as_the_seed_documents_them() -> None:
 
 def test_a_bad_pattern_is_named_and_the_others_stay() -> None:
     access = _access(metrics=["up", "a{", "(", 5, "", "b.*"])
-    rule = rule_of(access, grant_of(access, None, Platform()))
+    rule = rule_of(access, judge_grant(access, None, Platform()))
 
     assert access.acceptance is Acceptance.SOME_PATTERNS
     assert [fact.pattern for fact in access.patterns if not fact.is_valid] == ["a{", "(", "5", ""]
@@ -174,7 +173,7 @@ def test_a_bad_pattern_is_named_and_the_others_stay() -> None:
 def test_bad_patterns_alone_grant_nothing() -> None:
     access = _access(metrics=["("])
 
-    assert rule_of(access, grant_of(access, None, Platform())) is None
+    assert rule_of(access, judge_grant(access, None, Platform())) is None
 
 
 @pytest.mark.parametrize(
@@ -202,7 +201,7 @@ def test_a_malformed_object_grants_nothing_and_says_where(spec: Any, field: str)
 
     assert field in access.error
     assert access.acceptance is Acceptance.INVALID
-    assert rule_of(access, grant_of(access, None, Platform(all_namespaces=True))) is None
+    assert rule_of(access, judge_grant(access, None, Platform(all_namespaces=True))) is None
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_what_is_wrong_with_sending_takes_no_reading_away(remote: Any, field: st
 
     assert field in access.remote_write_error
     assert access.remote_write is None
-    assert rule_of(access, grant_of(access, None, Platform())) is not None
+    assert rule_of(access, judge_grant(access, None, Platform())) is not None
 
 
 @pytest.mark.parametrize("metadata", [[], {"name": 1}, {"namespace": []}])
@@ -272,7 +271,7 @@ def test_reading_elsewhere_is_the_platforms_word(
 ) -> None:
     namespace = Namespace("blue", {}, {"livery.dev/metric-sources": annotation})
 
-    grant = grant_of(_access(**spec), namespace, platform)
+    grant = judge_grant(_access(**spec), namespace, platform)
 
     assert grant.namespaces == (None if namespaces is None else frozenset(namespaces))
     assert bool(grant.note) is is_noted
@@ -289,20 +288,20 @@ def test_reading_elsewhere_is_the_platforms_word(
     ],
 )
 def test_what_is_not_granted_is_named_as_the_object_says_it(spec: Json, refused: str) -> None:
-    grant = grant_of(_access(**spec), None, Platform())
+    grant = judge_grant(_access(**spec), None, Platform())
 
     assert grant.note == f"{refused} not granted by the platform; isolation holds"
 
 
 def test_a_source_that_is_not_granted_is_named_though_others_are() -> None:
-    grant = grant_of(_access(source="red", metricIsolation=False), None, _GRANTED)
+    grant = judge_grant(_access(source="red", metricIsolation=False), None, _GRANTED)
 
     assert grant.namespaces == frozenset(["blue", "green"])
     assert grant.note.startswith("source: red is not granted")
 
 
 def test_an_unknown_namespace_grants_nothing_by_annotation() -> None:
-    assert grant_of(_access(**_ALL_OPEN), None, _ANNOTATED).namespaces == frozenset(["blue"])
+    assert judge_grant(_access(**_ALL_OPEN), None, _ANNOTATED).namespaces == frozenset(["blue"])
 
 
 @pytest.mark.parametrize("place", ["beside", "within"])
@@ -376,7 +375,7 @@ _SPECS = st.recursive(
 def test_no_object_raises_and_every_rule_is_one_that_proxies_read(spec: Any) -> None:
     obj = {"metadata": {"name": "a", "namespace": "blue"}, "spec": spec}
     access = parse_metric_access(obj)
-    rule = rule_of(access, grant_of(access, None, Platform()))
+    rule = rule_of(access, judge_grant(access, None, Platform()))
 
     if rule is not None:
         parse_access_rules([rule], "access")

@@ -1,11 +1,13 @@
-from injector.model.access.metricaccess import Acceptance
+from injector.model.access.reasons import ReadyReason
 from injector.model.access.verdicts import MAX_ACCESS_BYTES, build_access, judge_namespace
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.pod import build_pod_policy
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
+from sidecar.model.access.objects import Acceptance
 from sidecar.model.access.rules import MAX_PATTERNS
-from sidecar.model.policy.document import MAX_POLICY_BYTES
+from sidecar.model.policy.document import MAX_POLICY_BYTES, DocumentReader, Origin
+from sidecar.model.policy.forward import MAX_RULES, parse_forwarding
 from sidecar.model.policy.version import encode
 
 
@@ -60,6 +62,23 @@ def test_an_object_too_large_grants_nothing() -> None:
 
     assert verdict.acceptance is Acceptance.INVALID
     assert "131072 are allowed" in verdict.problems[0]
+
+
+def test_objects_beyond_the_number_that_may_send_say_so_and_the_others_send() -> None:
+    cluster = ClusterState()
+    target = {"type": "prometheus", "prometheus": {"serviceName": "p"}}
+    remote = {"enabled": True, "target": target}
+    for number in range(MAX_RULES + 2):
+        spec = {"metrics": ["up"], "metricIsolation": True, "remoteWrite": remote}
+        metadata = {"name": f"a{number:03}", "namespace": "shop"}
+        cluster.put("MetricAccess", {"metadata": metadata, "spec": spec})
+    verdicts = judge_namespace(cluster, "shop", Platform())
+    policy = build_pod_policy(cluster, Scope("pod", "shop"), Platform())
+
+    reasons = [item.forwarding.reason for item in verdicts[-3:]]
+    assert reasons == [None, ReadyReason.TOO_MANY, ReadyReason.TOO_MANY]
+    assert len(policy["forward"]["rules"]) == MAX_RULES
+    parse_forwarding(policy["forward"], DocumentReader(Origin.FILE))
 
 
 def test_what_a_namespace_has_beyond_its_bound_is_left_out() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from injector.errors import ObjectError
 from injector.model.admission.daemonsets import prepare
 from injector.model.admission.outcomes import Reason
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from tests.injector.model.pods import JSON
 from tests.injector.webhook import apply
 

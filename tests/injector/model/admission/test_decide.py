@@ -12,7 +12,7 @@ from injector.model.admission.outcomes import AdmissionWarning, Reason, WarningC
 from injector.model.admission.removal import uninject
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from tests.injector.model.pods import JSON, PODS, Json, broken_pods
 
 PLATFORM = Platform(image_pull_secrets=("pull", "other"))

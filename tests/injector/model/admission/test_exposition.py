@@ -1,7 +1,7 @@
 import pytest
 
 from injector.model.admission.exposition import read_exposition, render_arguments
-from injector.platform import Platform
+from injector.platform.settings import Platform
 
 _MIB = 1 << 20
 

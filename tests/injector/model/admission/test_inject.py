@@ -12,7 +12,7 @@ from injector.model.admission.removal import uninject
 from injector.model.cluster import names
 from injector.model.cluster.objects import running_containers
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from sidecar.roles.pod.settings import parse_pod_settings
 from tests.injector.model.pods import ASKING_PODS, PODS, Json
 from tests.injector.webhook import apply

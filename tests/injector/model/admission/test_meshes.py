@@ -3,7 +3,7 @@
 import pytest
 
 from injector.model.admission.meshes import EXEMPTING, exempt_ports, passes
-from injector.platform import Mesh
+from injector.platform.settings import Mesh
 
 ISTIO, LINKERD = EXEMPTING[Mesh.ISTIO], EXEMPTING[Mesh.LINKERD]
 

@@ -13,7 +13,7 @@ from injector.model.admission.inject import patch
 from injector.model.admission.removal import uninject
 from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from tests.injector.model.pods import ASKING_PODS
 from tests.injector.webhook import apply
 

@@ -17,7 +17,7 @@ from injector.model.admission.templates import (
     template_hash,
 )
 from injector.model.cluster.names import SERVICE_ACCOUNT_DIRECTORY, TOKEN_AUDIENCE
-from injector.platform import ControlAddress, Platform
+from injector.platform.settings import ControlAddress, Platform
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.targets import Target
 from sidecar.roles.pod.settings import PodSettings, parse_pod_settings

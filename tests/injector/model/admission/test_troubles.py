@@ -12,7 +12,7 @@ from injector.model.admission.troubles import (
     may_have_a_stream,
     mend_drift,
 )
-from injector.platform import Mesh
+from injector.platform.settings import Mesh
 
 PROXY: dict[str, Any] = {
     "name": "livery-proxy",

@@ -1,7 +1,7 @@
 import pytest
 
 from injector.errors import ObjectError
-from injector.model.cluster.state import ClusterState, Key, key_of
+from injector.model.cluster.state import NO_NAMESPACE, ClusterState, Key, key_of
 
 
 def _object(name: str, namespace: str = "", **metadata: object) -> dict[str, object]:
@@ -75,3 +75,14 @@ def test_a_malformed_namespace_is_refused_and_not_kept(obj: dict[str, object], f
 def test_a_generated_name_stands_in_and_namespaces_have_none() -> None:
     assert key_of("Pod", {"metadata": {"generateName": "p-"}}) == ("Pod", "", "p-")
     assert key_of("Namespace", _object("n", "odd")) == ("Namespace", "", "n")
+
+
+def test_backends_are_known_once_they_were_put() -> None:
+    cluster, heard = ClusterState(), list[str]()
+    cluster.listeners.append(heard.append)
+    assert cluster.backends() is None
+    for _ in range(2):
+        cluster.put_backends([])
+
+    assert cluster.backends() == []
+    assert heard == [NO_NAMESPACE]

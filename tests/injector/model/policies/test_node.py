@@ -5,12 +5,16 @@ from hypothesis import strategies as st
 
 from injector.model.cluster.state import NO_NAMESPACE, ClusterState, Key
 from injector.model.policies.node import build_node_keys, build_node_keys_of, is_node_key_of
-from injector.platform import Platform
+from injector.model.policies.scope import Scope
+from injector.platform.settings import Platform
 from sidecar.model.policy.document import DocumentReader, Origin
-from sidecar.model.policy.node import apply_keys
+from sidecar.model.policy.keyed import apply_keys
+from sidecar.model.policy.node import NODE_KEYS
 from tests.injector.model.cluster.test_nodes import node
 
 _NODES = Platform(publishes_nodes=True)
+
+NODE = Scope("node", knows_all_labels=True)
 
 
 def _put(cluster: ClusterState, name: str, **labels: str) -> None:
@@ -21,8 +25,8 @@ def test_nodes_are_sent_only_where_the_platform_says_so() -> None:
     cluster = ClusterState()
     cluster.put("Node", node("w", ("InternalIP", "10.0.0.7")))
 
-    assert not any(key.startswith("node/") for key in build_node_keys(cluster, Platform()))
-    assert build_node_keys(cluster, _NODES)["node/w"] == "https://10.0.0.7:10250"
+    assert not any(key.startswith("node/") for key in build_node_keys(cluster, NODE, Platform()))
+    assert build_node_keys(cluster, NODE, _NODES)["node/w"] == "https://10.0.0.7:10250"
 
 
 def test_proxies_read_what_is_written() -> None:
@@ -35,7 +39,9 @@ def test_proxies_read_what_is_written() -> None:
     )
     reader = DocumentReader(Origin.FILE)
 
-    policy = apply_keys(None, {}, build_node_keys(cluster, platform), reader).policy
+    policy = apply_keys(
+        NODE_KEYS, None, {}, build_node_keys(cluster, NODE, platform), reader=reader
+    ).policy
 
     assert policy.series.namespaces == {"shop": {"team": "frontend"}}
     assert policy.nodes == {"w": "https://10.0.0.7:10250"}
@@ -53,7 +59,7 @@ def test_keys_built_by_change_are_those_of_the_whole(changes: list[tuple[str, st
     cluster = ClusterState()
     changed: set[str] = set()
     cluster.listeners.append(changed.add)
-    keys: dict[str, Any] = build_node_keys(cluster, _NODES)
+    keys: dict[str, Any] = build_node_keys(cluster, NODE, _NODES)
     for name, value in changes:
         if name == "node" and value == "gone":
             cluster.remove(Key("Node", "", "w"))
@@ -64,10 +70,10 @@ def test_keys_built_by_change_are_those_of_the_whole(changes: list[tuple[str, st
         else:
             _put(cluster, name, **({"team": value} if value else {}))
         kept = {key: item for key, item in keys.items() if not is_node_key_of(key, changed)}
-        keys = {**kept, **build_node_keys_of(cluster, _NODES, changed)}
+        keys = {**kept, **build_node_keys_of(cluster, NODE, _NODES, changed)}
         changed.clear()
 
-    assert keys == build_node_keys(cluster, _NODES)
+    assert keys == build_node_keys(cluster, NODE, _NODES)
 
 
 def test_a_change_of_no_namespace_concerns_nodes_alone() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.pod import build_pod_policy
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.version import encode, policy_version

@@ -13,6 +13,11 @@ from injector.model.policies.scope import Scope
         (Scope("pod", "shop"), set(), False),
         (Scope("pod", "shop", knows_all_labels=True), {"bank"}, True),
         (Scope("node", knows_all_labels=True), {""}, True),
+        (Scope("aggregate", pods_of=("shop",)), {"shop"}, True),
+        (Scope("aggregate", pods_of=("shop",)), {"bank", ""}, False),
+        (Scope("aggregate", pods_of=("*",)), {"bank"}, True),
+        (Scope("aggregate", pods_of=("*",)), {""}, False),
+        (Scope("gateway", knows_every_tenant=True), {"bank"}, True),
     ],
 )
 def test_a_change_concerns_those_that_may_know_its_namespace(

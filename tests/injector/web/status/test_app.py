@@ -13,7 +13,7 @@ from injector.control.proxies import Proxies
 from injector.control.reports import Reports
 from injector.files.rules import read_rules
 from injector.model.cluster.state import ClusterState
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from injector.web.status import app as module
 from injector.web.status.app import build_status_app
 from injector.web.status.view import Hint, Sources
@@ -106,7 +106,7 @@ def test_what_tenants_write_is_escaped_everywhere() -> None:
     sources.proxies.reports.put(
         ("shop", HOSTILE),
         {"proxyVersion": HOSTILE, "policyVersion": HOSTILE, "policyError": HOSTILE,
-         "faults": [HOSTILE], "targets": [target]},
+         "faults": [HOSTILE], "notes": [HOSTILE], "targets": [target]},
     )  # fmt: skip
     sources.journal.add(
         Reviewed(0.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), True, 0.0)
@@ -229,3 +229,63 @@ def test_half_of_a_surrogate_pair_is_shown_as_a_question_mark() -> None:
     )
 
     assert "shop/<wbr>?" in page.get("/").text
+
+
+def test_a_gateway_s_row_shows_nothing_that_it_does_not_have() -> None:
+    page = Page()
+    report = {"proxyVersion": "1", "policyVersion": "2", "targets": [], "samples": 0}
+    page.sources.proxies.reports.put(("livery-system", "gw"), {**report, "role": "gateway"})
+    page.sources.proxies.reports.put(("shop", "web"), report)
+
+    gateway, web = (
+        re.search(f'<tr id="w-{name}">.*?</tr>', page.get("/").text, re.DOTALL)
+        for name in ("livery-system/gw", "shop/web")
+    )
+    assert gateway is not None
+    assert web is not None
+    assert "knows no Prometheus yet" in gateway[0]
+    assert "0 → 0" not in gateway[0]
+    assert "0 → 0" in web[0]
+
+
+def _sending_page() -> Page:
+    page = Page()
+    target = {"type": "prometheus", "prometheus": {"serviceName": "prometheus"}}
+    remote = {"enabled": True, "target": target}
+    spec = {"metrics": ["up"], "metricIsolation": True, "remoteWrite": remote}
+    metadata = {"name": "front", "namespace": "shop"}
+    page.sources.cluster.put("MetricAccess", {"metadata": metadata, "spec": spec})
+    sent = {
+        "namespace": "shop", "rule": "front", "sent": 80, "failed": 2, "dropped": 1, "waiting": 5,
+        "lagSeconds": 12.0, "lastSentAt": 1_795_000_000.0, "error": HOSTILE, "series": 40,
+    }  # fmt: skip
+    page.sources.proxies.reports.put(("shop", "web-0"), {"sending": [sent]})
+    return page
+
+
+def test_how_sending_goes_is_shown_by_object() -> None:
+    text = _sending_page().get("/").text
+
+    for shown in (
+        "40 series by 1 sender", "80 samples taken, 5 wait, lag 12 s", "2 refused, 1 dropped",
+        "&lt;script&gt;alert(1)",
+    ):  # fmt: skip
+        assert shown in text
+    assert HOSTILE not in text
+
+
+def test_why_nothing_is_sent_is_shown() -> None:
+    page = _sending_page()
+    spec = {"metrics": ["up"], "remoteWrite": {"enabled": True, "target": {"type": "prometheus"}}}
+    metadata = {"name": "odd", "namespace": "shop"}
+    page.sources.cluster.put("MetricAccess", {"metadata": metadata, "spec": spec})
+
+    assert "nothing is sent: spec.remoteWrite.target.prometheus.serviceName" in page.get("/").text
+
+
+def test_what_was_collected_is_told_by_tenant_and_rule() -> None:
+    answer = _sending_page().get("/collected-metrics")
+
+    assert answer.headers["content-type"] == "application/json"
+    facts = answer.json()["shop"]["front"]
+    assert (facts["series"], facts["sent"], facts["senders"]) == (40, 80, 1)

@@ -8,7 +8,7 @@ from injector.control.reports import Reports
 from injector.model.cluster.objects import Object
 from injector.model.cluster.state import ClusterState
 from injector.model.policies.scope import Scope
-from injector.platform import Platform
+from injector.platform.settings import Platform
 from injector.web.status.view import (
     COLOURS,
     ROWS,

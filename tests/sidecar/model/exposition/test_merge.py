@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from sidecar.errors import ExpositionError
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.limits import Limits
+from sidecar.model.exposition.lines import Reading
 from sidecar.model.exposition.merge import MergeError, MergePlan, plan_merge
-from sidecar.model.exposition.series_cache import Reading, SeriesCache
+from sidecar.model.exposition.series_cache import SeriesCache
 from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sidecar.errors import ExpositionError, LimitError
+from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.parser import (
     MAX_COMMENT_LINES,
@@ -257,8 +257,20 @@ def test_an_error_quotes_no_more_than_a_line_of_text() -> None:
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("line", [b"\n", b" \n", b"#\n", b"# HELP a b\n", b"# TYPE a gauge\n"])
-def test_comments_and_blank_lines_in_a_row_are_bounded(line: bytes) -> None:
+def test_blank_lines_in_a_row_are_one_comment() -> None:
+    rest = parse_rest(b"\n \n" * MAX_COMMENT_LINES, Format.TEXT)
+
+    assert rest is not None
+    assert [comment.raw for comment in rest] == [b"\n \n" * MAX_COMMENT_LINES]
+
+
+def test_comments_are_read_no_longer_than_there_is_time() -> None:
+    with pytest.raises(LateError, match="only 1000 comment lines could be read"):
+        parse_rest(b"# HELP a b\n" * 5000, Format.TEXT, lambda: True)
+
+
+@pytest.mark.parametrize("line", [b"#\n", b"# HELP a b\n", b"# TYPE a gauge\n"])
+def test_comments_in_a_row_are_bounded(line: bytes) -> None:
     with pytest.raises(LimitError, match=f"more than {MAX_COMMENT_LINES} comment lines"):
         list(scan(line * (MAX_COMMENT_LINES + 1), Format.TEXT))
 

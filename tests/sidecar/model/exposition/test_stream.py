@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sidecar.errors import ExpositionError, LateError, LimitError
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.limits import Limits
-from sidecar.model.exposition.parser import Comment, Series, scan
-from sidecar.model.exposition.series_cache import Line, Rewriter
+from sidecar.model.exposition.lines import Line, Rewriter
+from sidecar.model.exposition.parser import scan
+from sidecar.model.exposition.samples import Comment, Series
 from sidecar.model.exposition.stream import MAX_CARRY_BYTES, StreamRewriter
 from sidecar.model.exposition.stream_cache import StreamCache
 from sidecar.model.labels.relabel import parse_rules

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from sidecar.errors import PolicyError
 from sidecar.model.policy.document import DocumentReader, Origin
-from sidecar.model.policy.node import NodeChange, NodePolicy, apply_keys, parse_node_policy
+from sidecar.model.policy.keyed import apply_keys
+from sidecar.model.policy.node import NODE_KEYS, NodeChange, NodePolicy, parse_node_policy
 
 _RULES = {"labelRules": {"prefix": "ns_"}}
 _DROP = {"sourceLabels": ["__name__"], "regex": "go_.*", "action": "drop"}
@@ -23,7 +24,7 @@ def _apply(
     before: dict[str, Any], after: dict[str, Any], last: NodeChange | None = None
 ) -> tuple[NodeChange, DocumentReader]:
     reader = DocumentReader(Origin.STREAM)
-    return apply_keys(last, before, after, reader), reader
+    return apply_keys(NODE_KEYS, last, before, after, reader=reader), reader
 
 
 def _whole(keys: dict[str, Any]) -> NodePolicy:

@@ -96,12 +96,12 @@ def _stream(document: object, last: PodPolicy | None = None) -> tuple[PodPolicy,
 
 
 def test_fields_of_a_newer_service_are_ignored_and_noted() -> None:
-    document = {"labels": {"team": "x"}, "labelRules": {"suffix": "_y"}, "forward": [], "quota": 1}
+    document = {"labels": {"team": "x"}, "labelRules": {"suffix": "_y"}, "mirror": [], "quota": 1}
 
     policy, reader = _stream(document)
 
     assert policy.series.labels == {"team": "x"}
-    assert reader.ignored == ["forward", "quota", "labelRules.suffix"]
+    assert reader.ignored == ["mirror", "quota", "labelRules.suffix"]
     assert reader.problems == []
 
 

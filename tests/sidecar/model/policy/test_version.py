@@ -20,3 +20,17 @@ def test_a_version_is_the_same_on_every_replica() -> None:
 
 def test_texts_are_named_by_what_they_are_together() -> None:
     assert content_hash(b"a", b"b") == content_hash(b"ab") != content_hash(b"ba")
+
+
+def test_of_a_credential_a_version_has_the_revision_and_not_the_value() -> None:
+    def version(value: str, revision: str) -> str:
+        credential = {"value": value, "revision": revision}
+        return policy_version({"forward": {"credentials": {"s/k": credential}, "rules": []}})
+
+    assert version("geheim", "u/1") == version("other", "u/1") != version("geheim", "u/2")
+    # What only looks alike is a part of the content.
+    assert _version_of_labels("a") != _version_of_labels("b")
+
+
+def _version_of_labels(value: str) -> str:
+    return policy_version({"labels": {"value": value, "revision": "1"}})

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.formats import Escaping
-from sidecar.model.exposition.parser import Series
+from sidecar.model.exposition.samples import Series
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.rewrite.rewriter import SeriesRewriter

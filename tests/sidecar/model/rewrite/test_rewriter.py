@@ -8,8 +8,9 @@ from sidecar.errors import ExpositionError, LimitError
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Escaping, Format
-from sidecar.model.exposition.parser import Comment, CommentKind, parse_head, scan
-from sidecar.model.exposition.series_cache import LOST, Line
+from sidecar.model.exposition.lines import LOST, Line
+from sidecar.model.exposition.parser import parse_head, scan
+from sidecar.model.exposition.samples import Comment, CommentKind
 from sidecar.model.labels.namespace_labels import LabelRules
 from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy

@@ -13,7 +13,7 @@ from sidecar.roles.pod import role as pod
 from sidecar.roles.pod.role import PodRole
 from sidecar.roles.pod.settings import parse_pod_settings
 from tests.sidecar.apps import OPENMETRICS, App, connected, get, http, until, zipped
-from tests.sidecar.pods import running_pod
+from tests.sidecar.running_pods import running_pod
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,83 @@
+"""A tenant's MetricAccess objects, of files or of the cluster, as several commands read them."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from injector.commands.inputs import parse_platform_text, placed, read_all, read_platform
+from injector.errors import SettingsError
+from injector.model.cluster.objects import metadata_of, namespace_of
+from injector.model.cluster.state import ClusterState
+from injector.platform.settings import Platform
+
+
+def add_access_arguments(add: Any) -> None:
+    """Add the arguments that say where objects are.
+
+    Args:
+        add: the parser's `add_argument`.
+    """
+    add("-f", "--filename", action="append", default=[], metavar="FILE",
+        help="MetricAccess objects, in place of the cluster's; - is stdin")  # fmt: skip
+    add("--platform", type=Path, metavar="FILE",
+        help="with -f: platform settings (YAML), which grant reading other namespaces")  # fmt: skip
+    add("--livery-namespace", default="livery-system", help="Livery's own (%(default)s)")
+    add("--release", default="livery", help="Helm's name for it (%(default)s)")
+
+
+def read_tenants(
+    given: argparse.Namespace, tenants: Sequence[str]
+) -> tuple[Platform, ClusterState]:
+    """Read the objects of tenants, and the settings by which they are judged.
+
+    Args:
+        given: the arguments of `add_access_arguments`.
+        tenants: namespaces; with files the first is that of objects that name none.
+
+    Raises:
+        SettingsError: the arguments contradict each other, or a file cannot be read.
+    """
+    if given.platform is not None and not given.filename:
+        raise SettingsError("--platform goes with -f: the cluster has settings of its own")
+    return _read_files(given, tenants[0]) if given.filename else _read_cluster(given, tenants)
+
+
+def _read_files(given: argparse.Namespace, usual: str) -> tuple[Platform, ClusterState]:
+    cluster = ClusterState()
+    for manifest in read_all(given.filename):
+        with placed(manifest):
+            kind = manifest.obj.get("kind")
+            if kind == "MetricAccess":
+                metadata = dict(metadata_of(manifest.obj))
+                metadata["namespace"] = namespace_of(manifest.obj) or usual
+                cluster.put(kind, {**manifest.obj, "metadata": metadata})
+            elif kind == "Namespace":
+                cluster.put(kind, manifest.obj)
+    return read_platform(given.platform), cluster
+
+
+def _read_cluster(
+    given: argparse.Namespace, tenants: Sequence[str]
+) -> tuple[Platform, ClusterState]:
+    # Imported only here: who works on files does not pay the client's 24 MB.
+    from injector.kube.api.client import connect
+    from injector.kube.objects.installed import (
+        read_access_objects,
+        read_installed_platform,
+        read_surroundings,
+    )
+
+    client = connect()
+    platform = read_installed_platform(
+        client, given.livery_namespace, given.release, parse_platform_text
+    )
+    cluster = ClusterState()
+    for tenant in tenants:
+        for kind, obj in read_surroundings(client, tenant):
+            cluster.put(kind, obj)
+        if cluster.namespace(tenant) is None:
+            raise SettingsError(f"there is no namespace {tenant[:63]!r}")
+        for obj in read_access_objects(client, tenant):
+            cluster.put("MetricAccess", obj)
+    return platform, cluster

@@ -1,0 +1,157 @@
+"""How forwarding goes, rule by rule: for metrics, and for what the control service is told."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sidecar.model.described import Described
+from sidecar.process.metrics import Family, Telemetry
+
+MAX_REPORTED = 2_000
+"""Rules; a pod has 100 at most, a collector has many namespaces'."""
+POD_REPORT_BYTES, COLLECTOR_REPORT_BYTES = 32 << 10, 768 << 10
+"""Of what a report says of sending: more than it may have in all is refused."""
+MAX_UNMATCHED = 20
+"""Patterns of one rule that are reported to match nothing."""
+_TEXT_CHARACTERS = 200
+
+
+class Loss(Described):
+    """Why samples did not arrive; the metric counts by it."""
+
+    QUEUE_FULL = (
+        "queue_full",
+        "a receiver did not answer for longer than the queue holds",
+    )
+    SUPERSEDED = "superseded", "newer values came before they could be pushed"
+    REFUSED = "refused", "the receiver does not want them"
+    OUT_OF_ORDER = "out_of_order", "the receiver has newer ones, or others of the same moment"
+    ENDED = "ended", "the rule or the proxy ended before they could be sent"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the receiver said so."""
+        return self in (Loss.REFUSED, Loss.OUT_OF_ORDER)
+
+
+@dataclass
+class Progress:
+    """How sending to one receiver goes."""
+
+    sent: int = 0
+    """Samples that the receiver took."""
+    lost: Counter[Loss] = field(default_factory=Counter)
+    """Samples that it did not."""
+    last_sent_at: float = 0.0
+    """When it took some last, as Unix time; 0 for never."""
+    error: str = ""
+    """Why the last request failed; empty where it did not."""
+
+
+class Sending(NamedTuple):
+    """How one rule's sending goes, over all of its receivers."""
+
+    namespace: str
+    rule: str
+    sent: int
+    lost: Counter[Loss]
+    waiting: int
+    """Samples."""
+    lag_seconds: float
+    """How old the oldest sample is that waits."""
+    last_sent_at: float
+    """When a receiver took some last, as Unix time; 0 for never."""
+    error: str
+    series: int
+    """That are sent each time."""
+    unmatched: tuple[str, ...]
+    """Patterns that no series fulfils."""
+
+    @property
+    def failed(self) -> int:
+        """Samples that a receiver refused."""
+        return sum(count for loss, count in self.lost.items() if loss.is_failure)
+
+    @property
+    def dropped(self) -> int:
+        """Samples that were not offered to one, or no longer."""
+        return sum(count for loss, count in self.lost.items() if not loss.is_failure)
+
+
+_LABELS = ("namespace", "rule")
+
+
+def sending_families(prefix: str) -> tuple[Family, ...]:
+    """Describe the metrics of a role that sends; their names begin with `prefix`."""
+    return tuple(
+        Family(kind, f"{prefix}_forward_{name}", text, labels)
+        for kind, name, text, labels in (
+            ("counter", "samples_sent_total", "Samples that receivers accepted.", _LABELS),
+            ("counter", "samples_lost_total", "Samples that a receiver does not get.",
+             (*_LABELS, "reason")),
+            ("gauge", "samples_waiting", "Samples that wait to be sent.", _LABELS),
+            ("gauge", "lag_seconds", "Age of the oldest sample that waits.", _LABELS),
+            ("gauge", "failing", "Whether the last request to a receiver failed.", _LABELS),
+            ("gauge", "series", "Series sent at each interval.", _LABELS),
+        )
+    )  # fmt: skip
+
+
+def observe_sending(telemetry: Telemetry, prefix: str, states: Iterable[Sending]) -> None:
+    """Set the metrics of `sending_families`; those of rules that are gone go."""
+    for family in sending_families(prefix):
+        telemetry.clear(family.name)
+    for state in states:
+        labels = {"namespace": state.namespace, "rule": state.rule}
+        for name, value in (
+            ("samples_sent_total", state.sent),
+            ("samples_waiting", state.waiting),
+            ("lag_seconds", round(state.lag_seconds, 3)),
+            ("failing", int(bool(state.error))),
+            ("series", state.series),
+        ):
+            telemetry.set(f"{prefix}_forward_{name}", value, **labels)
+        for reason in Loss:
+            name, lost = f"{prefix}_forward_samples_lost_total", state.lost[reason]
+            telemetry.set(name, lost, **labels, reason=str(reason))
+
+
+def report_sending(states: Sequence[Sending], limit_bytes: int) -> list[dict[str, object]]:
+    """Write it as a part of a report: what matters least goes first where it is too large.
+
+    Args:
+        states: rule by rule.
+        limit_bytes: of all, as JSON.
+    """
+    found = _write(states)
+    for name in ("unmatched", "error"):
+        if _size(found) > limit_bytes:
+            found = [{**item, name: type(item[name])()} for item in found]
+    while _size(found) > limit_bytes:
+        found = found[: len(found) * 9 // 10]
+    return found
+
+
+def _size(found: Sequence[Mapping[str, object]]) -> int:
+    return len(json.dumps(found))
+
+
+def _write(states: Sequence[Sending]) -> list[dict[str, object]]:
+    return [
+        {
+            "namespace": state.namespace,
+            "rule": state.rule,
+            "sent": state.sent,
+            "failed": state.failed,
+            "dropped": state.dropped,
+            "waiting": state.waiting,
+            "lagSeconds": round(state.lag_seconds, 3),
+            "lastSentAt": round(state.last_sent_at, 3),
+            "error": state.error[:_TEXT_CHARACTERS],
+            "series": state.series,
+            "unmatched": [text[:_TEXT_CHARACTERS] for text in state.unmatched[:MAX_UNMATCHED]],
+        }
+        for state in states[:MAX_REPORTED]
+    ]

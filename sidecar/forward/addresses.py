@@ -1,0 +1,107 @@
+"""Which addresses a receiver may have: a tenant wrote its URL, and the proxy connects to it.
+
+Judged is what a name leads to, each time: a name that was harmless may lead elsewhere tomorrow.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sidecar.errors import UpstreamError
+from sidecar.http.connection import Connection
+from sidecar.model.policy.forward import Network
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+RESOLVE_SECONDS = 10.0
+
+
+class Reach(NamedTuple):
+    """What may be connected to."""
+
+    is_service: bool
+    """Whether it is a Service of the tenant's own namespace: those have private addresses."""
+    allowed: tuple[Network, ...] = ()
+    """Ranges that the platform allows, whatever they are."""
+    forbidden: frozenset[str] = frozenset()
+    """Addresses of the cluster's own control plane."""
+
+    def allows(self, address: Address) -> bool:
+        """Tell whether an address may be connected to."""
+        plain = _unmapped(address)
+        if any(plain.version == one.version and plain in one for one in self.allowed):
+            return True
+        if str(plain) in self.forbidden:
+            return False
+        if plain.is_loopback or plain.is_link_local or plain.is_unspecified or plain.is_multicast:
+            return False
+        if any(plain.version == one.version and plain in one for one in _NO_RECEIVERS):
+            return False
+        is_inside = plain.is_private or plain in _SHARED
+        return (plain.is_global and not is_inside) or (self.is_service and is_inside)
+
+
+async def connect(
+    host: str,
+    port: int,
+    reach: Reach,
+    tls: ssl.SSLContext | None = None,
+    *,
+    server_name: str = "",
+) -> Connection:
+    """Connect to the first address of a name that may be connected to.
+
+    Args:
+        host: the name.
+        port: of it.
+        reach: what may be connected to.
+        tls: whom to trust; None for plain HTTP.
+        server_name: that the certificate must show; empty for the host's.
+
+    Raises:
+        UpstreamError: the name has none, or nothing listens there; says which.
+    """
+    reasons: list[str] = []
+    for address in await _resolve(host, port):
+        if not reach.allows(ipaddress.ip_address(address.partition("%")[0])):
+            reasons.append(f"{address} may not be sent to from here")
+            continue
+        try:
+            return await Connection.open(address, port, tls=tls, server_name=server_name or host)
+        except UpstreamError as error:
+            reasons.append(str(error))
+    raise UpstreamError(f"{host}: {'; '.join(reasons) or 'the name has no address'}")
+
+
+async def _resolve(host: str, port: int) -> Sequence[str]:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        reason = str(error) or "no answer in time"
+        raise UpstreamError(f"{host}: its address is not known: {reason}") from error
+    return list(dict.fromkeys(str(item[4][0]) for item in found))
+
+
+def _unmapped(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one stands for; others as they are."""
+    if isinstance(address, ipaddress.IPv6Address):
+        for inner in (address.ipv4_mapped, address.sixtofour):
+            if inner is not None:
+                return inner
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+_NO_RECEIVERS: tuple[Network, ...] = tuple(map(ipaddress.ip_network, (
+    "0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4",  # of no host
+    "168.63.129.16/32",  # where a cloud answers its machines, among public addresses
+    "fec0::/10", "64:ff9b:1::/48",  # once and still private: what a gateway makes of them
+)))  # fmt: skip
+_SHARED = ipaddress.IPv4Network("100.64.0.0/10")
+"""Some clusters have it for pods and Services; it is neither private nor global."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

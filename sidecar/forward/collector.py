@@ -1,0 +1,321 @@
+"""Reads what objects send from the platform's Prometheus, at moments that all collectors share.
+
+An instant query has the same answer whoever asks it and whenever: where two collectors overlap
+they write the same samples, and a moment that was missed is asked for later.
+"""
+
+import asyncio
+import logging
+import math
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from sidecar.control.sending import Sending
+from sidecar.errors import LiveryError, QueryRefusedError, RuleError
+from sidecar.forward.outlet import Outlet
+from sidecar.forward.outlets import Outlets
+from sidecar.gateway.answers import read_data, read_whole
+from sidecar.gateway.backends.group import BackendGroup
+from sidecar.gateway.parameters import write_parameters
+from sidecar.gateway.questions import Question
+from sidecar.gateway.refusals import Refusal
+from sidecar.model.access.views import view_of
+from sidecar.model.policy.collector import CollectorPolicy
+from sidecar.model.policy.forward import Forwarding, ForwardRule
+from sidecar.model.promql.enforcement import everything
+from sidecar.model.remote_write.push import Group, push_line, write_groups
+from sidecar.model.remote_write.requests import Request, mark_ended, write_vector
+
+logger = logging.getLogger(__name__)
+
+QUEUE_BYTES = 8 << 20
+"""That may wait for one receiver of a rule."""
+ALL_QUEUES_BYTES = 128 << 20
+MAX_ANSWER_BYTES = 8 << 20
+"""Of all answers to a rule's queries together; read, they take eight times as much for a moment."""
+AT_ONCE = 4
+"""Rules that are asked for together."""
+AT_ONCE_OF_NAMESPACE = 2
+"""Of one namespace: its many rules do not hold those of others."""
+SETTLE_SECONDS = 3.0
+"""How long after a moment it is asked for: what was scraped then has to be there."""
+SPREAD_SECONDS = 5.0
+"""Over which the rules of one moment are spread."""
+TAKEOVER_SECONDS = 120
+"""How far back a new collector of a namespace asks: the one before may not have come to that."""
+MAX_BEHIND_SECONDS = 300.0
+"""Moments that are longer ago are not asked for any more."""
+RETRY_SECONDS = 2.0
+_PATH = "/api/v1/query"
+
+Series = tuple[Mapping[str, str], float]
+
+
+class Collector:
+    """Sends for the namespaces that are this collector's.
+
+    Args:
+        backends: the platform's Prometheus servers.
+        staleness: says why the present rules cannot be trusted any more; empty where they can.
+        environ: names the control plane's address, to which nothing is sent.
+    """
+
+    def __init__(
+        self,
+        backends: BackendGroup,
+        staleness: Callable[[], str] = str,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._backends = backends
+        self._staleness = staleness
+        self._outlets = Outlets(environ)
+        self._rules: dict[tuple[str, str], _CollectedRule] = {}
+        """By namespace and name of their objects."""
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._own_turns: dict[str, asyncio.Semaphore] = {}
+        """By namespace."""
+        self._changed = asyncio.Event()
+
+    def use(self, policy: CollectorPolicy) -> None:
+        """Send under other rules; those that stay go on with what waits."""
+        forwarding = policy.forwarding()
+        sending = sum(bool(around.rules) for around in forwarding.values())
+        kept: dict[tuple[str, str], _CollectedRule] = {}
+        for namespace, around in forwarding.items():
+            share = _queue_share(around, sending)
+            for rule in around.rules:
+                key = (namespace, rule.name)
+                known = self._rules.get(key)
+                outlet = self._outlets.outlet(
+                    rule,
+                    around,
+                    known.outlet if known else None,
+                    limit_bytes=share,
+                    namespace=namespace,
+                )
+                if known is not None and known.is_pushing is rule.is_pushing:
+                    kept[key] = self._rules.pop(key)
+                    known.use(rule, policy.namespace_label, outlet)
+                else:
+                    kept[key] = _CollectedRule(rule, policy.namespace_label, outlet)
+        for (namespace, _), gone in self._rules.items():
+            is_ended = namespace in forwarding  # or another collector's now
+            if is_ended:
+                gone.end()
+            self._outlets.leave(gone.outlet, is_ended=is_ended)
+        self._rules = kept
+        for namespace in self._own_turns.keys() - forwarding.keys():
+            del self._own_turns[namespace]
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        tasks: dict[_CollectedRule, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._changed.clear()
+                present = set(self._rules.values())
+                for rule in tasks.keys() - present:
+                    tasks.pop(rule).cancel()
+                for rule in present:
+                    rule.outlet.start()
+                    if rule not in tasks:
+                        tasks[rule] = asyncio.create_task(self._follow(rule))
+                await self._changed.wait()
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            for rule in self._rules.values():
+                rule.outlet.stop()
+
+    async def flush(self, seconds: float) -> None:
+        """Send what waits, for so long at most: another collector goes on."""
+        outlets = [rule.outlet for rule in self._rules.values()]
+        await self._outlets.flush(outlets, seconds, is_ended=False)
+
+    def state(self) -> list[Sending]:
+        """Return how each rule's sending goes."""
+        return [rule.state() for rule in self._rules.values()]
+
+    async def _follow(self, rule: "_CollectedRule") -> None:
+        """Collect one rule's series at each of its moments."""
+        while True:
+            moment = rule.next_moment(time.time())
+            wait = moment + rule.delay_seconds - time.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            try:
+                async with self._own_turn(rule), self._turns:
+                    await self._collect(rule, moment)
+            except LiveryError as error:
+                rule.fail(str(error))
+                if _is_final(error):
+                    rule.done_ms = moment * 1000
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                logger.exception("a rule cannot be collected", extra={"rule": rule.name})
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _own_turn(self, rule: "_CollectedRule") -> asyncio.Semaphore:
+        namespace = rule.outlet.namespace
+        return self._own_turns.setdefault(namespace, asyncio.Semaphore(AT_ONCE_OF_NAMESPACE))
+
+    async def _collect(self, rule: "_CollectedRule", moment: int) -> None:
+        fault = self._staleness()
+        if fault:
+            raise LiveryError(fault)
+        found: list[Series] = []
+        room = MAX_ANSWER_BYTES
+        for selector in rule.selectors():
+            form = write_parameters([("query", selector), ("time", str(moment))])
+            asked = await self._backends.ask(Question("POST", _PATH, form), takes_gzip=False)
+            body = await read_whole(asked, room)
+            room -= len(body)
+            found += await asyncio.to_thread(read_vector, body)
+        put = await asyncio.to_thread(rule.take, found, moment)
+        put()
+
+
+def _queue_share(around: Forwarding, namespaces: int) -> int:
+    """Return what may wait for one receiver: namespaces that send have the same share of all."""
+    receivers = sum(len(rule.receivers) for rule in around.rules)
+    return min(QUEUE_BYTES, ALL_QUEUES_BYTES // max(1, namespaces) // max(1, receivers))
+
+
+def _is_final(error: LiveryError) -> bool:
+    """Tell whether the same query would be refused again: then the next moment's is as good."""
+    return isinstance(error, QueryRefusedError | RuleError) or (
+        isinstance(error, Refusal) and error.status < 500
+    )
+
+
+class _CollectedRule:
+    """One rule, and what was sent under it."""
+
+    def __init__(self, rule: ForwardRule, namespace_label: str, outlet: Outlet) -> None:
+        self._rule = rule
+        self._namespace_label = namespace_label
+        self.outlet = outlet
+        self.name = f"{outlet.namespace}/{rule.name}"
+        self.done_ms = 0
+        """The last moment that need not be asked for, as Unix time; 0 before the first."""
+        self._began_ms = 0
+        """The first moment that was new; those before it another collector may have sent."""
+        self._generation = 0
+        self._sent: tuple[bytes, ...] = ()
+        """Labels of the series that were sent last, in their order."""
+        self._series = 0
+        """That were sent last."""
+        self._error = ""
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long after a moment it is asked for; another for each rule."""
+        spread = min(SPREAD_SECONDS, self._rule.interval_seconds / 4)
+        return SETTLE_SECONDS + spread * (zlib.crc32(self.name.encode()) / 2**32)
+
+    @property
+    def is_pushing(self) -> bool:
+        """Whether it pushes to Pushgateways."""
+        return self._rule.is_pushing
+
+    def use(self, rule: ForwardRule, namespace_label: str, outlet: Outlet) -> None:
+        """Send what another version of the rule says; series that it lacks will have ended."""
+        if outlet is not self.outlet:
+            outlet.inherit(self.outlet)
+            self.outlet = outlet
+        self._rule, self._namespace_label = rule, namespace_label
+
+    def selectors(self) -> list[str]:
+        """Return what is asked for.
+
+        Raises:
+            QueryRefusedError: it cannot be asked for in so few queries.
+        """
+        return everything(view_of([self._rule.sending.access], self._namespace_label))
+
+    def next_moment(self, now: float) -> int:
+        """Return the moment to ask for next, in seconds of Unix time."""
+        interval = math.ceil(self._rule.interval_seconds)
+        newest = int((now - self.delay_seconds) // interval * interval)
+        if not self.done_ms or self.done_ms / 1000 > now:  # it begins, or the clock was set back
+            self._begin(newest, interval)
+        if self.done_ms / 1000 < newest - MAX_BEHIND_SECONDS:
+            self.done_ms = (newest - interval) * 1000  # what is older is nobody's any more
+        return self.done_ms // 1000 // interval * interval + interval
+
+    def _begin(self, newest: int, interval: int) -> None:
+        before = 0 if self.is_pushing else TAKEOVER_SECONDS // interval * interval
+        self._began_ms = newest * 1000
+        self.done_ms = (newest - before - interval) * 1000
+
+    def take(self, found: list[Series], moment: int) -> Callable[[], None]:
+        """Write series as the rule names them; returns what lets them wait, in the loop."""
+        rule, stamp = self._rule, moment * 1000
+        named = (
+            (labels, value)
+            for own, value in found
+            if (labels := rule.sending.name_of(own)) is not None
+        )
+        if rule.is_pushing:
+            job_name = rule.receivers[0].job_name
+            lines = [(push_line(labels, {}, job_name), value) for labels, value in named]
+            written = [(line, repr(value).encode()) for line, value in lines if line is not None]
+            return partial(self._push, write_groups(written), len(written), stamp)
+        return partial(self._write, *write_vector(named, stamp), stamp)
+
+    def _write(self, requests: list[Request], present: tuple[bytes, ...], stamp: int) -> None:
+        self._error, self.done_ms = "", stamp
+        self._series = len(present)
+        if present != self._sent:
+            self._generation += 1
+            gone = set(self._sent) - set(present)
+            requests = [*mark_ended(gone, stamp), *requests]
+            self._sent = present
+        may_be_there = stamp < self._began_ms
+        self.outlet.write(requests, b"", stamp, self._generation, may_be_there=may_be_there)
+
+    def end(self) -> None:
+        """Mark that all series have ended."""
+        stamp = max(int(time.time() * 1000), self.done_ms + 1)
+        self._generation += 1
+        self.outlet.write(mark_ended(self._sent, stamp), b"", stamp, self._generation)
+
+    def fail(self, reason: str) -> None:
+        """Note why it could not be collected."""
+        if reason != self._error:
+            extra = {"rule": self.name, "reason": reason}
+            logger.warning("a rule cannot be collected", extra=extra)
+        self._error = reason
+
+    def state(self) -> Sending:
+        """Return how it goes."""
+        state = self.outlet.state(self._rule.name, self._series, ())
+        return state._replace(error=self._error or state.error)
+
+    def _push(self, groups: Mapping[Group, tuple[bytes, int]], series: int, stamp: int) -> None:
+        self._error, self.done_ms, self._series = "", stamp, series
+        self.outlet.push(groups, stamp)
+
+
+def read_vector(body: bytes) -> list[Series]:
+    """Read the answer to an instant query; histograms are left out: they cannot be sent yet.
+
+    Raises:
+        Refusal: it is none.
+    """
+    return list(_series_of(read_data(body)["data"]))
+
+
+def _series_of(data: Any) -> Iterator[Series]:
+    result = data.get("result") if isinstance(data, dict) else None
+    for item in result if isinstance(result, list) else ():
+        try:
+            labels, (_, value) = item["metric"], item["value"]
+            yield {str(name): str(text) for name, text in labels.items()}, float(value)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue

@@ -1,0 +1,209 @@
+"""Sends what a pod's targets say, under each rule at its own interval.
+
+Scrapes that somebody asks for are taken where they come in time; else the forwarder asks itself.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from sidecar.control.sending import Sending
+from sidecar.errors import LiveryError
+from sidecar.forward.outlets import Outlets
+from sidecar.forward.pod_rule import MAX_PLANNED_BYTES, PodRule
+from sidecar.model.access.rules import Identity
+from sidecar.model.exposition.formats import Negotiated
+from sidecar.model.policy.forward import Forwarding
+from sidecar.model.remote_write.selection import NO_LABELS, Labels, PlanBudget
+from sidecar.scrape.rendering import Collected
+
+logger = logging.getLogger(__name__)
+
+QUEUE_BYTES = 4 << 20
+"""That may wait for all receivers of all rules together."""
+IN_TIME = 0.8
+"""The part of a rule's interval after which a scrape counts for it."""
+MAX_PLANNED_SERIES = 100_000
+"""Series that are looked at in one scrape, each once for every rule; other rules come next time."""
+MAX_RELABELINGS = 100_000
+"""Relabel rules applied to new series in one scrape: half a second; other series come next time."""
+INLINE_SERIES = 500
+"""Of more series than these, new ones are looked at in a thread: others are answered meanwhile."""
+
+
+class PodForwarder:
+    """Sends under the present rules.
+
+    Args:
+        identity: whose the series are.
+        scrape: asks the targets once, as somebody would who takes what is given; what they say
+            comes by `take`.
+        environ: names the control plane's address, to which nothing is sent.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        scrape: Callable[[Negotiated | None], Awaitable[None]],
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._identity = identity
+        self._scrape = scrape
+        self._outlets = Outlets(environ)
+        self._rules: dict[str, PodRule] = {}
+        """By the names of their objects."""
+        self._changed = asyncio.Event()
+        self._wanted: Negotiated | None = None
+        """The kind of scrape that counts: another has other series."""
+        self._is_own_choice = self._is_asking = False
+        self._stamp_ms = 0
+        self._taking: asyncio.Task[None] | None = None
+        self._is_taking = False
+        """Whether a scrape is being taken, perhaps in a thread: rules must not change then."""
+        self._next: tuple[Forwarding | None, Labels] | None = None
+        """The rules that came meanwhile."""
+
+    def use(self, forwarding: Forwarding | None, up_labels: Labels = NO_LABELS) -> None:
+        """Send under other rules; what waits for the same receivers stays.
+
+        Args:
+            forwarding: the rules; None for none.
+            up_labels: labels of each target's `up`: those of its namespace.
+        """
+        if self._is_taking:
+            self._next = (forwarding, up_labels)
+            return
+        forwarding = forwarding or Forwarding()
+        share = QUEUE_BYTES // max(1, sum(len(rule.receivers) for rule in forwarding.rules))
+        kept: dict[str, PodRule] = {}
+        for rule in forwarding.rules:
+            known = self._rules.get(rule.name)
+            outlet = self._outlets.outlet(
+                rule,
+                forwarding,
+                known.outlet if known else None,
+                limit_bytes=share,
+                namespace=self._identity.namespace,
+            )
+            if known is not None and known.is_pushing is rule.is_pushing:
+                kept[rule.name] = self._rules.pop(rule.name)
+                known.use(rule, up_labels, outlet)
+            else:
+                kept[rule.name] = PodRule(rule, self._identity, outlet, up_labels)
+        stamp = self._next_stamp()
+        for gone in self._rules.values():
+            gone.end(stamp)
+            self._outlets.leave(gone.outlet)
+        self._rules = kept
+        self._changed.set()
+
+    async def take(self, collected: Collected, wanted: Negotiated) -> None:
+        """Take what the targets said, for the rules whose time it is.
+
+        Args:
+            collected: what they said, in whatever format they answered.
+            wanted: the format that they were asked for.
+        """
+        if self._wanted is None or (self._is_own_choice and not self._is_asking):
+            # Who scrapes from outside says in which format: nobody has to be asked besides.
+            self._wanted, self._is_own_choice = wanted, self._is_asking
+        if wanted != self._wanted:
+            return
+        self._is_taking = True
+        # A task of its own: who scraped may go, and what was worked out is not to be lost.
+        self._taking = asyncio.create_task(self._take_and_rest(collected))
+        await asyncio.shield(self._taking)
+
+    async def _take_and_rest(self, collected: Collected) -> None:
+        try:
+            await self._take(collected, time.monotonic())
+        finally:
+            self._is_taking = False
+            if self._next is not None:
+                following, self._next = self._next, None
+                self.use(*following)
+
+    async def _take(self, collected: Collected, now: float) -> None:
+        due = [one for one in self._rules.values() if one.is_due(now, IN_TIME)]
+        stamp = self._next_stamp() if due else 0
+        looked_at = 0
+        budget = PlanBudget(MAX_RELABELINGS, MAX_PLANNED_BYTES - self._planned_bytes)
+        for one in due:
+            more = one.to_plan(collected)
+            looked_at += more
+            if more and looked_at > max(MAX_PLANNED_SERIES, more):
+                continue  # the next time: many rules must not keep a scrape waiting
+            one.taken_at = now
+            try:
+                work = partial(one.take, collected, stamp, budget)
+                push = await asyncio.to_thread(work) if more > INLINE_SERIES else work()
+                push()
+            except LiveryError as error:
+                one.fail(str(error))
+            except Exception as error:
+                logger.exception("a scrape cannot be forwarded")
+                one.fail(f"a fault of Livery's: {type(error).__name__}; the proxy's log has it")
+            if more:
+                await asyncio.sleep(0)  # others have their turn between two rules
+
+    @property
+    def _planned_bytes(self) -> int:
+        return sum(item.planned_bytes for item in self._rules.values())
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        try:
+            while True:
+                now = time.monotonic()
+                for one in self._rules.values():
+                    one.outlet.start()
+                if any(one.is_due(now, 1.0) for one in self._rules.values()):
+                    await self._ask()
+                await self._wait()
+        finally:
+            for one in self._rules.values():
+                one.outlet.stop()
+
+    async def flush(self, seconds: float) -> None:
+        """Mark that all series have ended and send what waits, for so long at most."""
+        stamp = self._next_stamp()
+        for one in self._rules.values():
+            one.end(stamp)
+        await self._outlets.flush([one.outlet for one in self._rules.values()], seconds)
+
+    def state(self) -> list[Sending]:
+        """Return how each rule's sending goes."""
+        return [one.state() for one in self._rules.values()]
+
+    def _next_stamp(self) -> int:
+        """Return the present moment; never one that was, though the clock may go back."""
+        self._stamp_ms = max(int(time.time() * 1000), self._stamp_ms + 1)
+        return self._stamp_ms
+
+    async def _wait(self) -> None:
+        """Wait until a rule's time has come, or rules change."""
+        ends = [one.next_at for one in self._rules.values()]
+        wait = max(0.05, min(ends) - time.monotonic()) if ends else None
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(wait):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _ask(self) -> None:
+        self._is_asking = True
+        try:
+            await self._scrape(self._wanted)
+        except LiveryError as error:
+            logger.debug("the targets cannot be asked", extra={"reason": str(error)})
+        finally:
+            self._is_asking = False
+        now = time.monotonic()
+        for one in self._rules.values():
+            # Whatever came of it: the next time is an interval away.
+            if one.is_due(now, 1.0):
+                one.taken_at = now

@@ -1,0 +1,167 @@
+"""One rule of a pod's proxy: what of a scrape it sends, and to whom."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sidecar.control.sending import Sending
+from sidecar.forward.outlet import Outlet
+from sidecar.model.access.rules import Identity
+from sidecar.model.exposition.lines import Reading
+from sidecar.model.policy.forward import ForwardRule
+from sidecar.model.remote_write.push import TargetLines, write_groups
+from sidecar.model.remote_write.requests import Request, TargetRequests
+from sidecar.model.remote_write.selection import Labels, PlanBudget
+from sidecar.model.targets import Target
+from sidecar.scrape.rendering import Collected
+
+METADATA_SECONDS = 300.0
+MAX_PLANNED_BYTES = 16 << 20
+"""That knowing how series are sent may take, for all rules together."""
+_WHY_LEFT_OUT = (
+    f"knowing how they are sent would take over {MAX_PLANNED_BYTES >> 20} MiB of this proxy"
+)
+
+
+class PodRule:
+    """One rule, and what was sent under it."""
+
+    def __init__(
+        self, rule: ForwardRule, identity: Identity, outlet: Outlet, up_labels: Labels
+    ) -> None:
+        self._rule = rule
+        self._up_labels = up_labels
+        self._identity = identity
+        self.outlet = outlet
+        self._writes: dict[Target, TargetRequests] = {}
+        self._pushes: dict[Target, TargetLines] = {}
+        self._described_at = float("-inf")
+        self._error = ""
+        self.taken_at = float("-inf")
+        """When something was taken last, in monotonic seconds."""
+
+    @property
+    def next_at(self) -> float:
+        """When the next scrape must come."""
+        if self.taken_at == float("-inf"):
+            return time.monotonic()
+        return self.taken_at + self._rule.interval_seconds
+
+    def is_due(self, now: float, part: float) -> bool:
+        """Tell whether so much of the interval has passed."""
+        return now - self.taken_at >= part * self._rule.interval_seconds
+
+    def use(self, rule: ForwardRule, up_labels: Labels, outlet: Outlet) -> None:
+        """Send what another version of the rule says; series that it lacks will have ended."""
+        if outlet is not self.outlet:
+            outlet.inherit(self.outlet)
+            self.outlet = outlet
+        if (rule, up_labels) == (self._rule, self._up_labels):
+            return
+        self._rule, self._up_labels = rule, up_labels
+        for requests in self._writes.values():
+            requests.use(rule.sending, up_labels)
+        self._pushes = {}
+
+    @property
+    def planned_bytes(self) -> int:
+        """About what it takes in memory to know how series are sent."""
+        return sum(one.selector.size_bytes for one in self._sources)
+
+    def to_plan(self, collected: Collected) -> int:
+        """Return how many series have to be looked at, for others are there than before."""
+        known = self._writes if not self.is_pushing else self._pushes
+        return sum(
+            len(reading.shape.entries)
+            for target, reading in _answers(collected)
+            if reading is not None
+            and (target not in known or not known[target].knows(reading.shape))
+        )
+
+    def take(self, collected: Collected, stamp_ms: int, budget: PlanBudget) -> Callable[[], None]:
+        """Write what the targets said; returns what lets it wait to be sent, in the loop.
+
+        Args:
+            collected: what they said.
+            stamp_ms: when, as Unix time.
+            budget: what looking at new series may take.
+        """
+        self._error = ""
+        if self.is_pushing:
+            return self._push(collected, stamp_ms, budget)
+        fmt = collected.view.wanted.fmt
+        written: list[Request] = []
+        for target, reading in _answers(collected):
+            if target not in self._writes:
+                identity = self._identity._replace(container=target.name)
+                self._writes[target] = TargetRequests(self._rule.sending, identity, self._up_labels)
+            written += self._writes[target].write(reading, stamp_ms, fmt, budget)
+        metadata = self._describe()
+        return partial(self.outlet.write, written, metadata, stamp_ms, self._generation)
+
+    def _describe(self) -> bytes:
+        """Return what is known of families, once in a while."""
+        now = time.monotonic()
+        if now - self._described_at < METADATA_SECONDS:
+            return b""
+        self._described_at = now
+        return b"".join(one.metadata for one in self._writes.values())
+
+    def end(self, stamp_ms: int) -> None:
+        """Mark that all series have ended."""
+        ended = [request for one in self._writes.values() for request in one.end(stamp_ms)]
+        self.outlet.write(ended, b"", stamp_ms, self._generation)
+
+    def state(self) -> Sending:
+        """Return how it goes."""
+        sources = self._sources
+        matched: Counter[str] = Counter()
+        for source in sources:
+            matched.update(source.selector.matched)
+        patterns = [item.text for item in self._rule.sending.access.patterns]
+        unmatched = tuple(text for text in patterns if not matched[text]) if sources else ()
+        series = sum(source.series for source in sources)
+        state = self.outlet.state(self._rule.name, series, unmatched)
+        left_out = sum(source.selector.left_out for source in sources)
+        why = f"{left_out} series are left out: {_WHY_LEFT_OUT}" if left_out else ""
+        return state._replace(error=self._error or state.error or why)
+
+    def fail(self, reason: str) -> None:
+        """Note why the last scrape was not sent."""
+        self._error = reason
+
+    @property
+    def is_pushing(self) -> bool:
+        """Whether it pushes to Pushgateways."""
+        return self._rule.is_pushing
+
+    @property
+    def _sources(self) -> Sequence[TargetRequests | TargetLines]:
+        return [*self._writes.values(), *self._pushes.values()]
+
+    @property
+    def _generation(self) -> int:
+        # Neither ever falls, so any target's new choice makes another number.
+        return len(self._writes) + sum(one.plans for one in self._writes.values())
+
+    def _push(self, collected: Collected, stamp_ms: int, budget: PlanBudget) -> Callable[[], None]:
+        lines = []
+        for target, reading in _answers(collected):
+            if target not in self._pushes:
+                identity = self._identity._replace(container=target.name)
+                job_name = self._rule.receivers[0].job_name
+                self._pushes[target] = TargetLines(
+                    self._rule.sending, identity, job_name, self._up_labels
+                )
+            lines += list(self._pushes[target].write(reading, budget))
+        return partial(self.outlet.push, write_groups(lines), stamp_ms)
+
+
+def _answers(collected: Collected) -> list[tuple[Target, Reading | None]]:
+    """Return what each target said; those that were guessed, and have no metrics, are left out."""
+    return [
+        (target, outcome if isinstance(outcome, Reading) else None)
+        for target, outcome in zip(collected.targets, collected.outcomes, strict=True)
+        if target not in collected.silent
+    ]

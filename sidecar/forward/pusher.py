@@ -1,0 +1,176 @@
+"""Puts the last values of a rule's series into a Pushgateway, group by group.
+
+Source: https://github.com/prometheus/pushgateway#put-method
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sidecar.control.sending import Loss, Progress
+from sidecar.errors import LiveryError
+from sidecar.forward.receiver import Receiver, explain_failure
+from sidecar.model.remote_write.push import Group
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF_SECONDS = 0.2
+LAST_BACKOFF_SECONDS = 5.0
+_HEADERS = {"Content-Type": "text/plain; version=0.0.4"}
+
+
+class _Body(NamedTuple):
+    text: bytes
+    samples: int
+    timestamp_ms: int
+
+
+class Pusher:
+    """Pushes to one Pushgateway; of each group only the newest values wait.
+
+    Args:
+        receiver: the Pushgateway.
+        limit_bytes: of all that waits.
+        deletes: whether groups are deleted at the end.
+    """
+
+    def __init__(self, receiver: Receiver, limit_bytes: int, *, deletes: bool = False) -> None:
+        self._receiver = receiver
+        self._limit_bytes = limit_bytes
+        self._deletes = deletes
+        self._waiting: dict[Group, _Body] = {}
+        self._known: set[Group] = set()
+        """Groups that the Pushgateway has of us."""
+        self._news = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self.progress = Progress()
+
+    @property
+    def samples(self) -> int:
+        """That wait."""
+        return sum(body.samples for body in self._waiting.values())
+
+    @property
+    def oldest_ms(self) -> int:
+        """When the oldest values were taken that wait, as Unix time; 0 where none do."""
+        return min((body.timestamp_ms for body in self._waiting.values()), default=0)
+
+    def push(self, groups: Mapping[Group, tuple[bytes, int]], timestamp_ms: int) -> None:
+        """Let the present values wait, in place of older ones; a group that is gone is emptied.
+
+        Args:
+            groups: body and number of series of each.
+            timestamp_ms: when they were taken, as Unix time.
+        """
+        lost = self.progress.lost
+        gone = dict.fromkeys(self._known - groups.keys(), (b"", 0))
+        for group, (text, samples) in {**gone, **groups}.items():
+            before = self._waiting.pop(group, None)
+            if before is not None:
+                lost[Loss.SUPERSEDED] += before.samples
+            self._waiting[group] = _Body(text, samples, timestamp_ms)
+        size = sum(len(body.text) for body in self._waiting.values())
+        while size > self._limit_bytes and len(self._waiting) > 1:
+            oldest = self._waiting.pop(next(iter(self._waiting)))
+            lost[Loss.QUEUE_FULL] += oldest.samples
+            size -= len(oldest.text)
+        if self._waiting:
+            self._is_idle.clear()
+            self._news.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing waits any more."""
+        await self._is_idle.wait()
+
+    async def run(self) -> None:
+        """Push until cancelled."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            await self._news.wait()
+            group, body = next(iter(self._waiting.items()), (None, None))
+            if group is None or body is None:
+                self._news.clear()
+                self._is_idle.set()
+                continue
+            if await self._put(group, body):
+                backoff = FIRST_BACKOFF_SECONDS
+                if self._waiting.get(group) is body:
+                    del self._waiting[group]
+                continue
+            await asyncio.sleep(backoff + random.uniform(0, backoff))
+            backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
+
+    def inherit(self, before: "Pusher") -> None:
+        """Take over what waits for the same receiver under other settings, and what was counted."""
+        self.progress, self._known = before.progress, before._known
+        self._waiting = before._waiting
+        before._waiting = {}
+        if self._waiting:
+            self._is_idle.clear()
+            self._news.set()
+        before._receiver.close()
+
+    def resize(self, limit_bytes: int) -> None:
+        """Let so much wait from now on."""
+        self._limit_bytes = limit_bytes
+
+    async def flush(self, seconds: float, *, is_ended: bool = True) -> None:
+        """Push what waits, and delete what is to be deleted, for so long at most.
+
+        Args:
+            seconds: how long.
+            is_ended: whether nobody goes on: else the groups stay.
+        """
+        running = asyncio.create_task(self.run())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.drained()
+                if self._deletes and is_ended:
+                    for group in sorted(self._known):
+                        await self._ask("DELETE", group, b"")
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection; what waits is lost."""
+        if self.samples:
+            self.progress.lost[Loss.ENDED] += self.samples
+        self._waiting.clear()
+        self._receiver.close()
+
+    async def _put(self, group: Group, body: _Body) -> bool:
+        """Replace a group; tells whether that is over, one way or the other."""
+        is_over, is_taken = await self._ask("PUT" if body.text else "DELETE", group, body.text)
+        if is_taken:
+            self.progress.sent += body.samples
+            self.progress.last_sent_at = time.time()
+            (self._known.add if body.text else self._known.discard)(group)
+        elif is_over:
+            self.progress.lost[Loss.REFUSED] += body.samples
+        return is_over
+
+    async def _ask(self, method: str, group: Group, text: bytes) -> tuple[bool, bool]:
+        """Ask once; tells whether it is of no use to ask again, and whether it was taken."""
+        try:
+            answer = await self._receiver.ask(method, group.path, _HEADERS, text)
+        except (LiveryError, TimeoutError, OSError) as error:
+            self._note(explain_failure(error))
+            return False, False
+        if answer.is_success:
+            self._note("")
+            return True, True
+        self._note(answer.sentence)
+        return not answer.may_be_retried, False
+
+    def _note(self, sentence: str) -> None:
+        extra = {"url": self._receiver.url, "reason": sentence}
+        if sentence and sentence != self.progress.error:
+            logger.warning("values cannot be pushed", extra=extra)
+        self.progress.error = sentence

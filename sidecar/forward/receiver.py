@@ -1,0 +1,205 @@
+"""One receiver: connected to, asked, and answered within bounds."""
+
+import asyncio
+import base64
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import NamedTuple
+
+from sidecar import VERSION
+from sidecar.errors import LiveryError, UpstreamError
+from sidecar.forward.addresses import Reach, connect
+from sidecar.http.connection import Connection, render_request
+from sidecar.http.pool import ConnectionPool
+from sidecar.http.tls import client_context
+from sidecar.model.hosts import bracket
+from sidecar.model.policy.forward import ReceiverAddress
+from sidecar.model.policy.secret import Credentials
+
+TIMEOUT_SECONDS = 30.0
+MAX_ANSWER_BYTES = 8 << 10
+MAX_RETRY_AFTER_SECONDS = 300.0
+_TOO_MANY = 429
+
+
+class Answer(NamedTuple):
+    """What a receiver said."""
+
+    status: int
+    text: str
+    retry_after_seconds: float
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it took what it was sent."""
+        return self.status // 100 == 2
+
+    @property
+    def may_be_retried(self) -> bool:
+        """Whether it may take the same later."""
+        return self.status < 200 or self.status == _TOO_MANY or self.status >= 500
+
+    @property
+    def sentence(self) -> str:
+        """What it said, for people: the first line."""
+        line = self.text.strip().partition("\n")[0][:200]
+        shown = "".join(char if char.isprintable() else " " for char in line)
+        said = f"it answered {self.status}" + (f": {shown}" if shown else "")
+        return said + ("; redirects are not followed" if self.status // 100 == 3 else "")
+
+
+class Receiver:
+    """Where samples go.
+
+    Args:
+        address: of it.
+        credentials: values of what the address names.
+        reach: what may be connected to.
+        connections: that are kept.
+
+    Raises:
+        UpstreamError: a credential is missing, or is none of its kind.
+    """
+
+    def __init__(
+        self,
+        address: ReceiverAddress,
+        credentials: Credentials,
+        reach: Reach,
+        connections: int = 1,
+    ) -> None:
+        self._address = address
+        self._reach = reach
+        missing = sorted(address.credentials - credentials.keys())
+        if missing:
+            raise UpstreamError(f"the Secret's {', '.join(missing)} is not there")
+        self._secrets = credentials
+        self._tls = self._context()
+        self._pool = ConnectionPool(self._connect, connections)
+
+    @property
+    def url(self) -> str:
+        """How it is called in sentences."""
+        address = self._address
+        scheme = "http" if address.tls is None else "https"
+        return f"{scheme}://{bracket(address.host)}:{address.port}{address.path.partition('?')[0]}"
+
+    async def ask(
+        self, method: str, behind: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        """Send a request and read what is answered.
+
+        Args:
+            method: of it.
+            behind: what follows the receiver's path.
+            headers: besides its own.
+            body: of the request.
+
+        Raises:
+            UpstreamError: it cannot be reached, or breaks off.
+            TimeoutError: it does not answer in time.
+        """
+        address = self._address
+        path = (address.path + behind) or "/"
+        request = render_request(method, path, {**self._headers, **headers}, body)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            connection = await self._pool.send(request)
+            try:
+                said = bytearray()
+                while len(said) < MAX_ANSWER_BYTES and (part := await connection.read()):
+                    said += part
+                delay = read_delay(connection.headers.get("retry-after", ""))
+                text = said[:MAX_ANSWER_BYTES].decode(errors="replace")
+                return Answer(connection.status, self._without_secrets(text), delay)
+            finally:
+                self._pool.release(connection)
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._pool.close()
+
+    @cached_property
+    def _headers(self) -> Mapping[str, str]:
+        address = self._address
+        headers = {
+            "Host": f"{bracket(address.host)}:{address.port}",
+            "User-Agent": f"livery-proxy/{VERSION}",
+            **dict(address.headers),
+        }
+        if address.bearer_token:
+            token = self._secrets[address.bearer_token].text.strip()
+            headers["Authorization"] = f"Bearer {_header_value(token)}"
+        elif address.username or address.password:
+            password = self._secrets[address.password].text if address.password else ""
+            # Who makes a Secret of a file has its last newline in it, too.
+            pair = address.username + ":" + password.rstrip("\r\n")
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        return headers
+
+    def _without_secrets(self, text: str) -> str:
+        """Blank what a receiver repeats of its credentials: people read what it said."""
+        for secret in self._shown_nowhere:
+            text = text.replace(secret, "***")
+        return text
+
+    @cached_property
+    def _shown_nowhere(self) -> Sequence[str]:
+        address = self._address
+        names = {address.bearer_token, address.password} - {""}
+        values = {self._secrets[name].text.strip() for name in names}
+        sent = self._headers.get("Authorization", "").rpartition(" ")[2]
+        encoded = {base64.b64encode(value.encode()).decode() for value in values}
+        return sorted(filter(None, {sent, *values, *encoded}), key=len, reverse=True)
+
+    def _context(self) -> ssl.SSLContext | None:
+        tls = self._address.tls
+        if tls is None:
+            return None
+        text = {
+            name: self._secrets[name].text for name in (tls.ca, tls.certificate, tls.key) if name
+        }
+        try:
+            return client_context(
+                ca_pem=text.get(tls.ca, ""),
+                certificate_pem=text.get(tls.certificate, ""),
+                key_pem=text.get(tls.key, ""),
+                is_verifying=not tls.skips_verification,
+            )
+        except (ssl.SSLError, ValueError, OSError) as error:
+            reason = getattr(error, "reason", "") or type(error).__name__
+            raise UpstreamError(f"its tlsConfig cannot be used: {reason}") from None
+
+    async def _connect(self) -> Connection:
+        address, tls = self._address, self._address.tls
+        name = tls.server_name if tls else ""
+        return await connect(address.host, address.port, self._reach, self._tls, server_name=name)
+
+
+def _header_value(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise UpstreamError("the bearer token holds characters that no header may have")
+    return text
+
+
+def read_delay(retry_after: str) -> float:
+    """Return the seconds that a Retry-After asks for; 0 where it asks for none."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), MAX_RETRY_AFTER_SECONDS)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
+
+
+def explain_failure(error: BaseException) -> str:
+    """Say why there is no answer."""
+    if isinstance(error, LiveryError):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT_SECONDS:g} s"
+    return f"{type(error).__name__}: {error}"[:200]

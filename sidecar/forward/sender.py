@@ -1,0 +1,226 @@
+"""Sends what waits in a queue to one receiver: again where it may help, never silently.
+
+Source: https://prometheus.io/docs/specs/prw/remote_write_spec/#retries-backoff
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+import time
+from collections.abc import Sequence
+
+import cramjam
+
+from sidecar.control.sending import Loss, Progress
+from sidecar.errors import LiveryError
+from sidecar.forward.queue import BEFORE_ALL, Batch, SendQueue
+from sidecar.forward.receiver import Answer, Receiver, explain_failure
+from sidecar.model.remote_write.refused import leave_out, read_named, split_series
+
+logger = logging.getLogger(__name__)
+
+MAX_SENDERS = 4
+"""Requests to one receiver at once."""
+MAX_SPLITS = 24
+"""Of one batch, to find out which of its series are refused."""
+BACKLOG = 4
+"""Batches that must wait for each further one."""
+FIRST_BACKOFF_SECONDS = 0.03
+LAST_BACKOFF_SECONDS = 5.0
+_HEADERS = {
+    "Content-Type": "application/x-protobuf",
+    "Content-Encoding": "snappy",
+    "X-Prometheus-Remote-Write-Version": "0.1.0",
+}
+_NOT_FOUND, _TOO_LARGE = 404, 413
+_MAY_NAME = (400, 422)
+_OUT_OF_ORDER = re.compile(
+    r"out of order|out-of-order|duplicate sample|out of bounds|too old", re.IGNORECASE
+)
+
+
+class Sender:
+    """Sends batches to one receiver by remote write.
+
+    Args:
+        receiver: where they go.
+        limit_bytes: of all that waits.
+    """
+
+    def __init__(self, receiver: Receiver, limit_bytes: int) -> None:
+        self._receiver = receiver
+        self._queue = SendQueue(limit_bytes)
+        self._backoff_seconds = FIRST_BACKOFF_SECONDS
+        self._resumes_at = 0.0
+        """When the receiver may be asked again, in monotonic seconds."""
+        self.progress = Progress()
+
+    @property
+    def samples(self) -> int:
+        """That wait."""
+        return self._queue.samples
+
+    @property
+    def oldest_ms(self) -> int:
+        """When the oldest sample was taken that waits, as Unix time; 0 where none does."""
+        return self._queue.oldest_ms
+
+    def inherit(self, before: "Sender") -> None:
+        """Take over what waits for the same receiver under other settings, and what was counted."""
+        self.progress = before.progress
+        for batch in before._queue.hand_over():
+            self.push(batch._replace(generation=BEFORE_ALL))
+        before._receiver.close()
+
+    def resize(self, limit_bytes: int) -> None:
+        """Let so much wait from now on."""
+        self._queue.limit_bytes = limit_bytes
+
+    def push(self, batch: Batch) -> None:
+        """Let a batch wait; the oldest ones are lost where there is no room for all."""
+        dropped = self._queue.push(batch)
+        if dropped:
+            self.progress.lost[Loss.QUEUE_FULL] += dropped
+
+    async def drained(self) -> None:
+        """Wait until nothing waits any more."""
+        await self._queue.drained()
+
+    async def run(self) -> None:
+        """Send until cancelled; what was being sent then waits again."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(MAX_SENDERS):
+                group.create_task(self._work(1 + number * BACKLOG))
+
+    async def flush(self, seconds: float, *, is_ended: bool = True) -> None:
+        """Send what waits, for so long at most; whether anybody goes on makes no difference."""
+        running = asyncio.create_task(self.run())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._queue.drained()
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connections; what waits is lost."""
+        dropped = self._queue.clear()
+        if dropped:
+            self.progress.lost[Loss.ENDED] += dropped
+            extra = {"url": self._receiver.url, "samples": dropped}
+            logger.warning("samples were not sent before the end", extra=extra)
+        self._receiver.close()
+
+    async def _work(self, least: int) -> None:
+        while True:
+            batch = await self._queue.take(least)
+            try:
+                await self._send(batch)
+            except asyncio.CancelledError:
+                self._queue.give_back(batch)
+                raise
+            except Exception as error:
+                # A batch that cannot be sent must not hold those behind it for ever.
+                logger.exception("a batch cannot be sent", extra={"url": self._receiver.url})
+                self.progress.lost[Loss.REFUSED] += batch.samples
+                self.progress.error = f"a fault of Livery's: {type(error).__name__}"
+            self._queue.done(batch)
+
+    async def _send(self, batch: Batch) -> None:
+        """Send a batch, its good part at least: nothing of its lane overtakes it."""
+        parts, splits = [batch], MAX_SPLITS
+        while parts:
+            part = parts.pop(0)
+            answer = await self._offer(part)
+            if not answer.is_success:
+                rest = self._judge(part, answer, may_split=splits > 0)
+                splits -= bool(rest)
+                parts = [*rest, *parts]
+
+    async def _offer(self, batch: Batch) -> Answer:
+        """Send a batch until the receiver has decided; returns what it said."""
+        while True:
+            await self._pause()
+            try:
+                answer = await self._receiver.ask("POST", "", _HEADERS, batch.body)
+            except (LiveryError, TimeoutError, OSError) as error:
+                self._fail(explain_failure(error), 0.0)
+                continue
+            if answer.is_success:
+                self._succeed(batch)
+                return answer
+            if answer.may_be_retried:
+                self._fail(answer.sentence, answer.retry_after_seconds)
+                continue
+            self._backoff_seconds = FIRST_BACKOFF_SECONDS
+            return answer
+
+    async def _pause(self) -> None:
+        # Once: what another sender learned meanwhile, this one learns from its own answer.
+        if (seconds := self._resumes_at - time.monotonic()) > 0:
+            await asyncio.sleep(seconds)
+
+    def _fail(self, sentence: str, retry_after_seconds: float) -> None:
+        """Note that it may work later; all senders wait until then."""
+        self._note(sentence)
+        wait = retry_after_seconds or self._backoff_seconds
+        # Spread: all senders of a receiver lose it at the same moment.
+        wait += random.uniform(0, self._backoff_seconds)
+        self._resumes_at = time.monotonic() + wait
+        self._backoff_seconds = min(2 * self._backoff_seconds, LAST_BACKOFF_SECONDS)
+
+    def _succeed(self, batch: Batch) -> None:
+        progress = self.progress
+        if progress.error:
+            logger.info("a receiver takes samples again", extra={"url": self._receiver.url})
+        progress.error = ""
+        progress.sent += batch.samples
+        progress.last_sent_at = time.time()
+        self._backoff_seconds = FIRST_BACKOFF_SECONDS
+
+    def _judge(self, batch: Batch, answer: Answer, *, may_split: bool) -> Sequence[Batch]:
+        """Say what becomes of a batch that was refused for good: its good part is left."""
+        is_out_of_order = _OUT_OF_ORDER.search(answer.text) is not None
+        if is_out_of_order and batch.may_be_there:
+            # It was. Such batches are one moment's: they are there whole, or not at all.
+            return ()
+        sentence = answer.sentence
+        if answer.status == _NOT_FOUND:
+            sentence += " (a Prometheus needs --web.enable-remote-write-receiver)"
+        self._note(sentence)
+        # Some take nothing of a request of which one series is out of order, and do not say which.
+        if (answer.status == _TOO_LARGE or is_out_of_order) and batch.samples > 1 and may_split:
+            return _halves(batch)
+        if is_out_of_order:
+            self.progress.lost[Loss.OUT_OF_ORDER] += batch.samples
+            return ()
+        named = read_named(answer.text) if may_split and answer.status in _MAY_NAME else []
+        series = _split(batch) if named else []
+        left = leave_out(series, named)
+        lost = batch.samples if len(left) == len(series) else len(series) - len(left)
+        self.progress.lost[Loss.REFUSED] += lost
+        return [_join(batch, left)] if left and len(left) < len(series) else ()
+
+    def _note(self, sentence: str) -> None:
+        if sentence != self.progress.error:
+            extra = {"url": self._receiver.url, "reason": sentence}
+            logger.warning("samples cannot be sent", extra=extra)
+        self.progress.error = sentence
+
+
+def _split(batch: Batch) -> list[bytes]:
+    return split_series(bytes(cramjam.snappy.decompress_raw(batch.body)))
+
+
+def _join(batch: Batch, series: Sequence[bytes]) -> Batch:
+    body = bytes(cramjam.snappy.compress_raw(b"".join(series)))
+    return batch._replace(body=body, samples=len(series))
+
+
+def _halves(batch: Batch) -> Sequence[Batch]:
+    series = _split(batch)
+    middle = (len(series) + 1) // 2
+    return [_join(batch, part) for part in (series[:middle], series[middle:]) if part]

@@ -1,0 +1,1 @@
+"""Prometheus' API for tenants: each sees its own series and no others."""

@@ -1,0 +1,1 @@
+"""The Prometheus servers behind the gateway."""

@@ -1,0 +1,1 @@
+"""Who asks the gateway: one module for each kind of credentials."""

@@ -1,0 +1,120 @@
+"""What backends are asked in place of a tenant's request."""
+
+from typing import NamedTuple
+
+from sidecar.errors import QueryError
+from sidecar.gateway.endpoints import Endpoint, Kind
+from sidecar.gateway.parameters import Parameters, write_parameters
+from sidecar.gateway.ranges import bounded_start, check_range, read_lookback
+from sidecar.gateway.refusals import JSON, Cause, Refusal
+from sidecar.gateway.tenants import Sight
+from sidecar.http.messages import Request
+from sidecar.model.promql.ast import Binary, Expr, children
+from sidecar.model.promql.branches import View
+from sidecar.model.promql.enforcement import enforce_selectors, everything
+from sidecar.model.promql.parser import parse_query, parse_series_selectors
+
+_ESCAPING = "escaping=allow-utf-8"
+MAX_MATCHES = 50
+MAX_OPERATORS = 200
+"""Of a query that is to be formatted."""
+
+
+class Question(NamedTuple):
+    """One request to a backend."""
+
+    method: str
+    path: str
+    form: str
+    """Its parameters, for the URL of a GET or the body of a POST."""
+    accept: str = ""
+    """How the answer may be written; empty for any way."""
+    content_type: str = JSON
+    """That the answer must have."""
+
+
+class Bounds(NamedTuple):
+    """What a question may be."""
+
+    query_bytes: int
+    range_seconds: float
+
+
+def write_question(
+    request: Request, endpoint: Endpoint, parameters: Parameters, sight: Sight, *, bounds: Bounds
+) -> Question:
+    """Write the request anew: nothing of the tenant's is passed on but values that were read.
+
+    Raises:
+        Refusal: a query or selector is missing, cannot be parsed, or is more than is allowed.
+        QueryRefusedError: it cannot be answered exactly.
+    """
+    try:
+        pairs = _rewrite(endpoint, parameters, sight, bounds)
+    except QueryError as error:
+        name = "match[]" if endpoint.kind is Kind.MATCHES else "query"
+        raise Refusal(Cause.QUERY, 400, f'invalid parameter "{name}": {error}') from error
+    is_text = endpoint.content_type != JSON
+    # Names that are not plain are written as they are only for who says so.
+    escapes = is_text and _ESCAPING in request.headers.get("accept", "")
+    return Question(
+        endpoint.sends,
+        request.path,
+        write_parameters(pairs),
+        accept=f"{endpoint.content_type};version=1.0.0;{_ESCAPING}" if escapes else "",
+        content_type=endpoint.content_type,
+    )
+
+
+def _rewrite(
+    endpoint: Endpoint, parameters: Parameters, sight: Sight, bounds: Bounds
+) -> list[tuple[str, str]]:
+    kept = [
+        (name, values[0])
+        for name, values in parameters.items()
+        if name not in ("query", "match[]") and values and values[0]
+    ]
+    if endpoint.reads_all:
+        start = bounded_start(parameters, bounds.range_seconds)
+        kept += [] if start is None else [("start", start)]
+    if endpoint.kind is Kind.MATCHES:
+        if endpoint.needs_matches and not parameters.get("match[]"):
+            raise Refusal(Cause.PARAMETERS, 400, "no match[] parameter provided")
+        return [*kept, *(("match[]", text) for text in _matches(parameters, sight.view))]
+    (text,) = parameters.get("query") or [""]
+    if not text:
+        raise Refusal(Cause.PARAMETERS, 400, 'parameter "query" is needed')
+    if len(text.encode()) > bounds.query_bytes:
+        sentence = f"a query of over {bounds.query_bytes} bytes; ask in several"
+        raise Refusal(Cause.SIZE, 422, sentence)
+    if endpoint.kind is Kind.TEXT:
+        # What Prometheus does with it takes time by its cube.
+        _check_size(parse_query(text))
+        return [*kept, ("query", text)]
+    enforced = sight.rewrite(text)
+    reach_seconds = enforced.span_seconds + read_lookback(parameters)
+    check_range(parameters, reach_seconds, bounds.range_seconds)
+    return [*kept, ("query", enforced.text)]
+
+
+def _matches(parameters: Parameters, view: View) -> list[str]:
+    given = parameters.get("match[]", ())
+    if len(given) > MAX_MATCHES:
+        raise Refusal(Cause.PARAMETERS, 400, f"more than {MAX_MATCHES} match[]")
+    if not given:
+        return everything(view)
+    return enforce_selectors(parse_series_selectors(given), view)
+
+
+def _check_size(tree: Expr) -> None:
+    waiting, operators = [tree], 0
+    while waiting:
+        node = waiting.pop()
+        operators += len(node.steps) if isinstance(node, Binary) else 0
+        waiting += children(node)
+    if operators > MAX_OPERATORS:
+        raise Refusal(
+            Cause.SIZE,
+            422,
+            f"a query of over {MAX_OPERATORS} operators is too large for this endpoint",
+        )

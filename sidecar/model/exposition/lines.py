@@ -1,0 +1,250 @@
+"""What the parts of a body became under a policy, and where that is kept between scrapes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+from weakref import WeakSet, WeakValueDictionary
+
+from sidecar.model.exposition.samples import Comment, Series
+
+OWN_PREFIX = b"livery_"
+"""Begins the names of Livery's own metrics: an application that had them could answer for it."""
+# What the interpreter holds for an entry and its parts besides their text, rounded up.
+_ENTRY_BYTES = 400
+_COMMENT_BYTES = 320
+_REFERENCE_BYTES = 16
+"""Of an entry in a shape: one reference to it and one to its text."""
+
+
+class Line(NamedTuple):
+    """What a series became: its metric name and its text; None in its place where dropped.
+
+    `is_marked` tells that the series carries the label that its target gave it.
+    """
+
+    name: bytes
+    text: bytes
+    is_marked: bool = False
+    may_collide: bool = False
+    """Whether rules or escaping may have made it the same as another."""
+    is_escaped: bool = False
+    """Whether names were written otherwise for the client."""
+
+
+LOST = Line(b"", b"")
+"""Stands for a series that cannot be told to the client: two of its labels have one name there."""
+
+
+class Entry(NamedTuple):
+    """What one head became. `line` is None where there was no series or it was dropped."""
+
+    text: bytes
+    comments: tuple[Comment, ...]
+    has_series: bool
+    line: Line | None
+    is_lost: bool = False
+    """Whether there is none because the client could not be told of it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes, rounded up; its line stands here and in the plan of the answer."""
+        size = _ENTRY_BYTES + 2 * len(self.text) + _COMMENT_BYTES * len(self.comments)
+        return size if self.line is None else size + 2 * len(self.line.text)
+
+
+class Rewriter(Protocol):
+    """What a policy makes of the parts of a head."""
+
+    def series(self, series: Series) -> Line | None:
+        """Rewrite a series; None drops it."""
+
+    def comment(self, comment: Comment) -> Comment:
+        """Rewrite a comment."""
+
+
+class Shape:
+    """A body without its values: `entries[i]` precedes the value i, `rest` follows all.
+
+    Args:
+        entries: what the heads became.
+        rest: comments after the last value.
+        rest_text: the same as the target wrote it.
+        lines_bytes: of the series with their labels.
+    """
+
+    __slots__ = (
+        "__weakref__", "entries", "head_bytes", "heads", "lines_bytes", "own_bytes", "rest",
+        "rest_text", "samples",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        rest: tuple[Comment, ...],
+        rest_text: bytes,
+        lines_bytes: int,
+    ) -> None:
+        self.entries = entries
+        self.rest = rest
+        self.rest_text = rest_text
+        self.lines_bytes = lines_bytes
+        self.heads = [entry.text for entry in entries]
+        self.samples = sum(entry.has_series for entry in entries)
+        self.head_bytes = sum(map(len, self.heads)) + len(rest_text)
+        """Of a body like this one, all that is no value."""
+        self.own_bytes = (
+            _REFERENCE_BYTES * len(entries) + 2 * len(rest_text) + _COMMENT_BYTES * len(rest)
+        )
+        """Memory that it takes besides its entries."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes with its entries, where nobody shares them."""
+        return self.own_bytes + sum(entry.size_bytes for entry in self.entries)
+
+
+class Reading(NamedTuple):
+    """One body read: the same shape comes back as long as nothing but values changed."""
+
+    shape: Shape
+    tails: list[bytes]
+    """The values, each with what follows it up to the end of its line."""
+    tail_bytes: int
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """What precedes each value."""
+        return self.shape.entries
+
+    @property
+    def samples(self) -> int:
+        """How many samples the target exposed."""
+        return self.shape.samples
+
+
+class LineStore(Protocol):
+    """Keeps entries between scrapes."""
+
+    entries: dict[bytes, Entry]
+    """By the text of their heads."""
+    size_bytes: int
+
+    def keep(self, shape: Shape) -> Shape | None:
+        """Keep a body's shape for the next scrape; None where it is too large.
+
+        Returns the shape to go on with: another, equal one may be kept already.
+        """
+
+    def keep_some(self, entries: Sequence[Entry]) -> None:
+        """Keep the entries of a body that was not read to its end."""
+
+
+class OwnLines:
+    """The entries of one target's last body."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.size_bytes = 0
+        self._limit_bytes = limit_bytes
+
+    def keep(self, shape: Shape) -> Shape | None:
+        """Keep a body's shape in place of the last one."""
+        size = len(shape.rest_text) + _COMMENT_BYTES * len(shape.rest)
+        size += sum(entry.size_bytes for entry in shape.entries)
+        self.entries, self.size_bytes = {}, 0
+        if size > self._limit_bytes:
+            return None
+        self.entries = dict(zip(shape.heads, shape.entries, strict=True))
+        self.size_bytes = size
+        return shape
+
+    def keep_some(self, entries: Sequence[Entry]) -> None:
+        """Keep entries in place of the last body's."""
+        self.entries, self.size_bytes = {}, 0
+        for entry in entries:
+            size = self.size_bytes + entry.size_bytes
+            if size > self._limit_bytes:
+                break
+            self.entries[entry.text] = entry
+            self.size_bytes = size
+
+
+class CacheRoom:
+    """Room for what several stores keep together."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.left_bytes = limit_bytes
+        """How much more may be kept."""
+        self._stores: WeakSet[SharedLines] = WeakSet()
+
+    def add(self, store: "SharedLines") -> None:
+        """Let a store keep its entries here."""
+        self._stores.add(store)
+
+    def has(self, size: int) -> bool:
+        """Tell whether there is so much room; what no store needs any more is dropped first."""
+        if size > self.left_bytes:
+            for store in self._stores:
+                store.forget_unused()
+        return size <= self.left_bytes
+
+
+class SharedLines:
+    """The entries of many targets under one policy: replicas of a workload share nearly all.
+
+    An entry stays as long as a target's last body has it. Where there is no room, no more is kept.
+    """
+
+    def __init__(self, room: CacheRoom) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.size_bytes = 0
+        self._room = room
+        room.add(self)
+        self._shapes: WeakValueDictionary[int, Shape] = WeakValueDictionary()
+        """By a hash of their entries; a target holds its own."""
+        self._shapes_since = 0
+        """How many there were after unused entries were dropped last, and have been added since."""
+
+    def keep(self, shape: Shape) -> Shape | None:
+        """Keep a body's shape, or return the one that another target keeps."""
+        key = hash((shape.rest_text, tuple(map(id, shape.entries))))
+        known = self._shapes.get(key)
+        if known is not None and known.entries == shape.entries:
+            return known
+        new = [entry for entry in shape.entries if entry.text not in self.entries]
+        size = shape.own_bytes + sum(entry.size_bytes for entry in new)
+        if not self._room.has(size):
+            return None
+        self.entries.update({entry.text: entry for entry in new})
+        self._take(size)
+        self._shapes[key] = shape
+        self._shapes_since += 1
+        return shape
+
+    def keep_some(self, entries: Sequence[Entry]) -> None:
+        """Keep entries as long as there is room."""
+        for entry in entries:
+            if not self._room.has(entry.size_bytes):
+                break
+            if entry.text not in self.entries:
+                self.entries[entry.text] = entry
+                self._take(entry.size_bytes)
+
+    def close(self) -> None:
+        """Keep nothing any more, and give the room back."""
+        self.entries = {}
+        self._take(-self.size_bytes)
+
+    def _take(self, size: int) -> None:
+        self.size_bytes += size
+        self._room.left_bytes -= size
+
+    def forget_unused(self) -> None:
+        """Drop the entries that no target's last body has."""
+        shapes = list(self._shapes.values())
+        if len(shapes) >= self._shapes_since:
+            return
+        self.entries = {entry.text: entry for shape in shapes for entry in shape.entries}
+        size = sum(entry.size_bytes for entry in self.entries.values())
+        size += sum(shape.own_bytes for shape in shapes)
+        self._take(size - self.size_bytes)
+        self._shapes_since = len(shapes)

@@ -1,0 +1,197 @@
+"""Series as a Pushgateway takes them: text, in groups by job and instance.
+
+Source: https://github.com/prometheus/pushgateway#api
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sidecar.model.access.rules import Identity
+from sidecar.model.exposition.lines import Reading, Shape
+from sidecar.model.remote_write.selection import (
+    NAME,
+    NO_LABELS,
+    Chosen,
+    Labels,
+    PlanBudget,
+    Selector,
+    SendingRule,
+    read_families,
+)
+from sidecar.model.remote_write.wire import Metadata, MetricType
+
+_LINE_BYTES = 350
+"""What the interpreter holds for a line besides its text."""
+JOB, INSTANCE, MOVED_JOB = "job", "instance", "exported_job"
+_is_name = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*").fullmatch
+_is_plain = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.:-]+").fullmatch
+_SUFFIXES = {
+    "_bucket": (MetricType.HISTOGRAM,),
+    "_count": (MetricType.HISTOGRAM, MetricType.SUMMARY),
+    "_sum": (MetricType.HISTOGRAM, MetricType.SUMMARY),
+    "_total": (MetricType.COUNTER,),
+}
+"""Of series, by the types of their families."""
+_TYPES = {
+    MetricType.COUNTER: "counter",
+    MetricType.GAUGE: "gauge",
+    MetricType.HISTOGRAM: "histogram",
+    MetricType.SUMMARY: "summary",
+}
+
+
+class Group(NamedTuple):
+    """What is replaced at once."""
+
+    job: str
+    instance: str
+
+    @property
+    def path(self) -> str:
+        """Its path, behind the Pushgateway's own."""
+        path = f"/metrics/job{_segment(self.job)}"
+        return f"{path}/instance{_segment(self.instance)}" if self.instance else path
+
+
+class PushLine(NamedTuple):
+    """One series of a group."""
+
+    group: Group
+    family: str
+    kind: str
+    """The family's type; empty where it has none that a Pushgateway knows."""
+    head: bytes
+    """The line up to its value."""
+
+
+class TargetLines:
+    """One target's series under one rule: worked out once for each shape of a body.
+
+    Args:
+        rule: what is sent.
+        identity: whose series they are.
+        job_name: of all groups; empty for each series' own.
+        up_labels: labels of the target's `up`: those of its namespace.
+    """
+
+    def __init__(
+        self, rule: SendingRule, identity: Identity, job_name: str, up_labels: Labels = NO_LABELS
+    ) -> None:
+        self._families: Mapping[str, Metadata] = {}
+        self.selector = Selector(rule, identity, self._line_of, up_labels, weigh=_weigh)
+        self._job_name = job_name
+        self._shape: Shape | None = None
+        self._lines: list[Chosen[PushLine]] = []
+
+    @property
+    def series(self) -> int:
+        """That are pushed each time, beside `up`."""
+        return len(self._lines)
+
+    def knows(self, shape: Shape) -> bool:
+        """Tell whether it is known which series of a body are sent."""
+        return shape is self._shape and self.selector.is_complete
+
+    def write(
+        self, reading: Reading | None, budget: PlanBudget
+    ) -> Iterable[tuple[PushLine, bytes]]:
+        """Yield lines with their values.
+
+        Args:
+            reading: the target's body; None where it did not answer.
+            budget: what looking at new series may take.
+        """
+        if reading is not None:
+            if not self.knows(reading.shape):
+                self._plan(reading.shape, budget)
+            for index, line in self._lines:
+                yield line, reading.tails[index].split(None, 1)[0]
+        labels = self.selector.up()
+        up = None if labels is None else push_line(labels, {}, self._job_name)
+        if up is not None:
+            yield up, b"1" if reading is not None else b"0"
+
+    def _plan(self, shape: Shape, budget: PlanBudget) -> None:
+        families = read_families(shape)
+        if families != self._families:
+            self.selector.forget()  # lines name the types of their families
+        self._families, self._shape = families, shape
+        self._lines = list(self.selector.choose(shape, budget))
+
+    def _line_of(self, labels: dict[str, str]) -> PushLine | None:
+        return push_line(labels, self._families, self._job_name)
+
+
+def _weigh(line: PushLine) -> int:
+    return len(line.head) + _LINE_BYTES
+
+
+def push_line(
+    labels: Mapping[str, str], families: Mapping[str, Metadata], job_name: str
+) -> PushLine | None:
+    """Return the line of a series; None where a Pushgateway does not take its names.
+
+    Args:
+        labels: under which it is sent.
+        families: what is known of them.
+        job_name: of its group; empty for its own.
+    """
+    own, name = dict(labels), labels[NAME]
+    del own[NAME]
+    if not all(map(_is_name, (name, *own))):
+        return None
+    job = own.pop(JOB, "")
+    if job_name and job and job != job_name:
+        own.setdefault(MOVED_JOB, job)
+    group = Group(job_name or job or "livery", own.pop(INSTANCE, ""))
+    family, kind = _family_of(name, families)
+    pairs = ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(own.items()))
+    head = f"{name}{{{pairs}}} " if pairs else f"{name} "
+    return PushLine(group, family, _TYPES.get(kind, ""), head.encode(errors="replace"))
+
+
+def write_groups(lines: Iterable[tuple[PushLine, bytes]]) -> dict[Group, tuple[bytes, int]]:
+    """Write the body of each group, and count its series; of equal ones the first stays."""
+    groups: dict[Group, dict[str, tuple[str, dict[bytes, bytes]]]] = {}
+    for line, value in lines:
+        families = groups.setdefault(line.group, {})
+        _, held = families.setdefault(line.family, (line.kind, {}))
+        held.setdefault(line.head, value)
+    return {group: _write_body(families) for group, families in groups.items()}
+
+
+def _write_body(families: Mapping[str, tuple[str, dict[bytes, bytes]]]) -> tuple[bytes, int]:
+    parts: list[bytes] = []
+    series = 0
+    for family, (kind, held) in families.items():
+        if kind:
+            parts.append(f"# TYPE {family} {kind}\n".encode())
+        parts += [b"%b%b\n" % (head, value) for head, value in held.items()]
+        series += len(held)
+    return b"".join(parts), series
+
+
+def _family_of(name: str, families: Mapping[str, Metadata]) -> tuple[str, MetricType]:
+    """Return a series' family and its type, as the plain text format has them."""
+    if name in families:
+        return name, families[name].kind
+    for suffix, kinds in _SUFFIXES.items():
+        known = families.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
+        if known is not None and known.kind in kinds:
+            is_counter = known.kind is MetricType.COUNTER
+            return (name if is_counter else known.family), known.kind
+    return name, MetricType.UNKNOWN
+
+
+def _segment(value: str) -> str:
+    """Write a value into a path, after its label's name; one with a slash is encoded."""
+    if _is_plain(value):
+        return f"/{value}"
+    encoded = base64.urlsafe_b64encode(value.encode(errors="replace")).decode()
+    return f"@base64/{encoded or '='}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,205 @@
+"""Which series an object sends, and under which labels."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sidecar.model.access.rules import AccessRule, Identity
+from sidecar.model.exposition.escapes import unescape
+from sidecar.model.exposition.formats import Format
+from sidecar.model.exposition.lines import Shape
+from sidecar.model.exposition.parser import parse_head
+from sidecar.model.exposition.samples import Comment, CommentKind
+from sidecar.model.labels.relabel import relabel
+from sidecar.model.remote_write.wire import Metadata, MetricType
+
+NAME = "__name__"
+UP = "up"
+Labels = Mapping[str, str]
+NO_LABELS: Labels = MappingProxyType({})
+
+
+class SendingRule(NamedTuple):
+    """What one MetricAccess object sends, and as what."""
+
+    access: AccessRule
+    extra_labels: Labels
+    honor_labels: bool
+    """Whether a series' own label goes before an extra one."""
+
+    def name_of(self, seen: Labels) -> dict[str, str] | None:
+        """Return the labels under which a series is sent that the rule chose; None if it is not.
+
+        Args:
+            seen: the series' labels, its name, and whose it is.
+        """
+        changed = relabel(seen, self.access.relabelings)
+        if changed is None:
+            return None
+        extra = self.extra_labels
+        labels = {**extra, **changed} if self.honor_labels else {**changed, **extra}
+        kept = {
+            name: value
+            for name, value in labels.items()
+            if value and (name == NAME or not name.startswith("__"))
+        }
+        return kept if kept.get(NAME) else None
+
+
+class PlanBudget:
+    """What looking at new series may take in one scrape.
+
+    Args:
+        relabelings: rules that may be applied to a series.
+        room_bytes: that knowing more series may take.
+    """
+
+    def __init__(self, relabelings: int = 1 << 60, room_bytes: int = 1 << 60) -> None:
+        self.relabelings = relabelings
+        self.room_bytes = room_bytes
+
+
+T = TypeVar("T")
+
+
+class Chosen(NamedTuple, Generic[T]):
+    """One series of a body that is sent."""
+
+    place: int
+    """Of its value in the body, from 0."""
+    made: T
+    """What was made of its labels."""
+
+
+class _Known(NamedTuple, Generic[T]):
+    """What came of a series, so that it is looked at once."""
+
+    pattern: str
+    """That chose it; empty where none did."""
+    made: T | None
+
+
+_UNMATCHED: _Known[Any] = _Known("", None)
+
+
+class Selector(Generic[T]):
+    """Chooses the series of one target under one rule.
+
+    Args:
+        rule: what is sent.
+        identity: whose series they are.
+        make: makes of a series' labels what is kept of it; None where it is not sent.
+        up_labels: labels of the target's `up`: those of its namespace.
+        weigh: says what keeping that takes, in bytes.
+    """
+
+    def __init__(
+        self,
+        rule: SendingRule,
+        identity: Identity,
+        make: Callable[[dict[str, str]], T | None],
+        up_labels: Labels = NO_LABELS,
+        *,
+        weigh: Callable[[T], int],
+    ) -> None:
+        self._rule = rule
+        self._make = make
+        self._weigh = weigh
+        self._cost = 1 + len(rule.access.relabelings)
+        self._known: dict[bytes, _Known[T]] = {}
+        """By the text of the series; those of the last body."""
+        self.is_complete = True
+        """Whether all series of the last body were looked at."""
+        self.left_out = 0
+        """Series of it that are not sent, for there is no room."""
+        self.size_bytes = 0
+        """About what it takes to know its series."""
+        self._virtual = identity.virtual_labels()
+        self._own_up = {**up_labels, NAME: UP}
+        self.matched: Counter[str] = Counter()
+        """Series of the last body by the pattern that chose them, the target's `up` with them."""
+
+    def choose(self, shape: Shape, budget: PlanBudget) -> Iterator[Chosen[T]]:
+        """Yield the series of a body that are sent; those that are new as far as the budget goes.
+
+        Raises:
+            RuleError: a relabeling makes too much of a label.
+        """
+        room_bytes = budget.room_bytes + self.size_bytes
+        self.matched, self.is_complete, self.left_out, self.size_bytes = Counter(), True, 0, 0
+        self.matched.update(filter(None, [self._labels_of(self._own_up)[0]]))
+        before, self._known = self._known, {}
+        for place, entry in enumerate(shape.entries):
+            if entry.line is None:
+                continue
+            text = entry.line.text
+            known = before.get(text)
+            if known is None:
+                if budget.relabelings < self._cost:
+                    self.is_complete = False
+                    continue
+                budget.relabelings -= self._cost
+                known = self._look_at(text)
+            if known.pattern:
+                self.matched[known.pattern] += 1
+            size = 0 if known.made is None else self._weigh(known.made)
+            if self.size_bytes + size > room_bytes:
+                self.left_out += 1
+                continue
+            self.size_bytes += size
+            self._known[text] = known
+            if known.made is not None:
+                yield Chosen(place, known.made)
+        budget.room_bytes = room_bytes - self.size_bytes
+
+    def forget(self) -> None:
+        """Look at all series again."""
+        self._known, self.size_bytes = {}, 0
+
+    def _look_at(self, text: bytes) -> _Known[T]:
+        own = _read_labels(text)
+        pattern, labels = ("", None) if own is None else self._labels_of(own)
+        if not pattern:
+            return _UNMATCHED
+        return _Known(pattern, None if labels is None else self._make(labels))
+
+    def up(self) -> dict[str, str] | None:
+        """Return the labels under which the target's `up` is sent; None if it is not."""
+        return self._labels_of(self._own_up)[1]
+
+    def _labels_of(self, own: Labels) -> tuple[str, dict[str, str] | None]:
+        """Return the pattern that chooses a series, empty for none, and what it is sent as."""
+        seen = {**self._virtual, **own, "namespace": self._virtual.get("namespace", "")}
+        pattern = self._rule.access.pattern_of(seen)
+        if pattern is None:
+            return "", None
+        return pattern.text, self._rule.name_of(seen)
+
+
+def read_families(shape: Shape) -> dict[str, Metadata]:
+    """Return what a body says of its families, by their names."""
+    families: dict[str, Metadata] = {}
+    for entry in shape.entries:
+        _note_families(entry.comments, families)
+    return families
+
+
+def _note_families(comments: Sequence[Comment], families: dict[str, Metadata]) -> None:
+    for comment in comments:
+        name = comment.name.decode(errors="replace")
+        known = families.get(name, Metadata(name, MetricType.UNKNOWN, ""))
+        if comment.kind is CommentKind.TYPE:
+            kind = MetricType.__members__.get(comment.text.decode().upper(), MetricType.UNKNOWN)
+            families[name] = known._replace(kind=kind)
+        elif comment.kind is CommentKind.HELP:
+            families[name] = known._replace(help=comment.text.decode(errors="replace"))
+
+
+def _read_labels(text: bytes) -> dict[str, str] | None:
+    head = parse_head(text, Format.TEXT)
+    series = None if head is None else head.series
+    if series is None:
+        return None
+    labels = {name.decode(): unescape(value).decode() for name, value in series.labels}
+    return {**labels, NAME: series.name.decode()}

@@ -1,0 +1,1 @@
+"""Role `aggregate`: one endpoint for many pods."""

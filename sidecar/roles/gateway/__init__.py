@@ -1,0 +1,1 @@
+"""Role `gateway`: Prometheus' API for tenants."""

@@ -1,0 +1,1 @@
+"""Many pods scraped at once, and their metrics as one exposition."""

@@ -1,0 +1,117 @@
+"""One rule's receivers: all get the same, and a slow one holds no other."""
+
+import asyncio
+import ipaddress
+
+import cramjam
+import pytest
+
+from sidecar.control.sending import Loss
+from sidecar.forward.outlet import Outlet
+from sidecar.model.access.rules import parse_access_rule
+from sidecar.model.policy.forward import Forwarding, ForwardRule, ReceiverAddress, ReceiverKind
+from sidecar.model.policy.secret import Credential
+from sidecar.model.remote_write.push import Group
+from sidecar.model.remote_write.requests import Request, write_vector
+from sidecar.model.remote_write.selection import SendingRule
+from tests.sidecar.apps import App, http, until
+from tests.sidecar.model.remote_write.test_wire import read_series
+
+pytestmark = pytest.mark.anyio
+
+_AROUND = Forwarding((), (ipaddress.ip_network("127.0.0.0/8"),), {"s/pw": Credential("x")})
+_STAMP = 1_795_000_000_000
+
+
+def _rule(*receivers: ReceiverAddress) -> ForwardRule:
+    access = parse_access_rule({"name": "r", "patterns": ["a"], "namespaces": ["shop"]}, "rule")
+    return ForwardRule(SendingRule(access, {}, honor_labels=False), 5.0, receivers)
+
+
+def _outlet(*receivers: ReceiverAddress, around: Forwarding = _AROUND) -> Outlet:
+    return Outlet(_rule(*receivers), around, frozenset(), limit_bytes=100_000, namespace="shop")
+
+
+def _at(port: int, **fields: object) -> ReceiverAddress:
+    return ReceiverAddress("127.0.0.1", port, "/write", **fields)  # type: ignore[arg-type]
+
+
+def _requests(count: int, start: int = 0) -> list[Request]:
+    series = [({"__name__": "a", "n": str(start + n)}, 1.0) for n in range(count)]
+    return write_vector(series, _STAMP)[0]
+
+
+class _Site(App):
+    """A receiver that keeps how many series came in each request."""
+
+    def __init__(self, delay_seconds: float = 0.0) -> None:
+        super().__init__(self._take)
+        self.counts: list[int] = []
+        self._delay_seconds = delay_seconds
+
+    async def _take(self, writer: asyncio.StreamWriter) -> None:
+        body = await self.read_body(writer)
+        await asyncio.sleep(self._delay_seconds)
+        self.counts.append(len(read_series(bytes(cramjam.snappy.decompress_raw(body)))))
+        writer.write(http(b"", "", "204 No Content"))
+
+
+async def test_all_receivers_get_the_same_and_a_slow_one_holds_no_other() -> None:
+    async with _Site() as quick, _Site(delay_seconds=30) as slow:
+        outlet = _outlet(_at(quick.port), _at(slow.port))
+        outlet.start()
+        outlet.write(_requests(3), b"", _STAMP, 0)
+        await until(lambda: bool(quick.counts))
+        state = outlet.state("r", 3, ())
+        assert (state.sent, state.waiting) == (3, 3)
+        assert state.lag_seconds > 0
+        assert state.last_sent_at > 0
+        await outlet.flush(0)
+
+    assert outlet.state("r", 3, ()).lost == {Loss.ENDED: 3}
+
+
+async def test_small_requests_are_sent_as_one_and_a_thousand_series_at_most() -> None:
+    async with _Site() as site:
+        outlet = _outlet(_at(site.port))
+        parts = [one for at in range(5) for one in _requests(300, 1000 * at)]
+        outlet.write(parts, b"", _STAMP, 0)
+        await outlet.flush(5)
+
+    assert site.counts == [900, 600]
+
+
+async def test_metadata_go_alone_where_there_are_no_samples() -> None:
+    async with _Site() as site:
+        outlet = _outlet(_at(site.port))
+        outlet.write([], b"\x1a\x00", _STAMP, 0)
+        outlet.write([], b"", _STAMP, 0)
+        await outlet.flush(5)
+
+    assert site.counts == [0]
+
+
+async def test_groups_are_pushed() -> None:
+    async with App(http(b"")) as app:
+        outlet = _outlet(_at(app.port, kind=ReceiverKind.PUSH))
+        outlet.push({Group("web", ""): (b"a 1\n", 1)}, _STAMP)
+        await outlet.flush(5)
+
+    assert app.requests[0].startswith("PUT /write/metrics/job/web HTTP/1.1")
+    assert outlet.state("r", 1, ()).sent == 1
+
+
+def test_a_receiver_whose_credential_is_missing_is_said() -> None:
+    outlet = _outlet(_at(1, username="a", password="s/gone"))
+
+    assert "the Secret's s/gone is not there" in outlet.state("r", 0, ()).error
+
+
+def test_receivers_stay_as_long_as_all_that_they_depend_on_does() -> None:
+    address = _at(1, username="a", password="s/pw")
+    outlet = _outlet(address)
+    assert outlet.serves(_rule(address), _AROUND)
+    assert not outlet.serves(_rule(_at(2)), _AROUND)
+    assert not outlet.serves(_rule(address), Forwarding((), (), _AROUND.credentials))
+    changed = Forwarding((), _AROUND.allowed, {"s/pw": Credential("y")})
+    assert not outlet.serves(_rule(address), changed)
