@@ -49,6 +49,12 @@ class Progress:
     error: str = ""
     """Why the last request failed; empty where it did not."""
 
+    def add(self, other: "Progress") -> None:
+        """Count what another receiver was sent, who is gone."""
+        self.sent += other.sent
+        self.lost.update(other.lost)
+        self.last_sent_at = max(self.last_sent_at, other.last_sent_at)
+
 
 class Sending(NamedTuple):
     """How one rule's sending goes, over all of its receivers."""

@@ -3,9 +3,7 @@
 Judged is what a name leads to, each time: a name that was harmless may lead elsewhere tomorrow.
 """
 
-import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +13,6 @@ from sidecar.http.connection import Connection
 from sidecar.model.policy.forward import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-RESOLVE_SECONDS = 10.0
 
 
 class Reach(NamedTuple):
@@ -45,26 +42,28 @@ class Reach(NamedTuple):
 
 async def connect(
     host: str,
+    addresses: Sequence[str],
     port: int,
     reach: Reach,
-    tls: ssl.SSLContext | None = None,
     *,
+    tls: ssl.SSLContext | None = None,
     server_name: str = "",
 ) -> Connection:
     """Connect to the first address of a name that may be connected to.
 
     Args:
         host: the name.
+        addresses: what it leads to.
         port: of it.
         reach: what may be connected to.
         tls: whom to trust; None for plain HTTP.
         server_name: that the certificate must show; empty for the host's.
 
     Raises:
-        UpstreamError: the name has none, or nothing listens there; says which.
+        UpstreamError: there is none, or nothing listens there; says which.
     """
     reasons: list[str] = []
-    for address in await _resolve(host, port):
+    for address in addresses:
         if not reach.allows(ipaddress.ip_address(address.partition("%")[0])):
             reasons.append(f"{address} may not be sent to from here")
             continue
@@ -73,17 +72,6 @@ async def connect(
         except UpstreamError as error:
             reasons.append(str(error))
     raise UpstreamError(f"{host}: {'; '.join(reasons) or 'the name has no address'}")
-
-
-async def _resolve(host: str, port: int) -> Sequence[str]:
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(RESOLVE_SECONDS):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, TimeoutError) as error:
-        reason = str(error) or "no answer in time"
-        raise UpstreamError(f"{host}: its address is not known: {reason}") from error
-    return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 
 def _unmapped(address: Address) -> Address:
@@ -98,9 +86,11 @@ def _unmapped(address: Address) -> Address:
 
 
 _NO_RECEIVERS: tuple[Network, ...] = tuple(map(ipaddress.ip_network, (
-    "0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4",  # of no host
+    "0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "3fff::/20",  # of no host
+    "192.88.99.0/24", "5f00::/16",  # of the network itself
     "168.63.129.16/32",  # where a cloud answers its machines, among public addresses
     "fec0::/10", "64:ff9b:1::/48",  # once and still private: what a gateway makes of them
+    "::/96", "::ffff:0:0:0/96",  # IPv4 addresses, written as nobody does any more
 )))  # fmt: skip
 _SHARED = ipaddress.IPv4Network("100.64.0.0/10")
 """Some clusters have it for pods and Services; it is neither private nor global."""

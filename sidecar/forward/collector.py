@@ -10,14 +10,15 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from sidecar.control.sending import Sending
 from sidecar.errors import LiveryError, QueryRefusedError, RuleError
-from sidecar.forward.outlet import Outlet
+from sidecar.forward.outlet import Outlet, pack
 from sidecar.forward.outlets import Outlets
+from sidecar.forward.queue import Batch
 from sidecar.gateway.answers import read_data, read_whole
 from sidecar.gateway.backends.group import BackendGroup
 from sidecar.gateway.parameters import write_parameters
@@ -27,8 +28,13 @@ from sidecar.model.access.views import view_of
 from sidecar.model.policy.collector import CollectorPolicy
 from sidecar.model.policy.forward import Forwarding, ForwardRule
 from sidecar.model.promql.enforcement import everything
-from sidecar.model.remote_write.push import Group, push_line, write_groups
-from sidecar.model.remote_write.requests import Request, mark_ended, write_vector
+from sidecar.model.remote_write.push import Group, PushLine, push_line, write_groups
+from sidecar.model.remote_write.requests import (
+    MAX_MOMENT_BYTES,
+    check_room,
+    mark_ended,
+    write_vector,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -263,27 +269,30 @@ class _CollectedRule:
         )
         if rule.is_pushing:
             job_name = rule.receivers[0].job_name
-            lines = [(push_line(labels, {}, job_name), value) for labels, value in named]
-            written = [(line, repr(value).encode()) for line, value in lines if line is not None]
+            written = list(_push_lines(named, job_name))
             return partial(self._push, write_groups(written), len(written), stamp)
-        return partial(self._write, *write_vector(named, stamp), stamp)
-
-    def _write(self, requests: list[Request], present: tuple[bytes, ...], stamp: int) -> None:
-        self._error, self.done_ms = "", stamp
-        self._series = len(present)
+        requests, present = write_vector(named, stamp)
+        generation = self._generation
         if present != self._sent:
-            self._generation += 1
-            gone = set(self._sent) - set(present)
-            requests = [*mark_ended(gone, stamp), *requests]
-            self._sent = present
+            generation += 1
+            requests = [*mark_ended(set(self._sent) - set(present), stamp), *requests]
         may_be_there = stamp < self._began_ms
-        self.outlet.write(requests, b"", stamp, self._generation, may_be_there=may_be_there)
+        batches = pack(requests, b"", stamp, generation, may_be_there=may_be_there)
+        return partial(self._put, batches, present, generation, stamp)
+
+    def _put(
+        self, batches: list[Batch], present: tuple[bytes, ...], generation: int, stamp: int
+    ) -> None:
+        self._error, self.done_ms = "", stamp
+        self._sent, self._generation = present, generation
+        self._series = len(present)
+        self.outlet.put(batches)
 
     def end(self) -> None:
         """Mark that all series have ended."""
         stamp = max(int(time.time() * 1000), self.done_ms + 1)
         self._generation += 1
-        self.outlet.write(mark_ended(self._sent, stamp), b"", stamp, self._generation)
+        self.outlet.put(pack(mark_ended(self._sent, stamp), b"", stamp, self._generation))
 
     def fail(self, reason: str) -> None:
         """Note why it could not be collected."""
@@ -300,6 +309,21 @@ class _CollectedRule:
     def _push(self, groups: Mapping[Group, tuple[bytes, int]], series: int, stamp: int) -> None:
         self._error, self.done_ms, self._series = "", stamp, series
         self.outlet.push(groups, stamp)
+
+
+def _push_lines(named: Iterable[Series], job_name: str) -> Iterator[tuple[PushLine, bytes]]:
+    """Yield the lines of series and their values.
+
+    Raises:
+        RuleError: they are too large.
+    """
+    room = MAX_MOMENT_BYTES
+    for labels, value in named:
+        line = push_line(labels, {}, job_name)
+        if line is not None:
+            room -= len(line.head)
+            check_room(room)
+            yield line, repr(value).encode()
 
 
 def read_vector(body: bytes) -> list[Series]:

@@ -4,16 +4,17 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import cramjam
 
 from sidecar.control.sending import Loss, Progress, Sending
-from sidecar.errors import LiveryError
 from sidecar.forward.addresses import Reach
 from sidecar.forward.pusher import Pusher
 from sidecar.forward.queue import Batch
 from sidecar.forward.receiver import Receiver
+from sidecar.forward.resolver import Resolver
 from sidecar.forward.sender import MAX_SENDERS, Sender
 from sidecar.model.policy.forward import Forwarding, ForwardRule, ReceiverAddress, ReceiverKind
 from sidecar.model.policy.secret import Credentials
@@ -21,11 +22,18 @@ from sidecar.model.remote_write.push import Group
 from sidecar.model.remote_write.requests import MAX_SERIES, Request
 from sidecar.process.supervisor import keep_up
 
+MAX_BATCH_BYTES = 1 << 20
+"""Of a batch before it is packed, where it has more than one request."""
+
 
 class Channel(Protocol):
     """The way to one receiver."""
 
     progress: Progress
+
+    @property
+    def place(self) -> object:
+        """Where the receiver is."""
 
     @property
     def samples(self) -> int:
@@ -55,6 +63,7 @@ class Outlet:
         rule: whose.
         around: by which they are reached.
         forbidden: addresses to which nothing is sent.
+        resolver: finds their addresses.
         limit_bytes: of all that waits for one of them.
         namespace: of the rule's object.
     """
@@ -65,28 +74,28 @@ class Outlet:
         around: Forwarding,
         forbidden: frozenset[str],
         *,
+        resolver: Resolver,
         limit_bytes: int,
         namespace: str,
     ) -> None:
         self.namespace = namespace
+        self._resolve = partial(resolver.resolve, asker=namespace)
         self._facts = _facts_of(rule, around)
         """All that the receivers depend on."""
         self._writes: list[Sender] = []
         self._pushes: list[Pusher] = []
-        self._fault = ""
+        self._past = Progress()
+        """Of receivers that the rule no longer has."""
         self._tasks: list[asyncio.Task[None]] = []
         for address in rule.receivers:
             reach = Reach(address.is_service, around.allowed, forbidden)
-            try:
-                self._open(address, around.credentials, reach, limit_bytes)
-            except LiveryError as error:
-                self._fault = f"{address.host}: {error}"
+            self._open(address, around.credentials, reach, limit_bytes)
 
     def _open(
         self, address: ReceiverAddress, credentials: Credentials, reach: Reach, limit_bytes: int
     ) -> None:
         needed = {name: credentials[name] for name in address.credentials if name in credentials}
-        receiver = Receiver(address, needed, reach, MAX_SENDERS)
+        receiver = Receiver(address, needed, reach, resolve=self._resolve, connections=MAX_SENDERS)
         if address.kind is ReceiverKind.PUSH:
             pusher = Pusher(receiver, limit_bytes, deletes=address.deletes_on_shutdown)
             self._pushes.append(pusher)
@@ -100,12 +109,18 @@ class Outlet:
     def inherit(self, before: "Outlet") -> None:
         """Take over what waits for the same receivers under other settings."""
         before.stop()
-        for sender, previous in zip(self._writes, before._writes, strict=False):
-            sender.inherit(previous)
-        for pusher, earlier in zip(self._pushes, before._pushes, strict=False):
-            pusher.inherit(earlier)
-        for channel in before._channels:
-            channel.close()
+        self._past = before._past
+        senders, pushers = list(before._writes), list(before._pushes)
+        for sender in self._writes:
+            if (previous := _pick(senders, sender.place)) is not None:
+                sender.inherit(previous)
+        for pusher in self._pushes:
+            if (earlier := _pick(pushers, pusher.place)) is not None:
+                pusher.inherit(earlier)
+        left: list[Channel] = [*senders, *pushers]
+        for gone in left:
+            gone.close()
+            self._past.add(gone.progress)
 
     def resize(self, limit_bytes: int) -> None:
         """Let so much wait for each receiver from now on."""
@@ -116,34 +131,11 @@ class Outlet:
     def _channels(self) -> Sequence[Channel]:
         return [*self._writes, *self._pushes]
 
-    def write(
-        self,
-        requests: Iterable[Request],
-        metadata: bytes,
-        timestamp_ms: int,
-        generation: int,
-        *,
-        may_be_there: bool = False,
-    ) -> None:
-        """Let requests wait to be written, as few as they fit into.
-
-        Args:
-            requests: in the order in which they are to arrive.
-            metadata: that the last one carries.
-            timestamp_ms: of the samples, as Unix time.
-            generation: another one than before where the series are others than before.
-            may_be_there: whether another sender may have sent the same already.
-        """
-        bodies: list[bytes] = []
-        batch = Batch(b"", 0, timestamp_ms, 0, generation, may_be_there)
-        for request in requests:
-            if batch.samples and batch.samples + request.samples > MAX_SERIES:
-                self._put(batch._replace(body=b"".join(bodies)))
-                bodies, batch = [], batch._replace(samples=0, lane=batch.lane + 1)
-            bodies.append(request.body)
-            batch = batch._replace(samples=batch.samples + request.samples)
-        if batch.samples or metadata:
-            self._put(batch._replace(body=b"".join((*bodies, metadata))))
+    def put(self, batches: Iterable[Batch]) -> None:
+        """Let batches wait to be written, for every receiver."""
+        for batch in batches:
+            for sender in self._writes:
+                sender.push(batch)
 
     def push(self, groups: Mapping[Group, tuple[bytes, int]], timestamp_ms: int) -> None:
         """Let groups wait to be pushed; the arguments are those of `Pusher.push`."""
@@ -184,7 +176,7 @@ class Outlet:
             unmatched: patterns that no series fulfils.
         """
         channels = self._channels
-        progress = [channel.progress for channel in channels]
+        progress = [self._past, *(channel.progress for channel in channels)]
         waits = [channel.oldest_ms for channel in channels if channel.oldest_ms]
         lost: Counter[Loss] = Counter()
         for one in progress:
@@ -197,15 +189,61 @@ class Outlet:
             waiting=sum(channel.samples for channel in channels),
             lag_seconds=max(0.0, time.time() - min(waits) / 1000) if waits else 0.0,
             last_sent_at=max((one.last_sent_at for one in progress), default=0.0),
-            error=self._fault or next((one.error for one in progress if one.error), ""),
+            error=next((one.error for one in progress if one.error), ""),
             series=series,
             unmatched=unmatched,
         )
 
-    def _put(self, batch: Batch) -> None:
-        packed = batch._replace(body=bytes(cramjam.snappy.compress_raw(batch.body)))
-        for sender in self._writes:
-            sender.push(packed)
+
+def pack(
+    requests: Iterable[Request],
+    metadata: bytes,
+    timestamp_ms: int,
+    generation: int,
+    *,
+    may_be_there: bool = False,
+) -> list[Batch]:
+    """Make batches of requests, as few as they fit into.
+
+    Args:
+        requests: in the order in which they are to arrive.
+        metadata: of their families; they go alone, as the last ones.
+        timestamp_ms: of the samples, as Unix time.
+        generation: a higher one than before where the series are others than before.
+        may_be_there: whether another sender may have sent the same already.
+    """
+    whole: list[Batch] = []
+    bodies: list[bytes] = []
+    batch = Batch(b"", 0, timestamp_ms, 0, generation, may_be_there)
+    size = 0
+    for request in requests:
+        is_full = batch.samples + request.samples > MAX_SERIES
+        if bodies and (is_full or size + len(request.body) > MAX_BATCH_BYTES):
+            whole.append(batch._replace(body=_pack(bodies)))
+            bodies, size, batch = [], 0, batch._replace(samples=0, lane=batch.lane + 1)
+        bodies.append(request.body)
+        size += len(request.body)
+        batch = batch._replace(samples=batch.samples + request.samples)
+    if bodies:
+        whole.append(batch._replace(body=_pack(bodies)))
+    if metadata:
+        whole.append(batch._replace(body=_pack([metadata]), samples=0, lane=len(whole)))
+    return whole
+
+
+def _pack(bodies: Sequence[bytes]) -> bytes:
+    return bytes(cramjam.snappy.compress_raw(b"".join(bodies)))
+
+
+AnyChannel = TypeVar("AnyChannel", bound=Channel)
+
+
+def _pick(channels: list[AnyChannel], place: object) -> AnyChannel | None:
+    """Take the one that leads to a place out of a list; None where there is none."""
+    found = next((one for one in channels if one.place == place), None)
+    if found is not None:
+        channels.remove(found)
+    return found
 
 
 def _facts_of(rule: ForwardRule, around: Forwarding) -> object:

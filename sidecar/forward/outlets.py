@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from sidecar.forward.outlet import Outlet
+from sidecar.forward.resolver import Resolver, look_up
 from sidecar.model.policy.forward import Forwarding, ForwardRule
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class Outlets:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._forbidden = frozenset(filter(None, [environ.get(_CONTROL_PLANE)]))
+        self._resolver = Resolver(look_up)
         self._leaving: set[asyncio.Task[None]] = set()
         """They send the rest of rules that are gone."""
 
@@ -47,7 +49,14 @@ class Outlets:
         if known is not None and known.serves(rule, around):
             known.resize(limit_bytes)
             return known
-        return Outlet(rule, around, self._forbidden, limit_bytes=limit_bytes, namespace=namespace)
+        return Outlet(
+            rule,
+            around,
+            self._forbidden,
+            resolver=self._resolver,
+            limit_bytes=limit_bytes,
+            namespace=namespace,
+        )
 
     def leave(self, outlet: Outlet, *, is_ended: bool = True) -> None:
         """Send the rest of a rule that is gone; `is_ended` says that nobody goes on with it."""

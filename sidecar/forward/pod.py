@@ -4,16 +4,18 @@ Scrapes that somebody asks for are taken where they come in time; else the forwa
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from operator import attrgetter
 
 from sidecar.control.sending import Sending
 from sidecar.errors import LiveryError
 from sidecar.forward.outlets import Outlets
-from sidecar.forward.pod_rule import MAX_PLANNED_BYTES, PodRule
+from sidecar.forward.pod_rule import MAX_PLANNED_BYTES, MAX_UNMATCHED_BYTES, PodRule
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.formats import Negotiated
 from sidecar.model.policy.forward import Forwarding
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 QUEUE_BYTES = 4 << 20
 """That may wait for all receivers of all rules together."""
+MAX_AHEAD_MS = 10_000
+"""By which the clock may be set back without moments that were being there again."""
 IN_TIME = 0.8
 """The part of a rule's interval after which a scrape counts for it."""
 MAX_PLANNED_SERIES = 100_000
@@ -61,8 +65,7 @@ class PodForwarder:
         self._is_own_choice = self._is_asking = False
         self._stamp_ms = 0
         self._taking: asyncio.Task[None] | None = None
-        self._is_taking = False
-        """Whether a scrape is being taken, perhaps in a thread: rules must not change then."""
+        """Takes a scrape, perhaps in a thread: rules must not change meanwhile."""
         self._next: tuple[Forwarding | None, Labels] | None = None
         """The rules that came meanwhile."""
 
@@ -73,7 +76,7 @@ class PodForwarder:
             forwarding: the rules; None for none.
             up_labels: labels of each target's `up`: those of its namespace.
         """
-        if self._is_taking:
+        if self._taking is not None:
             self._next = (forwarding, up_labels)
             return
         forwarding = forwarding or Forwarding()
@@ -100,8 +103,10 @@ class PodForwarder:
         self._rules = kept
         self._changed.set()
 
-    async def take(self, collected: Collected, wanted: Negotiated) -> None:
-        """Take what the targets said, for the rules whose time it is.
+    def take(self, collected: Collected, wanted: Negotiated) -> None:
+        """Take what the targets said, for the rules whose time it is; nobody waits for that.
+
+        Where the last scrape is still being taken, this one is not: the rules stay due.
 
         Args:
             collected: what they said, in whatever format they answered.
@@ -110,48 +115,58 @@ class PodForwarder:
         if self._wanted is None or (self._is_own_choice and not self._is_asking):
             # Who scrapes from outside says in which format: nobody has to be asked besides.
             self._wanted, self._is_own_choice = wanted, self._is_asking
-        if wanted != self._wanted:
-            return
-        self._is_taking = True
-        # A task of its own: who scraped may go, and what was worked out is not to be lost.
-        self._taking = asyncio.create_task(self._take_and_rest(collected))
-        await asyncio.shield(self._taking)
+        if wanted == self._wanted and self._taking is None and self._due(time.monotonic()):
+            own = collected._replace(outcomes=list(collected.outcomes))  # an answer uses them up
+            self._taking = asyncio.create_task(self._take_and_rest(own))
+
+    async def idle(self) -> None:
+        """Wait until no scrape is being taken."""
+        if self._taking is not None:
+            await asyncio.wait({self._taking})
 
     async def _take_and_rest(self, collected: Collected) -> None:
         try:
             await self._take(collected, time.monotonic())
         finally:
-            self._is_taking = False
+            self._taking = None
             if self._next is not None:
                 following, self._next = self._next, None
                 self.use(*following)
 
     async def _take(self, collected: Collected, now: float) -> None:
-        due = [one for one in self._rules.values() if one.is_due(now, IN_TIME)]
+        due = self._due(now)
         stamp = self._next_stamp() if due else 0
         looked_at = 0
-        budget = PlanBudget(MAX_RELABELINGS, MAX_PLANNED_BYTES - self._planned_bytes)
+        budget = self._budget()
         for one in due:
             more = one.to_plan(collected)
+            if more and looked_at and looked_at + more > MAX_PLANNED_SERIES:
+                continue  # the next time: many rules must not take all of the processor
             looked_at += more
-            if more and looked_at > max(MAX_PLANNED_SERIES, more):
-                continue  # the next time: many rules must not keep a scrape waiting
-            one.taken_at = now
+            one.tried_at = now
             try:
                 work = partial(one.take, collected, stamp, budget)
                 push = await asyncio.to_thread(work) if more > INLINE_SERIES else work()
                 push()
+                if one.is_complete:
+                    one.taken_at = now
             except LiveryError as error:
                 one.fail(str(error))
             except Exception as error:
                 logger.exception("a scrape cannot be forwarded")
                 one.fail(f"a fault of Livery's: {type(error).__name__}; the proxy's log has it")
-            if more:
-                await asyncio.sleep(0)  # others have their turn between two rules
+            await asyncio.sleep(0)  # others have their turn between two rules
 
-    @property
-    def _planned_bytes(self) -> int:
-        return sum(item.planned_bytes for item in self._rules.values())
+    def _due(self, now: float) -> list[PodRule]:
+        """Return the rules whose time it is; who had to wait the last time comes first."""
+        due = [one for one in self._rules.values() if one.is_due(now, IN_TIME)]
+        return sorted(due, key=attrgetter("taken_at"))
+
+    def _budget(self) -> PlanBudget:
+        planned = sum(item.planned_bytes for item in self._rules.values())
+        unmatched = sum(item.unmatched_bytes for item in self._rules.values())
+        room = MAX_PLANNED_BYTES - planned
+        return PlanBudget(MAX_RELABELINGS, room, MAX_UNMATCHED_BYTES - unmatched)
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -169,9 +184,15 @@ class PodForwarder:
 
     async def flush(self, seconds: float) -> None:
         """Mark that all series have ended and send what waits, for so long at most."""
-        stamp = self._next_stamp()
-        for one in self._rules.values():
-            one.end(stamp)
+        ends = time.monotonic() + seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.idle()
+        if self._taking is None:
+            stamp = self._next_stamp()
+            for one in self._rules.values():
+                one.end(stamp)
+        seconds = max(0.0, ends - time.monotonic())
         await self._outlets.flush([one.outlet for one in self._rules.values()], seconds)
 
     def state(self) -> list[Sending]:
@@ -179,8 +200,10 @@ class PodForwarder:
         return [one.state() for one in self._rules.values()]
 
     def _next_stamp(self) -> int:
-        """Return the present moment; never one that was, though the clock may go back."""
-        self._stamp_ms = max(int(time.time() * 1000), self._stamp_ms + 1)
+        """Return the present moment; none that was, unless the clock was far ahead."""
+        now_ms = int(time.time() * 1000)
+        is_ahead = self._stamp_ms - now_ms > MAX_AHEAD_MS
+        self._stamp_ms = now_ms if is_ahead else max(now_ms, self._stamp_ms + 1)
         return self._stamp_ms
 
     async def _wait(self) -> None:
@@ -195,6 +218,7 @@ class PodForwarder:
             return
 
     async def _ask(self) -> None:
+        await self.idle()
         self._is_asking = True
         try:
             await self._scrape(self._wanted)
@@ -202,8 +226,9 @@ class PodForwarder:
             logger.debug("the targets cannot be asked", extra={"reason": str(error)})
         finally:
             self._is_asking = False
+        await self.idle()
         now = time.monotonic()
         for one in self._rules.values():
             # Whatever came of it: the next time is an interval away.
             if one.is_due(now, 1.0):
-                one.taken_at = now
+                one.tried_at = now

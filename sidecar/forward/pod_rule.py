@@ -6,19 +6,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from sidecar.control.sending import Sending
-from sidecar.forward.outlet import Outlet
+from sidecar.forward.outlet import Outlet, pack
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.lines import Reading
 from sidecar.model.policy.forward import ForwardRule
 from sidecar.model.remote_write.push import TargetLines, write_groups
 from sidecar.model.remote_write.requests import Request, TargetRequests
-from sidecar.model.remote_write.selection import Labels, PlanBudget
+from sidecar.model.remote_write.selection import Labels, PlanBudget, read_families
+from sidecar.model.remote_write.wire import Metadata, write_metadata
 from sidecar.model.targets import Target
 from sidecar.scrape.rendering import Collected
 
 METADATA_SECONDS = 300.0
+MAX_METADATA_BYTES = 256 << 10
 MAX_PLANNED_BYTES = 16 << 20
 """That knowing how series are sent may take, for all rules together."""
+MAX_UNMATCHED_BYTES = 4 << 20
+"""That knowing which series are not sent may take; others are looked at anew in each new body."""
 _WHY_LEFT_OUT = (
     f"knowing how they are sent would take over {MAX_PLANNED_BYTES >> 20} MiB of this proxy"
 )
@@ -38,19 +42,19 @@ class PodRule:
         self._pushes: dict[Target, TargetLines] = {}
         self._described_at = float("-inf")
         self._error = ""
-        self.taken_at = float("-inf")
-        """When something was taken last, in monotonic seconds."""
+        self.taken_at = self.tried_at = float("-inf")
+        """When something was taken last, and was to be taken last, in monotonic seconds."""
 
     @property
     def next_at(self) -> float:
         """When the next scrape must come."""
-        if self.taken_at == float("-inf"):
+        if self.tried_at == float("-inf"):
             return time.monotonic()
-        return self.taken_at + self._rule.interval_seconds
+        return self.tried_at + self._rule.interval_seconds
 
     def is_due(self, now: float, part: float) -> bool:
         """Tell whether so much of the interval has passed."""
-        return now - self.taken_at >= part * self._rule.interval_seconds
+        return now - self.tried_at >= part * self._rule.interval_seconds
 
     def use(self, rule: ForwardRule, up_labels: Labels, outlet: Outlet) -> None:
         """Send what another version of the rule says; series that it lacks will have ended."""
@@ -68,6 +72,16 @@ class PodRule:
     def planned_bytes(self) -> int:
         """About what it takes in memory to know how series are sent."""
         return sum(one.selector.size_bytes for one in self._sources)
+
+    @property
+    def unmatched_bytes(self) -> int:
+        """About what it takes in memory to know which series are not sent."""
+        return sum(one.selector.unmatched_bytes for one in self._sources)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all series of the last scrape were looked at."""
+        return all(one.selector.is_complete for one in self._sources)
 
     def to_plan(self, collected: Collected) -> int:
         """Return how many series have to be looked at, for others are there than before."""
@@ -97,21 +111,25 @@ class PodRule:
                 identity = self._identity._replace(container=target.name)
                 self._writes[target] = TargetRequests(self._rule.sending, identity, self._up_labels)
             written += self._writes[target].write(reading, stamp_ms, fmt, budget)
-        metadata = self._describe()
-        return partial(self.outlet.write, written, metadata, stamp_ms, self._generation)
+        metadata = self._describe(collected)
+        return partial(self.outlet.put, pack(written, metadata, stamp_ms, self._generation))
 
-    def _describe(self) -> bytes:
-        """Return what is known of families, once in a while."""
+    def _describe(self, collected: Collected) -> bytes:
+        """Return what targets say of their families, once in a while."""
         now = time.monotonic()
         if now - self._described_at < METADATA_SECONDS:
             return b""
         self._described_at = now
-        return b"".join(one.metadata for one in self._writes.values())
+        families: dict[str, Metadata] = {}
+        for target, reading in _answers(collected):
+            if reading is not None and self._writes[target].chooses:
+                families = read_families(reading.shape) | families
+        return write_metadata(families.values(), MAX_METADATA_BYTES)
 
     def end(self, stamp_ms: int) -> None:
         """Mark that all series have ended."""
         ended = [request for one in self._writes.values() for request in one.end(stamp_ms)]
-        self.outlet.write(ended, b"", stamp_ms, self._generation)
+        self.outlet.put(pack(ended, b"", stamp_ms, self._generation))
 
     def state(self) -> Sending:
         """Return how it goes."""

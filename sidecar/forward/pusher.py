@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 5.0
+GROUP_BYTES = 500
+"""What the interpreter holds for a group besides its texts."""
 _HEADERS = {"Content-Type": "text/plain; version=0.0.4"}
 
 
@@ -27,6 +29,10 @@ class _Body(NamedTuple):
     text: bytes
     samples: int
     timestamp_ms: int
+
+
+def _size(group: Group, body: _Body) -> int:
+    return GROUP_BYTES + len(group.job) + len(group.instance) + len(body.text)
 
 
 class Pusher:
@@ -48,7 +54,12 @@ class Pusher:
         self._news = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
-        self.progress = Progress()
+        self.progress = Progress(error=receiver.fault)
+
+    @property
+    def place(self) -> object:
+        """Where the Pushgateway is."""
+        return self._receiver.place
 
     @property
     def samples(self) -> int:
@@ -68,17 +79,21 @@ class Pusher:
             timestamp_ms: when they were taken, as Unix time.
         """
         lost = self.progress.lost
+        for group in self._waiting.keys() - self._known - groups.keys():
+            # It never got there, and there is no such group any more.
+            lost[Loss.SUPERSEDED] += self._waiting.pop(group).samples
         gone = dict.fromkeys(self._known - groups.keys(), (b"", 0))
         for group, (text, samples) in {**gone, **groups}.items():
             before = self._waiting.pop(group, None)
             if before is not None:
                 lost[Loss.SUPERSEDED] += before.samples
             self._waiting[group] = _Body(text, samples, timestamp_ms)
-        size = sum(len(body.text) for body in self._waiting.values())
+        size = sum(_size(group, body) for group, body in self._waiting.items())
         while size > self._limit_bytes and len(self._waiting) > 1:
-            oldest = self._waiting.pop(next(iter(self._waiting)))
+            first = next(iter(self._waiting))
+            oldest = self._waiting.pop(first)
             lost[Loss.QUEUE_FULL] += oldest.samples
-            size -= len(oldest.text)
+            size -= _size(first, oldest)
         if self._waiting:
             self._is_idle.clear()
             self._news.set()
@@ -108,6 +123,7 @@ class Pusher:
     def inherit(self, before: "Pusher") -> None:
         """Take over what waits for the same receiver under other settings, and what was counted."""
         self.progress, self._known = before.progress, before._known
+        self.progress.error = self._receiver.fault
         self._waiting = before._waiting
         before._waiting = {}
         if self._waiting:

@@ -7,10 +7,11 @@ one always waits.
 """
 
 import asyncio
+from collections import Counter
 from typing import NamedTuple
 
-BEFORE_ALL = -1
-"""The generation of batches that waited under other rules."""
+BATCH_BYTES = 300
+"""What the interpreter holds for a batch besides its body."""
 
 
 class Batch(NamedTuple):
@@ -38,6 +39,8 @@ class SendQueue:
         self._waiting: list[Batch] = []
         self._taken: list[Batch] = []
         """Those that are being sent; they stay until that has ended."""
+        self._lanes: Counter[int] = Counter()
+        """Batches of each lane."""
         self._news: list[asyncio.Future[None]] = []
         self.size_bytes = 0
         self.samples = 0
@@ -106,6 +109,7 @@ class SendQueue:
         self._waiting.clear()
         self._taken.clear()
         self.size_bytes = self.samples = 0
+        self._lanes.clear()
         self._ring()
         return dropped
 
@@ -127,11 +131,16 @@ class SendQueue:
             if batch.lane not in busy:
                 return batch
             busy.add(batch.lane)
+            if len(busy) == len(self._lanes):
+                return None  # however many more there are, all of them have to wait
         return None
 
     def _count(self, batch: Batch, sign: int) -> None:
-        self.size_bytes += sign * len(batch.body)
+        self.size_bytes += sign * (len(batch.body) + BATCH_BYTES)
         self.samples += sign * batch.samples
+        self._lanes[batch.lane] += sign
+        if not self._lanes[batch.lane]:
+            del self._lanes[batch.lane]
 
     def _ring(self) -> None:
         bells, self._news = self._news, []

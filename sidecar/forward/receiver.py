@@ -2,12 +2,15 @@
 
 import asyncio
 import base64
+import contextlib
+import json
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import NamedTuple
+from urllib.parse import quote, quote_plus
 
 from sidecar import VERSION
 from sidecar.errors import LiveryError, UpstreamError
@@ -20,6 +23,8 @@ from sidecar.model.policy.forward import ReceiverAddress
 from sidecar.model.policy.secret import Credentials
 
 TIMEOUT_SECONDS = 30.0
+TEXT_SECONDS = 2.0
+"""For what follows the status."""
 MAX_ANSWER_BYTES = 8 << 10
 MAX_RETRY_AFTER_SECONDS = 300.0
 _TOO_MANY = 429
@@ -58,10 +63,8 @@ class Receiver:
         address: of it.
         credentials: values of what the address names.
         reach: what may be connected to.
+        resolve: returns the addresses of a name.
         connections: that are kept.
-
-    Raises:
-        UpstreamError: a credential is missing, or is none of its kind.
     """
 
     def __init__(
@@ -69,16 +72,22 @@ class Receiver:
         address: ReceiverAddress,
         credentials: Credentials,
         reach: Reach,
+        *,
+        resolve: Callable[[str], Awaitable[Sequence[str]]],
         connections: int = 1,
     ) -> None:
         self._address = address
         self._reach = reach
-        missing = sorted(address.credentials - credentials.keys())
-        if missing:
-            raise UpstreamError(f"the Secret's {', '.join(missing)} is not there")
+        self._resolve = resolve
         self._secrets = credentials
-        self._tls = self._context()
+        self.fault = self._find_fault()
+        """Why it cannot be asked: a credential is missing, or is none of its kind."""
         self._pool = ConnectionPool(self._connect, connections)
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Where it is, whatever the way there: what waits for one waits for the other."""
+        return self._address.host, self._address.port, self._address.path
 
     @property
     def url(self) -> str:
@@ -99,20 +108,19 @@ class Receiver:
             body: of the request.
 
         Raises:
-            UpstreamError: it cannot be reached, or breaks off.
+            UpstreamError: it has a fault, cannot be reached, or breaks off.
             TimeoutError: it does not answer in time.
         """
         address = self._address
+        if self.fault:
+            raise UpstreamError(self.fault)
         path = (address.path + behind) or "/"
         request = render_request(method, path, {**self._headers, **headers}, body)
         async with asyncio.timeout(TIMEOUT_SECONDS):
             connection = await self._pool.send(request)
             try:
-                said = bytearray()
-                while len(said) < MAX_ANSWER_BYTES and (part := await connection.read()):
-                    said += part
+                text = await _read_text(connection)
                 delay = read_delay(connection.headers.get("retry-after", ""))
-                text = said[:MAX_ANSWER_BYTES].decode(errors="replace")
                 return Answer(connection.status, self._without_secrets(text), delay)
             finally:
                 self._pool.release(connection)
@@ -120,6 +128,16 @@ class Receiver:
     def close(self) -> None:
         """Drop the connections."""
         self._pool.close()
+
+    def _find_fault(self) -> str:
+        missing = sorted(self._address.credentials - self._secrets.keys())
+        if missing:
+            return f"the Secret's {', '.join(missing)} is not there"
+        try:
+            _ = self._headers, self._tls
+        except UpstreamError as error:
+            return str(error)
+        return ""
 
     @cached_property
     def _headers(self) -> Mapping[str, str]:
@@ -152,9 +170,12 @@ class Receiver:
         values = {self._secrets[name].text.strip() for name in names}
         sent = self._headers.get("Authorization", "").rpartition(" ")[2]
         encoded = {base64.b64encode(value.encode()).decode() for value in values}
-        return sorted(filter(None, {sent, *values, *encoded}), key=len, reverse=True)
+        secrets = {sent, *values, *encoded}
+        shown = {form for secret in secrets for form in _escapings(secret)}
+        return sorted(filter(None, shown), key=len, reverse=True)
 
-    def _context(self) -> ssl.SSLContext | None:
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
         tls = self._address.tls
         if tls is None:
             return None
@@ -175,7 +196,34 @@ class Receiver:
     async def _connect(self) -> Connection:
         address, tls = self._address, self._address.tls
         name = tls.server_name if tls else ""
-        return await connect(address.host, address.port, self._reach, self._tls, server_name=name)
+        context = self._tls
+        found = await self._resolve(address.host)
+        return await connect(
+            address.host, found, address.port, self._reach, tls=context, server_name=name
+        )
+
+
+async def _read_text(connection: Connection) -> str:
+    """Read what is said besides the status: that has decided, whatever becomes of the rest."""
+    said = bytearray()
+    with contextlib.suppress(UpstreamError, TimeoutError):
+        async with asyncio.timeout(TEXT_SECONDS):
+            while len(said) < MAX_ANSWER_BYTES and (part := await connection.read()):
+                said += part
+    return said[:MAX_ANSWER_BYTES].decode(errors="replace")
+
+
+def _escapings(text: str) -> Iterator[str]:
+    """Yield a text as pages, documents and addresses write it."""
+    yield text
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    for marks in (("&#34;", "&#39;"), ("&quot;", "&#x27;"), ("&quot;", "'")):
+        page = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        yield page.replace('"', marks[0]).replace("'", marks[1])
+    yield quote(text, safe="")
+    yield quote(text)
+    yield quote_plus(text)
 
 
 def _header_value(text: str) -> str:

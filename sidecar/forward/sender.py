@@ -15,7 +15,7 @@ import cramjam
 
 from sidecar.control.sending import Loss, Progress
 from sidecar.errors import LiveryError
-from sidecar.forward.queue import BEFORE_ALL, Batch, SendQueue
+from sidecar.forward.queue import Batch, SendQueue
 from sidecar.forward.receiver import Answer, Receiver, explain_failure
 from sidecar.model.remote_write.refused import leave_out, read_named, split_series
 
@@ -25,6 +25,10 @@ MAX_SENDERS = 4
 """Requests to one receiver at once."""
 MAX_SPLITS = 24
 """Of one batch, to find out which of its series are refused."""
+MAX_CUTS = 127
+"""Of one batch that is too large: into parts of eight series, where it has a thousand."""
+TOO_LARGE_SECONDS = 600.0
+"""How long nothing is sent that is as large as what was too large."""
 BACKLOG = 4
 """Batches that must wait for each further one."""
 FIRST_BACKOFF_SECONDS = 0.03
@@ -55,7 +59,14 @@ class Sender:
         self._backoff_seconds = FIRST_BACKOFF_SECONDS
         self._resumes_at = 0.0
         """When the receiver may be asked again, in monotonic seconds."""
-        self.progress = Progress()
+        self._refused_bytes, self._refused_until = 0, 0.0
+        """The size of a body that was too large, and until when that is held to be so."""
+        self.progress = Progress(error=receiver.fault)
+
+    @property
+    def place(self) -> object:
+        """Where the receiver is."""
+        return self._receiver.place
 
     @property
     def samples(self) -> int:
@@ -70,8 +81,9 @@ class Sender:
     def inherit(self, before: "Sender") -> None:
         """Take over what waits for the same receiver under other settings, and what was counted."""
         self.progress = before.progress
+        self.progress.error = self._receiver.fault
         for batch in before._queue.hand_over():
-            self.push(batch._replace(generation=BEFORE_ALL))
+            self.push(batch)
         before._receiver.close()
 
     def resize(self, limit_bytes: int) -> None:
@@ -131,14 +143,29 @@ class Sender:
 
     async def _send(self, batch: Batch) -> None:
         """Send a batch, its good part at least: nothing of its lane overtakes it."""
-        parts, splits = [batch], MAX_SPLITS
+        parts, splits, cuts = [batch], MAX_SPLITS, MAX_CUTS
         while parts:
             part = parts.pop(0)
+            if cuts and part.samples > 1 and self._is_too_large(part):
+                parts = [*await asyncio.to_thread(_halves, part), *parts]
+                cuts -= 1
+                continue
             answer = await self._offer(part)
-            if not answer.is_success:
-                rest = self._judge(part, answer, may_split=splits > 0)
-                splits -= bool(rest)
-                parts = [*rest, *parts]
+            if answer.is_success:
+                continue
+            if answer.status == _TOO_LARGE and cuts and part.samples > 1:
+                self._refused_bytes = len(part.body)
+                self._refused_until = time.monotonic() + TOO_LARGE_SECONDS
+                parts = [part, *parts]
+                continue
+            rest = await self._judge(part, answer, may_split=splits > 0)
+            splits -= bool(rest)
+            parts = [*rest, *parts]
+
+    def _is_too_large(self, batch: Batch) -> bool:
+        """Tell whether a smaller body was refused as too large of late."""
+        is_known = time.monotonic() < self._refused_until
+        return is_known and len(batch.body) >= self._refused_bytes
 
     async def _offer(self, batch: Batch) -> Answer:
         """Send a batch until the receiver has decided; returns what it said."""
@@ -181,7 +208,7 @@ class Sender:
         progress.last_sent_at = time.time()
         self._backoff_seconds = FIRST_BACKOFF_SECONDS
 
-    def _judge(self, batch: Batch, answer: Answer, *, may_split: bool) -> Sequence[Batch]:
+    async def _judge(self, batch: Batch, answer: Answer, *, may_split: bool) -> Sequence[Batch]:
         """Say what becomes of a batch that was refused for good: its good part is left."""
         is_out_of_order = _OUT_OF_ORDER.search(answer.text) is not None
         if is_out_of_order and batch.may_be_there:
@@ -192,17 +219,15 @@ class Sender:
             sentence += " (a Prometheus needs --web.enable-remote-write-receiver)"
         self._note(sentence)
         # Some take nothing of a request of which one series is out of order, and do not say which.
-        if (answer.status == _TOO_LARGE or is_out_of_order) and batch.samples > 1 and may_split:
-            return _halves(batch)
+        if is_out_of_order and batch.samples > 1 and may_split:
+            return await asyncio.to_thread(_halves, batch)
         if is_out_of_order:
             self.progress.lost[Loss.OUT_OF_ORDER] += batch.samples
             return ()
         named = read_named(answer.text) if may_split and answer.status in _MAY_NAME else []
-        series = _split(batch) if named else []
-        left = leave_out(series, named)
-        lost = batch.samples if len(left) == len(series) else len(series) - len(left)
-        self.progress.lost[Loss.REFUSED] += lost
-        return [_join(batch, left)] if left and len(left) < len(series) else ()
+        left = await asyncio.to_thread(_without, batch, named) if named else ()
+        self.progress.lost[Loss.REFUSED] += batch.samples - sum(one.samples for one in left)
+        return left
 
     def _note(self, sentence: str) -> None:
         if sentence != self.progress.error:
@@ -213,6 +238,13 @@ class Sender:
 
 def _split(batch: Batch) -> list[bytes]:
     return split_series(bytes(cramjam.snappy.decompress_raw(batch.body)))
+
+
+def _without(batch: Batch, named: Sequence[dict[str, str]]) -> Sequence[Batch]:
+    """Return what is left of a batch without some series; nothing where it has none of them."""
+    series = _split(batch)
+    left = leave_out(series, named)
+    return [_join(batch, left)] if 0 < len(left) < len(series) else ()
 
 
 def _join(batch: Batch, series: Sequence[bytes]) -> Batch:

@@ -53,7 +53,7 @@ class Scraper:
         self._clients = [TargetClient(target, pod_ip, limits.target_bytes) for target in targets]
         self._context = context
         self.policy = SeriesPolicy()
-        self.on_collected: Callable[[Collected, Negotiated], Awaitable[None]] | None = None
+        self.on_collected: Callable[[Collected, Negotiated], None] | None = None
         """Takes what each scrape collects, before it is rendered."""
         self._views: dict[Negotiated, ScrapeView] = {}
 
@@ -82,7 +82,7 @@ class Scraper:
         deadline = Deadline(timeout_seconds)
         collected, is_quick = await self._collect(request, timeout_seconds, deadline)
         if self.on_collected is not None and not request.query:
-            await self.on_collected(collected, request.wanted)
+            self.on_collected(collected, request.wanted)
         if not request.is_written:
             return sum_up(collected)
         if is_quick:

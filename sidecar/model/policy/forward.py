@@ -16,6 +16,7 @@ from sidecar.model.remote_write.selection import SendingRule
 
 MAX_RULES = 100
 MAX_RECEIVERS = 32
+MAX_EXTRA_CHARACTERS = 4096
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 5.0, 86400.0
 _FIELDS = frozenset(["allowedRanges", "rules", "credentials"])
 _RULE_FIELDS = frozenset(["access", "intervalSeconds", "extraLabels", "honorLabels", "receivers"])
@@ -162,6 +163,9 @@ def parse_forward_rule(rule: Fields) -> ForwardRule:
     access = parse_access_rule(rule.value.get("access"), rule.name("access"))
     extra = rule.string_map("extraLabels")
     check_label_names(extra, rule.name("extraLabels"))
+    if sum(len(name) + len(value) for name, value in extra.items()) > MAX_EXTRA_CHARACTERS:
+        why = f"over {MAX_EXTRA_CHARACTERS} characters; every series gets them"
+        raise RuleError(rule.name("extraLabels"), why)
     sending = SendingRule(access, extra, rule.flag("honorLabels"))
     interval = _read_interval(rule)
     receivers = rule.each("receivers")

@@ -7,6 +7,7 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+from weakref import ReferenceType, ref
 
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.lines import Reading, Shape
@@ -80,9 +81,12 @@ class TargetLines:
         self, rule: SendingRule, identity: Identity, job_name: str, up_labels: Labels = NO_LABELS
     ) -> None:
         self._families: Mapping[str, Metadata] = {}
+        self._kinds = 0
+        """Tells families and their types from others."""
         self.selector = Selector(rule, identity, self._line_of, up_labels, weigh=_weigh)
         self._job_name = job_name
-        self._shape: Shape | None = None
+        self._shape: ReferenceType[Shape] | None = None
+        """Of the last body; it is not kept for this."""
         self._lines: list[Chosen[PushLine]] = []
 
     @property
@@ -92,7 +96,8 @@ class TargetLines:
 
     def knows(self, shape: Shape) -> bool:
         """Tell whether it is known which series of a body are sent."""
-        return shape is self._shape and self.selector.is_complete
+        is_same = self._shape is not None and self._shape() is shape
+        return is_same and self.selector.is_complete
 
     def write(
         self, reading: Reading | None, budget: PlanBudget
@@ -114,18 +119,20 @@ class TargetLines:
             yield up, b"1" if reading is not None else b"0"
 
     def _plan(self, shape: Shape, budget: PlanBudget) -> None:
-        families = read_families(shape)
-        if families != self._families:
+        self._families = read_families(shape)
+        kinds = hash(frozenset((name, one.kind) for name, one in self._families.items()))
+        if kinds != self._kinds:
             self.selector.forget()  # lines name the types of their families
-        self._families, self._shape = families, shape
+        self._kinds, self._shape = kinds, ref(shape)
         self._lines = list(self.selector.choose(shape, budget))
+        self._families = {}
 
     def _line_of(self, labels: dict[str, str]) -> PushLine | None:
         return push_line(labels, self._families, self._job_name)
 
 
 def _weigh(line: PushLine) -> int:
-    return len(line.head) + _LINE_BYTES
+    return 2 * len(line.head) + _LINE_BYTES
 
 
 def push_line(

@@ -12,7 +12,7 @@ _HAS_LENGTH, _IS_DOUBLE = 2, 1
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _BLOCK = re.compile(r'\{((?:[^"{}]|"(?:[^"\\]|\\.)*+")*+)\}')
 _NAME_CHARACTERS = 200
-_PAIR = re.compile(r'"?([^"=,{}\s]+)"?\s*=\s*("(?:[^"\\]|\\.)*")')
+_PAIR = re.compile(r'[\s,]*+"?+([^"=,{}\s]++)"?+\s*+=\s*+("(?:[^"\\]|\\.)*+")')
 
 
 def split_series(body: bytes) -> list[bytes]:
@@ -58,10 +58,18 @@ def _read_series(answer: str, at: int) -> dict[str, str]:
         return {}
     name = _NAME.search(answer[max(0, at - _NAME_CHARACTERS) : at])
     try:
-        pairs = {label: unquote(value) for label, value in _PAIR.findall(block[1])}
+        pairs = {label: unquote(value) for label, value in _read_pairs(block[1])}
     except ValueError:
         return {}
     return ({"__name__": name[0]} if name else {}) | pairs
+
+
+def _read_pairs(block: str) -> Iterator[tuple[str, str]]:
+    """Yield names and quoted values, from the first on: nothing is searched for."""
+    at = 0
+    while (found := _PAIR.match(block, at)) is not None:
+        yield found[1], found[2]
+        at = found.end()
 
 
 def leave_out(series: Sequence[bytes], named: Sequence[dict[str, str]]) -> list[bytes]:

@@ -3,10 +3,11 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+from weakref import ReferenceType, ref
 
+from sidecar.errors import RuleError
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
@@ -17,21 +18,23 @@ from sidecar.model.remote_write.selection import (
     PlanBudget,
     Selector,
     SendingRule,
-    read_families,
 )
 from sidecar.model.remote_write.wire import (
     STALE,
     SeriesBlock,
     write_exemplar,
     write_labels,
-    write_metadata,
     write_value,
 )
 
 _SERIES_BYTES = 400
-"""What the interpreter holds for a series besides its labels, which are there twice."""
+"""What the interpreter holds for a series besides its labels, which are there thrice."""
 MAX_SERIES = 1000
 """Of one request."""
+MAX_REQUEST_BYTES = 1 << 20
+"""Of the labels of its series, where there are several."""
+MAX_MOMENT_BYTES = 16 << 20
+"""Of the labels of all series that a collector has of one rule at one moment."""
 _EXEMPLAR = re.compile(rb"# \{(.*)\} (\S+)(?: (\S+))?$")
 _LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
@@ -57,7 +60,8 @@ class TargetRequests:
     ) -> None:
         self.selector = Selector(rule, identity, write_labels, up_labels, weigh=_weigh)
         self._identity = identity
-        self._shape: Shape | None = None
+        self._shape: ReferenceType[Shape] | None = None
+        """Of the last body; it is not kept for this."""
         self._choose: list[Callable[[Sequence[bytes]], Sequence[bytes]]] = []
         """Takes the values of each block out of those of the body."""
         self._blocks: list[SeriesBlock] = []
@@ -65,10 +69,13 @@ class TargetRequests:
         """Labels of the series that were sent last, and would be missed."""
         self._up: frozenset[bytes] = frozenset()
         """Labels of the `up` that was sent last."""
-        self.metadata = b""
-        """What is known of the families, as part of a request."""
         self.plans = 0
         """How often other series were chosen: what is sent then must not overtake."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether any of the target's own series is sent."""
+        return bool(self._blocks)
 
     @property
     def series(self) -> int:
@@ -77,7 +84,8 @@ class TargetRequests:
 
     def knows(self, shape: Shape) -> bool:
         """Tell whether it is known which series of a body are sent."""
-        return shape is self._shape and self.selector.is_complete
+        is_same = self._shape is not None and self._shape() is shape
+        return is_same and self.selector.is_complete
 
     def write(
         self,
@@ -125,13 +133,11 @@ class TargetRequests:
         for index, written in self.selector.choose(shape, budget):
             labels.setdefault(written, index)  # of series with the same labels the first
         gone = self._sent - labels.keys()
-        self._shape = shape
+        self._shape = ref(shape)
         self.plans += 1
         self._sent = frozenset(labels)
-        self.metadata = write_metadata(read_families(shape).values()) if labels else b""
-        pairs = iter(labels.items())
         self._blocks, self._choose = [], []
-        while chunk := list(islice(pairs, MAX_SERIES)):
+        for chunk in _chunks(labels.items()):
             self._blocks.append(SeriesBlock([text for text, _ in chunk]))
             self._choose.append(_chooser([index for _, index in chunk]))
         yield from mark_ended(gone, timestamp_ms)
@@ -176,7 +182,7 @@ class TargetRequests:
 
 
 def _weigh(labels: bytes) -> int:
-    return 2 * len(labels) + _SERIES_BYTES
+    return 3 * len(labels) + _SERIES_BYTES
 
 
 def _chooser(indices: Sequence[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
@@ -243,13 +249,19 @@ def write_vector(
     Args:
         series: labels and value; of those with the same labels the first stays.
         timestamp_ms: Unix time.
+
+    Raises:
+        RuleError: they are too large.
     """
     values: dict[bytes, float] = {}
+    room = MAX_MOMENT_BYTES
     for labels, value in series:
-        values.setdefault(write_labels(labels), value)
-    pairs = iter(values.items())
+        text = write_labels(labels)
+        room -= len(text)
+        check_room(room)
+        values.setdefault(text, value)
     requests: list[Request] = []
-    while chunk := list(islice(pairs, MAX_SERIES)):
+    for chunk in _chunks(values.items()):
         block = SeriesBlock([text for text, _ in chunk])
         body = block.write([value for _, value in chunk], timestamp_ms)
         requests.append(Request(body, len(chunk)))
@@ -263,7 +275,35 @@ def mark_ended(gone: Iterable[bytes], timestamp_ms: int) -> Iterator[Request]:
         gone: labels of each, as `write_labels` gives them.
         timestamp_ms: Unix time.
     """
-    left = iter(sorted(gone))
-    while chunk := list(islice(left, MAX_SERIES)):
-        stamps = [timestamp_ms] * len(chunk)
-        yield Request(SeriesBlock(chunk).write_each([STALE] * len(chunk), stamps), len(chunk))
+    for chunk in _chunks((labels, None) for labels in sorted(gone)):
+        block, stamps = SeriesBlock([labels for labels, _ in chunk]), [timestamp_ms] * len(chunk)
+        yield Request(block.write_each([STALE] * len(chunk), stamps), len(chunk))
+
+
+def check_room(left_bytes: int) -> None:
+    """Check whether there is room for the series of one moment.
+
+    Raises:
+        RuleError: there is none.
+    """
+    if left_bytes < 0:
+        bound = f"{MAX_MOMENT_BYTES >> 20} MiB"
+        why = f"its series with their labels are over {bound} at one moment; send fewer"
+        raise RuleError("remoteWrite", why)
+
+
+T = TypeVar("T")
+
+
+def _chunks(series: Iterable[tuple[bytes, T]]) -> Iterator[list[tuple[bytes, T]]]:
+    """Part series for requests: neither too many nor too large ones together."""
+    chunk: list[tuple[bytes, T]] = []
+    size = 0
+    for labels, item in series:
+        if len(chunk) == MAX_SERIES or (chunk and size + len(labels) > MAX_REQUEST_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append((labels, item))
+        size += len(labels)
+    if chunk:
+        yield chunk

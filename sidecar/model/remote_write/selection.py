@@ -53,11 +53,18 @@ class PlanBudget:
     Args:
         relabelings: rules that may be applied to a series.
         room_bytes: that knowing more series may take.
+        unmatched_bytes: that knowing more series may take which are not sent.
     """
 
-    def __init__(self, relabelings: int = 1 << 60, room_bytes: int = 1 << 60) -> None:
+    def __init__(
+        self,
+        relabelings: int = 1 << 60,
+        room_bytes: int = 1 << 60,
+        unmatched_bytes: int = 1 << 60,
+    ) -> None:
         self.relabelings = relabelings
         self.room_bytes = room_bytes
+        self.unmatched_bytes = unmatched_bytes
 
 
 T = TypeVar("T")
@@ -81,6 +88,8 @@ class _Known(NamedTuple, Generic[T]):
 
 
 _UNMATCHED: _Known[Any] = _Known("", None)
+_UNMATCHED_BYTES = 150
+"""What the interpreter holds to know of a series that it is not sent, besides its text."""
 
 
 class Selector(Generic[T]):
@@ -106,7 +115,6 @@ class Selector(Generic[T]):
         self._rule = rule
         self._make = make
         self._weigh = weigh
-        self._cost = 1 + len(rule.access.relabelings)
         self._known: dict[bytes, _Known[T]] = {}
         """By the text of the series; those of the last body."""
         self.is_complete = True
@@ -114,7 +122,9 @@ class Selector(Generic[T]):
         self.left_out = 0
         """Series of it that are not sent, for there is no room."""
         self.size_bytes = 0
-        """About what it takes to know its series."""
+        """About what it takes to know the series that are sent."""
+        self.unmatched_bytes = 0
+        """About what it takes to know those that are not."""
         self._virtual = identity.virtual_labels()
         self._own_up = {**up_labels, NAME: UP}
         self.matched: Counter[str] = Counter()
@@ -126,8 +136,9 @@ class Selector(Generic[T]):
         Raises:
             RuleError: a relabeling makes too much of a label.
         """
-        room_bytes = budget.room_bytes + self.size_bytes
-        self.matched, self.is_complete, self.left_out, self.size_bytes = Counter(), True, 0, 0
+        budget.room_bytes += self.size_bytes
+        budget.unmatched_bytes += self.unmatched_bytes
+        self._begin()
         self.matched.update(filter(None, [self._labels_of(self._own_up)[0]]))
         before, self._known = self._known, {}
         for place, entry in enumerate(shape.entries):
@@ -136,26 +147,43 @@ class Selector(Generic[T]):
             text = entry.line.text
             known = before.get(text)
             if known is None:
-                if budget.relabelings < self._cost:
+                if budget.relabelings <= 0:
                     self.is_complete = False
                     continue
-                budget.relabelings -= self._cost
                 known = self._look_at(text)
+                budget.relabelings -= 1 + len(self._rule.access.relabelings) * bool(known.pattern)
             if known.pattern:
                 self.matched[known.pattern] += 1
-            size = 0 if known.made is None else self._weigh(known.made)
-            if self.size_bytes + size > room_bytes:
-                self.left_out += 1
-                continue
-            self.size_bytes += size
-            self._known[text] = known
-            if known.made is not None:
+            if known.made is None:
+                self._note_unmatched(text, known, budget)
+            elif self._note(text, known, self._weigh(known.made), budget):
                 yield Chosen(place, known.made)
-        budget.room_bytes = room_bytes - self.size_bytes
+
+    def _begin(self) -> None:
+        self.matched, self.is_complete, self.left_out = Counter(), True, 0
+        self.size_bytes = self.unmatched_bytes = 0
+
+    def _note(self, text: bytes, known: _Known[T], size: int, budget: PlanBudget) -> bool:
+        """Keep what a series is sent as; tells whether there is room."""
+        if size > budget.room_bytes:
+            self.left_out += 1
+            return False
+        budget.room_bytes -= size
+        self.size_bytes += size
+        self._known[text] = known
+        return True
+
+    def _note_unmatched(self, text: bytes, known: _Known[T], budget: PlanBudget) -> None:
+        """Keep that a series is not sent, where there is room: else it is looked at again."""
+        size = len(text) + _UNMATCHED_BYTES
+        if size <= budget.unmatched_bytes:
+            budget.unmatched_bytes -= size
+            self.unmatched_bytes += size
+            self._known[text] = known
 
     def forget(self) -> None:
         """Look at all series again."""
-        self._known, self.size_bytes = {}, 0
+        self._known, self.size_bytes, self.unmatched_bytes = {}, 0, 0
 
     def _look_at(self, text: bytes) -> _Known[T]:
         own = _read_labels(text)

@@ -57,10 +57,13 @@ def write_labels(labels: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def write_metadata(metadata: Iterable[Metadata]) -> bytes:
-    """Write a request's metadata."""
+def write_metadata(metadata: Iterable[Metadata], limit_bytes: int) -> bytes:
+    """Write a request's metadata, as many as there is room for."""
     parts = []
     for family, kind, text in metadata:
+        limit_bytes -= len(family) + len(text)
+        if limit_bytes < 0:
+            break
         item = b"\x08" + write_varint(kind) + _text(b"\x12", family) + _text(b"\x22", text)
         parts.append(b"\x1a" + write_varint(len(item)) + item)
     return b"".join(parts)

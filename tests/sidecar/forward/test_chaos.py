@@ -28,6 +28,7 @@ from sidecar.model.remote_write.requests import write_vector
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import Prometheus, prometheus_program, running_prometheus
 from tests.sidecar.apps import http
+from tests.sidecar.forward.names import RESOLVER
 from tests.sidecar.forward.tunnel import Tunnel
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -90,7 +91,7 @@ class _Site:
         await self._say(http(b"", status="429 Too Many Requests", headers={"Retry-After": "1"}))
 
     async def answer_half(self) -> None:
-        await self._say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        await self._say(b"HTTP/1.1 200 OK\r\nContent-Le")
 
     def troubles(self) -> list[Callable[[], Awaitable[None]]]:
         return [
@@ -125,7 +126,9 @@ async def test_each_sample_that_was_accepted_arrives_once(
             site = _Site(tunnel, tmp_path, stack)
             await asyncio.to_thread(site.start)
             address = ReceiverAddress("127.0.0.1", tunnel.port, "/api/v1/write")
-            sender = Sender(Receiver(address, {}, _LOCAL, 4), 64 << 20)
+            sender = Sender(
+                Receiver(address, {}, _LOCAL, resolve=RESOLVER.resolve, connections=4), 64 << 20
+            )
             running = asyncio.create_task(sender.run())
             troubles = site.troubles()
             chance.shuffle(troubles)

@@ -31,6 +31,7 @@ from sidecar.model.remote_write.requests import write_vector
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import Prometheus, prometheus_program, running_prometheus
 from tests.sidecar.apps import App, http
+from tests.sidecar.forward.names import RESOLVER
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +68,7 @@ async def _feed(
     source: Prometheus, *moments: float, series: list[dict[str, str]] = _SERIES
 ) -> None:
     address = ReceiverAddress("127.0.0.1", _port(source), "/api/v1/write")
-    sender = Sender(Receiver(address, {}, _LOCAL), 1 << 20)
+    sender = Sender(Receiver(address, {}, _LOCAL, resolve=RESOLVER.resolve), 1 << 20)
     for moment in moments:
         stamp = int(moment * 1000)
         values = [(labels, moment + number) for number, labels in enumerate(series)]

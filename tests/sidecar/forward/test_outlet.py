@@ -7,7 +7,7 @@ import cramjam
 import pytest
 
 from sidecar.control.sending import Loss
-from sidecar.forward.outlet import Outlet
+from sidecar.forward.outlet import MAX_BATCH_BYTES, Outlet, pack
 from sidecar.model.access.rules import parse_access_rule
 from sidecar.model.policy.forward import Forwarding, ForwardRule, ReceiverAddress, ReceiverKind
 from sidecar.model.policy.secret import Credential
@@ -15,6 +15,7 @@ from sidecar.model.remote_write.push import Group
 from sidecar.model.remote_write.requests import Request, write_vector
 from sidecar.model.remote_write.selection import SendingRule
 from tests.sidecar.apps import App, http, until
+from tests.sidecar.forward.names import RESOLVER
 from tests.sidecar.model.remote_write.test_wire import read_series
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,14 @@ def _rule(*receivers: ReceiverAddress) -> ForwardRule:
 
 
 def _outlet(*receivers: ReceiverAddress, around: Forwarding = _AROUND) -> Outlet:
-    return Outlet(_rule(*receivers), around, frozenset(), limit_bytes=100_000, namespace="shop")
+    return Outlet(
+        _rule(*receivers),
+        around,
+        frozenset(),
+        resolver=RESOLVER,
+        limit_bytes=100_000,
+        namespace="shop",
+    )
 
 
 def _at(port: int, **fields: object) -> ReceiverAddress:
@@ -60,7 +68,7 @@ async def test_all_receivers_get_the_same_and_a_slow_one_holds_no_other() -> Non
     async with _Site() as quick, _Site(delay_seconds=30) as slow:
         outlet = _outlet(_at(quick.port), _at(slow.port))
         outlet.start()
-        outlet.write(_requests(3), b"", _STAMP, 0)
+        outlet.put(pack(_requests(3), b"", _STAMP, 0))
         await until(lambda: bool(quick.counts))
         state = outlet.state("r", 3, ())
         assert (state.sent, state.waiting) == (3, 3)
@@ -75,20 +83,20 @@ async def test_small_requests_are_sent_as_one_and_a_thousand_series_at_most() ->
     async with _Site() as site:
         outlet = _outlet(_at(site.port))
         parts = [one for at in range(5) for one in _requests(300, 1000 * at)]
-        outlet.write(parts, b"", _STAMP, 0)
+        outlet.put(pack(parts, b"", _STAMP, 0))
         await outlet.flush(5)
 
     assert site.counts == [900, 600]
 
 
-async def test_metadata_go_alone_where_there_are_no_samples() -> None:
+async def test_metadata_go_alone_so_that_no_sample_is_refused_for_them() -> None:
     async with _Site() as site:
         outlet = _outlet(_at(site.port))
-        outlet.write([], b"\x1a\x00", _STAMP, 0)
-        outlet.write([], b"", _STAMP, 0)
+        outlet.put(pack(_requests(3), b"\x1a\x00", _STAMP, 0))
+        outlet.put(pack([], b"", _STAMP, 0))
         await outlet.flush(5)
 
-    assert site.counts == [0]
+    assert site.counts == [3, 0]
 
 
 async def test_groups_are_pushed() -> None:
@@ -115,3 +123,41 @@ def test_receivers_stay_as_long_as_all_that_they_depend_on_does() -> None:
     assert not outlet.serves(_rule(address), Forwarding((), (), _AROUND.credentials))
     changed = Forwarding((), _AROUND.allowed, {"s/pw": Credential("y")})
     assert not outlet.serves(_rule(address), changed)
+
+
+async def test_what_waits_stays_though_a_credential_is_missing_for_a_while() -> None:
+    async with _Site() as site:
+        known = Forwarding((), _AROUND.allowed)
+        address = _at(site.port, username="a", password="s/pw")
+        before = _outlet(address, around=known)
+        before.put(pack(_requests(3), b"", _STAMP, 0))
+        before.start()
+        await asyncio.sleep(0.1)
+        after = _outlet(address)
+        after.inherit(before)
+        await after.flush(5)
+
+    assert site.counts == [3]
+    assert after.state("r", 3, ()).lost == {}
+
+
+async def test_each_receiver_keeps_what_waits_for_it_though_another_goes_before_it() -> None:
+    async with _Site() as one, _Site() as other:
+        before = _outlet(_at(one.port), _at(other.port))
+        before.put(pack(_requests(3), b"", _STAMP, 0))
+        after = _outlet(_at(other.port), _at(9))
+        after.inherit(before)
+        after.put(pack(_requests(2), b"", _STAMP + 1, 0))
+        await after.flush(0.5)
+
+    assert (one.counts, other.counts) == ([], [3, 2])
+    assert after.state("r", 3, ()).lost == {Loss.ENDED: 3 + 2}
+    assert after.state("r", 3, ()).sent == 5
+
+
+def test_large_requests_are_batches_of_their_own() -> None:
+    body = b"x" * (MAX_BATCH_BYTES // 2 + 1)
+    batches = pack([Request(body, 2)] * 3, b"described", _STAMP, 0)
+
+    assert [batch.samples for batch in batches] == [2, 2, 2, 0]
+    assert [batch.lane for batch in batches] == [0, 1, 2, 3]

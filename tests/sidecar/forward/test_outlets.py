@@ -5,10 +5,11 @@ import ipaddress
 
 import pytest
 
-from sidecar.forward.outlet import Outlet
+from sidecar.forward.outlet import Outlet, pack
 from sidecar.forward.outlets import Outlets
 from sidecar.model.policy.forward import Forwarding, ForwardRule
 from tests.sidecar.apps import App, http
+from tests.sidecar.forward.names import RESOLVER
 from tests.sidecar.forward.test_pod_rule import forward_rule
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +45,7 @@ async def test_what_waits_is_sent_for_so_long_at_most() -> None:
         outlets = Outlets({})
         made = [_outlet(outlets, forward_rule("a", port=app.port)) for app in (quick, slow)]
         for outlet in made:
-            outlet.write([], b"metadata", 1, 0)
+            outlet.put(pack([], b"metadata", 1, 0))
         async with asyncio.timeout(5):
             await outlets.flush(made, 0.5)
 
@@ -58,8 +59,14 @@ async def test_a_fault_at_the_end_is_logged(caplog: pytest.LogCaptureFixture) ->
             raise RuntimeError("nobody foresaw this")
 
     outlets = Outlets({})
-    limit = 1 << 20
-    broken = Broken(forward_rule("a"), _AROUND, frozenset(), limit_bytes=limit, namespace="shop")
+    broken = Broken(
+        forward_rule("a"),
+        _AROUND,
+        frozenset(),
+        resolver=RESOLVER,
+        limit_bytes=1 << 20,
+        namespace="shop",
+    )
     await outlets.flush([broken], 1)
 
     assert "what waited cannot be sent" in caplog.text

@@ -142,31 +142,60 @@ async def test_a_fault_of_forwarding_harms_no_scrape_and_rules_change_after_it(
     made = Rule("a")
     forwarder = PodForwarder(Identity("shop"), scrape, environ={})
     forwarder._rules = {"r": _Broken(made.forward_rule, Identity("shop"), made.outlet, {})}
-    await forwarder.take(made.collected("a 1\n"), made.view.wanted)
+    forwarder.take(made.collected("a 1\n"), made.view.wanted)
+    await forwarder.idle()
 
     assert "a scrape cannot be forwarded" in caplog.text
     assert "a fault of Livery's: RuntimeError" in forwarder._rules["r"].state().error
-    forwarder._is_taking = True
+    forwarder._rules["r"].tried_at = float("-inf")
+    forwarder.take(made.collected("a 1\n"), made.view.wanted)
     forwarder.use(None)
     assert list(forwarder._rules) == ["r"]
-    await forwarder.take(made.collected("a 1\n"), made.view.wanted)
+    await forwarder.idle()
     assert list(forwarder._rules) == []
 
 
-async def test_what_was_worked_out_waits_though_who_scraped_is_gone() -> None:
-    async def scrape(wanted: object) -> None:
-        raise AssertionError("nobody is to be asked")
+async def _nobody(wanted: object) -> None:
+    raise AssertionError("nobody is to be asked")
 
+
+async def test_who_scrapes_does_not_wait_and_another_scrape_is_not_taken_meanwhile() -> None:
     made = Rule("a")
-    forwarder = PodForwarder(Identity("shop"), scrape, environ={})
+    forwarder = PodForwarder(Identity("shop"), _nobody, environ={})
     forwarder._rules = {"r": made.rule}
     body = "".join(f'a{{n="{number}"}} 1\n' for number in range(2 * INLINE_SERIES))
-    taking = asyncio.create_task(forwarder.take(made.collected(body), made.view.wanted))
-    await asyncio.sleep(0)
-    taking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await taking
-    while forwarder._is_taking:
-        await asyncio.sleep(0.01)
+    forwarder.take(made.collected(body), made.view.wanted)
+    made.rule.tried_at = float("-inf")
+    forwarder.take(made.collected(body), made.view.wanted)
+    assert made.names() == []
+    await forwarder.idle()
 
     assert sum(map(len, made.names())) == 2 * INLINE_SERIES
+
+
+async def test_rules_that_had_to_wait_come_first_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sidecar.forward.pod.MAX_PLANNED_SERIES", 5)
+    rules = {name: Rule("a") for name in "xyz"}
+    forwarder = PodForwarder(Identity("shop"), _nobody, environ={})
+    forwarder._rules = {name: made.rule for name, made in rules.items()}
+    for number in range(3):  # each time with another series, so that all look at all
+        body = "".join(f'a{{n="{number + at}"}} 1\n' for at in range(4))
+        forwarder.take(rules["x"].collected(body), rules["x"].view.wanted)
+        await forwarder.idle()
+        for made in rules.values():
+            made.rule.tried_at = float("-inf")
+
+    assert [len(made.names()) for made in rules.values()] == [1, 1, 1]
+
+
+async def test_a_clock_that_was_far_ahead_is_followed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    forwarder = PodForwarder(Identity("shop"), _nobody, environ={})
+    monkeypatch.setattr("time.time", lambda: 2_000.0)
+    first = forwarder._next_stamp()
+    monkeypatch.setattr("time.time", lambda: 1_995.0)
+    second = forwarder._next_stamp()
+    monkeypatch.setattr("time.time", lambda: 1_000.0)
+
+    assert (first, second, forwarder._next_stamp()) == (2_000_000, 2_000_001, 1_000_000)

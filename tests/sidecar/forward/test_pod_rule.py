@@ -19,7 +19,8 @@ from sidecar.model.targets import Target
 from sidecar.scrape.fetch import Fetched
 from sidecar.scrape.rendering import Collected
 from sidecar.scrape.view import ScrapeView
-from tests.sidecar.model.remote_write.test_wire import read_series
+from tests.sidecar.forward.names import RESOLVER
+from tests.sidecar.model.remote_write.test_wire import read_message, read_series
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +43,14 @@ class Rule:
 
     def __init__(self, *patterns: str, kind: ReceiverKind = ReceiverKind.WRITE) -> None:
         rule = self.forward_rule = forward_rule(*patterns, kind=kind)
-        self.outlet = Outlet(rule, _AROUND, frozenset(), limit_bytes=1 << 20, namespace="shop")
+        self.outlet = Outlet(
+            rule,
+            _AROUND,
+            frozenset(),
+            resolver=RESOLVER,
+            limit_bytes=1 << 20,
+            namespace="shop",
+        )
         self.rule = PodRule(rule, _IDENTITY, self.outlet, {"team": "web"})
         wanted = Negotiated(Format.TEXT, Escaping.ALLOW_UTF8)
         self.view = ScrapeView(
@@ -116,6 +124,22 @@ async def test_another_version_of_a_rule_ends_what_it_does_not_send() -> None:
     assert rule.names()[2:] == [["b"]]
 
 
+async def test_families_of_what_is_sent_are_described_once_in_a_while() -> None:
+    rule = Rule("a")
+    for _ in range(2):
+        rule.take("# HELP a What it is.\n# TYPE a counter\na 1\n")
+    (sender,) = rule.outlet._writes
+    described = [
+        read_message(bytes(cramjam.snappy.decompress_raw(batch.body)))
+        for batch in sender._queue._waiting
+        if not batch.samples
+    ]
+
+    ((item,),) = (message[3] for message in described)
+    assert read_message(item) == {1: [1], 2: [b"a"], 4: [b"What it is."]}
+    assert rule.names() == [["a"], [], ["a"]]
+
+
 async def test_a_target_that_was_guessed_and_is_silent_sends_nothing() -> None:
     rule = Rule("up")
     collected = rule.collected("a 1\n", silent=frozenset([_TARGET]))
@@ -137,7 +161,7 @@ async def test_a_rule_that_pushes_lets_groups_wait() -> None:
 async def test_a_rule_is_due_when_its_interval_has_passed() -> None:
     rule = Rule("a").rule
     assert rule.is_due(0.0, 1.0)
-    rule.taken_at = 100.0
+    rule.tried_at = 100.0
 
     assert not rule.is_due(129.0, 1.0)
     assert rule.is_due(130.0, 1.0)

@@ -18,6 +18,7 @@ from sidecar.model.remote_write.push import Group
 from tests.real_parts.presence import have
 from tests.real_parts.pushgateway import pushgateway_program, running_pushgateway
 from tests.sidecar.apps import App, http
+from tests.sidecar.forward.names import RESOLVER
 
 pytestmark = pytest.mark.anyio
 
@@ -25,9 +26,11 @@ _LOCAL = Reach(is_service=True, allowed=(ipaddress.ip_network("127.0.0.0/8"),))
 _WEB, _SLASH = Group("web", "10.0.0.1:80"), Group("a/b", "10.0.0.2:80")
 
 
-def _pusher(port: int, *, deletes: bool = False, limit_bytes: int = 1000) -> Pusher:
+def _pusher(port: int, *, deletes: bool = False, limit_bytes: int = 10_000) -> Pusher:
     address = ReceiverAddress("127.0.0.1", port, "", ReceiverKind.PUSH)
-    return Pusher(Receiver(address, {}, _LOCAL), limit_bytes, deletes=deletes)
+    return Pusher(
+        Receiver(address, {}, _LOCAL, resolve=RESOLVER.resolve), limit_bytes, deletes=deletes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,22 @@ async def test_values_of_a_group_that_goes_are_counted_too() -> None:
 
     assert pusher.progress.lost == {Loss.SUPERSEDED: 3}
     assert pusher.samples == 0
+
+
+async def test_a_group_that_never_got_there_and_is_gone_does_not_wait() -> None:
+    pusher = _pusher(1)
+    for number in range(50):
+        pusher.push({Group(f"job-{number}", ""): (b"a 1\n", 1)}, number)
+
+    assert len(pusher._waiting) == 1
+    assert pusher.progress.lost == {Loss.SUPERSEDED: 49}
+
+
+async def test_what_is_held_for_groups_counts() -> None:
+    pusher = _pusher(1, limit_bytes=10_000)
+    pusher.push({Group(f"job-{number}", "x" * 500): (b"", 1) for number in range(1000)}, 1)
+
+    assert len(pusher._waiting) < 10
 
 
 async def test_what_waits_is_bounded() -> None:

@@ -1,10 +1,17 @@
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
+from sidecar.forward import queue as module
 from sidecar.forward.queue import Batch, SendQueue
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def _only_bodies_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_BYTES", 0)
 
 
 def _batch(number: int, size: int = 10, lane: int = 0, generation: int = 0) -> Batch:
@@ -125,3 +132,32 @@ async def test_what_is_cleared_is_counted_and_nothing_waits() -> None:
     assert queue.clear() == 200
     await asyncio.wait_for(queue.drained(), 1)
     assert queue.oldest_ms == 0
+
+
+def test_what_is_held_for_a_batch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_BYTES", 300)
+    queue = SendQueue(1000)
+    for number in range(10):
+        queue.push(_batch(number))
+
+    assert len(queue) == 3
+    assert queue.size_bytes == 930
+
+
+async def test_however_many_wait_for_a_lane_that_is_busy_only_one_is_looked_at() -> None:
+    class Watched(list[Batch]):
+        looked = 0
+
+        def __iter__(self) -> Iterator[Batch]:
+            for batch in super().__iter__():
+                self.looked += 1
+                yield batch
+
+    queue = SendQueue(1 << 20)
+    for number in range(200):
+        queue.push(_batch(number))
+    await queue.take()
+    watched = queue._waiting = Watched(queue._waiting)
+
+    assert await _is_held(queue)
+    assert watched.looked <= 2

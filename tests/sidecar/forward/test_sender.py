@@ -18,6 +18,7 @@ from sidecar.forward.sender import Sender
 from sidecar.model.policy.forward import ReceiverAddress
 from sidecar.model.remote_write.wire import SeriesBlock, write_labels
 from tests.sidecar.apps import Answer, App, http, until
+from tests.sidecar.forward.names import RESOLVER
 from tests.sidecar.model.remote_write.test_wire import read_series
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +34,7 @@ def _batch(number: int) -> Batch:
 def receiver_at(port: int, reach: Reach = _LOCAL) -> Receiver:
     headers = (("X-Tenant", "shop"),)
     address = ReceiverAddress("127.0.0.1", port, "/api/v1/write", headers=headers)
-    return Receiver(address, {}, reach)
+    return Receiver(address, {}, reach, resolve=RESOLVER.resolve)
 
 
 class _Site:
@@ -337,10 +338,45 @@ async def test_many_lanes_are_sent_at_once_where_many_batches_wait() -> None:
 
     site = _Site(*[slow] * 24)
     async with site.app:
-        sender = Sender(receiver_at(site.app.port), 1000)
+        sender = Sender(receiver_at(site.app.port), 100_000)
         for number in range(24):
             sender.push(_batch(number)._replace(lane=number % 8))
         await sender.flush(10)
 
     assert max(most) == 4
     assert sender.progress.sent == 240
+
+
+class _Small(_Site):
+    """Takes four series at most in a request."""
+
+    async def _answer(self, writer: asyncio.StreamWriter) -> None:
+        self.bodies.append(await self.app.read_body(writer))
+        is_large = len(_names(self.bodies[-1])) > 4
+        writer.write(http(b"", status="413 Content Too Large") if is_large else _TAKEN)
+
+
+async def test_what_is_too_large_is_cut_and_the_next_one_before_it_is_sent() -> None:
+    names = [f"s{number:02}" for number in range(64)]
+    site = _Small()
+    async with site.sending() as sender:
+        sender.push(_series(*names))
+        await sender.drained()
+        first = len(site.bodies)
+        sender.push(_series(*names))
+        await sender.drained()
+
+    sizes = [len(_names(body)) for body in site.bodies]
+    assert sizes[:first] == [64, 32, 16, 8, *[4] * 16]
+    assert sizes[first:] == [4] * 16
+    assert (sender.progress.sent, sender.progress.lost) == (128, {})
+
+
+async def test_cutting_has_an_end() -> None:
+    site = _Site(*[http(b"", status="413 Content Too Large")] * 1000)
+    async with site.sending() as sender:
+        sender.push(_series(*(f"s{number}" for number in range(1000))))
+        await sender.drained()
+
+    assert len(site.bodies) < 200
+    assert sender.progress.lost == {Loss.REFUSED: 1000}

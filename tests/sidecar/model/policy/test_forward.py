@@ -46,6 +46,12 @@ def test_a_rule_says_what_is_sent_how_often_and_where_to() -> None:
     assert forwarding.allowed == (ipaddress.ip_network("10.0.0.0/8"),)
 
 
+def test_extra_labels_are_bounded_in_sum() -> None:
+    _parse(_rule(extraLabels={"a": "x" * 4000}))
+    with pytest.raises(RuleError, match=r"extraLabels: over 4096 characters; every series"):
+        _parse(_rule(extraLabels={f"a{number}": "x" * 100 for number in range(50)}))
+
+
 def test_a_receiver_names_credentials_and_the_policy_has_them() -> None:
     receiver = {
         "basicAuth": {"username": "shop", "password": "s/pw"},

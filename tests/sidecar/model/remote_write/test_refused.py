@@ -24,7 +24,7 @@ def test_a_request_is_taken_apart_and_together(series: list[dict[str, str]], pla
     else:
         exemplars = [write_exemplar({"trace": "x"}, 1.0, 7)] * len(series)
         body = block.write_each([write_value(2.5)] * len(series), [5] * len(series), exemplars)
-    parts = split_series(body + write_metadata([Metadata("a", MetricType.GAUGE, "help")]))
+    parts = split_series(body + write_metadata([Metadata("a", MetricType.GAUGE, "help")], 100))
 
     assert b"".join(parts) == body
     assert [labels_of(part) for part in parts] == series
@@ -40,6 +40,8 @@ def test_a_request_is_taken_apart_and_together(series: list[dict[str, str]], pla
         ("<html>{}", []),
         (r'up{job="\q"} y={b="2"}', [{"b": "2"}]),
         ("{" * 5000, []),
+        ("{" + "a" * 500_000 + "}", []),  # each character is looked at once
+        ('{a="1", b}', [{"a": "1"}]),
     ],
 )
 def test_an_answer_names_series(answer: str, named: list[dict[str, str]]) -> None:

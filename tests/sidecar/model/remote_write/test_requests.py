@@ -1,8 +1,12 @@
+import gc
 import math
+import weakref
+from itertools import count
 from typing import Any
 
 import pytest
 
+from sidecar.errors import RuleError
 from sidecar.model.access.rules import Identity, parse_access_rule
 from sidecar.model.exposition.formats import Escaping, Format
 from sidecar.model.exposition.limits import Limits
@@ -163,14 +167,6 @@ def test_many_series_are_several_requests(monkeypatch: pytest.MonkeyPatch) -> No
         assert [item.samples for item in written] == [2, 2, 1]
 
 
-def test_families_are_described() -> None:
-    target = _Target(sending_rule("a"))
-    target.send("# HELP a What it is.\n# TYPE a counter\na 1\n")
-    (item,) = map(read_message, read_message(target.requests.metadata)[3])
-
-    assert item == {1: [1], 2: [b"a"], 4: [b"What it is."]}
-
-
 def test_series_that_say_when_they_were_are_not_marked_to_have_ended() -> None:
     target = _Target(sending_rule("a", "b"))
     target.send("a 1 1700000000123\nb 1\n")
@@ -254,3 +250,29 @@ def test_up_wears_what_the_other_series_do_and_ends_when_that_changes() -> None:
     assert sent() == [("web", write_value(0))]
     requests.use(sending_rule("up"), {"team": "ops"})
     assert sent() == [("web", STALE), ("ops", write_value(0))]
+
+
+def test_large_series_are_more_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MAX_REQUEST_BYTES", 250)
+    series = [({"__name__": "a", "n": f"{number}" + "x" * 100}, 1.0) for number in range(5)]
+
+    assert [item.samples for item in write_vector(series, _NOW)[0]] == [2, 2, 1]
+
+
+def test_the_series_of_one_moment_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MAX_MOMENT_BYTES", 1 << 20)
+    endless = (({"__name__": "a", "n": f"{number}" + "x" * 4000}, 1.0) for number in count())
+
+    with pytest.raises(RuleError, match="over 1 MiB at one moment; send fewer"):
+        write_vector(endless, _NOW)
+
+
+def test_the_body_of_which_series_were_chosen_is_not_kept_for_that() -> None:
+    target = _Target(sending_rule("a"))
+    target.send("a 1\n")
+    was = weakref.ref(target.cache.read(b"a 1\n").shape)
+    target.cache.read(b"b 1\n")
+    gc.collect()
+
+    assert was() is None
+    assert target.names("a 2\n") == {"a": 2.0}

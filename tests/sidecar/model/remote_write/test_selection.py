@@ -78,3 +78,16 @@ def test_families_say_their_types_and_texts() -> None:
         "a": Metadata("a", MetricType.GAUGE, "What."),
         "b": Metadata("b", MetricType.UNKNOWN, ""),
     }
+
+
+def test_that_series_are_not_sent_is_remembered_within_a_room_of_its_own() -> None:
+    selector = _selector("nothing")
+    budget = PlanBudget(room_bytes=0, unmatched_bytes=400)
+    assert list(selector.choose(_shape(), budget)) == []
+
+    assert (selector.is_complete, selector.left_out, selector.size_bytes) == (True, 0, 0)
+    assert 0 < selector.unmatched_bytes <= 400
+    assert len(selector._known) == 2
+    assert budget.unmatched_bytes == 400 - selector.unmatched_bytes
+    list(selector.choose(_shape(), budget))
+    assert budget.unmatched_bytes == 400 - selector.unmatched_bytes

@@ -109,7 +109,7 @@ def test_a_value_that_is_no_number_is_not_taken_for_a_marker() -> None:
 
 
 def test_metadata_names_a_family_its_type_and_help() -> None:
-    written = write_metadata([Metadata("http_requests", MetricType.COUNTER, "Requests.")])
+    written = write_metadata([Metadata("http_requests", MetricType.COUNTER, "Requests.")], 100)
     (item,) = map(read_message, read_message(written)[3])
 
     assert item == {1: [1], 2: [b"http_requests"], 4: [b"Requests."]}

@@ -1,0 +1,120 @@
+"""Looks names up in threads of its own: a name server that hangs holds nobody but who asks it.
+
+The threads that the interpreter lends for all work would be full of lookups, and scrapes that
+need one for a large body would wait for them.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from sidecar.errors import UpstreamError
+
+TIMEOUT_SECONDS = 10.0
+MAX_LOOKUPS = 64
+"""At once; one that hangs counts until the system gives it up."""
+MAX_LOOKUPS_OF_ONE = 4
+"""For one who asks: names of one tenant that hang do not hold another's."""
+REMEMBERED_SECONDS = 5.0
+"""How long it is not asked again for a name that has no address: receivers try every moment."""
+MAX_REMEMBERED = 1000
+
+Addresses = Sequence[str]
+
+
+class Resolver:
+    """Finds the addresses of names; those who ask for the same name share one lookup.
+
+    Args:
+        look_up: returns the addresses of a name and may take as long as it likes.
+
+    Raises:
+        OSError: from `look_up`: there are none.
+    """
+
+    def __init__(self, look_up: Callable[[str], Addresses]) -> None:
+        self._look_up = look_up
+        self._pending: dict[str, asyncio.Future[Addresses]] = {}
+        self._running: Counter[str] = Counter()
+        """Lookups by who asked first."""
+        self._failed: dict[str, tuple[float, str]] = {}
+        """Until when a name counts as having no address, and why."""
+
+    async def resolve(self, host: str, asker: str = "") -> Addresses:
+        """Return the addresses of a name.
+
+        Args:
+            host: a name; an address is its own.
+            asker: for whom: the namespace of a tenant.
+
+        Raises:
+            UpstreamError: it has none, or there is no answer in time.
+        """
+        try:
+            return [str(ipaddress.ip_address(host))]
+        except ValueError:
+            pass
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await asyncio.shield(self._ask(host, asker))
+        except (OSError, UnicodeError) as error:
+            reason = str(error) or "no answer in time"
+            raise UpstreamError(f"{host}: its address is not known: {reason}") from error
+
+    def _ask(self, host: str, asker: str) -> asyncio.Future[Addresses]:
+        pending = self._pending.get(host)
+        if pending is not None:
+            return pending
+        until, reason = self._failed.get(host, (0.0, ""))
+        if time.monotonic() < until:
+            raise OSError(reason)
+        if self._running[asker] >= MAX_LOOKUPS_OF_ONE or self._running.total() >= MAX_LOOKUPS:
+            raise OSError("other names are being looked up, and there is no answer yet")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Addresses] = loop.create_future()
+        # Whoever asked may be gone when it fails: then nobody is to be warned of that.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._pending[host] = answer
+        self._running[asker] += 1
+        # A daemon: the process may end before the system gives a lookup up.
+        threading.Thread(target=self._work, args=(host, asker, loop), daemon=True).start()
+        return answer
+
+    def _work(self, host: str, asker: str, loop: asyncio.AbstractEventLoop) -> None:
+        found: Addresses | Exception
+        try:
+            found = self._look_up(host)
+        except (OSError, UnicodeError) as error:
+            found = error
+        try:
+            loop.call_soon_threadsafe(self._finish, host, asker, found)
+        except RuntimeError:
+            return  # the loop has ended
+
+    def _finish(self, host: str, asker: str, found: Addresses | Exception) -> None:
+        self._running[asker] -= 1
+        self._running += Counter()  # forgets who asks for nothing now
+        answer = self._pending.pop(host)
+        if isinstance(found, Exception):
+            if len(self._failed) >= MAX_REMEMBERED:
+                self._failed.clear()
+            self._failed[host] = (time.monotonic() + REMEMBERED_SECONDS, str(found))
+            answer.set_exception(found)
+        else:
+            self._failed.pop(host, None)
+            answer.set_result(found)
+
+
+def look_up(host: str) -> Addresses:
+    """Return the addresses that the system knows of a name.
+
+    Raises:
+        OSError: there are none.
+        UnicodeError: no name can be like this.
+    """
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(item[4][0]) for item in found))
