@@ -21,6 +21,8 @@ GATHER_SECONDS = 0.5
 """What changes within is read for together."""
 MAX_SECRETS = 50
 """Of one namespace."""
+_FORBIDDEN = 403
+"""The status that says: this injector may not have it, or not any more."""
 _METADATA = ("name", "namespace", "uid", "resourceVersion")
 
 
@@ -96,7 +98,9 @@ class FollowedSecrets:
             self._missing.add(key)
             self._forget(key)
             return
-        # What was read before stays: the API server may be away.
+        if error.status == _FORBIDDEN:
+            self._forget(key)
+        # Else what was read before stays: the API server may be away.
         if self._errors.get(key) != str(error):
             extra = {"secret": key.name, "namespace": key.namespace, "reason": str(error)}
             logger.warning("a Secret cannot be read", extra=extra)

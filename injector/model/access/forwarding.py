@@ -13,7 +13,8 @@ from injector.model.cluster.state import ClusterState
 from injector.platform.settings import Collect, Platform
 from sidecar.errors import RuleError
 from sidecar.model.access.objects import Grant, rule_of
-from sidecar.model.policy.forward import check_label_names
+from sidecar.model.fields import Fields
+from sidecar.model.policy.forward import parse_way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +73,17 @@ def plan_forwarding(
     plan = ForwardingPlan(collect=collect)
     try:
         receivers = read_receivers(access, remote, platform)
-        check_label_names(remote.extra_labels, "spec.remoteWrite.extraLabels")
+        sending = {
+            "access": rule,
+            "intervalSeconds": remote.interval_seconds,
+            "extraLabels": {**_usual_labels(access.namespace, platform), **remote.extra_labels},
+            "honorLabels": remote.honor_labels,
+            "receivers": list(receivers.addresses),
+        }
+        # As the proxies will: what they would refuse is to be said here, where its author looks.
+        parse_way(Fields(sending, "spec.remoteWrite"))
     except (ObjectError, RuleError) as error:
         return plan.kept_back(ReadyReason.INVALID_TARGET, f"nothing is sent: {error}")
-    usual = _usual_labels(access.namespace, platform)
-    sending = {
-        "access": rule,
-        "intervalSeconds": remote.interval_seconds,
-        "extraLabels": {**usual, **remote.extra_labels},
-        "honorLabels": remote.honor_labels,
-        "receivers": list(receivers.addresses),
-    }
     plan = replace(plan, sending=sending, receivers=receivers)
     if collect is Collect.PROMETHEUS and not platform.collectors:
         return plan.kept_back(ReadyReason.NO_COLLECTOR, _NO_COLLECTOR)

@@ -108,7 +108,8 @@ def _read_url(access: MetricAccess, block: Object, platform: Platform) -> Receiv
         host, port = parts.hostname or "", parts.port
     except ValueError:
         parts, host, port = urlsplit(""), "", None
-    if parts.scheme not in _PORTS or not host or parts.username or parts.fragment:
+    is_odd = "@" in parts.netloc or parts.fragment or port == 0
+    if parts.scheme not in _PORTS or not host or is_odd:
         raise ObjectError(f"{path}.url", "http://host/path or https://host/path is needed")
     target = parts.path or "/"
     address: dict[str, Any] = {
@@ -124,6 +125,10 @@ def _read_url(access: MetricAccess, block: Object, platform: Platform) -> Receiv
     if secrets and tls.get("insecureSkipVerify") and platform.remote_write.requires_secret_consent:
         reason = "whoever stands between would have the Secret: name the CA in caSecret"
         raise ObjectError(f"{path}.tlsConfig.insecureSkipVerify", reason)
+    name = get_text(tls, "serverName", f"{path}.tlsConfig").lower()
+    if secrets and name not in ("", host) and platform.remote_write.requires_secret_consent:
+        reason = f"the Secret's owner agreed to {host}, not to whoever has a certificate of {name}"
+        raise ObjectError(f"{path}.tlsConfig.serverName", reason)
     if parts.scheme == "https":
         address["tls"] = _read_tls(tls, f"{path}.tlsConfig", secrets)
     elif tls:

@@ -12,7 +12,7 @@ from sidecar.model.described import Described
 from sidecar.model.fields import Fields
 from sidecar.model.policy.document import DocumentReader, Origin, check_text
 from sidecar.model.policy.secret import Credential, Credentials, parse_credential
-from sidecar.model.remote_write.selection import SendingRule
+from sidecar.model.remote_write.selection import Labels, SendingRule
 
 MAX_RULES = 100
 MAX_RECEIVERS = 32
@@ -161,12 +161,30 @@ def parse_forward_rule(rule: Fields) -> ForwardRule:
     # What is not known here may narrow what is sent, or say how.
     rule.refuse_unknown(_RULE_FIELDS, "a field of a rule that sends")
     access = parse_access_rule(rule.value.get("access"), rule.name("access"))
+    extra, interval, receivers = parse_way(rule)
+    sending = SendingRule(access, extra, rule.flag("honorLabels"))
+    return ForwardRule(sending, interval, receivers)
+
+
+class Way(NamedTuple):
+    """How a rule sends, whatever it sends."""
+
+    extra_labels: Labels
+    interval_seconds: float
+    receivers: tuple[ReceiverAddress, ...]
+
+
+def parse_way(rule: Fields) -> Way:
+    """Read how a rule sends.
+
+    Raises:
+        RuleError: it cannot be read; names the field.
+    """
     extra = rule.string_map("extraLabels")
-    check_label_names(extra, rule.name("extraLabels"))
+    _check_label_names(extra, rule.name("extraLabels"))
     if sum(len(name) + len(value) for name, value in extra.items()) > MAX_EXTRA_CHARACTERS:
         why = f"over {MAX_EXTRA_CHARACTERS} characters; every series gets them"
         raise RuleError(rule.name("extraLabels"), why)
-    sending = SendingRule(access, extra, rule.flag("honorLabels"))
     interval = _read_interval(rule)
     receivers = rule.each("receivers")
     if not 0 < len(receivers) <= MAX_RECEIVERS:
@@ -174,7 +192,7 @@ def parse_forward_rule(rule: Fields) -> ForwardRule:
     addresses = tuple(map(_read_receiver, receivers))
     if len({address.kind for address in addresses}) > 1:
         raise RuleError(rule.name("receivers"), "all must be of one kind")
-    return ForwardRule(sending, interval, addresses)
+    return Way(extra, interval, addresses)
 
 
 def _read_interval(rule: Fields) -> float:
@@ -217,7 +235,7 @@ def _read_receiver(fields: Fields) -> ReceiverAddress:
     )
 
 
-def check_label_names(labels: Iterable[str], path: str) -> None:
+def _check_label_names(labels: Iterable[str], path: str) -> None:
     """Refuse names that no label may have, or that are Prometheus' own.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from injector.model.cluster.state import ClusterState
 from injector.platform.settings import RemoteWriteSettings
 from tests.cluster.fixtures import Namespace
 from tests.injector.kube.following import following
+from tests.injector.kube.servers import misbehaving
 from tests.sidecar.apps import until
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +105,25 @@ async def test_what_nobody_names_any_more_is_forgotten(
         await until(lambda: _token(cluster, name) == "first")
         cluster.put("MetricAccess", _access(name, "another"))
         await until(lambda: cluster.secret(name, "receiver") is None)
+
+
+@pytest.mark.parametrize(("status", "stays"), [(403, False), (500, True)])
+async def test_rights_that_are_withdrawn_count_and_an_api_server_in_trouble_does_not(
+    status: int, stays: bool
+) -> None:
+    secret = {"metadata": {"name": "receiver", "namespace": "shop"}, "data": {"token": "Zmlyc3Q="}}
+    answers = [(200, json.dumps(secret).encode())]
+
+    def answer(path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        return answers.pop(0) if answers else (status, b"{}")
+
+    cluster = ClusterState()
+    cluster.put("MetricAccess", _access("shop", "receiver"))
+    with misbehaving(answer) as client:
+        async with following(_secrets(client, cluster, "shop")) as followed:
+            await until(lambda: bool(followed.troubles()))
+
+    assert bool(_token(cluster, "shop")) is stays
 
 
 def test_of_a_secret_only_what_is_judged_is_kept() -> None:

@@ -1,4 +1,5 @@
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -59,6 +60,30 @@ def test_the_platform_s_labels_may_be_others_and_an_object_s_go_before() -> None
 
     assert plan.rule is not None
     assert plan.rule["extraLabels"] == {"tenant": "t-shop", "a": "own"}
+
+
+@pytest.mark.parametrize(
+    ("remote", "field"),
+    [
+        ({"extraLabels": {"a-b": "c"}}, r"spec\.remoteWrite\.extraLabels"),
+        ({"extraLabels": {"a": "x" * 5000}}, r"extraLabels: over 4096 characters"),
+        (
+            {"target": {"type": "remote_write", "remoteWrite": {"url": "https://a_b.c/\u00e4"}}},
+            r"receivers\[0\]\.path: a path is needed",
+        ),
+        (
+            {"target": {"type": "remote_write", "remoteWrite": {"url": "https://" + "a" * 260}}},
+            r"receivers\[0\]\.host: a name or address is needed",
+        ),
+    ],
+)
+def test_what_a_proxy_would_refuse_is_said_of_the_object(
+    remote: dict[str, Any], field: str
+) -> None:
+    plan = _plan(**remote)
+
+    assert (plan.rule, plan.reason) == (None, ReadyReason.INVALID_TARGET)
+    assert re.search(field, plan.message)
 
 
 @pytest.mark.parametrize("remote", [{"enabled": False}, {"enabled": None}])

@@ -11,7 +11,7 @@ from injector.model.access.receivers import (
     read_receivers,
     secrets_of,
 )
-from injector.platform.settings import Platform
+from injector.platform.settings import Platform, RemoteWriteSettings
 from sidecar.model.policy.document import DocumentReader, Origin
 from sidecar.model.policy.forward import parse_forwarding
 
@@ -83,6 +83,22 @@ def test_a_receiver_that_nobody_verifies_gets_no_secret() -> None:
         )
 
 
+def test_a_receiver_that_shows_another_name_gets_no_secret_unless_the_platform_trusts() -> None:
+    block = {
+        "url": _URL,
+        "bearerTokenSecret": {"name": "receiver", "key": "token"},
+        "tlsConfig": {"serverName": "Other.example.com"},
+    }
+    with pytest.raises(ObjectError, match=r"serverName: the Secret's owner agreed to metrics\."):
+        _read("remote_write", **block)
+    settings = RemoteWriteSettings(requires_secret_consent=False)
+    access = parse_metric_access(_object("remote_write", **block))
+    assert access.remote_write is not None
+    read_receivers(access, access.remote_write, Platform(remote_write=settings))
+    del block["bearerTokenSecret"]
+    _read("remote_write", **block)
+
+
 def test_a_url_is_any_receiver_s_and_names_its_secrets() -> None:
     found = _read(
         "remote_write",
@@ -93,7 +109,7 @@ def test_a_url_is_any_receiver_s_and_names_its_secrets() -> None:
             "caSecret": {"name": "receiver", "key": "ca.crt"},
             "certSecret": {"name": "own", "key": "tls.crt"},
             "keySecret": {"name": "own", "key": "tls.key"},
-            "serverName": "other",
+            "serverName": "metrics.example.com",
         },
     )
 
@@ -108,7 +124,7 @@ def test_a_url_is_any_receiver_s_and_names_its_secrets() -> None:
         "basicAuth": {"username": "shop", "password": "receiver/password"},
         "tls": {
             "ca": "receiver/ca.crt", "certificate": "own/tls.crt", "key": "own/tls.key",
-            "serverName": "other", "skipsVerification": False,
+            "serverName": "metrics.example.com", "skipsVerification": False,
         },
     }  # fmt: skip
 
@@ -182,6 +198,8 @@ def test_proxies_read_what_is_written(kind: str, block: dict[str, Any]) -> None:
             "Authorization is written by what a Secret holds",
         ),
         ("remote_write", {"url": "http://x/", "tlsConfig": {"serverName": "x"}}, "has no effect"),
+        ("remote_write", {"url": "https://:pw@x/"}, "https://host/path is needed"),
+        ("remote_write", {"url": "https://x:0/"}, "https://host/path is needed"),
         (
             "remote_write",
             {"url": _URL, "tlsConfig": {"keySecret": {"name": "s", "key": "k"}}},
