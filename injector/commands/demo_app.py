@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import random
+import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +53,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
+    # As a container's first process it would ignore SIGTERM, and its pod take 30 seconds to end.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     server = ThreadingHTTPServer(("127.0.0.1", given.port), _Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()

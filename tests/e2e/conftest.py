@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,23 @@ class Cluster:
     def helm_with(self, values: str, *arguments: str) -> str:
         """Run helm with values on its standard input."""
         return self._run([str(helm_program()), "-n", NAMESPACE, *arguments], values)
+
+    @contextmanager
+    def upgraded(self, *settings: str, values: str = "") -> Iterator[None]:
+        """Run Livery with further settings; it has exactly its former ones again afterwards.
+
+        Args:
+            settings: each as `--set` takes it.
+            values: the same as YAML.
+        """
+        former = self.helm("get", "values", "livery", "--output", "json")
+        upgrade = ("upgrade", "livery", "charts/livery", "--values", "-", "--timeout", "3m")
+        sets = (part for setting in settings for part in ("--set", setting))
+        self.helm_with(values, *upgrade, "--reset-then-reuse-values", "--wait", *sets)
+        try:
+            yield
+        finally:
+            self.helm_with(former, *upgrade, "--reset-values", "--wait")
 
     def livery(self, *arguments: str) -> str:
         """Run livery; returns what it says."""

@@ -18,6 +18,7 @@ aggregates:
   - {{name: web, selector: app in (web), namespaces: [{SHOP}]}}
 """
 _BARE = """
+import signal, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -27,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 ThreadingHTTPServer(('', 8080), Handler).serve_forever()
 """
 """The demo's application listens on loopback, where only a proxy beside it can ask."""
@@ -87,11 +89,9 @@ def shop(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def aggregate(cluster: Cluster, shop: str) -> Iterator[str]:
     """The name of the chart's aggregate's pod."""
-    upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--timeout", "3m", "--wait")
-    cluster.helm_with(_VALUES, *upgrade, "-f", "-")
-    (pod,) = until(lambda: cluster.pods(NAMESPACE, "livery.dev/aggregate=web"), 60)
-    yield pod["metadata"]["name"]
-    cluster.helm_with("aggregates: []", *upgrade, "-f", "-")
+    with cluster.upgraded(values=_VALUES):
+        (pod,) = until(lambda: cluster.pods(NAMESPACE, "livery.dev/aggregate=web"), 60)
+        yield pod["metadata"]["name"]
 
 
 def _lines(text: str, metric: str) -> list[str]:

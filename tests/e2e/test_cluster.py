@@ -15,7 +15,8 @@ SHOP = f"shop-{int(time.time())}"
 def _job(name: str) -> str:
     return WORKLOAD.format(
         version="batch/v1", kind="Job", name=name, namespace=SHOP, tag=TAG, selector="",
-        restart="restartPolicy: Never", command=json.dumps(["python", "-c", "print('done')"]),
+        restart="restartPolicy: Never",
+        command=json.dumps(["python", "-c", "import time; time.sleep(1)"]),
     )  # fmt: skip
 
 

@@ -151,12 +151,8 @@ def test_what_was_deleted_is_put_back_and_the_users_values_stay(
 def test_an_account_that_is_granted_something_is_made(
     shop: Cluster, run: Callable[[str], str]
 ) -> None:
-    upgrade = ("upgrade", "livery", "charts/livery", "--reset-then-reuse-values", "--wait")
-    shop.helm(*upgrade, "--set", f"control.grants.exporters={{{SHOP}/ghost}}")
-    try:
+    with shop.upgraded(f"control.grants.exporters={{{SHOP}/ghost}}"):
         _mend(shop, run, f"{SHOP}/ghost is granted something and is not there")
-    finally:
-        shop.helm(*upgrade, "--set", "control.grants.exporters=null")
 
 
 def test_a_pod_that_was_made_without_a_proxy_gets_one(

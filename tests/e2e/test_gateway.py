@@ -1,6 +1,7 @@
 """The chart's gateway before two replicas of Prometheus, asked by pods with their own tokens."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -40,7 +41,6 @@ while True:
     time.sleep(0.02)
 print(json.dumps(said))
 """
-_UPGRADE = ("upgrade", "livery", "charts/livery", "--reuse-values", "--timeout", "3m", "--wait")
 
 
 class Tenants:
@@ -90,18 +90,18 @@ def tenants(cluster: Cluster, prometheus_image: str) -> Iterator[Tenants]:
     manifest = prometheus_manifest(MONITORING, prometheus_image, (SHOP, BANK), replicas=2)
     cluster.kubectl("apply", "-f", "-", stdin=manifest)
     found = "gateway.backends.discovery[0]"
-    values = (
-        f"gateway.enabled=true,{found}.kind=EndpointSlice,{found}.namespaces[0]={MONITORING},"
-        f"{found}.labelSelector=kubernetes.io/service-name=prometheus,"
-        "labels.protected={team,namespace,pod}"
-    )
-    cluster.helm(*_UPGRADE, "--set", values)
-    for name in (SHOP, BANK):
-        cluster.kubectl("-n", name, "rollout", "status", "deployment/web", "--timeout=120s")
-    status = ("rollout", "status", "statefulset/prometheus", "--timeout=120s")
-    cluster.kubectl("-n", MONITORING, *status)
-    yield Tenants(cluster)
-    cluster.helm(*_UPGRADE, "--set", "gateway.enabled=false,labels.protected={team}")
+    settings = (
+        "gateway.enabled=true", f"{found}.kind=EndpointSlice",
+        f"{found}.namespaces[0]={MONITORING}",
+        f"{found}.labelSelector=kubernetes.io/service-name=prometheus",
+        "labels.protected={team,namespace,pod}",
+    )  # fmt: skip
+    with cluster.upgraded(*settings):
+        for name in (SHOP, BANK):
+            cluster.kubectl("-n", name, "rollout", "status", "deployment/web", "--timeout=120s")
+        status = ("rollout", "status", "statefulset/prometheus", "--timeout=120s")
+        cluster.kubectl("-n", MONITORING, *status)
+        yield Tenants(cluster)
     for name in (SHOP, BANK, MONITORING):
         cluster.kubectl("delete", "namespace", name, "--wait=false")
 
@@ -163,7 +163,12 @@ def test_a_replica_that_is_killed_under_load_fails_no_query(tenants: Tenants, to
 
 
 def test_the_doctor_knows_the_gateway(tenants: Tenants) -> None:
-    until(lambda: "2 tenants, 2 of 2 Prometheus up" in tenants.cluster.doctor(), 120)
+    def finds_all_up() -> bool:
+        said = tenants.cluster.doctor()
+        assert re.search(r"[0-9]+ tenants, 2 of 2 Prometheus up", said), said
+        return True
+
+    until(finds_all_up, 120)
 
 
 def test_what_a_query_becomes_is_explained(tenants: Tenants) -> None:

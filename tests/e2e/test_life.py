@@ -76,16 +76,12 @@ def test_a_drained_node_s_pods_come_back_with_their_proxies(shop: Cluster) -> No
 
 
 def test_a_policy_in_place_of_the_webhook_does_the_same(shop: Cluster) -> None:
-    upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--wait", "--timeout", "3m")
-    shop.helm(*upgrade, "--set", "injection.mode=policy")
-    try:
+    with shop.upgraded("injection.mode=policy"):
         shop.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "by-policy"))
         shop.kubectl("-n", SHOP, "rollout", "status", "deployment/by-policy", "--timeout=120s")
         web = _web(shop, "by-policy")
         until(lambda: "livery_proxy_control_connected 1" in shop.scrape(SHOP, web, 16091), 30)
         assert "a new pod gets its proxy" in shop.livery("doctor")
-    finally:
-        shop.helm(*upgrade, "--set", "injection.mode=webhook")
 
 
 def test_an_uninstalled_livery_leaves_proxies_that_serve(shop: Cluster) -> None:

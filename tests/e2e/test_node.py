@@ -24,13 +24,16 @@ SHOP = f"node-{int(time.time())}"
 @pytest.fixture(scope="module")
 def node(cluster: Cluster) -> Iterator[str]:
     """Where a node proxy is asked from within its pod, whose name stands behind the `#`."""
-    upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--timeout", "3m")
-    values = (
+    settings = (
         "node.enabled=true", "node.discovery.enabled=true",
         f"node.insecureSkipTLSVerify={json.dumps(SKIPS_VERIFICATION)}",
         "labels.fromPods.include={run}", "node.completeCgroups=true",
     )  # fmt: skip
-    cluster.helm(*upgrade, "--wait", *(part for value in values for part in ("--set", value)))
+    with cluster.upgraded(*settings):
+        yield from _asked(cluster)
+
+
+def _asked(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", SHOP)
     cluster.kubectl("label", "namespace", SHOP, "team=frontend")
     pod = {"image": "localhost/pause:1", "restart": "Never"}
@@ -48,7 +51,6 @@ def node(cluster: Cluster) -> Iterator[str]:
     yield f"http://127.0.0.1:8080{{}}#{name}"
     cluster.kubectl("delete", "clusterrole,clusterrolebinding", role)
     cluster.kubectl("delete", "namespace", SHOP, "--wait=false")
-    cluster.helm(*upgrade, "--set", "node.enabled=false")
 
 
 def _token(cluster: Cluster, account: str) -> str:
@@ -182,7 +184,7 @@ def test_a_deployment_serves_every_node_behind_a_service(
     cluster: Cluster, node: str, through_the_api_server: bool
 ) -> None:
     del node
-    values = [
+    settings = [
         "node.mode=deployment", "node.replicas=1", "node.discovery.enabled=false",
         f"node.viaApiserver={str(through_the_api_server).lower()}",
     ]  # fmt: skip
@@ -192,9 +194,7 @@ def test_a_deployment_serves_every_node_behind_a_service(
         cluster.kubectl("create", "clusterrole", role, "--verb=get", "--resource=nodes/proxy")
         subject = f"--serviceaccount={NAMESPACE}:livery-node"
         cluster.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", subject)
-    upgrade = ("upgrade", "livery", "charts/livery", "--reuse-values", "--timeout", "3m")
-    cluster.helm(*upgrade, "--wait", *(part for value in values for part in ("--set", value)))
-    try:
+    with cluster.upgraded(*settings):
         proxies = until(lambda: _deployed(cluster))
         url = f"http://livery-node.{NAMESPACE}.svc:8080{{}}#{proxies[0]['metadata']['name']}"
         groups = until(lambda: json.loads(_ask(cluster, url.format("/nodes"))))
@@ -203,10 +203,8 @@ def test_a_deployment_serves_every_node_behind_a_service(
         assert path == f"/nodes/{_label(groups[0], 'node_name')}/metrics/cadvisor"
         found = until(lambda: _series(cluster, url.format(path)), 60)
         assert all('team="' in line for line in found)
-    finally:
-        cluster.helm(*upgrade, "--set", "node.mode=daemonset,node.viaApiserver=false")
-        if through_the_api_server:
-            cluster.kubectl("delete", "clusterrole,clusterrolebinding", role)
+    if through_the_api_server:
+        cluster.kubectl("delete", "clusterrole,clusterrolebinding", role)
 
 
 def _deployed(cluster: Cluster) -> list[dict[str, Any]]:
