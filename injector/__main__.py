@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   livery demo --once                     see it work, without a cluster
   livery inject -f deployment.yaml       add the proxy to manifests
   livery uninject -f pod.yaml            take it out again
-  livery explain pod -f pod.yaml         why a pod gets a proxy or not
+  livery explain pod web-0 -n shop       why a pod gets a proxy or not
   livery explain query -n shop up        what the gateway asks in place of a tenant's query
   livery relabel -f rules.yaml           try relabel rules
   livery certs check --dir certs         verify the certificates as a client would

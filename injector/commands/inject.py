@@ -13,6 +13,7 @@ from injector.commands.inputs import (
     add_file_arguments,
     add_input_arguments,
     add_namespace,
+    check_namespaces,
     learn,
     placed,
     read_files,
@@ -79,7 +80,9 @@ def run_inject(given: argparse.Namespace) -> int:
     """Inject every object that was named."""
     offline = read_offline(given)
     files = read_files(given.filename)
-    learn(offline, [manifest for file in files for manifest in file.manifests])
+    manifests = [manifest for file in files for manifest in file.manifests]
+    check_namespaces(manifests, given.namespace)
+    learn(offline, manifests)
     injector = _Injector(offline, given.namespace_label)
     _treat_all(files, injector.treat, shows_diff=given.diff)
     injector.warn()
@@ -147,7 +150,9 @@ def run_uninject(given: argparse.Namespace) -> int:
         _say(obj, given.namespace or DEFAULT_NAMESPACE, done)
         return replace_pod(obj, restored)
 
-    _treat_all(read_files(given.filename), treat, shows_diff=given.diff)
+    files = read_files(given.filename)
+    check_namespaces((item for file in files for item in file.manifests), given.namespace)
+    _treat_all(files, treat, shows_diff=given.diff)
     return 0
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ class Offline(NamedTuple):
     """Returns what a cluster has of a namespace: objects by their kind."""
     is_from_cluster: bool = False
     """Whether a cluster was asked: then its namespaces are what they are there."""
+    read_pod: Callable[[str, str], dict[str, Any] | None] = lambda namespace, name: None
+    """Returns a pod of the cluster; None where there is none."""
 
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +113,7 @@ def _read_cluster(given: argparse.Namespace) -> Offline:
         raise SettingsError("--from-cluster takes the place of --platform and --control-ca")
     # Imported only here: who works on files does not pay the client's 24 MB.
     from injector.kube.api.client import connect, current_namespace
-    from injector.kube.objects.installed import read_installed, read_surroundings
+    from injector.kube.objects.installed import read_installed, read_pod, read_surroundings
 
     client = connect()
     installed = read_installed(client, given.livery_namespace, given.release, parse_platform_text)
@@ -121,7 +124,13 @@ def _read_cluster(given: argparse.Namespace) -> Offline:
 
     namespace = given.namespace or current_namespace() or DEFAULT_NAMESPACE
     return Offline(
-        platform, ClusterState(), installed.ca_bundle, namespace, look_up, is_from_cluster=True
+        platform,
+        ClusterState(),
+        installed.ca_bundle,
+        namespace,
+        look_up,
+        is_from_cluster=True,
+        read_pod=partial(read_pod, client),
     )
 
 
@@ -163,6 +172,22 @@ def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
             raise SettingsError(f"--namespace-label {text[:80]!r} is not one label KEY=VALUE")
         merged[match[1]] = match[2]
     offline.cluster.put("Namespace", {"metadata": {"name": name, "labels": merged}})
+
+
+def check_namespaces(manifests: Iterable[Manifest], namespace: str | None) -> None:
+    """Check that objects are of the namespace that was given.
+
+    Raises:
+        ManifestError: one says that it is of another.
+    """
+    for manifest in manifests:
+        with placed(manifest):
+            own = namespace_of(manifest.obj)
+        if namespace is not None and own and own != namespace:
+            why = (
+                f"it is of namespace {own}, and -n says {namespace}: give -n {own}, or leave it out"
+            )
+            raise ManifestError(manifest.source, manifest.line, why)
 
 
 @contextmanager

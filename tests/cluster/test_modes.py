@@ -20,7 +20,7 @@ from injector.errors import KubeError
 from injector.kube.api.client import MERGE, KubeClient
 from injector.model.admission.templates import template_hash
 from sidecar.errors import UpstreamError
-from tests.cluster.fixtures import Release, installed_chart, make_namespace
+from tests.cluster.fixtures import Namespace, Release, installed_chart, make_namespace
 from tests.cluster.injector import (
     create_until_injected,
     label_for_injection,
@@ -108,9 +108,28 @@ async def test_a_pod_injected_by_hand_from_the_cluster_is_whole_and_of_this_inst
                 assert (await anext(messages))["labels"] == {"team": "frontend"}
             status = json.loads(pod["metadata"]["annotations"]["livery.dev/status"])
             assert status["template"] == template_hash(running.service.admission.platform)
+            await _is_explained(api_server, release, shop)
         lost = await asyncio.to_thread(_livery, api_server, "inject", "--from-cluster", "-f", "-")
         assert lost.returncode == 2
         assert "there is no ConfigMap livery-system/livery-platform" in lost.stderr
+
+
+async def _is_explained(api_server: ApiServer, release: Release, shop: Namespace) -> None:
+    """Ask why pods of the cluster have a proxy or not, by their names."""
+    await asyncio.to_thread(shop.pod, "bare", **{"prometheus.io/scrape": "true"})
+    where = ("-n", shop.name, "--livery-namespace", release.own.name, "--release", release.name)
+
+    async def explain(name: str) -> list[str]:
+        ran = await asyncio.to_thread(_livery, api_server, "explain", "pod", name, *where)
+        return [ran.stderr] if ran.returncode else ran.stdout.splitlines()
+
+    assert (await explain("web"))[1].startswith("  has a proxy: registry.example/livery-sidecar:")
+    assert (await explain("bare"))[1:4] == [
+        f"  would not be injected: namespace {shop.name} lacks livery.dev/inject=enabled",
+        f"      kubectl label namespace {shop.name} livery.dev/inject=enabled",
+        "  with that label: injected (injected): the proxy was added",
+    ]
+    assert f"there is no pod gone in namespace {shop.name}" in (await explain("gone"))[0]
 
 
 def _livery(

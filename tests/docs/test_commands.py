@@ -14,7 +14,10 @@ from tests.docs.test_links import PAGES, ROOT
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`((?:livery|livery-proxy) [^`]+)`")
 # What asks a cluster or a kubelet: tests/cluster and tests/e2e run it.
-_ASKS = re.compile(r"livery (?:doctor|targets|inject --from-cluster)|livery-proxy --role aggregate")
+_ASKS = re.compile(
+    r"livery (?:doctor|targets|inject --from-cluster|explain pod web-0)|"
+    r"livery-proxy --role aggregate"
+)
 _STAYS = re.compile(r"livery serve|livery-proxy --role (?!aggregate)|livery demo$")
 # What needs a cluster's client; all before it is run.
 _CLUSTER = re.compile(r"\s*\\?\|\s*kubectl .*")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
+from urllib.parse import quote
 
 from injector.errors import KubeError, SettingsError
 from injector.kube.api.client import JsonObject, KubeClient
@@ -77,6 +78,21 @@ def read_surroundings(client: KubeClient, namespace: str) -> Iterator[tuple[str,
         return
     for item in client.request("GET", f"{path}/limitranges").get("items") or []:
         yield "LimitRange", item
+
+
+def read_pod(client: KubeClient, namespace: str, name: str) -> JsonObject | None:
+    """Return a pod; None where there is none.
+
+    Raises:
+        KubeError: the API server does not say.
+    """
+    path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
+    try:
+        return {"kind": "Pod", **client.request("GET", path)}
+    except KubeError as error:
+        if error.status != 404:
+            raise
+        return None
 
 
 def read_access_objects(client: KubeClient, namespace: str) -> Iterator[JsonObject]:
