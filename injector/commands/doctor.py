@@ -10,7 +10,7 @@ EXAMPLES = """examples:
   livery doctor                                 look at the cluster that KUBECONFIG names
   livery doctor --namespace metrics --release livery
 
-exit codes: 0 all is well, 1 something is not, 2 a wrong call or no cluster
+exit codes: 0 no problem found, 1 problems found, 2 wrong arguments or no cluster
 """
 
 

@@ -93,14 +93,14 @@ def add_parsers(commands: Any) -> None:
         "--policy-secret",
         default="",
         metavar="NAME",
-        help="the Secret by which a MutatingAdmissionPolicy is told the CA; none by default",
+        help="the Secret from which a MutatingAdmissionPolicy reads the CA; none by default",
     )
     cluster.add_argument(
         "--authorities-map",
         dest="ca_bundle_map",
         default="",
         metavar="NAME",
-        help="the ConfigMap by which node proxies are told the CA; none by default",
+        help="the ConfigMap from which node proxies read the CA; none by default",
     )
     cluster.add_argument(
         "--replica-token",

@@ -18,15 +18,15 @@ from sidecar.model.policy.node import parse_node_policy
 
 EXAMPLES = """examples:
   livery targets --url https://10.0.0.7:10250 --bearer-token-file token --ca-file ca.crt --once
-      tell the targets of a node as Prometheus' HTTP service discovery reads them
+      list the targets of a node as Prometheus' HTTP service discovery reads them
   livery targets --config kubelet.yaml --namespace shop --namespace bank
       go on, with a line of JSON at the start and whenever the targets change
   livery targets --url https://api:6443/api/v1/nodes/worker-1/proxy --bearer-token-file token --once
       ask through the API server, which needs nodes/proxy
 
-The config holds the arguments of Alloy's discovery.kubelet under their names, as YAML or JSON; what
-is given on the command line goes before. --policy FILE (`namespaces: {shop: {team: frontend}}`)
-adds the labels of namespaces.
+The config holds the arguments of Alloy's discovery.kubelet under their names, as YAML or JSON; the
+command line takes precedence. --policy FILE (`namespaces: {shop: {team: frontend}}`) adds
+namespaces' labels.
 
 exit codes: 0 done, 1 the kubelet could not be asked, 2 a wrong argument or call
 """
@@ -37,7 +37,7 @@ def add_parsers(commands: Any) -> None:
     parser = commands.add_parser(
         "targets",
         help="the pods of a kubelet as targets for Prometheus",
-        description="Ask a kubelet for its pods and tell them as targets: no API server is asked.",
+        description="List a kubelet's pods as targets, without asking the API server.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,16 +46,22 @@ def add_parsers(commands: Any) -> None:
     add(
         "--namespace", action="append", default=[], help="only its pods; may be given several times"
     )
-    add("--once", action="store_true", help="tell the targets once and leave")
+    add("--once", action="store_true", help="print the targets once and exit")
     add(
         "--config",
         type=Path,
         metavar="FILE",
         help="arguments as Alloy's discovery.kubelet has them",
     )
-    add("--bearer-token-file", default="", metavar="FILE", help="who asks")
+    add(
+        "--bearer-token-file", default="", metavar="FILE", help="token that is shown to the kubelet"
+    )
     add("--ca-file", default="", metavar="FILE", help="CAs that sign the kubelet's certificate")
-    add("--insecure-skip-verify", action="store_true", help="believe any kubelet")
+    add(
+        "--insecure-skip-verify",
+        action="store_true",
+        help="skip verification of the kubelet's certificate",
+    )
     add(
         "--policy",
         type=Path,

@@ -156,7 +156,7 @@ def _add_names(group: argparse._ArgumentGroup) -> None:
     for flag, value, text in (
         ("namespace-label", default.namespace_label, "names a series' namespace"),
         ("pod-label", default.pod_label, "names its pod"),
-        ("target-label", default.target_label, "tells several targets of one pod apart"),
+        ("target-label", default.target_label, "distinguishes several targets of one pod"),
     ):
         add(f"--{flag}", metavar="LABEL", help=f"{text} ({value})")
     add(

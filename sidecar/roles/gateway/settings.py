@@ -97,11 +97,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--access-all-namespaces", action="store_true",
         help="objects of --access may read every namespace; else their own")  # fmt: skip
     add("--max-policy-age", metavar="SECONDS", default="600",
-        help="nobody is answered when the control service was silent so long (%(default)s)",
+        help="refuse requests once the control service has been silent so long (%(default)s)",
         )  # fmt: skip
     add("--users", metavar="FILE", help="users, their password hashes and tenants, watched")
     add("--trusted-source", action="append", default=[], metavar="CIDR",
-        help="addresses of a proxy in front that authenticates callers: its header is believed",
+        help="addresses of an authenticating proxy in front, whose header is trusted",
         )  # fmt: skip
     add("--trusted-header", metavar="NAME", default=HEADER,
         help="the header of it that names tenants, separated by commas (%(default)s)")  # fmt: skip

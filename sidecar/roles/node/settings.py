@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   livery-proxy --role node --kubelet-url https://10.0.0.7:10250 --policy policy.yaml --auth none
       label one node's metrics: policy.yaml holds `namespaces: {shop: {team: frontend}}`
   livery-proxy --role node --auth token --discovery --pod-label app.kubernetes.io/name
-      tell the node's pods at /targets, and put a label of theirs on their series
+      list the node's pods at /targets, and put one of their labels on their series
   livery-proxy --role node --auth token --all-nodes
       in a Deployment: /nodes/NAME/metrics/cadvisor for each node, /nodes tells them as targets
   livery-proxy --role node --auth token --via-apiserver --node-name worker-1
@@ -107,7 +107,7 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     add(
         "--kubelet-insecure-skip-tls-verify", action="store_true",
-        help="believe any kubelet, and give it the token",
+        help="skip verification of the kubelet, and send it the token all the same",
     )  # fmt: skip
     add(
         "--remember-mib", type=_count, default=DEFAULT_REMEMBERED_MIB, metavar="MIB",
@@ -123,7 +123,7 @@ def _add_labels(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     add(
         "--pod-label", action="append", default=[], metavar="KEY",
-        help="a label of pods that their series wear, * for anything; may be given several times",
+        help="a label of pods to copy to their series, * for anything; may be given several times",
     )  # fmt: skip
     add(
         "--pod-annotation", action="append", default=[], metavar="KEY",
@@ -153,7 +153,7 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
 
 def _add_discovery(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--discovery", action="store_true", help="tell the node's pods as targets at /targets")
+    add("--discovery", action="store_true", help="list the node's pods as targets at /targets")
     add(
         "--discovery-config", default="", metavar="FILE",
         help="arguments as Alloy's discovery.kubelet has them (YAML or JSON), watched",

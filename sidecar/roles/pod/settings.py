@@ -53,7 +53,7 @@ class PodSettings:
     namespace_label: str
     """Label of a series that names the namespace whose labels it wears; empty: the pod's."""
     target_label: str
-    """Label that tells several targets' series apart."""
+    """Label that distinguishes several targets' series."""
     passed_headers: tuple[str, ...]
     """Headers of the scraper's that targets get, in lower case."""
     fallback: Format | None

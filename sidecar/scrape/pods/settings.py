@@ -21,7 +21,7 @@ class PodsSettings(NamedTuple):
     pod_label: str = "pod"
     """Label that names its pod."""
     target_label: str = "container"
-    """Label that tells several targets of one pod apart."""
+    """Label that distinguishes several targets of one pod."""
     up_name: str = "up"
     """Metric that says of each target whether its scrape succeeded."""
     on_conflict: OnConflict = OnConflict.EXPORTED
