@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from webhook_certs.errors import CertificateError
 
@@ -21,12 +22,13 @@ EXAMPLES = """examples:
   livery relabel -f rules.yaml           try relabel rules
   livery certs check --dir certs         verify the certificates as a client would
   livery targets --url URL --once        the pods of a kubelet as Prometheus targets
-  livery doctor                          what is wrong with an installation, and what mends it
+  livery doctor                          diagnose an installation, and print the fix
   livery serve --cluster                 run the injector
 
 livery COMMAND --help shows a command's own examples.
 """
 _COMMANDS = ("demo", "inject", "explain", "relabel", "certs", "targets", "doctor", "serve")
+_NAMES = (*_COMMANDS, "uninject")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # As a container's first process it would be deaf to it until it serves.
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     parser = build_parser(given)
+    if not given:
+        parser.print_help(sys.stderr)
+        return 2
+    if given[0] not in _NAMES and (meant := get_close_matches(given[0], _NAMES, 1)):
+        return _fail(SettingsError(f"there is no command {given[0]}; did you mean {meant[0]}?"), 2)
     parsed = parser.parse_args(given)
     try:
         code: int = parsed.run(parsed)

@@ -23,7 +23,9 @@ def read_secret(path: Path, what: str) -> str:
         if len(content) > MAX_SECRET_BYTES:
             raise UpstreamError(f"{what}: {path} is over {MAX_SECRET_BYTES >> 10} KiB")
         return content.decode().strip()
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or an invalid path
+    except OSError as error:
+        raise UpstreamError(f"{what}: cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # not UTF-8, or an invalid path
         raise UpstreamError(f"{what}: cannot read {path}: {error}") from error
 
 

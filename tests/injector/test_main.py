@@ -53,6 +53,28 @@ def test_a_wrong_call_exits_2(livery: Livery, arguments: list[str]) -> None:
     assert "usage: livery" in ran.err
 
 
+def test_livery_alone_shows_its_help(livery: Livery) -> None:
+    ran = livery()
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "examples:\n  livery " in ran.err
+
+
+def test_a_command_that_is_misspelled_is_guessed(livery: Livery) -> None:
+    ran = livery("expalin", "pod")
+
+    assert (ran.code, ran.err) == (
+        2,
+        "livery: there is no command expalin; did you mean explain?\n",
+    )
+
+
+def test_a_file_that_cannot_be_read_is_named_once(livery: Livery) -> None:
+    ran = livery("inject", "-f", "/gone.yaml")
+
+    assert ran.err == "livery: /gone.yaml: No such file or directory\n"
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     pods = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a}]}\n---\n" * 5000
     (tmp_path / "pods.yaml").write_text(pods)
