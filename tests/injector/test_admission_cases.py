@@ -184,7 +184,7 @@ def test_a_pod_made_of_a_workload_gets_the_proxy_that_the_command_wrote(name: st
 def test_the_command_itself_writes_what_a_case_says(name: str, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text(CA_BUNDLE)
     platform, source = GOLDEN / name / "platform.yaml", GOLDEN / name / "input.yaml"
-    command = [sys.executable, "-m", "injector", "inject", "-f", str(source), "-n", "default",
+    command = [sys.executable, "-m", "injector", "inject", "-f", str(source),
                "--control-ca", str(tmp_path / "ca.pem")]  # fmt: skip
     command += ["--platform", str(platform)] if platform.exists() else []
 
