@@ -14,6 +14,20 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* What monitors say of an endpoint besides its port, as a block of fields. */ -}}
+{{- define "livery.endpoint" -}}
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "livery.selector" -}}
@@ -24,7 +38,8 @@ app.kubernetes.io/component: injector
 
 {{- /* An image's whole name: (dict "root" . "image" .Values.injector.image) */ -}}
 {{- define "livery.image" -}}
-{{- $name := printf "%s/%s" .root.Values.image.registry .image.repository -}}
+{{- $registry := .root.Values.global.imageRegistry | default .root.Values.image.registry -}}
+{{- $name := printf "%s/%s" $registry .image.repository -}}
 {{- if .image.digest -}}{{ $name }}@{{ .image.digest }}
 {{- else -}}{{ $name }}:{{ .image.tag | default .root.Chart.AppVersion }}
 {{- end -}}

@@ -10,6 +10,7 @@ metadata:
     app.kubernetes.io/component: node
     livery.dev/proxy: node
     livery.dev/nodes: {{ ternary "all" "one" (eq $node.mode "deployment") }}
+    {{- with $node.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
   {{- $annotations := dict }}
   {{- if and (eq $node.mode "daemonset") (eq $node.auth.mode "none") }}
   {{- /* The stock job for annotated pods has no token to show. */}}
@@ -17,12 +18,15 @@ metadata:
   {{- if $node.tls.secretName }}{{ $_ := set $annotations "prometheus.io/scheme" "https" }}{{ end }}
   {{- end }}
   {{- with include "livery.discoveryArguments" . }}{{ $_ := set $annotations "checksum/discovery" (sha256sum .) }}{{ end }}
-  {{- with $annotations }}
+  {{- with merge $annotations $node.podAnnotations }}
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
   serviceAccountName: {{ include "livery.name" . }}-node
   {{- include "livery.pullSecrets" . | nindent 2 }}
+  {{- with $node.priorityClassName }}
+  priorityClassName: {{ . | quote }}
+  {{- end }}
   {{- if $node.hostNetwork }}
   hostNetwork: true
   dnsPolicy: ClusterFirstWithHostNet
