@@ -22,7 +22,7 @@ class Reach(NamedTuple):
     """Whether it is a Service of the tenant's own namespace: those have private addresses."""
     allowed: tuple[Network, ...] = ()
     """Ranges that the platform allows, whatever they are."""
-    forbidden: frozenset[str] = frozenset()
+    forbidden: frozenset[Address] = frozenset()
     """Addresses of the cluster's own control plane."""
 
     def allows(self, address: Address) -> bool:
@@ -30,7 +30,7 @@ class Reach(NamedTuple):
         plain = _unmapped(address)
         if any(plain.version == one.version and plain in one for one in self.allowed):
             return True
-        if str(plain) in self.forbidden:
+        if plain in self.forbidden:
             return False
         if plain.is_loopback or plain.is_link_local or plain.is_unspecified or plain.is_multicast:
             return False
@@ -88,7 +88,8 @@ def _unmapped(address: Address) -> Address:
 _NO_RECEIVERS: tuple[Network, ...] = tuple(map(ipaddress.ip_network, (
     "0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "3fff::/20",  # of no host
     "192.88.99.0/24", "5f00::/16",  # of the network itself
-    "168.63.129.16/32",  # where a cloud answers its machines, among public addresses
+    # Where clouds tell machines of themselves, credentials with it, among other addresses.
+    "168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::254/128", "fd20:ce::254/128",
     "fec0::/10", "64:ff9b:1::/48",  # once and still private: what a gateway makes of them
     "::/96", "::ffff:0:0:0/96",  # IPv4 addresses, written as nobody does any more
 )))  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 
 from sidecar.control.sending import Sending
 from sidecar.errors import LiveryError, QueryRefusedError, RuleError
-from sidecar.forward.outlet import Outlet, pack
+from sidecar.forward.outlet import Outlet, Packer
 from sidecar.forward.outlets import Outlets
 from sidecar.forward.queue import Batch
 from sidecar.gateway.answers import read_data, read_whole
@@ -45,8 +45,10 @@ MAX_ANSWER_BYTES = 8 << 20
 """Of all answers to a rule's queries together; read, they take eight times as much for a moment."""
 AT_ONCE = 4
 """Rules that are asked for together."""
-AT_ONCE_OF_NAMESPACE = 2
+AT_ONCE_OF_NAMESPACE = 1
 """Of one namespace: its many rules do not hold those of others."""
+MAX_RELABELINGS = 200_000
+"""Relabel rules applied to a rule's series at one moment: a second or two of a processor."""
 SETTLE_SECONDS = 3.0
 """How long after a moment it is asked for: what was scraped then has to be there."""
 SPREAD_SECONDS = 5.0
@@ -211,7 +213,9 @@ class _CollectedRule:
         """The last moment that need not be asked for, as Unix time; 0 before the first."""
         self._began_ms = 0
         """The first moment that was new; those before it another collector may have sent."""
-        self._generation = 0
+        self._packer = Packer()
+        self._plan = 0
+        """Counts how often other series were sent than before."""
         self._sent: tuple[bytes, ...] = ()
         """Labels of the series that were sent last, in their order."""
         self._series = 0
@@ -262,6 +266,10 @@ class _CollectedRule:
     def take(self, found: list[Series], moment: int) -> Callable[[], None]:
         """Write series as the rule names them; returns what lets them wait, in the loop."""
         rule, stamp = self._rule, moment * 1000
+        relabelings = len(found) * len(rule.sending.access.relabelings)
+        if relabelings > MAX_RELABELINGS:
+            why = f"{relabelings} would apply to its {len(found)} series, {MAX_RELABELINGS} may"
+            raise RuleError("metricRelabelings", f"{why}: send fewer, or relabel less")
         named = (
             (labels, value)
             for own, value in found
@@ -272,27 +280,25 @@ class _CollectedRule:
             written = list(_push_lines(named, job_name))
             return partial(self._push, write_groups(written), len(written), stamp)
         requests, present = write_vector(named, stamp)
-        generation = self._generation
+        plan = self._plan
         if present != self._sent:
-            generation += 1
+            plan += 1
             requests = [*mark_ended(set(self._sent) - set(present), stamp), *requests]
         may_be_there = stamp < self._began_ms
-        batches = pack(requests, b"", stamp, generation, may_be_there=may_be_there)
-        return partial(self._put, batches, present, generation, stamp)
+        batches = self._packer.pack(requests, stamp, plan, may_be_there=may_be_there)
+        return partial(self._put, batches, present, plan, stamp)
 
-    def _put(
-        self, batches: list[Batch], present: tuple[bytes, ...], generation: int, stamp: int
-    ) -> None:
+    def _put(self, batches: list[Batch], present: tuple[bytes, ...], plan: int, stamp: int) -> None:
         self._error, self.done_ms = "", stamp
-        self._sent, self._generation = present, generation
+        self._sent, self._plan = present, plan
         self._series = len(present)
         self.outlet.put(batches)
 
     def end(self) -> None:
         """Mark that all series have ended."""
         stamp = max(int(time.time() * 1000), self.done_ms + 1)
-        self._generation += 1
-        self.outlet.put(pack(mark_ended(self._sent, stamp), b"", stamp, self._generation))
+        self._plan += 1
+        self.outlet.put(self._packer.pack(mark_ended(self._sent, stamp), stamp, self._plan))
 
     def fail(self, reason: str) -> None:
         """Note why it could not be collected."""

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
 import cramjam
 
 from sidecar.control.sending import Loss, Progress, Sending
-from sidecar.forward.addresses import Reach
+from sidecar.forward.addresses import Address, Reach
 from sidecar.forward.pusher import Pusher
 from sidecar.forward.queue import Batch
 from sidecar.forward.receiver import Receiver
@@ -72,7 +72,7 @@ class Outlet:
         self,
         rule: ForwardRule,
         around: Forwarding,
-        forbidden: frozenset[str],
+        forbidden: frozenset[Address],
         *,
         resolver: Resolver,
         limit_bytes: int,
@@ -195,40 +195,62 @@ class Outlet:
         )
 
 
-def pack(
-    requests: Iterable[Request],
-    metadata: bytes,
-    timestamp_ms: int,
-    generation: int,
-    *,
-    may_be_there: bool = False,
-) -> list[Batch]:
-    """Make batches of requests, as few as they fit into.
+class Packer:
+    """Makes batches of one rule's requests, for all its life.
 
-    Args:
-        requests: in the order in which they are to arrive.
-        metadata: of their families; they go alone, as the last ones.
-        timestamp_ms: of the samples, as Unix time.
-        generation: a higher one than before where the series are others than before.
-        may_be_there: whether another sender may have sent the same already.
+    A series stays in its lane for as long as the plan and the batches' sizes stay the same; else a
+    new generation begins, which waits for the one before.
     """
-    whole: list[Batch] = []
+
+    def __init__(self) -> None:
+        self._generation = 0
+        self._layout: object = None
+
+    def pack(
+        self,
+        requests: Iterable[Request],
+        timestamp_ms: int,
+        plan: int,
+        metadata: bytes = b"",
+        *,
+        may_be_there: bool = False,
+    ) -> list[Batch]:
+        """Make batches of requests, as few as they fit into.
+
+        Args:
+            requests: in the order in which they are to arrive.
+            timestamp_ms: of the samples, as Unix time.
+            plan: another one than before where other series are sent, or in another order.
+            metadata: of their families; they go alone, as the last ones.
+            may_be_there: whether another sender may have sent the same already.
+        """
+        whole = [(_pack(bodies), samples) for bodies, samples in _gather(requests)]
+        layout = (plan, *(samples for _, samples in whole))
+        if layout != self._layout:
+            self._layout = layout
+            self._generation += 1
+        if metadata:
+            whole.append((_pack([metadata]), 0))
+        return [
+            Batch(body, samples, timestamp_ms, lane, self._generation, may_be_there)
+            for lane, (body, samples) in enumerate(whole)
+        ]
+
+
+def _gather(requests: Iterable[Request]) -> Iterator[tuple[list[bytes], int]]:
+    """Yield the bodies of one batch after the other, with their samples."""
     bodies: list[bytes] = []
-    batch = Batch(b"", 0, timestamp_ms, 0, generation, may_be_there)
-    size = 0
+    samples = size = 0
     for request in requests:
-        is_full = batch.samples + request.samples > MAX_SERIES
+        is_full = samples + request.samples > MAX_SERIES
         if bodies and (is_full or size + len(request.body) > MAX_BATCH_BYTES):
-            whole.append(batch._replace(body=_pack(bodies)))
-            bodies, size, batch = [], 0, batch._replace(samples=0, lane=batch.lane + 1)
+            yield bodies, samples
+            bodies, samples, size = [], 0, 0
         bodies.append(request.body)
+        samples += request.samples
         size += len(request.body)
-        batch = batch._replace(samples=batch.samples + request.samples)
     if bodies:
-        whole.append(batch._replace(body=_pack(bodies)))
-    if metadata:
-        whole.append(batch._replace(body=_pack([metadata]), samples=0, lane=len(whole)))
-    return whole
+        yield bodies, samples
 
 
 def _pack(bodies: Sequence[bytes]) -> bytes:

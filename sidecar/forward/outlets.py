@@ -1,9 +1,12 @@
 """The outlets of one sender's rules: kept where receivers stay, emptied where a rule goes."""
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from sidecar.forward.addresses import Address
 from sidecar.forward.outlet import Outlet
 from sidecar.forward.resolver import Resolver, look_up
 from sidecar.model.policy.forward import Forwarding, ForwardRule
@@ -12,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 LINGER_SECONDS = 30.0
 """How long what waits is still sent when a rule is gone."""
+END_SECONDS = 0.5
+"""How much later than its time a flush has ended."""
 _CONTROL_PLANE = "KUBERNETES_SERVICE_HOST"
 
 
@@ -23,7 +28,7 @@ class Outlets:
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._forbidden = frozenset(filter(None, [environ.get(_CONTROL_PLANE)]))
+        self._forbidden = frozenset(_addresses(environ.get(_CONTROL_PLANE, "")))
         self._resolver = Resolver(look_up)
         self._leaving: set[asyncio.Task[None]] = set()
         """They send the rest of rules that are gone."""
@@ -58,9 +63,11 @@ class Outlets:
             namespace=namespace,
         )
 
-    def leave(self, outlet: Outlet, *, is_ended: bool = True) -> None:
+    def leave(
+        self, outlet: Outlet, seconds: float = LINGER_SECONDS, *, is_ended: bool = True
+    ) -> None:
         """Send the rest of a rule that is gone; `is_ended` says that nobody goes on with it."""
-        task = asyncio.ensure_future(outlet.flush(LINGER_SECONDS, is_ended=is_ended))
+        task = asyncio.ensure_future(outlet.flush(seconds, is_ended=is_ended))
         self._leaving.add(task)
         task.add_done_callback(self._left)
 
@@ -69,9 +76,9 @@ class Outlets:
     ) -> None:
         """Send what waits, for so long at most, that of rules that are gone with it."""
         for outlet in outlets:
-            self.leave(outlet, is_ended=is_ended)
+            self.leave(outlet, seconds, is_ended=is_ended)
         if self._leaving:
-            _, late = await asyncio.wait(self._leaving, timeout=seconds)
+            _, late = await asyncio.wait(self._leaving, timeout=seconds + END_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -80,3 +87,8 @@ class Outlets:
         self._leaving.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("what waited cannot be sent", exc_info=error)
+
+
+def _addresses(text: str) -> Iterator[Address]:
+    with contextlib.suppress(ValueError):
+        yield ipaddress.ip_address(text)

@@ -135,6 +135,8 @@ class PodForwarder:
 
     async def _take(self, collected: Collected, now: float) -> None:
         due = self._due(now)
+        if due:
+            due[0].first_at = now
         stamp = self._next_stamp() if due else 0
         looked_at = 0
         budget = self._budget()
@@ -148,8 +150,6 @@ class PodForwarder:
                 work = partial(one.take, collected, stamp, budget)
                 push = await asyncio.to_thread(work) if more > INLINE_SERIES else work()
                 push()
-                if one.is_complete:
-                    one.taken_at = now
             except LiveryError as error:
                 one.fail(str(error))
             except Exception as error:
@@ -158,9 +158,9 @@ class PodForwarder:
             await asyncio.sleep(0)  # others have their turn between two rules
 
     def _due(self, now: float) -> list[PodRule]:
-        """Return the rules whose time it is; who had to wait the last time comes first."""
+        """Return the rules whose time it is; each is once the first, whom no other holds."""
         due = [one for one in self._rules.values() if one.is_due(now, IN_TIME)]
-        return sorted(due, key=attrgetter("taken_at"))
+        return sorted(due, key=attrgetter("first_at"))
 
     def _budget(self) -> PlanBudget:
         planned = sum(item.planned_bytes for item in self._rules.values())
@@ -172,6 +172,7 @@ class PodForwarder:
         """Send until cancelled."""
         try:
             while True:
+                self._changed.clear()
                 now = time.monotonic()
                 for one in self._rules.values():
                     one.outlet.start()
@@ -186,7 +187,7 @@ class PodForwarder:
         """Mark that all series have ended and send what waits, for so long at most."""
         ends = time.monotonic() + seconds
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds / 2):
                 await self.idle()
         if self._taking is None:
             stamp = self._next_stamp()
@@ -210,7 +211,6 @@ class PodForwarder:
         """Wait until a rule's time has come, or rules change."""
         ends = [one.next_at for one in self._rules.values()]
         wait = max(0.05, min(ends) - time.monotonic()) if ends else None
-        self._changed.clear()
         try:
             async with asyncio.timeout(wait):
                 await self._changed.wait()
@@ -219,7 +219,8 @@ class PodForwarder:
 
     async def _ask(self) -> None:
         await self.idle()
-        self._is_asking = True
+        # Whoever comes next from outside may say again in which format.
+        self._is_asking = self._is_own_choice = True
         try:
             await self._scrape(self._wanted)
         except LiveryError as error:

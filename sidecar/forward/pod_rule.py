@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from sidecar.control.sending import Sending
-from sidecar.forward.outlet import Outlet, pack
+from sidecar.forward.outlet import Outlet, Packer
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.lines import Reading
 from sidecar.model.policy.forward import ForwardRule
@@ -42,8 +42,9 @@ class PodRule:
         self._pushes: dict[Target, TargetLines] = {}
         self._described_at = float("-inf")
         self._error = ""
-        self.taken_at = self.tried_at = float("-inf")
-        """When something was taken last, and was to be taken last, in monotonic seconds."""
+        self._packer = Packer()
+        self.tried_at = self.first_at = float("-inf")
+        """When something was to be taken last, and when before that of all others; monotonic."""
 
     @property
     def next_at(self) -> float:
@@ -61,9 +62,12 @@ class PodRule:
         if outlet is not self.outlet:
             outlet.inherit(self.outlet)
             self.outlet = outlet
-        if (rule, up_labels) == (self._rule, self._up_labels):
+        before, self._rule = self._rule, rule
+        if self._pushes and before.receivers[0].job_name != rule.receivers[0].job_name:
+            self._pushes = {}
+        if (rule.sending, up_labels) == (before.sending, self._up_labels):
             return
-        self._rule, self._up_labels = rule, up_labels
+        self._up_labels = up_labels
         for requests in self._writes.values():
             requests.use(rule.sending, up_labels)
         self._pushes = {}
@@ -77,11 +81,6 @@ class PodRule:
     def unmatched_bytes(self) -> int:
         """About what it takes in memory to know which series are not sent."""
         return sum(one.selector.unmatched_bytes for one in self._sources)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all series of the last scrape were looked at."""
-        return all(one.selector.is_complete for one in self._sources)
 
     def to_plan(self, collected: Collected) -> int:
         """Return how many series have to be looked at, for others are there than before."""
@@ -112,24 +111,26 @@ class PodRule:
                 self._writes[target] = TargetRequests(self._rule.sending, identity, self._up_labels)
             written += self._writes[target].write(reading, stamp_ms, fmt, budget)
         metadata = self._describe(collected)
-        return partial(self.outlet.put, pack(written, metadata, stamp_ms, self._generation))
+        batches = self._packer.pack(written, stamp_ms, self._plan, metadata)
+        return partial(self.outlet.put, batches)
 
     def _describe(self, collected: Collected) -> bytes:
         """Return what targets say of their families, once in a while."""
         now = time.monotonic()
         if now - self._described_at < METADATA_SECONDS:
             return b""
-        self._described_at = now
         families: dict[str, Metadata] = {}
         for target, reading in _answers(collected):
             if reading is not None and self._writes[target].chooses:
                 families = read_families(reading.shape) | families
+        if families:
+            self._described_at = now
         return write_metadata(families.values(), MAX_METADATA_BYTES)
 
     def end(self, stamp_ms: int) -> None:
         """Mark that all series have ended."""
         ended = [request for one in self._writes.values() for request in one.end(stamp_ms)]
-        self.outlet.put(pack(ended, b"", stamp_ms, self._generation))
+        self.outlet.put(self._packer.pack(ended, stamp_ms, self._plan))
 
     def state(self) -> Sending:
         """Return how it goes."""
@@ -138,7 +139,8 @@ class PodRule:
         for source in sources:
             matched.update(source.selector.matched)
         patterns = [item.text for item in self._rule.sending.access.patterns]
-        unmatched = tuple(text for text in patterns if not matched[text]) if sources else ()
+        has_seen = any(source.selector.has_chosen for source in sources)
+        unmatched = tuple(text for text in patterns if not matched[text]) if has_seen else ()
         series = sum(source.series for source in sources)
         state = self.outlet.state(self._rule.name, series, unmatched)
         left_out = sum(source.selector.left_out for source in sources)
@@ -159,7 +161,7 @@ class PodRule:
         return [*self._writes.values(), *self._pushes.values()]
 
     @property
-    def _generation(self) -> int:
+    def _plan(self) -> int:
         # Neither ever falls, so any target's new choice makes another number.
         return len(self._writes) + sum(one.plans for one in self._writes.values())
 

@@ -51,6 +51,8 @@ class Pusher:
         self._waiting: dict[Group, _Body] = {}
         self._known: set[Group] = set()
         """Groups that the Pushgateway has of us."""
+        self._under_way: _Body | None = None
+        """What the Pushgateway is asked to take now."""
         self._news = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -85,7 +87,7 @@ class Pusher:
         gone = dict.fromkeys(self._known - groups.keys(), (b"", 0))
         for group, (text, samples) in {**gone, **groups}.items():
             before = self._waiting.pop(group, None)
-            if before is not None:
+            if before is not None and before is not self._under_way:
                 lost[Loss.SUPERSEDED] += before.samples
             self._waiting[group] = _Body(text, samples, timestamp_ms)
         size = sum(_size(group, body) for group, body in self._waiting.items())
@@ -112,11 +114,17 @@ class Pusher:
                 self._news.clear()
                 self._is_idle.set()
                 continue
-            if await self._put(group, body):
+            self._under_way = body
+            is_over = await self._put(group, body)
+            self._under_way = None
+            is_newest = self._waiting.get(group) is body
+            if is_over:
                 backoff = FIRST_BACKOFF_SECONDS
-                if self._waiting.get(group) is body:
+                if is_newest:
                     del self._waiting[group]
                 continue
+            if not is_newest:
+                self.progress.lost[Loss.SUPERSEDED] += body.samples
             await asyncio.sleep(backoff + random.uniform(0, backoff))
             backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
 
@@ -143,16 +151,18 @@ class Pusher:
             is_ended: whether nobody goes on: else the groups stay.
         """
         running = asyncio.create_task(self.run())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.drained()
-                if self._deletes and is_ended:
-                    for group in sorted(self._known):
-                        await self._ask("DELETE", group, b"")
-        running.cancel()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.drained()
+                    if self._deletes and is_ended:
+                        for group in sorted(self._known):
+                            await self._ask("DELETE", group, b"")
+        finally:
+            running.cancel()
+            self.close()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-        self.close()
 
     def close(self) -> None:
         """Drop the connection; what waits is lost."""
@@ -170,6 +180,8 @@ class Pusher:
             (self._known.add if body.text else self._known.discard)(group)
         elif is_over:
             self.progress.lost[Loss.REFUSED] += body.samples
+            if not body.text:
+                self._known.discard(group)  # it is not to be asked for ever
         return is_over
 
     async def _ask(self, method: str, group: Group, text: bytes) -> tuple[bool, bool]:

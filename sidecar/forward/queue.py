@@ -2,8 +2,7 @@
 
 Batches of one lane hold the same series: they go one after the other. Those of several lanes go at
 once where many wait. When other series are sent than before, lanes are others: a new generation
-waits until the last one is through. The oldest batch goes first where there is no room; the newest
-one always waits.
+waits until the last one is through. Where there is no room, the oldest batch that waits goes first.
 """
 
 import asyncio
@@ -60,7 +59,7 @@ class SendQueue:
         self._waiting.append(batch)
         self._count(batch, 1)
         dropped = 0
-        while self.size_bytes > self.limit_bytes and len(self._waiting) > 1:
+        while self.size_bytes > self.limit_bytes and self._waiting:
             oldest = self._waiting.pop(0)
             self._count(oldest, -1)
             dropped += oldest.samples

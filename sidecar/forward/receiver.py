@@ -118,12 +118,12 @@ class Receiver:
         request = render_request(method, path, {**self._headers, **headers}, body)
         async with asyncio.timeout(TIMEOUT_SECONDS):
             connection = await self._pool.send(request)
-            try:
-                text = await _read_text(connection)
-                delay = read_delay(connection.headers.get("retry-after", ""))
-                return Answer(connection.status, self._without_secrets(text), delay)
-            finally:
-                self._pool.release(connection)
+        try:
+            text = await _read_text(connection)
+            delay = read_delay(connection.headers.get("retry-after", ""))
+            return Answer(connection.status, self._without_secrets(text), delay)
+        finally:
+            self._pool.release(connection)
 
     def close(self) -> None:
         """Drop the connections."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from sidecar.errors import UpstreamError
 
 TIMEOUT_SECONDS = 10.0
-MAX_LOOKUPS = 64
+MAX_LOOKUPS = 256
 """At once; one that hangs counts until the system gives it up."""
 MAX_LOOKUPS_OF_ONE = 4
 """For one who asks: names of one tenant that hang do not hold another's."""
@@ -81,7 +81,11 @@ class Resolver:
         self._pending[host] = answer
         self._running[asker] += 1
         # A daemon: the process may end before the system gives a lookup up.
-        threading.Thread(target=self._work, args=(host, asker, loop), daemon=True).start()
+        thread = threading.Thread(target=self._work, args=(host, asker, loop), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are as many as there may be
+            self._finish(host, asker, OSError(str(error)))
         return answer
 
     def _work(self, host: str, asker: str, loop: asyncio.AbstractEventLoop) -> None:

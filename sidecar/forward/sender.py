@@ -95,6 +95,9 @@ class Sender:
         dropped = self._queue.push(batch)
         if dropped:
             self.progress.lost[Loss.QUEUE_FULL] += dropped
+        if batch.samples and not len(self._queue):
+            size, room = len(batch.body) >> 10, self._queue.limit_bytes >> 10
+            self._note(f"a request of {size} KiB is larger than all that may wait: {room} KiB")
 
     async def drained(self) -> None:
         """Wait until nothing waits any more."""
@@ -109,13 +112,15 @@ class Sender:
     async def flush(self, seconds: float, *, is_ended: bool = True) -> None:
         """Send what waits, for so long at most; whether anybody goes on makes no difference."""
         running = asyncio.create_task(self.run())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._queue.drained()
-        running.cancel()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._queue.drained()
+        finally:
+            running.cancel()
+            self.close()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-        self.close()
 
     def close(self) -> None:
         """Drop the connections; what waits is lost."""

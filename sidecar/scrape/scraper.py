@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from sidecar.errors import LiveryError
+from sidecar.errors import LateError, LiveryError, UpstreamTimeoutError
 from sidecar.model.exposition.formats import Format, Negotiated, format_of_body, target_accept
 from sidecar.model.exposition.limits import Limits
 from sidecar.model.policy.series import SeriesPolicy
@@ -24,6 +24,9 @@ MAX_VARIANTS = 2
 """Kinds of clients (formats and escapings) that are cached for: an old and a new Prometheus."""
 
 _DEFAULT_LIMITS = ScrapeLimits()
+HASTY_SECONDS = 3.0
+"""Who gives a target less time than this cannot say that it is down."""
+_LATE = (LateError, UpstreamTimeoutError)
 
 
 class Scraper:
@@ -82,7 +85,9 @@ class Scraper:
         deadline = Deadline(timeout_seconds)
         collected, is_quick = await self._collect(request, timeout_seconds, deadline)
         if self.on_collected is not None and not request.query:
-            self.on_collected(collected, request.wanted)
+            is_hasty = timeout_seconds < HASTY_SECONDS
+            if not (is_hasty and any(isinstance(one, _LATE) for one in collected.outcomes)):
+                self.on_collected(collected, request.wanted)
         if not request.is_written:
             return sum_up(collected)
         if is_quick:

@@ -12,7 +12,7 @@ from injector.model.cluster.state import ClusterState, Key
 from injector.platform.settings import Collect, Platform
 from sidecar.model.access.objects import Acceptance, Grant, rule_of
 from sidecar.model.access.rules import MAX_PATTERNS
-from sidecar.model.policy.forward import MAX_RULES
+from sidecar.model.policy.forward import MAX_ALL_RECEIVERS, MAX_RULES
 
 MAX_ACCESS_BYTES = 2 << 20
 """Of a namespace's objects together: a policy must stay within what a proxy reads."""
@@ -55,7 +55,7 @@ def judge_namespace(
         platform: the platform's settings, which grant.
     """
     verdict = []
-    patterns = size = sending = 0
+    patterns = size = sending = receivers = 0
     for name, obj in cluster.named("MetricAccess", namespace):
         patterns += _count_patterns(obj)
         if patterns > MAX_PATTERNS:
@@ -74,10 +74,14 @@ def judge_namespace(
             continue
         grant = judge_grant(access, cluster.namespace(namespace), platform)
         forwarding = plan_forwarding(access, grant, cluster, platform)
-        sending += forwarding.rule is not None
-        if sending > MAX_RULES:
-            text = f"nothing is sent: {MAX_RULES} objects of the namespace send already"
-            forwarding = forwarding.kept_back(ReadyReason.TOO_MANY, text)
+        if forwarding.rule is not None and forwarding.receivers is not None:
+            sending, receivers = sending + 1, receivers + len(forwarding.receivers.addresses)
+            if sending > MAX_RULES or receivers > MAX_ALL_RECEIVERS:
+                text = (
+                    f"nothing is sent: {MAX_RULES} objects of a namespace may send, to "
+                    f"{MAX_ALL_RECEIVERS} receivers in all"
+                )
+                forwarding = forwarding.kept_back(ReadyReason.TOO_MANY, text)
         verdict.append(AccessVerdict(name, access, grant, "", forwarding))
     return verdict
 

@@ -72,8 +72,8 @@ class Shape:
     """
 
     __slots__ = (
-        "__weakref__", "entries", "head_bytes", "heads", "lines_bytes", "own_bytes", "rest",
-        "rest_text", "samples",
+        "__weakref__", "_fingerprint", "entries", "head_bytes", "heads", "lines_bytes",
+        "own_bytes", "rest", "rest_text", "samples",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class Shape:
         rest_text: bytes,
         lines_bytes: int,
     ) -> None:
+        self._fingerprint: int | None = None
         self.entries = entries
         self.rest = rest
         self.rest_text = rest_text
@@ -95,6 +96,14 @@ class Shape:
             _REFERENCE_BYTES * len(entries) + 2 * len(rest_text) + _COMMENT_BYTES * len(rest)
         )
         """Memory that it takes besides its entries."""
+
+    @property
+    def fingerprint(self) -> int:
+        """Tells it from other shapes, without it being kept: of equal ones it is the same."""
+        if self._fingerprint is None:
+            lines = [None if entry.line is None else entry.line.text for entry in self.entries]
+            self._fingerprint = hash((tuple(self.heads), tuple(lines)))
+        return self._fingerprint
 
     @property
     def size_bytes(self) -> int:

@@ -16,6 +16,8 @@ from sidecar.model.remote_write.selection import Labels, SendingRule
 
 MAX_RULES = 100
 MAX_RECEIVERS = 32
+MAX_ALL_RECEIVERS = 100
+"""Of all rules together: each may hold what waits for it."""
 MAX_EXTRA_CHARACTERS = 4096
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 5.0, 86400.0
 _FIELDS = frozenset(["allowedRanges", "rules", "credentials"])
@@ -136,13 +138,23 @@ def parse_forwarding(value: object, reader: DocumentReader) -> Forwarding:
     found: list[ForwardRule] = []
     for rule in rules[:MAX_RULES]:
         try:
-            check_text(rule.value, rule.path)
-            found.append(parse_forward_rule(rule))
+            found.append(_parse_beside(rule, found))
         except RuleError as error:
             if reader.origin is Origin.FILE:
                 raise
             reader.note(f"{error}; this rule sends nothing")
     return Forwarding(tuple(found), allowed, _read_credentials(credentials))
+
+
+def _parse_beside(rule: Fields, others: Iterable[ForwardRule]) -> ForwardRule:
+    """Read a rule for which there is room beside others."""
+    check_text(rule.value, rule.path)
+    parsed = parse_forward_rule(rule)
+    receivers = sum(len(one.receivers) for one in (*others, parsed))
+    if receivers > MAX_ALL_RECEIVERS:
+        why = f"with these there would be {receivers}; {MAX_ALL_RECEIVERS} are allowed"
+        raise RuleError(rule.name("receivers"), why)
+    return parsed
 
 
 def _read_credentials(fields: Fields) -> dict[str, Credential]:

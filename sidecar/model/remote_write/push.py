@@ -7,7 +7,6 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
-from weakref import ReferenceType, ref
 
 from sidecar.model.access.rules import Identity
 from sidecar.model.exposition.lines import Reading, Shape
@@ -85,8 +84,8 @@ class TargetLines:
         """Tells families and their types from others."""
         self.selector = Selector(rule, identity, self._line_of, up_labels, weigh=_weigh)
         self._job_name = job_name
-        self._shape: ReferenceType[Shape] | None = None
-        """Of the last body; it is not kept for this."""
+        self._seen: int | None = None
+        """The fingerprint of the last body's shape."""
         self._lines: list[Chosen[PushLine]] = []
 
     @property
@@ -96,8 +95,7 @@ class TargetLines:
 
     def knows(self, shape: Shape) -> bool:
         """Tell whether it is known which series of a body are sent."""
-        is_same = self._shape is not None and self._shape() is shape
-        return is_same and self.selector.is_complete
+        return self._seen == shape.fingerprint and self.selector.is_complete
 
     def write(
         self, reading: Reading | None, budget: PlanBudget
@@ -123,7 +121,7 @@ class TargetLines:
         kinds = hash(frozenset((name, one.kind) for name, one in self._families.items()))
         if kinds != self._kinds:
             self.selector.forget()  # lines name the types of their families
-        self._kinds, self._shape = kinds, ref(shape)
+        self._kinds, self._seen = kinds, shape.fingerprint
         self._lines = list(self.selector.choose(shape, budget))
         self._families = {}
 

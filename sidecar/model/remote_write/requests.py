@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
-from weakref import ReferenceType, ref
 
 from sidecar.errors import RuleError
 from sidecar.model.access.rules import Identity
@@ -60,8 +59,8 @@ class TargetRequests:
     ) -> None:
         self.selector = Selector(rule, identity, write_labels, up_labels, weigh=_weigh)
         self._identity = identity
-        self._shape: ReferenceType[Shape] | None = None
-        """Of the last body; it is not kept for this."""
+        self._seen: int | None = None
+        """The fingerprint of the last body's shape."""
         self._choose: list[Callable[[Sequence[bytes]], Sequence[bytes]]] = []
         """Takes the values of each block out of those of the body."""
         self._blocks: list[SeriesBlock] = []
@@ -84,8 +83,7 @@ class TargetRequests:
 
     def knows(self, shape: Shape) -> bool:
         """Tell whether it is known which series of a body are sent."""
-        is_same = self._shape is not None and self._shape() is shape
-        return is_same and self.selector.is_complete
+        return self._seen == shape.fingerprint and self.selector.is_complete
 
     def write(
         self,
@@ -113,7 +111,8 @@ class TargetRequests:
     def use(self, rule: SendingRule, up_labels: Labels = NO_LABELS) -> None:
         """Send what another rule says; series that it does not choose will have ended."""
         self.selector = Selector(rule, self._identity, write_labels, up_labels, weigh=_weigh)
-        self._shape = None
+        self._seen = None
+        self.plans += 1
 
     def end(self, timestamp_ms: int) -> Iterator[Request]:
         """Mark all series to have ended, the target's `up` with them: it will not be back."""
@@ -123,8 +122,8 @@ class TargetRequests:
 
     def _forget(self, timestamp_ms: int) -> Iterator[Request]:
         gone, self._sent = self._sent, frozenset()
-        self.plans += self._shape is not None
-        self._shape, self._blocks = None, []
+        self.plans += bool(gone or self._blocks)
+        self._seen, self._blocks = None, []
         self.selector.forget()
         yield from mark_ended(gone, timestamp_ms)
 
@@ -132,10 +131,11 @@ class TargetRequests:
         labels: dict[bytes, int] = {}
         for index, written in self.selector.choose(shape, budget):
             labels.setdefault(written, index)  # of series with the same labels the first
-        gone = self._sent - labels.keys()
-        self._shape = ref(shape)
+        is_whole = self.selector.is_complete  # else others may be there that were not looked at
+        gone = self._sent - labels.keys() if is_whole else frozenset()
+        self._seen = shape.fingerprint
         self.plans += 1
-        self._sent = frozenset(labels)
+        self._sent = frozenset(labels) if is_whole else self._sent | labels.keys()
         self._blocks, self._choose = [], []
         for chunk in _chunks(labels.items()):
             self._blocks.append(SeriesBlock([text for text, _ in chunk]))

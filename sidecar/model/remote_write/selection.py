@@ -92,6 +92,34 @@ _UNMATCHED_BYTES = 150
 """What the interpreter holds to know of a series that it is not sent, besides its text."""
 
 
+class _Found(Generic[T]):
+    """What is found out about the series of one body."""
+
+    def __init__(self, matched: Counter[str]) -> None:
+        self.matched = matched
+        self.known: dict[bytes, _Known[T]] = {}
+        self.is_complete = True
+        self.left_out = self.size_bytes = self.unmatched_bytes = 0
+
+    def note(self, text: bytes, known: _Known[T], size: int, budget: PlanBudget) -> bool:
+        """Keep what a series is sent as; tells whether there is room."""
+        if size > budget.room_bytes:
+            self.left_out += 1
+            return False
+        budget.room_bytes -= size
+        self.size_bytes += size
+        self.known[text] = known
+        return True
+
+    def note_unmatched(self, text: bytes, known: _Known[T], budget: PlanBudget) -> None:
+        """Keep that a series is not sent, where there is room: else it is looked at again."""
+        size = len(text) + _UNMATCHED_BYTES
+        if size <= budget.unmatched_bytes:
+            budget.unmatched_bytes -= size
+            self.unmatched_bytes += size
+            self.known[text] = known
+
+
 class Selector(Generic[T]):
     """Chooses the series of one target under one rule.
 
@@ -129,6 +157,8 @@ class Selector(Generic[T]):
         self._own_up = {**up_labels, NAME: UP}
         self.matched: Counter[str] = Counter()
         """Series of the last body by the pattern that chose them, the target's `up` with them."""
+        self.has_chosen = False
+        """Whether there was a body yet."""
 
     def choose(self, shape: Shape, budget: PlanBudget) -> Iterator[Chosen[T]]:
         """Yield the series of a body that are sent; those that are new as far as the budget goes.
@@ -138,48 +168,28 @@ class Selector(Generic[T]):
         """
         budget.room_bytes += self.size_bytes
         budget.unmatched_bytes += self.unmatched_bytes
-        self._begin()
-        self.matched.update(filter(None, [self._labels_of(self._own_up)[0]]))
-        before, self._known = self._known, {}
+        found = _Found[T](Counter(filter(None, [self._labels_of(self._own_up)[0]])))
         for place, entry in enumerate(shape.entries):
             if entry.line is None:
                 continue
             text = entry.line.text
-            known = before.get(text)
+            known = self._known.get(text)
             if known is None:
                 if budget.relabelings <= 0:
-                    self.is_complete = False
+                    found.is_complete = False
                     continue
                 known = self._look_at(text)
                 budget.relabelings -= 1 + len(self._rule.access.relabelings) * bool(known.pattern)
             if known.pattern:
-                self.matched[known.pattern] += 1
+                found.matched[known.pattern] += 1
             if known.made is None:
-                self._note_unmatched(text, known, budget)
-            elif self._note(text, known, self._weigh(known.made), budget):
+                found.note_unmatched(text, known, budget)
+            elif found.note(text, known, self._weigh(known.made), budget):
                 yield Chosen(place, known.made)
-
-    def _begin(self) -> None:
-        self.matched, self.is_complete, self.left_out = Counter(), True, 0
-        self.size_bytes = self.unmatched_bytes = 0
-
-    def _note(self, text: bytes, known: _Known[T], size: int, budget: PlanBudget) -> bool:
-        """Keep what a series is sent as; tells whether there is room."""
-        if size > budget.room_bytes:
-            self.left_out += 1
-            return False
-        budget.room_bytes -= size
-        self.size_bytes += size
-        self._known[text] = known
-        return True
-
-    def _note_unmatched(self, text: bytes, known: _Known[T], budget: PlanBudget) -> None:
-        """Keep that a series is not sent, where there is room: else it is looked at again."""
-        size = len(text) + _UNMATCHED_BYTES
-        if size <= budget.unmatched_bytes:
-            budget.unmatched_bytes -= size
-            self.unmatched_bytes += size
-            self._known[text] = known
+        # At once: how it goes is read in the loop while this may be in a thread.
+        self._known, self.matched, self.has_chosen = found.known, found.matched, True
+        self.is_complete, self.left_out = found.is_complete, found.left_out
+        self.size_bytes, self.unmatched_bytes = found.size_bytes, found.unmatched_bytes
 
     def forget(self) -> None:
         """Look at all series again."""

@@ -9,8 +9,9 @@ from tests.sidecar.apps import App, http
 pytestmark = pytest.mark.anyio
 
 _LOOPBACK = ["::1", "127.0.0.1"]
-_URL = Reach(is_service=False, forbidden=frozenset(["34.1.2.3"]))
-_SERVICE = Reach(is_service=True, forbidden=frozenset(["10.96.0.1"]))
+_URL = Reach(is_service=False, forbidden=frozenset([ipaddress.ip_address("34.1.2.3")]))
+_CONTROL_PLANE = frozenset(map(ipaddress.ip_address, ["10.96.0.1", "fd00:96::1"]))
+_SERVICE = Reach(is_service=True, forbidden=_CONTROL_PLANE)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,11 @@ _SERVICE = Reach(is_service=True, forbidden=frozenset(["10.96.0.1"]))
         ("192.88.99.1", False, False),
         ("3fff::1", False, False),
         ("5f00::1", False, False),
+        ("fd00:96:0:0::1", False, False),
+        ("fd00:ec2::254", False, False),
+        ("fd20:ce::254", False, False),
+        ("100.100.100.200", False, False),
+        ("100.100.100.201", False, True),
     ],
 )
 def test_a_tenant_s_url_leads_nowhere_inside(address: str, url: bool, service: bool) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import cramjam
 import pytest
 
+from sidecar.errors import RuleError
 from sidecar.forward import collector as module
 from sidecar.forward.addresses import Reach
 from sidecar.forward.collector import Collector, read_vector
@@ -321,3 +322,19 @@ def test_what_is_no_vector_is_left_out() -> None:
     assert read_vector(b'{"data": 5}') == []
     with pytest.raises(Refusal):
         read_vector(b"<html>")
+
+
+def test_what_relabeling_takes_at_one_moment_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RELABELINGS", 10)
+    relabeling = {"regex": "a", "action": "labeldrop"}
+    access = {**_rule(1)["access"], "metricRelabelings": [relabeling] * 2}
+    collector = Collector(BackendGroup(BackendSettings(), 5), environ={})
+    collector.use(_policy(_rule(1, access=access)))
+    ((_, rule),) = collector._rules.items()
+    series: list[module.Series] = [
+        ({"__name__": "orders", "namespace": "shop", "n": str(n)}, 1.0) for n in range(6)
+    ]
+    rule.take(series[:5], 10)
+
+    with pytest.raises(RuleError, match=r"metricRelabelings: 12 would apply to its 6 series"):
+        rule.take(series, 10)

@@ -7,7 +7,7 @@ import cramjam
 import pytest
 
 from sidecar.control.sending import Loss
-from sidecar.forward.outlet import MAX_BATCH_BYTES, Outlet, pack
+from sidecar.forward.outlet import MAX_BATCH_BYTES, Outlet, Packer
 from sidecar.model.access.rules import parse_access_rule
 from sidecar.model.policy.forward import Forwarding, ForwardRule, ReceiverAddress, ReceiverKind
 from sidecar.model.policy.secret import Credential
@@ -68,7 +68,7 @@ async def test_all_receivers_get_the_same_and_a_slow_one_holds_no_other() -> Non
     async with _Site() as quick, _Site(delay_seconds=30) as slow:
         outlet = _outlet(_at(quick.port), _at(slow.port))
         outlet.start()
-        outlet.put(pack(_requests(3), b"", _STAMP, 0))
+        outlet.put(Packer().pack(_requests(3), _STAMP, 0))
         await until(lambda: bool(quick.counts))
         state = outlet.state("r", 3, ())
         assert (state.sent, state.waiting) == (3, 3)
@@ -83,7 +83,7 @@ async def test_small_requests_are_sent_as_one_and_a_thousand_series_at_most() ->
     async with _Site() as site:
         outlet = _outlet(_at(site.port))
         parts = [one for at in range(5) for one in _requests(300, 1000 * at)]
-        outlet.put(pack(parts, b"", _STAMP, 0))
+        outlet.put(Packer().pack(parts, _STAMP, 0))
         await outlet.flush(5)
 
     assert site.counts == [900, 600]
@@ -92,8 +92,8 @@ async def test_small_requests_are_sent_as_one_and_a_thousand_series_at_most() ->
 async def test_metadata_go_alone_so_that_no_sample_is_refused_for_them() -> None:
     async with _Site() as site:
         outlet = _outlet(_at(site.port))
-        outlet.put(pack(_requests(3), b"\x1a\x00", _STAMP, 0))
-        outlet.put(pack([], b"", _STAMP, 0))
+        outlet.put(Packer().pack(_requests(3), _STAMP, 0, b"\x1a\x00"))
+        outlet.put(Packer().pack([], _STAMP, 0))
         await outlet.flush(5)
 
     assert site.counts == [3, 0]
@@ -130,7 +130,7 @@ async def test_what_waits_stays_though_a_credential_is_missing_for_a_while() -> 
         known = Forwarding((), _AROUND.allowed)
         address = _at(site.port, username="a", password="s/pw")
         before = _outlet(address, around=known)
-        before.put(pack(_requests(3), b"", _STAMP, 0))
+        before.put(Packer().pack(_requests(3), _STAMP, 0))
         before.start()
         await asyncio.sleep(0.1)
         after = _outlet(address)
@@ -144,10 +144,10 @@ async def test_what_waits_stays_though_a_credential_is_missing_for_a_while() -> 
 async def test_each_receiver_keeps_what_waits_for_it_though_another_goes_before_it() -> None:
     async with _Site() as one, _Site() as other:
         before = _outlet(_at(one.port), _at(other.port))
-        before.put(pack(_requests(3), b"", _STAMP, 0))
+        before.put(Packer().pack(_requests(3), _STAMP, 0))
         after = _outlet(_at(other.port), _at(9))
         after.inherit(before)
-        after.put(pack(_requests(2), b"", _STAMP + 1, 0))
+        after.put(Packer().pack(_requests(2), _STAMP + 1, 0))
         await after.flush(0.5)
 
     assert (one.counts, other.counts) == ([], [3, 2])
@@ -155,9 +155,25 @@ async def test_each_receiver_keeps_what_waits_for_it_though_another_goes_before_
     assert after.state("r", 3, ()).sent == 5
 
 
+def test_a_series_stays_in_its_lane_or_a_new_generation_begins() -> None:
+    """Of what overtakes, a sample would arrive after a newer one."""
+    packer, ended = Packer(), [Request(b"ended", 1)]
+    steps = [
+        (0, _requests(2500)), (0, _requests(2500)), (1, [*ended, *_requests(2500)]),
+        (1, _requests(2500)), (1, _requests(2500)), (1, _requests(2499)),
+    ]  # fmt: skip
+    found = [
+        [(batch.generation, batch.lane, batch.samples) for batch in packer.pack(requests, 1, plan)]
+        for plan, requests in steps
+    ]
+
+    assert found[0] == found[1] == [(1, 0, 1000), (1, 1, 1000), (1, 2, 500)]
+    assert [batches[0][0] for batches in found] == [1, 1, 2, 3, 3, 4]
+
+
 def test_large_requests_are_batches_of_their_own() -> None:
     body = b"x" * (MAX_BATCH_BYTES // 2 + 1)
-    batches = pack([Request(body, 2)] * 3, b"described", _STAMP, 0)
+    batches = Packer().pack([Request(body, 2)] * 3, _STAMP, 0, b"described")
 
     assert [batch.samples for batch in batches] == [2, 2, 2, 0]
     assert [batch.lane for batch in batches] == [0, 1, 2, 3]

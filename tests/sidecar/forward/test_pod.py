@@ -1,6 +1,7 @@
 """A pod's proxy that sends what its application says to a real Prometheus."""
 
 import asyncio
+import ipaddress
 import json
 import time
 import urllib.request
@@ -15,6 +16,8 @@ import pytest
 from sidecar.forward.pod import INLINE_SERIES, PodForwarder
 from sidecar.forward.pod_rule import PodRule
 from sidecar.model.access.rules import Identity
+from sidecar.model.exposition.formats import Format
+from sidecar.model.policy.forward import Forwarding
 from sidecar.model.remote_write.selection import PlanBudget
 from sidecar.scrape.rendering import Collected
 from tests.real_parts.presence import have
@@ -24,6 +27,8 @@ from tests.sidecar.forward.test_pod_rule import Rule
 from tests.sidecar.processes import Proxy, running_proxy
 
 pytestmark = pytest.mark.anyio
+
+_ANYWHERE = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
 @pytest.fixture(scope="module")
@@ -173,21 +178,65 @@ async def test_who_scrapes_does_not_wait_and_another_scrape_is_not_taken_meanwhi
     assert sum(map(len, made.names())) == 2 * INLINE_SERIES
 
 
-async def test_rules_that_had_to_wait_come_first_the_next_time(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("broken", ["", "x"])
+async def test_each_rule_has_its_turn_though_there_is_not_time_for_all(
+    broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.forward.pod.MAX_PLANNED_SERIES", 5)
     rules = {name: Rule("a") for name in "xyz"}
     forwarder = PodForwarder(Identity("shop"), _nobody, environ={})
     forwarder._rules = {name: made.rule for name, made in rules.items()}
+    if broken:
+        made = rules[broken]
+        forwarder._rules[broken] = _Broken(made.forward_rule, Identity("shop"), made.outlet, {})
     for number in range(3):  # each time with another series, so that all look at all
         body = "".join(f'a{{n="{number + at}"}} 1\n' for at in range(4))
-        forwarder.take(rules["x"].collected(body), rules["x"].view.wanted)
+        forwarder.take(rules["y"].collected(body), rules["y"].view.wanted)
         await forwarder.idle()
-        for made in rules.values():
-            made.rule.tried_at = float("-inf")
+        for rule in forwarder._rules.values():
+            rule.tried_at = float("-inf")
 
-    assert [len(made.names()) for made in rules.values()] == [1, 1, 1]
+    counts = {name: len(made.names()) for name, made in rules.items()}
+    assert counts == dict.fromkeys("xyz", 1) | dict.fromkeys(broken, 0)
+
+
+async def test_receivers_that_come_while_the_targets_are_asked_are_sent_to_at_once() -> None:
+    made = Rule("a")
+
+    async def scrape(wanted: object) -> None:
+        forwarder.use(Forwarding((made.forward_rule,)))
+
+    forwarder = PodForwarder(Identity("shop"), scrape, environ={})
+    forwarder.use(Forwarding((made.forward_rule,), _ANYWHERE))
+    running = asyncio.create_task(forwarder.run())
+    await asyncio.sleep(0.2)
+    (rule,) = forwarder._rules.values()
+
+    assert rule.outlet._tasks
+    running.cancel()
+
+
+async def test_who_asks_once_from_outside_does_not_choose_the_format_for_ever() -> None:
+    made = Rule("a")
+    other = made.view.wanted._replace(fmt=Format.OPENMETRICS)
+    forwarder = PodForwarder(Identity("shop"), _nobody, environ={})
+    forwarder._rules = {"r": made.rule}
+    forwarder.take(made.collected("a 1\n"), other)
+    await forwarder.idle()
+    made.rule.tried_at = float("-inf")
+    forwarder.take(made.collected("a 1\n"), made.view.wanted)  # another kind: it does not count
+    await forwarder.idle()
+    assert len(made.names()) == 1
+
+    async def scrape(wanted: object) -> None:
+        forwarder.take(made.collected("a 1\n"), other)
+
+    forwarder._scrape = scrape
+    await forwarder._ask()
+    made.rule.tried_at = float("-inf")
+    forwarder.take(made.collected("a 1\n"), made.view.wanted)
+    await forwarder.idle()
+    assert len(made.names()) == 3
 
 
 async def test_a_clock_that_was_far_ahead_is_followed_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import cramjam
 import pytest
 
+from sidecar.errors import UpstreamError
 from sidecar.forward.outlet import Outlet
 from sidecar.forward.pod_rule import PodRule
 from sidecar.model.access.rules import Identity, parse_access_rule
@@ -167,3 +168,24 @@ async def test_a_rule_is_due_when_its_interval_has_passed() -> None:
     assert rule.is_due(130.0, 1.0)
     assert rule.is_due(124.0, 0.8)
     assert rule.next_at == 130.0
+
+
+async def test_another_interval_changes_nothing_of_what_is_known() -> None:
+    rule = Rule("a", "nope")
+    rule.take("a 1\n")
+    rule.rule.use(rule.forward_rule._replace(interval_seconds=60), {"team": "web"}, rule.outlet)
+
+    assert rule.rule.to_plan(rule.collected("a 1\n")) == 0
+    assert rule.rule.state().unmatched == ("nope",)
+    rule.rule.use(forward_rule("b"), {"team": "web"}, rule.outlet)
+    assert rule.rule.state().unmatched == ()
+
+
+async def test_families_are_described_once_there_are_any() -> None:
+    rule = Rule("a")
+    collected = rule.collected("a 1\n")
+    gone = collected._replace(outcomes=[UpstreamError("gone")])
+    rule.rule.take(gone, _NOW, PlanBudget())()
+    rule.take("# TYPE a gauge\na 1\n")
+
+    assert rule.names() == [["a"], []]

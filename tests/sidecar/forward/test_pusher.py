@@ -157,3 +157,44 @@ async def test_a_pushgateway_that_is_busy_is_asked_again_and_one_that_refuses_is
     assert [head.split(" ")[:2] for head in app.requests] == [
         ["PUT", "/metrics/job/web/instance/10.0.0.1:80"]
     ] * 2
+
+
+async def test_a_group_whose_end_is_refused_is_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        is_end = app.requests[-1].startswith("DELETE")
+        if not is_end:
+            await app.read_body(writer)
+        writer.write(http(b"no", status="405 Method Not Allowed") if is_end else http(b""))
+
+    app = App(answer)
+    async with app:
+        pusher = _pusher(app.port)
+        running = asyncio.create_task(pusher.run())
+        for number in range(3):
+            pusher.push({Group(f"job-{number}", ""): (b"a 1\n", 1)}, number)
+            await pusher.drained()
+        running.cancel()
+        pusher.close()
+
+    assert [head.split()[0] for head in app.requests] == ["PUT", "DELETE", "PUT", "DELETE", "PUT"]
+
+
+async def test_values_that_are_taken_while_newer_ones_come_were_not_superseded() -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await app.read_body(writer)
+        if len(app.requests) == 1:
+            pusher.push({_WEB: (b"a 2\n", 1)}, 2)
+        writer.write(http(b""))
+
+    app = App(answer)
+    async with app:
+        pusher = _pusher(app.port)
+        running = asyncio.create_task(pusher.run())
+        pusher.push({_WEB: (b"a 1\n", 1)}, 1)
+        await pusher.drained()
+        running.cancel()
+        pusher.close()
+
+    assert (pusher.progress.sent, pusher.progress.lost) == (2, {})

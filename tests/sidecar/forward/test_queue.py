@@ -95,12 +95,21 @@ async def test_what_is_being_sent_is_not_dropped() -> None:
     assert (await queue.take()).timestamp_ms == 3
 
 
-async def test_the_newest_batch_waits_whatever_the_bound() -> None:
+async def test_a_batch_that_is_larger_than_all_that_may_wait_is_lost() -> None:
     queue = SendQueue(25)
 
-    assert queue.push(_batch(0, 50)) == 0
-    assert queue.push(_batch(1, 60)) == 100
-    assert (len(queue), queue.size_bytes) == (1, 60)
+    assert queue.push(_batch(0, 20)) == 0
+    assert queue.push(_batch(1, 60)) == 200
+    assert (len(queue), queue.size_bytes) == (0, 0)
+
+
+async def test_what_is_being_sent_takes_room_too() -> None:
+    queue = SendQueue(25)
+    queue.push(_batch(0, 20))
+    await queue.take()
+
+    assert queue.push(_batch(1, 20)) == 100
+    assert (len(queue), queue.size_bytes) == (1, 20)
 
 
 async def test_who_waits_is_woken_by_the_next_batch() -> None:

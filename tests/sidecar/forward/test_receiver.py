@@ -62,8 +62,7 @@ async def test_a_receiver_that_repeats_a_credential_is_not_quoted(said: str) -> 
 
     assert answer.status == 401
     assert "***" in answer.sentence
-    assert not {"geheim", "c2hvcDpnZWhlaW0=", "Z2VoZWlt"} & set(answer.sentence.split())
-    assert "geheim" not in answer.text
+    assert not any(shown in answer.text for shown in ("geheim", "c2hvcDpnZWhlaW0", "Z2VoZWlt"))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +180,20 @@ async def test_the_status_decides_though_the_rest_is_damaged_or_never_comes(
 
     assert [answer.is_success for answer in answers] == [True, True]
     assert app.connections == 2
+
+
+async def test_an_answer_at_the_last_moment_is_one_though_its_text_comes_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.25)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(module, "TEXT_SECONDS", 0.3)
+    async with App(late) as app:
+        assert (await _receiver(app.port).ask("POST", "", {}, b"")).is_success
 
 
 async def test_a_receiver_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

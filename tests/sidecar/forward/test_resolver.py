@@ -59,10 +59,11 @@ async def test_names_that_hang_hold_neither_another_tenant_nor_other_threads(
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.05)
     resolver = Resolver(names.look_up)
     for number in range(40):
-        with pytest.raises(UpstreamError, match="its address is not known"):
-            await resolver.resolve(f"{number}.slow", "shop")
+        for asker in ("shop", "a", "b", "c"):  # more threads than are lent for all work
+            with pytest.raises(UpstreamError, match="its address is not known"):
+                await resolver.resolve(f"{number}.{asker}.slow", asker)
 
-    assert len(names.asked) == module.MAX_LOOKUPS_OF_ONE
+    assert len(names.asked) == 4 * module.MAX_LOOKUPS_OF_ONE
     assert await resolver.resolve("a.test", "bank") == ["192.0.2.1"]
     async with asyncio.timeout(5):
         assert await asyncio.to_thread(int) == 0
@@ -83,6 +84,22 @@ async def test_a_name_without_addresses_is_not_asked_for_at_once_again(
             await resolver.resolve("no.test")
 
     assert names.asked == ["no.test"] * 3
+
+
+async def test_where_no_thread_can_be_started_it_is_tried_again_later(
+    names: _Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    resolver = Resolver(names.look_up)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(UpstreamError, match="can't start new thread"):
+            await resolver.resolve("a.test")
+    monkeypatch.setattr(resolver, "_failed", {})
+
+    assert await resolver.resolve("a.test") == ["192.0.2.1"]
 
 
 async def test_the_system_knows_localhost() -> None:

@@ -380,3 +380,11 @@ async def test_cutting_has_an_end() -> None:
 
     assert len(site.bodies) < 200
     assert sender.progress.lost == {Loss.REFUSED: 1000}
+
+
+async def test_a_request_that_is_larger_than_all_that_may_wait_is_said() -> None:
+    sender = Sender(receiver_at(1), 2000)
+    sender.push(_batch(1)._replace(body=b"x" * 5000))
+
+    assert sender.progress.lost == {Loss.QUEUE_FULL: 10}
+    assert "a request of 4 KiB is larger than all that may wait: 1 KiB" in sender.progress.error

@@ -10,6 +10,7 @@ from sidecar.model.policy.pod import parse_pod_policy
 from sidecar.model.policy.series import SeriesPolicy
 from sidecar.model.rewrite.context import RewriteContext
 from sidecar.model.targets import parse_target
+from sidecar.scrape import scraper as scraper_module
 from sidecar.scrape import view as view_module
 from sidecar.scrape.coalescer import ScrapeCoalescer
 from sidecar.scrape.rendering import Scrape
@@ -211,3 +212,19 @@ async def test_an_abandoned_scrape_ends_its_thread_before_another_begins(
         await until(lambda: not inside)
 
     assert most == 1
+
+
+@pytest.mark.parametrize(("seconds", "is_taken"), [(0.1, False), (0.3, True)])
+async def test_who_gave_a_target_little_time_does_not_say_that_it_is_down(
+    seconds: float, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(scraper_module, "HASTY_SECONDS", 0.2)
+    taken: list[object] = []
+    async with _scraper(App(hang)) as scraper:
+        scraper.on_collected = lambda collected, wanted: taken.append(collected)
+        await _scrape(scraper, timeout_seconds=seconds)
+
+    assert bool(taken) is is_taken

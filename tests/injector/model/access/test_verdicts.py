@@ -99,3 +99,15 @@ def test_what_a_namespace_has_beyond_its_bound_is_left_out() -> None:
     assert (
         len(encode(build_pod_policy(cluster, Scope("pod", "shop"), Platform()))) < MAX_POLICY_BYTES
     )
+
+
+def test_the_receivers_of_a_namespace_are_bounded() -> None:
+    cluster = ClusterState()
+    block = {"serviceName": "p", "replicas": 30, "statefulSetName": "s"}
+    target = {"type": "prometheus", "prometheus": block}
+    for name in "abcd":
+        spec = {"metrics": ["up"], "remoteWrite": {"enabled": True, "target": target}}
+        cluster.put("MetricAccess", {"metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+    reasons = [item.forwarding.reason for item in judge_namespace(cluster, "shop", Platform())]
+
+    assert reasons == [None, None, None, ReadyReason.TOO_MANY]

@@ -133,3 +133,12 @@ def test_too_many_rules_and_ranges_that_are_none_are_refused() -> None:
         _parse(*[_rule()] * 101)
     with pytest.raises(RuleError, match="allowedRanges"):
         _parse(allowedRanges=["10.0.0.0/99"])
+
+
+def test_the_receivers_of_all_rules_are_bounded() -> None:
+    rules = [{**_rule(), "receivers": _rule()["receivers"] * 30} for _ in range(4)]
+    with pytest.raises(RuleError, match=r"rules\[3\]\.receivers: with these there would be 120"):
+        _parse(*rules)
+    reader = DocumentReader(Origin.STREAM)
+
+    assert len(parse_forwarding({"rules": rules}, reader).rules) == 3

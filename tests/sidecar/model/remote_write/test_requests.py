@@ -276,3 +276,33 @@ def test_the_body_of_which_series_were_chosen_is_not_kept_for_that() -> None:
 
     assert was() is None
     assert target.names("a 2\n") == {"a": 2.0}
+
+
+def test_series_that_were_not_looked_at_yet_have_not_ended() -> None:
+    target = _Target(sending_rule("a", "b"))
+    target.send("a 1\nb 1\n")
+    target.requests.use(sending_rule("a", "b"))
+    reading = target.cache.read(b"a 1\nb 1\n")
+    names = [
+        [
+            (labels["__name__"], value == STALE)
+            for request in target.requests.write(reading, _NOW, Format.TEXT, PlanBudget(1))
+            for labels, value, _ in read_series(request.body)
+        ]
+        for _ in range(2)
+    ]
+
+    assert names == [[("a", False)], [("a", False), ("b", False)]]
+
+
+def test_an_equal_body_is_known_though_its_shape_was_made_anew() -> None:
+    target = _Target(sending_rule("a"))
+    target.send("a 1\n")
+    plans = target.requests.plans
+    target.cache.read(b"b 1\n")
+    shape = target.cache.read(b"a 2\n").shape
+
+    assert target.requests.knows(shape)
+    assert target.names("a 3\n") == {"a": 3.0}
+    assert target.requests.plans == plans
+    assert not target.requests.knows(target.cache.read(b'a{b="c"} 1\n').shape)

@@ -91,3 +91,15 @@ def test_that_series_are_not_sent_is_remembered_within_a_room_of_its_own() -> No
     assert budget.unmatched_bytes == 400 - selector.unmatched_bytes
     list(selector.choose(_shape(), budget))
     assert budget.unmatched_bytes == 400 - selector.unmatched_bytes
+
+
+def test_how_it_goes_is_said_of_whole_bodies_only() -> None:
+    """It is read in the loop while series are chosen in a thread."""
+    selector = _selector("a", "b")
+    assert not selector.has_chosen
+    list(selector.choose(_shape(), PlanBudget()))
+    before = (dict(selector.matched), selector.size_bytes)
+    choosing = selector.choose(_shape(), PlanBudget())
+    next(choosing)
+
+    assert (dict(selector.matched), selector.size_bytes) == before
