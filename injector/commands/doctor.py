@@ -1,14 +1,20 @@
-"""`livery doctor`: what is wrong with an installation, and what mends it."""
+"""`livery doctor`: diagnoses an installation and prints the fix."""
 
 import argparse
-from typing import Any
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from injector.commands.colours import GREEN, RED, paint
 from injector.commands.inputs import parse_platform_text
 
+if TYPE_CHECKING:
+    from injector.kube.doctor.findings import Finding
+
 EXAMPLES = """examples:
   livery doctor                                 look at the cluster that KUBECONFIG names
   livery doctor --namespace metrics --release livery
+  livery doctor -o json | jq '.findings[] | select(.ok | not)'
 
 exit codes: 0 no problem found, 1 problems found, 2 wrong arguments or no cluster
 """
@@ -18,7 +24,7 @@ def add_parsers(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "doctor",
-        help="say what is wrong with an installation, and the command that mends it",
+        help="diagnose an installation, and print the fix",
         description="Look at the API server, the CRD, the injector, its CA and webhook, node "
         "proxies, and at the pods, quotas, NetworkPolicies and monitors of every labelled "
         "namespace. Uses your own rights and changes nothing: a pod is asked for as a dry run.",
@@ -27,6 +33,9 @@ def add_parsers(commands: Any) -> None:
     )
     parser.add_argument("-n", "--namespace", default="livery-system", help="Livery's (%(default)s)")
     parser.add_argument("--release", default="livery", help="Helm's name for it (%(default)s)")
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="format (%(default)s)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -37,8 +46,15 @@ def run(given: argparse.Namespace) -> int:
     from injector.kube.doctor.findings import Installation
 
     installation = Installation(given.namespace, given.release, parse_platform_text)
+    findings = examine(connect(), installation)
+    problems = _print_json(findings) if given.output == "json" else _print_text(findings)
+    return 1 if problems else 0
+
+
+def _print_text(findings: "Iterable[Finding]") -> int:
+    """Print each finding as soon as it is known; returns the number of problems."""
     problems = 0
-    for finding in examine(connect(), installation):
+    for finding in findings:
         mark = paint("ok", GREEN) if finding.is_well else paint("!!", RED)
         print(f"{mark}  {finding.sentence}", flush=True)
         if finding.remedy:
@@ -46,4 +62,15 @@ def run(given: argparse.Namespace) -> int:
         problems += not finding.is_well
     said = "1 problem" if problems == 1 else f"{problems} problems"
     print(f"\n{said}" if problems else "\nAll is well.")
-    return 1 if problems else 0
+    return problems
+
+
+def _print_json(findings: "Iterable[Finding]") -> int:
+    """Print all findings as one document; returns the number of problems."""
+    found = list(findings)
+    problems = sum(not finding.is_well for finding in found)
+    listed = [
+        {"ok": item.is_well, "finding": item.sentence, "remedy": item.remedy} for item in found
+    ]
+    print(json.dumps({"problems": problems, "findings": listed}, indent=2, ensure_ascii=False))
+    return problems

@@ -130,6 +130,12 @@ async def _is_explained(api_server: ApiServer, release: Release, shop: Namespace
         "  with that label: injected (injected): the proxy was added",
     ]
     assert f"there is no pod gone in namespace {shop.name}" in (await explain("gone"))[0]
+    installation = ("--namespace", release.own.name, "--release", release.name)
+    ran = await asyncio.to_thread(_livery, api_server, "doctor", "-o", "json", *installation)
+    said = json.loads(ran.stdout)
+    assert ran.returncode == 1
+    assert said["problems"] == sum(not item["ok"] for item in said["findings"]) > 0
+    assert all(item["remedy"] for item in said["findings"] if not item["ok"])
 
 
 def _livery(
