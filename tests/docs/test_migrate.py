@@ -201,7 +201,7 @@ scrape_configs:
 
 
 def test_the_pages_are_where_readers_look() -> None:
-    pages = ("node-role.md", "aggregate-role.md", "gateway.md")
+    pages = ("node-role.md", "aggregate-role.md", "gateway.md", "quickstart.md")
     roles = "".join((DOCS / name).read_text() for name in pages)
     for page in (DOCS / "migrate").glob("*.md"):
         assert f"migrate/{page.name}" in roles
