@@ -88,7 +88,7 @@ def _unmapped(address: Address) -> Address:
 _NO_RECEIVERS: tuple[Network, ...] = tuple(map(ipaddress.ip_network, (
     "0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "3fff::/20",  # of no host
     "192.88.99.0/24", "5f00::/16",  # of the network itself
-    # Where clouds tell machines of themselves, credentials with it, among other addresses.
+    # Instance metadata services of clouds, which serve credentials.
     "168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::254/128", "fd20:ce::254/128",
     "fec0::/10", "64:ff9b:1::/48",  # once and still private: what a gateway makes of them
     "::/96", "::ffff:0:0:0/96",  # IPv4 addresses, written as nobody does any more

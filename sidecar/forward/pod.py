@@ -158,7 +158,7 @@ class PodForwarder:
             await asyncio.sleep(0)  # others have their turn between two rules
 
     def _due(self, now: float) -> list[PodRule]:
-        """Return the rules whose time it is; each is once the first, whom no other holds."""
+        """Return the due rules; the one whose first turn is longest ago comes first."""
         due = [one for one in self._rules.values() if one.is_due(now, IN_TIME)]
         return sorted(due, key=attrgetter("first_at"))
 
@@ -219,7 +219,7 @@ class PodForwarder:
 
     async def _ask(self) -> None:
         await self.idle()
-        # Whoever comes next from outside may say again in which format.
+        # The next scrape from outside chooses the format again.
         self._is_asking = self._is_own_choice = True
         try:
             await self._scrape(self._wanted)

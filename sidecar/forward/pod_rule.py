@@ -43,8 +43,10 @@ class PodRule:
         self._described_at = float("-inf")
         self._error = ""
         self._packer = Packer()
-        self.tried_at = self.first_at = float("-inf")
-        """When something was to be taken last, and when before that of all others; monotonic."""
+        self.tried_at = float("-inf")
+        """The last attempt to take a scrape, in monotonic seconds."""
+        self.first_at = float("-inf")
+        """The last time that this rule had the first turn."""
 
     @property
     def next_at(self) -> float:

@@ -52,7 +52,7 @@ class Pusher:
         self._known: set[Group] = set()
         """Groups that the Pushgateway has of us."""
         self._under_way: _Body | None = None
-        """What the Pushgateway is asked to take now."""
+        """The body of the request in flight."""
         self._news = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -82,7 +82,7 @@ class Pusher:
         """
         lost = self.progress.lost
         for group in self._waiting.keys() - self._known - groups.keys():
-            # It never got there, and there is no such group any more.
+            # Never pushed, and its series are gone.
             lost[Loss.SUPERSEDED] += self._waiting.pop(group).samples
         gone = dict.fromkeys(self._known - groups.keys(), (b"", 0))
         for group, (text, samples) in {**gone, **groups}.items():
@@ -181,7 +181,7 @@ class Pusher:
         elif is_over:
             self.progress.lost[Loss.REFUSED] += body.samples
             if not body.text:
-                self._known.discard(group)  # it is not to be asked for ever
+                self._known.discard(group)  # else each push would ask again
         return is_over
 
     async def _ask(self, method: str, group: Group, text: bytes) -> tuple[bool, bool]:

@@ -1,7 +1,6 @@
-"""Looks names up in threads of its own: a name server that hangs holds nobody but who asks it.
+"""Name resolution in threads of its own, so that a slow name server delays only its callers.
 
-The threads that the interpreter lends for all work would be full of lookups, and scrapes that
-need one for a large body would wait for them.
+In the event loop's own thread pool, pending lookups would block the parsing of large scrapes.
 """
 
 import asyncio
@@ -16,11 +15,11 @@ from sidecar.errors import UpstreamError
 
 TIMEOUT_SECONDS = 10.0
 MAX_LOOKUPS = 256
-"""At once; one that hangs counts until the system gives it up."""
+"""Concurrent lookups; a hanging one counts until the system gives it up."""
 MAX_LOOKUPS_OF_ONE = 4
-"""For one who asks: names of one tenant that hang do not hold another's."""
+"""Of one tenant, so that its hanging names do not delay another's."""
 REMEMBERED_SECONDS = 5.0
-"""How long it is not asked again for a name that has no address: receivers try every moment."""
+"""How long a failed lookup is not repeated; senders retry more often."""
 MAX_REMEMBERED = 1000
 
 Addresses = Sequence[str]

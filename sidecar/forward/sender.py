@@ -28,7 +28,7 @@ MAX_SPLITS = 24
 MAX_CUTS = 127
 """Of one batch that is too large: into parts of eight series, where it has a thousand."""
 TOO_LARGE_SECONDS = 600.0
-"""How long nothing is sent that is as large as what was too large."""
+"""How long a size that was refused as too large is not tried again."""
 BACKLOG = 4
 """Batches that must wait for each further one."""
 FIRST_BACKOFF_SECONDS = 0.03

@@ -25,7 +25,7 @@ MAX_VARIANTS = 2
 
 _DEFAULT_LIMITS = ScrapeLimits()
 HASTY_SECONDS = 3.0
-"""Who gives a target less time than this cannot say that it is down."""
+"""A scrape with less time than this does not report a slow target as down."""
 _LATE = (LateError, UpstreamTimeoutError)
 
 

@@ -22,7 +22,7 @@ GATHER_SECONDS = 0.5
 MAX_SECRETS = 50
 """Of one namespace."""
 _FORBIDDEN = 403
-"""The status that says: this injector may not have it, or not any more."""
+"""Reading the Secret is not, or no longer, allowed."""
 _METADATA = ("name", "namespace", "uid", "resourceVersion")
 
 

@@ -99,7 +99,7 @@ class Shape:
 
     @property
     def fingerprint(self) -> int:
-        """Tells it from other shapes, without it being kept: of equal ones it is the same."""
+        """A hash of what every series became; equal shapes have the same."""
         if self._fingerprint is None:
             lines = [None if entry.line is None else entry.line.text for entry in self.entries]
             self._fingerprint = hash((tuple(self.heads), tuple(lines)))

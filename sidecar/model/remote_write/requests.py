@@ -131,7 +131,7 @@ class TargetRequests:
         labels: dict[bytes, int] = {}
         for index, written in self.selector.choose(shape, budget):
             labels.setdefault(written, index)  # of series with the same labels the first
-        is_whole = self.selector.is_complete  # else others may be there that were not looked at
+        is_whole = self.selector.is_complete  # else series that were not looked at may still exist
         gone = self._sent - labels.keys() if is_whole else frozenset()
         self._seen = shape.fingerprint
         self.plans += 1
