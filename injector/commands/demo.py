@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import re
 import shutil
 import signal
 import tempfile
@@ -31,7 +32,8 @@ EXAMPLES = """examples:
   livery demo            stay until Ctrl-C; edit a namespace's labels and see the next scrape
 """
 _PODS = ("shop.yaml", "bank.yaml")
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 def add_parsers(commands: Any) -> None:
@@ -110,7 +112,7 @@ async def _introduce(actors: Sequence[Actor]) -> None:
         print(f"      and so did {other.namespace}/{other.name}")
     ports = ", ".join(f"{actor.namespace} on port {actor.proxy_port}" for actor in actors)
     _step("4", f"their proxies run as the injected containers say: {ports}")
-    _step("5", "what the applications say, and what Prometheus gets (each look is a request):")
+    _step("5", "what the applications say, and what Prometheus gets:")
     for actor in actors:
         before, after = await read_metrics(actor.app_port), await read_metrics(actor.proxy_port)
         for line in [line for line in before.splitlines() if line.startswith("http_requests")][:3]:
@@ -149,7 +151,7 @@ async def _relabel_and_show(stage: Stage, actor: Actor) -> None:
             raise DemoError("the label did not arrive")
         await asyncio.sleep(0.01)
     took = (time.perf_counter() - started) * 1000
-    _step("7", f"{took:.0f} ms later a scrape says:")
+    _step("7", f"shop: team frontend → backend, on its series after {took:.0f} ms:")
     for line in [item for item in metrics.splitlines() if item.startswith("http_requests")]:
         print(f"   -> {_highlight(line)}")
 
@@ -164,6 +166,9 @@ async def _stay(
             with suppress(LiveryError):
                 series = _series(await read_metrics(actor.proxy_port))
                 if shown[index] != series:
+                    took = (time.time() - stage.namespaces_file.stat().st_mtime) * 1000
+                    changes = _changes(shown[index], series)
+                    print(f"{actor.namespace}: {changes}, on its series after {took:.0f} ms")
                     print(f"   -> {_highlight(series)}", flush=True)
                 shown[index] = series
         with suppress(TimeoutError):
@@ -207,6 +212,16 @@ def _series(metrics: str) -> str:
     lines = metrics.splitlines()
     line = next((item for item in lines if item.startswith("http_requests_total")), "")
     return line.rsplit(" ", 1)[0]
+
+
+def _changes(before: str, after: str) -> str:
+    """Say which labels of a series became what, such as `team frontend → backend`."""
+    was, now = dict(_LABEL.findall(before)), dict(_LABEL.findall(after))
+    return ", ".join(
+        f"{name} {was.get(name, '(none)')} → {now.get(name, '(none)')}"
+        for name in {**was, **now}
+        if was.get(name) != now.get(name)
+    )
 
 
 def _highlight(line: str) -> str:

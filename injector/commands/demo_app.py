@@ -1,33 +1,33 @@
 """The demo's application: a small web server that counts, with histograms and exemplars."""
 
 import argparse
-import itertools
-import random
 import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.5)
-_counts = itertools.count(1)
+_STEP_SECONDS = 5.0
+"""How often requests come: counters stand still between two looks that follow each other."""
+_STARTED = time.monotonic()
 
 
-def render_metrics(scrape: int, *, openmetrics: bool) -> str:
-    """Write the application's metrics as they are at its n-th scrape."""
+def render_metrics(step: int, *, openmetrics: bool) -> str:
+    """Write the application's metrics as they are after so many steps."""
     lines = ["# HELP http_requests Requests served.", "# TYPE http_requests counter"]
     if not openmetrics:
         lines = [line.replace("http_requests", "http_requests_total") for line in lines]
     for method, code in (("GET", "200"), ("POST", "200"), ("GET", "500")):
-        count = scrape * (7 if code == "200" else 1)
+        count = step * (7 if code == "200" else 1)
         lines.append(f'http_requests_total{{method="{method}",code="{code}"}} {count}')
     name = "http_request_duration_seconds"
     lines += [f"# HELP {name} Time to serve a request.", f"# TYPE {name} histogram"]
     for index, bound in enumerate((*_BUCKETS, "+Inf"), 1):
-        exemplar = f' # {{trace_id="{scrape:08x}"}} 0.043 {time.time():.3f}' if openmetrics else ""
-        lines.append(f'{name}_bucket{{le="{bound}"}} {scrape * index}{exemplar}')
-    lines += [f"{name}_sum {scrape * 0.31:.2f}", f"{name}_count {scrape * 5}"]
+        exemplar = f' # {{trace_id="{step:08x}"}} 0.043 {time.time():.3f}' if openmetrics else ""
+        lines.append(f'{name}_bucket{{le="{bound}"}} {step * index}{exemplar}')
+    lines += [f"{name}_sum {step * 0.31:.2f}", f"{name}_count {step * 5}"]
     lines += ["# HELP queue_depth Waiting jobs.", "# TYPE queue_depth gauge"]
-    lines.append(f"queue_depth {random.randint(0, 9)}")
+    lines.append(f"queue_depth {step % 10}")
     return "\n".join([*lines, *(["# EOF"] if openmetrics else []), ""])
 
 
@@ -36,7 +36,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         openmetrics = "application/openmetrics-text" in self.headers.get("Accept", "")
-        body = render_metrics(next(_counts), openmetrics=openmetrics).encode()
+        step = 1 + int((time.monotonic() - _STARTED) / _STEP_SECONDS)
+        body = render_metrics(step, openmetrics=openmetrics).encode()
         kind = "application/openmetrics-text; version=1.0.0; charset=utf-8"
         self.send_response(200)
         self.send_header("Content-Type", kind if openmetrics else "text/plain; version=0.0.4")

@@ -30,6 +30,11 @@ def test_the_demo_shows_the_path_once_and_leaves_nothing(tmp_path: Path) -> None
     assert 'code="200",cost_center="4711",team="frontend"' in before
     assert 'code="200",cost_center="4711",team="backend"' in after
     assert "/spec/initContainers" in before
+    # What the application said and what its proxy passed on are the same.
+    shown = re.findall(r"^ +(?:-> )?http_requests_total.* (\d+)$", before, re.MULTILINE)
+    assert len(shown) == 12
+    assert shown[0::2] == shown[1::2]
+    assert re.search(r"\[7\] shop: team frontend → backend, on its series after \d+ ms:", after)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -47,6 +52,8 @@ def test_the_demo_stays_until_told_to_stop_and_shows_an_edit(tmp_path: Path) -> 
         next(line for line in lines if "Ctrl-C" in line)
         edited = Path(path).read_text().replace("team: frontend", "team: platform")
         Path(path).write_text(edited)
+        said = next(line for line in lines if "shop: " in line)
+        assert re.fullmatch(r"shop: team frontend → platform, on its series after \d+ ms\n", said)
         assert 'team="platform"' in next(line for line in lines if "->" in line)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(20) == 0
