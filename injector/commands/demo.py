@@ -173,7 +173,7 @@ async def _stay(
                 shown[index] = series
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
-    print()
+    print("\nEnding what the demo started ...", flush=True)
 
 
 def _invite(stage: Stage, actors: Sequence[Actor], prometheus: str | None) -> None:

@@ -42,6 +42,7 @@ async def start_forwarding(stage: Stage, folder: Path, stack: AsyncExitStack) ->
         Its address.
     """
     address = await start_receiver(folder, stack)
+    stack.push_async_callback(stage.end_proxies)
     (stage.manifests / "forwarding.yaml").write_text(_OBJECT.format(tenant=TENANT, url=address))
     return address
 

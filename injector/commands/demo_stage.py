@@ -58,6 +58,7 @@ class Stage:
         self.manifests = folder / "world"
         self.folder = folder
         self._stack = stack
+        self._proxies: list[asyncio.subprocess.Process] = []
         self._tokens: dict[str, str] = {}
         self.service: Service
         shutil.copytree(manifests, self.manifests)
@@ -107,6 +108,10 @@ class Stage:
             "LIVERY_CONTROL_CA": self.service.admission.ca_bundle,
             "LIVERY_TOKEN_FILE": str(token),
         }
+
+    async def end_proxies(self) -> None:
+        """End the proxies, while those to whom they send are still there."""
+        await asyncio.gather(*map(end_process, self._proxies))
 
     async def start_pod(self, file: str) -> Actor:
         """Start a pod's application, send the pod through the webhook, run its proxy."""
@@ -176,6 +181,7 @@ class Stage:
         )
         root = self.folder / "roots" / name
         process = await start_container(pod, container, root, {TOKEN_AUDIENCE: token})
+        self._proxies.append(process)
         self._stack.push_async_callback(end_process, process)
         deadline = time.monotonic() + START_SECONDS
         while (namespace, name) not in self.service.hub.published_versions():

@@ -141,12 +141,12 @@ class PodForwarder:
         looked_at = 0
         budget = self._budget()
         for one in due:
-            more = one.to_plan(collected)
-            if more and looked_at and looked_at + more > MAX_PLANNED_SERIES:
-                continue  # the next time: many rules must not take all of the processor
-            looked_at += more
-            one.tried_at = now
             try:
+                more = one.to_plan(collected)
+                if more and looked_at and looked_at + more > MAX_PLANNED_SERIES:
+                    continue  # the next time: many rules must not take all of the processor
+                looked_at += more
+                one.tried_at = now
                 work = partial(one.take, collected, stamp, budget)
                 push = await asyncio.to_thread(work) if more > INLINE_SERIES else work()
                 push()

@@ -138,7 +138,16 @@ class _Broken(PodRule):
         raise RuntimeError("nobody foresaw this")
 
 
+class _Unplanned(PodRule):
+    """A rule that fails before anything is taken."""
+
+    def to_plan(self, collected: Collected) -> int:
+        raise RuntimeError("nobody foresaw this")
+
+
+@pytest.mark.parametrize("broken", [_Broken, _Unplanned])
 async def test_a_fault_of_forwarding_harms_no_scrape_and_rules_change_after_it(
+    broken: type[PodRule],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def scrape(wanted: object) -> None:
@@ -146,7 +155,7 @@ async def test_a_fault_of_forwarding_harms_no_scrape_and_rules_change_after_it(
 
     made = Rule("a")
     forwarder = PodForwarder(Identity("shop"), scrape, environ={})
-    forwarder._rules = {"r": _Broken(made.forward_rule, Identity("shop"), made.outlet, {})}
+    forwarder._rules = {"r": broken(made.forward_rule, Identity("shop"), made.outlet, {})}
     forwarder.take(made.collected("a 1\n"), made.view.wanted)
     await forwarder.idle()
 
