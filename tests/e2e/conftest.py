@@ -95,8 +95,8 @@ class Cluster:
         return ran.stdout
 
 
-def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    """Wait for a condition; returns what it gave."""
+def until(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
+    """Wait for a condition and return its value; a busy machine may take minutes."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import NAMESPACE, TAG, Cluster, until
 from tests.e2e.workloads import deployment
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 SHOP = f"many-{int(time.time())}"
 _VALUES = f"""
@@ -105,7 +105,7 @@ def _pods(text: str, label: str = "pod") -> list[str]:
 def test_pods_with_and_without_a_proxy_have_each_label_once(
     cluster: Cluster, aggregate: str
 ) -> None:
-    text = until(lambda: _with_pods(cluster, aggregate, 4), 90)
+    text = until(lambda: _with_pods(cluster, aggregate, 4))
 
     lines = _lines(text, "http_requests_total")
     assert len({re.search(r'pod="([^"]*)"', line)[1] for line in lines}) == 4  # type: ignore[index]
@@ -135,7 +135,7 @@ def test_a_label_edit_is_in_the_next_scrape(cluster: Cluster, aggregate: str) ->
 def test_a_rolling_update_loses_no_scrape_and_doubles_no_pod(
     cluster: Cluster, aggregate: str
 ) -> None:
-    until(lambda: _with_pods(cluster, aggregate, 4), 90)
+    until(lambda: _with_pods(cluster, aggregate, 4))
     before = {pod["metadata"]["name"] for pod in cluster.pods(SHOP, "app=web,tier!=bare")}
     (bare,) = [pod["metadata"]["name"] for pod in cluster.pods(SHOP, "app=web,tier=bare")]
     cluster.kubectl("-n", SHOP, "rollout", "restart", "deployment/web")

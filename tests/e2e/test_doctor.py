@@ -16,7 +16,7 @@ from tests.e2e.conftest import NAMESPACE, ROOT, TAG, Cluster, until
 from tests.e2e.workloads import deployment
 from tests.real_parts.kubernetes import helm_program
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 SHOP = f"broken-{int(time.time())}"
 _BARE = f"""\

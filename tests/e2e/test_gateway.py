@@ -13,7 +13,7 @@ from tests.e2e.conftest import NAMESPACE, Cluster, until
 from tests.e2e.prometheus import prometheus_manifest
 from tests.e2e.workloads import deployment
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 _STAMP = int(time.time())
 SHOP, BANK, MONITORING = f"gwshop-{_STAMP}", f"gwbank-{_STAMP}", f"gwmon-{_STAMP}"

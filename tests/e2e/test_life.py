@@ -10,7 +10,7 @@ from tests.e2e.conftest import NAMESPACE, Cluster, until
 from tests.e2e.prometheus import prometheus_manifest
 from tests.e2e.workloads import deployment
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 SHOP = f"life-{int(time.time())}"
 

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.conftest import NAMESPACE, Cluster, until
 from tests.real_parts.prometheus import Prometheus, running_prometheus
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 # Where kubelets sign their own certificates, as kubeadm has it by default.
 SKIPS_VERIFICATION = os.environ.get("E2E_KUBELET_INSECURE") == "true"

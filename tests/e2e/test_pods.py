@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import TAG, Cluster, until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 NAMES = f"kinds-{int(time.time())}"
 _APP = ["python", "-m", "injector.commands.demo_app", "--port", "8080"]

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import ROOT, TAG, Cluster, until
 from tests.e2e.prometheus import prometheus_manifest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 MONITORING = f"first-{int(time.time())}"
 _TEAMS = ROOT / "examples" / "quickstart" / "teams.yaml"
