@@ -2,14 +2,15 @@
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from webhook_certs.errors import CertificateError
 
+from injector.commands.parser import SuggestingParser
 from injector.errors import DemoError, KubeError, ManifestError, ObjectError, SettingsError
 from sidecar import VERSION
 
@@ -24,11 +25,15 @@ EXAMPLES = """examples:
   livery targets --url URL --once        the pods of a kubelet as Prometheus targets
   livery doctor                          diagnose an installation, and print the fix
   livery serve --cluster                 run the injector
+  livery completion bash                 complete commands and options in a shell
 
 livery COMMAND --help shows a command's own examples.
 """
-_COMMANDS = ("demo", "inject", "explain", "relabel", "certs", "targets", "doctor", "serve")
-_NAMES = (*_COMMANDS, "uninject")
+_COMMANDS = (
+    "demo", "inject", "explain", "relabel", "certs", "targets", "doctor", "serve", "completion",
+)  # fmt: skip
+_MODULES = {"demo": "demo.command"}
+"""Modules of commands that are not named like them, within `injector.commands`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,15 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["serve"]:
         # As a container's first process it would be deaf to it until it serves.
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # manifests are, whatever the terminal's locale
     parser = build_parser(given)
     if not given:
         parser.print_help(sys.stderr)
         return 2
-    if given[0] not in _NAMES and (meant := get_close_matches(given[0], _NAMES, 1)):
-        return _fail(SettingsError(f"there is no command {given[0]}; did you mean {meant[0]}?"), 2)
     parsed = parser.parse_args(given)
     try:
         code: int = parsed.run(parsed)
+    except KeyboardInterrupt:
+        return 130  # as a shell reports a command that Ctrl-C ended
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough.
         sys.stderr.close()
@@ -61,20 +69,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Describe the command line; imports only the command that is asked for."""
-    parser = argparse.ArgumentParser(
+    parser = SuggestingParser(
         prog="livery",
         description="Livery: every metric wears its team's colours.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"livery {VERSION}")
+    parser.set_defaults(root=parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     asked = next((item for item in given if not item.startswith("-")), "")
     module = "inject" if asked == "uninject" else asked
     for name in _COMMANDS:
         # Help lists all; a command itself does not pay for the others' imports.
-        if module not in _COMMANDS or name == module:
-            importlib.import_module(f"injector.commands.{name}").add_parsers(commands)
+        if module not in _COMMANDS or module == "completion" or name == module:
+            module_name = f"injector.commands.{_MODULES.get(name, name)}"
+            importlib.import_module(module_name).add_parsers(commands)
     return parser
 
 

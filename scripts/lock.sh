@@ -5,14 +5,15 @@ set -eu
 uv=$1
 shift
 lock() {
-  extra=$1
+  name=$1
   shift
-  "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-    --no-emit-package livery --custom-compile-command 'make lock' \
-    --extra "$extra" --output-file "requirements/$extra.txt" "$@"
+  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-emit-package livery-metrics --custom-compile-command 'make lock' \
+    --output-file "requirements/$name.txt" "$@"
 }
-lock dev "$@"
+lock dev pyproject.toml --group dev "$@"
 # The others take the versions of the largest, so that images hold what the tests ran.
-for extra in sidecar injector build release; do
-  lock "$extra" --constraint requirements/dev.txt "$@"
+lock injector pyproject.toml --constraint requirements/dev.txt "$@"
+for group in sidecar build release; do
+  lock "$group" --group "$group" --constraint requirements/dev.txt "$@"
 done

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     import asyncio
 
+    from sidecar.process.ports import Ports
+
 ROLES = {
     "pod": "beside one workload: scrapes it, labels, filters, re-exposes",
     "node": "in front of a node's kubelet: its metrics with their namespaces' labels",
@@ -33,11 +35,16 @@ EXAMPLES = """examples:
       say whether a policy can be used
   livery-proxy hash-password
       hash a password for a gateway's users file
+
+environment:
+  LIVERY_LISTEN_ADDRESS   address to listen on, such as 127.0.0.1; all addresses by default
 """
 
 
 class Role(Protocol):
     """A proxy in one of its roles."""
+
+    ports: "Ports"
 
     async def run(self, stop: "asyncio.Event") -> int | None:
         """Serve until `stop` is set; returns the exit code, None for 0."""
@@ -143,10 +150,12 @@ def _serve(name: str, given: Sequence[str], environ: Mapping[str, str]) -> int:
 
     from sidecar.errors import SettingsError
     from sidecar.process.memory import keep_freed_memory
+    from sidecar.process.ports import read_host
 
     module = cast("_Start", importlib.import_module(f"sidecar.roles.{name}.role"))
     try:
         role = module.start(given, environ)
+        role.ports.host = read_host(environ)
         keep_freed_memory()  # after the imports: what they freed goes back first
         return asyncio.run(_run(role)) or 0
     except SettingsError as error:

@@ -21,25 +21,30 @@ def _pins(lock: Path) -> dict[str, str]:
     return {found[1]: found[2] for found in _PIN.finditer(lock.read_text())}
 
 
-def _wanted(extra: str) -> list[Requirement]:
-    requirements = map(Requirement, PROJECT["project"]["optional-dependencies"][extra])
-    return [
-        wanted
-        for item in requirements
-        for wanted in (
-            [inner for name in sorted(item.extras) for inner in _wanted(name)]
-            if item.name == "livery"
-            else [item]
-        )
-    ]
+def _group(name: str) -> list[Requirement]:
+    found: list[Requirement] = []
+    for item in PROJECT["dependency-groups"][name]:
+        found += _group(item["include-group"]) if isinstance(item, dict) else [Requirement(item)]
+    return found
 
 
-def test_every_extra_has_its_lock() -> None:
-    assert [lock.stem for lock in LOCKS] == sorted(PROJECT["project"]["optional-dependencies"])
+def _wanted(lock: str) -> list[Requirement]:
+    own = [Requirement(item) for item in PROJECT["project"]["dependencies"]]
+    if lock == "injector":
+        return own
+    return _group(lock) + (own if lock == "dev" else [])
+
+
+def test_every_group_has_its_lock() -> None:
+    assert [lock.stem for lock in LOCKS] == sorted([*PROJECT["dependency-groups"], "injector"])
+
+
+def test_the_proxy_needs_a_part_of_what_is_installed_with_the_package() -> None:
+    assert set(_group("sidecar")) < set(_wanted("injector"))
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
-def test_a_lock_holds_what_its_extra_wants(lock: Path) -> None:
+def test_a_lock_holds_what_its_group_wants(lock: Path) -> None:
     pins = _pins(lock)
 
     wrong = [

@@ -9,10 +9,10 @@ _PACKAGES = {
     "webhook_certs": ROOT / "webhook-certs" / "webhook_certs",
 }
 WITHOUT_TESTS = {
-    "injector/commands/demo_app.py": "run by test_demo.py, in a process of its own",
-    "injector/commands/demo_kubelet.py": "run by test_demo.py, in a process of its own",
-    "injector/commands/demo_prometheus.py": "run by test_demo.py, in a process of its own",
-    "injector/commands/demo_stage.py": "run by test_demo.py, in a process of its own",
+    "injector/commands/demo/app.py": "run by test_demo.py, in a process of its own",
+    "injector/commands/demo/kubelet.py": "run by test_demo.py, in a process of its own",
+    "injector/commands/demo/prometheus.py": "run by test_demo.py, in a process of its own",
+    "injector/commands/demo/stage.py": "run by test_demo.py, in a process of its own",
     "injector/control/backend.py": "protocols and a record of them",
     "injector/errors.py": "classes of errors, tested where they are raised",
     "sidecar/control/receivers.py": "protocols",

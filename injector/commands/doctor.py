@@ -1,12 +1,12 @@
 """`livery doctor`: diagnoses an installation and prints the fix."""
 
 import argparse
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from injector.commands.colours import GREEN, RED, paint
 from injector.commands.inputs import parse_platform_text
+from injector.commands.reports import add_output_argument, print_line, print_report
 
 if TYPE_CHECKING:
     from injector.kube.doctor.findings import Finding
@@ -33,9 +33,7 @@ def add_parsers(commands: Any) -> None:
     )
     parser.add_argument("-n", "--namespace", default="livery-system", help="Livery's (%(default)s)")
     parser.add_argument("--release", default="livery", help="Helm's name for it (%(default)s)")
-    parser.add_argument(
-        "-o", "--output", choices=("text", "json"), default="text", help="format (%(default)s)"
-    )
+    add_output_argument(parser)
     parser.set_defaults(run=run)
 
 
@@ -47,7 +45,10 @@ def run(given: argparse.Namespace) -> int:
 
     installation = Installation(given.namespace, given.release, parse_platform_text)
     findings = examine(connect(), installation)
-    problems = _print_json(findings) if given.output == "json" else _print_text(findings)
+    if given.output == "text":
+        problems = _print_text(findings)
+    else:
+        problems = _print_document(findings, given.output)
     return 1 if problems else 0
 
 
@@ -56,21 +57,21 @@ def _print_text(findings: "Iterable[Finding]") -> int:
     problems = 0
     for finding in findings:
         mark = paint("ok", GREEN) if finding.is_well else paint("!!", RED)
-        print(f"{mark}  {finding.sentence}", flush=True)
+        print_line(f"{mark}  {finding.sentence}")
         if finding.remedy:
-            print(f"      {finding.remedy}")
+            print_line(f"      {finding.remedy}")
         problems += not finding.is_well
     said = "1 problem" if problems == 1 else f"{problems} problems"
-    print(f"\n{said}" if problems else "\nAll is well.")
+    print(f"\n{said}" if problems else "\nNo problem found.")
     return problems
 
 
-def _print_json(findings: "Iterable[Finding]") -> int:
+def _print_document(findings: "Iterable[Finding]", output: str) -> int:
     """Print all findings as one document; returns the number of problems."""
     found = list(findings)
     problems = sum(not finding.is_well for finding in found)
     listed = [
         {"ok": item.is_well, "finding": item.sentence, "remedy": item.remedy} for item in found
     ]
-    print(json.dumps({"problems": problems, "findings": listed}, indent=2, ensure_ascii=False))
+    print_report({"problems": problems, "findings": listed}, (), output)
     return problems

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from injector.commands.sources import read_sources, read_text
 from injector.errors import ManifestError, ObjectError, SettingsError
 from injector.files.documents import read_documents
 from injector.files.manifests import Manifest, ManifestFile, read_manifest_file
@@ -26,20 +26,32 @@ _LABEL = re.compile(rf"((?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME})=(
 DEFAULT_NAMESPACE = "default"
 
 
+class Live(NamedTuple):
+    """Reads objects of a cluster."""
+
+    surroundings: Callable[[str], Iterable[tuple[str, dict[str, Any]]]]
+    """Returns a Namespace and its LimitRanges, each with its kind; nothing if it does not exist."""
+    pod: Callable[[str, str], dict[str, Any] | None]
+    """Returns a pod by namespace and name; None if it does not exist."""
+    pods: Callable[[str], Iterable[dict[str, Any]]]
+    """Returns the pods of a namespace."""
+
+
 class Offline(NamedTuple):
-    """The state of a command without a cluster: one namespace, opted in."""
+    """The state of a command: settings, known objects, and the cluster behind them, if any."""
 
     platform: Platform
     cluster: ClusterState
     ca_bundle: str
     namespace: str
     """For objects that name none."""
-    look_up: Callable[[str], Iterable[tuple[str, dict[str, Any]]]] = lambda name: ()
-    """Returns what a cluster has of a namespace: objects by their kind."""
-    is_from_cluster: bool = False
-    """Whether a cluster was asked: then its namespaces are what they are there."""
-    read_pod: Callable[[str, str], dict[str, Any] | None] = lambda namespace, name: None
-    """Returns a pod of the cluster; None where there is none."""
+    live: Live | None = None
+    """The cluster that `--from-cluster` names; None for a command on files."""
+
+    @property
+    def is_from_cluster(self) -> bool:
+        """Whether namespaces and settings are a cluster's."""
+        return self.live is not None
 
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +62,7 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="manifests; - is stdin",
+        help="manifests: a file, a folder, an http(s) URL, or - for stdin",
     )
     parser.add_argument(
         "-n",
@@ -113,25 +125,21 @@ def _read_cluster(given: argparse.Namespace) -> Offline:
         raise SettingsError("--from-cluster takes the place of --platform and --control-ca")
     # Imported only here: who works on files does not pay the client's 24 MB.
     from injector.kube.api.client import connect, current_namespace
-    from injector.kube.objects.installed import read_installed, read_pod, read_surroundings
+    from injector.kube.objects.installed import (
+        read_installed,
+        read_pod,
+        read_pods,
+        read_surroundings,
+    )
 
     client = connect()
     installed = read_installed(client, given.livery_namespace, given.release, parse_platform_text)
     platform = _with_image(installed.platform, given.image)
-
-    def look_up(namespace: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        return read_surroundings(client, namespace)
-
-    namespace = given.namespace or current_namespace() or DEFAULT_NAMESPACE
-    return Offline(
-        platform,
-        ClusterState(),
-        installed.ca_bundle,
-        namespace,
-        look_up,
-        is_from_cluster=True,
-        read_pod=partial(read_pod, client),
+    live = Live(
+        partial(read_surroundings, client), partial(read_pod, client), partial(read_pods, client)
     )
+    namespace = given.namespace or current_namespace() or DEFAULT_NAMESPACE
+    return Offline(platform, ClusterState(), installed.ca_bundle, namespace, live)
 
 
 def _with_image(platform: Platform, image: str | None) -> Platform:
@@ -155,15 +163,21 @@ def learn(offline: Offline, manifests: Sequence[Manifest]) -> None:
                 offline.cluster.put("LimitRange", {**manifest.obj, "metadata": metadata})
 
 
+def load_namespace(offline: Offline, name: str) -> bool:
+    """Read a namespace of the cluster, unless it is known; returns whether it exists."""
+    if offline.cluster.namespace(name) is None and offline.live is not None:
+        for kind, obj in offline.live.surroundings(name):
+            offline.cluster.put(kind, obj)
+    return offline.cluster.namespace(name) is not None
+
+
 def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
     """Make a namespace known, with labels of the command line over those of its manifest.
 
     Raises:
         SettingsError: a label is not `key=value`.
     """
-    if offline.cluster.namespace(name) is None:
-        for kind, obj in offline.look_up(name):
-            offline.cluster.put(kind, obj)
+    load_namespace(offline, name)
     known = offline.cluster.namespace(name)
     merged = {} if known is None else dict(known.labels)
     for text in labels:
@@ -218,12 +232,12 @@ def read_files(filenames: list[str]) -> list[ManifestFile]:
     if not filenames:
         raise SettingsError("name manifests with -f FILE, or -f - for standard input")
     files: list[ManifestFile] = []
-    sources = ["standard input" if filename == "-" else filename for filename in filenames]
-    for filename, source in zip(filenames, sources, strict=True):
-        text = _read_standard_input() if filename == "-" else read_text(Path(filename))
-        files.append(read_manifest_file(text, source))
+    named = ["standard input" if filename == "-" else filename for filename in filenames]
+    for filename in filenames:
+        for source, text in read_sources(filename):
+            files.append(read_manifest_file(text, source))
     if not any(file.documents for file in files):
-        raise ManifestError(", ".join(sources), 0, "there is no object in it")
+        raise ManifestError(", ".join(named), 0, "there is no object in it")
     return files
 
 
@@ -251,20 +265,6 @@ def parse_platform_text(text: str, source: str) -> Platform:
     return parse_platform(documents[0] if documents else None)
 
 
-def read_text(path: Path) -> str:
-    """Read a file.
-
-    Raises:
-        SettingsError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: not UTF-8: {error.reason}") from error
-
-
 def _read_certificates(path: Path) -> str:
     """Read a PEM file that is to stand in every pod: certificates, and nothing secret."""
     text = read_text(path)
@@ -275,10 +275,3 @@ def _read_certificates(path: Path) -> str:
     if "-----BEGIN CERTIFICATE-----" not in text:
         raise SettingsError(f"{path} holds no certificate in PEM")
     return text
-
-
-def _read_standard_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ManifestError("standard input", 0, f"not UTF-8: {error.reason}") from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from injector.commands.inputs import read_text
+from injector.commands.sources import read_text
 from injector.files.rules import read_rules
 from sidecar.model.labels.relabel import Rule, relabel, relabel_steps
 

@@ -14,7 +14,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.resolver import VersionedResolver
-from ruamel.yaml.scalarstring import LiteralScalarString, SingleQuotedScalarString
+from ruamel.yaml.scalarstring import (
+    DoubleQuotedScalarString,
+    LiteralScalarString,
+    SingleQuotedScalarString,
+)
 
 from injector.errors import ManifestError
 from injector.files.documents import BoundedLoader, read_documents
@@ -45,6 +49,13 @@ def edit(file: ManifestFile, changed: Mapping[Place, dict[str, Any]]) -> Edited:
     """
     if not changed:
         return Edited(file.text, is_anew=False)
+    if "\r\n" not in file.text:
+        return _edit(file, changed)
+    edited = _edit(file._replace(text=file.text.replace("\r\n", "\n")), changed)
+    return edited._replace(text=edited.text.replace("\n", "\r\n"))
+
+
+def _edit(file: ManifestFile, changed: Mapping[Place, dict[str, Any]]) -> Edited:
     documents = [_replaced(document, (at,), changed) for at, document in enumerate(file.documents)]
     text = None if _is_beyond_editing(file.text) else _rewrite(file, documents)
     if text is not None and _reads_as(text, documents):
@@ -127,6 +138,8 @@ def _blend(tree: Any, before: Any, after: Any) -> Any:
         return _unfolded(tree, [value for key, value in after.items() if before.get(key) != value])
     if isinstance(before, list) and isinstance(after, list) and isinstance(tree, CommentedSeq):
         return _blend_list(tree, before, after)
+    if isinstance(tree, DoubleQuotedScalarString) and isinstance(after, str):
+        return DoubleQuotedScalarString(after)
     return _written(after)
 
 

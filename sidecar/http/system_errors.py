@@ -59,5 +59,6 @@ def join_failures(failures: Iterable[ConnectError]) -> str:
     for failure in failures:
         hosts.setdefault((failure.reason, failure.port), []).append(failure.host)
     return "; ".join(
-        f"{reason} on port {port} ({', '.join(names)})" for (reason, port), names in hosts.items()
+        f"{reason} on port {port} ({', '.join(dict.fromkeys(names))})"
+        for (reason, port), names in hosts.items()
     )

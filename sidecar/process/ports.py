@@ -3,8 +3,9 @@
 import asyncio
 import errno
 import logging
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sidecar.errors import SettingsError
@@ -15,6 +16,25 @@ from sidecar.process.supervisor import keep_up
 logger = logging.getLogger(__name__)
 
 PORT_RETRY_SECONDS = 2.0
+LISTEN_ADDRESS = "LIVERY_LISTEN_ADDRESS"
+"""Environment variable with the address to listen on; all addresses where it is empty."""
+
+
+def read_host(environ: Mapping[str, str]) -> str:
+    """Return the address to listen on; empty for all.
+
+    Raises:
+        SettingsError: it is not an IP address.
+    """
+    host = environ.get(LISTEN_ADDRESS, "").strip()
+    try:
+        if host:
+            socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except OSError as error:
+        raise SettingsError(
+            f"{LISTEN_ADDRESS} is {host[:60]!r}: an IP address is needed, such as 127.0.0.1"
+        ) from error
+    return host
 
 
 class Ports:
@@ -26,6 +46,8 @@ class Ports:
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self._on_change = on_change
+        self.host = ""
+        """The address to listen on; empty for all."""
         self.bound: dict[str, int] = {}
         """Port by what it is for, once it is open."""
         self.faults: dict[str, str] = {}
@@ -42,7 +64,7 @@ class Ports:
         *,
         flag: str = "",
     ) -> None:
-        """Listen on all addresses; returns when that works.
+        """Listen on a port of the host; returns when that works.
 
         Args:
             server: what listens.
@@ -56,7 +78,7 @@ class Ports:
         """
         while True:
             try:
-                bound = await server.start("", port, tls)
+                bound = await server.start(self.host, port, tls)
             except OSError as error:
                 if flag:
                     said = f"port {port} {_trouble(error)}: choose another with {flag}"

@@ -82,7 +82,7 @@ def test_the_doctor_finds_all_well(shop: Cluster, web: str) -> None:
     said = shop.livery("doctor")
     assert "2 of 2 injectors are ready" in said
     assert f"{SHOP}: 1 pod has a proxy" in said
-    assert "All is well." in said
+    assert "No problem found." in said
 
 
 def test_a_job_with_a_proxy_completes(shop: Cluster) -> None:

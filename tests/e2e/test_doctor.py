@@ -32,7 +32,7 @@ spec:
   - name: web
     image: localhost/livery-injector:{TAG}
     imagePullPolicy: IfNotPresent
-    command: [python, -m, injector.commands.demo_app, --port, "8080"]
+    command: [python, -m, injector.commands.demo.app, --port, "8080"]
 """
 
 

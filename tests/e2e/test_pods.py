@@ -12,7 +12,7 @@ from tests.e2e.conftest import TAG, Cluster, until
 pytestmark = pytest.mark.timeout(600)
 
 NAMES = f"kinds-{int(time.time())}"
-_APP = ["python", "-m", "injector.commands.demo_app", "--port", "8080"]
+_APP = ["python", "-m", "injector.commands.demo.app", "--port", "8080"]
 _FIXED = {"cpu": "50m", "memory": "96Mi"}
 _KINDS: dict[str, dict[str, Any]] = {
     "root": {"securityContext": {"runAsUser": 0}},

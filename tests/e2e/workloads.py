@@ -35,5 +35,5 @@ def deployment(namespace: str, name: str) -> str:
     return WORKLOAD.format(
         version="apps/v1", kind="Deployment", name=name, namespace=namespace, tag=TAG, restart="",
         selector=f"selector: {{matchLabels: {{app: {name}}}}}",
-        command=json.dumps(["python", "-m", "injector.commands.demo_app", "--port", "8080"]),
+        command=json.dumps(["python", "-m", "injector.commands.demo.app", "--port", "8080"]),
     )  # fmt: skip

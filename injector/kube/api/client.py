@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,11 @@ MAX_EVENT_BYTES = 16 << 20
 """One object with all that stands around it; etcd holds no more than 1.5 MB of one."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+_REFUSED = re.compile(
+    r"HTTPS?Connection\(host='(?P<host>[^']*)', port=(?P<port>\d+)\): "
+    r".*\[Errno -?\d+\] (?P<reason>.*)"
+)
+"""The library's words where no connection came about."""
 _FAILURES = (ApiException, urllib3.exceptions.HTTPError, OSError)
 
 JsonObject = dict[str, Any]
@@ -222,4 +228,8 @@ def _warning(text: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    text = " ".join(str(error).split())[:300]
+    refused = _REFUSED.match(text)
+    if refused is None:
+        return text
+    return f"{refused['reason'].lower()} ({refused['host']}:{refused['port']})"

@@ -11,6 +11,8 @@ from injector.kube.objects.service_address import ServiceAddress
 from injector.platform.settings import Platform
 from sidecar.model.access.objects import API_VERSION
 
+_PODS_A_PAGE = 500
+
 
 class Installed(NamedTuple):
     """An installation's settings, and whom its proxies trust."""
@@ -93,6 +95,23 @@ def read_pod(client: KubeClient, namespace: str, name: str) -> JsonObject | None
         if error.status != 404:
             raise
         return None
+
+
+def read_pods(client: KubeClient, namespace: str) -> Iterator[JsonObject]:
+    """Yield the pods of a namespace, page by page.
+
+    Raises:
+        KubeError: the API server does not answer.
+    """
+    path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
+    query = {"limit": str(_PODS_A_PAGE)}
+    while True:
+        page = client.request("GET", path, query=query)
+        yield from ({"kind": "Pod", **item} for item in page.get("items") or [])
+        following = (page.get("metadata") or {}).get("continue")
+        if not following:
+            return
+        query = {**query, "continue": following}
 
 
 def read_access_objects(client: KubeClient, namespace: str) -> Iterator[JsonObject]:

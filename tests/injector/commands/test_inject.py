@@ -319,7 +319,7 @@ def test_aliases_may_not_multiply_without_bound(livery: Livery) -> None:
     [
         ([], "name manifests with -f"),
         (["-f", "/does/not/exist.yaml"], "/does/not/exist.yaml"),
-        (["-f", "/"], "/: "),
+        (["-f", "tests"], "tests: there is no .yaml"),
         (["-f", "-", "--namespace-label", "team"], "--namespace-label 'team'"),
         (["-f", "-", "--namespace-label", "a=b,c=d"], "--namespace-label 'a=b,c=d'"),
         (["-f", "-", "--namespace-label", "=b"], "--namespace-label '=b'"),

@@ -137,3 +137,13 @@ def test_whatever_an_object_becomes_the_text_says_it(
     edited = edit(file, {(0,): after})
 
     assert _objects(edited.text) == [after]
+
+
+def test_windows_line_ends_stay() -> None:
+    text = TEXT.replace("\n", "\r\n")
+
+    edited, is_anew, _ = _edit(text, 0, lambda obj: obj["metadata"].update(name="api"))
+
+    assert not is_anew
+    assert edited.count("\r\n") == edited.count("\n") == text.count("\n")
+    assert 'name: "api"\r\n' in edited

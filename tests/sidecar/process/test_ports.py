@@ -9,7 +9,7 @@ from sidecar.errors import SettingsError
 from sidecar.http.messages import Request, Response, plain
 from sidecar.http.server import Server
 from sidecar.process import ports as ports_module
-from sidecar.process.ports import Listener, Ports, serve
+from sidecar.process.ports import LISTEN_ADDRESS, Listener, Ports, read_host, serve
 from tests.sidecar.apps import connected, get, until
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +45,26 @@ async def test_each_server_listens_on_a_port_of_its_own_purpose() -> None:
         assert ports.bound["metrics"] != ports.bound["admin"]
         assert (await get(ports.bound["admin"])).text == "hello\n"
     assert ports.faults == {}
+
+
+async def test_a_host_limits_who_can_connect() -> None:
+    ports, server = Ports(), Server(_hello)
+    ports.host = read_host({LISTEN_ADDRESS: "127.0.0.2"})
+    async with _serving(ports, Listener(server, 0, "metrics")):
+        await until(lambda: bool(ports.bound))
+        port = ports.bound["metrics"]
+
+        socket.create_connection(("127.0.0.2", port), 1).close()
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", port), 1)
+
+
+@pytest.mark.parametrize("text", ["localhost", "127.0.0.1:80", "::x", "1.2.3"])
+async def test_only_an_address_is_a_host(text: str) -> None:
+    with pytest.raises(SettingsError, match="LIVERY_LISTEN_ADDRESS is .*such as 127.0.0.1"):
+        read_host({LISTEN_ADDRESS: text})
+    assert read_host({}) == ""
+    assert read_host({LISTEN_ADDRESS: " ::1 "}) == "::1"
 
 
 async def test_a_busy_port_is_a_fault_until_it_is_free() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from injector.commands.demo_stage import (
+from injector.commands.demo.stage import (
     GATEWAY_ACCOUNT,
     START_SECONDS,
     Stage,

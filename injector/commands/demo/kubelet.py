@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sidecar.process.ports import LISTEN_ADDRESS
+
 _POD_IP = "127.0.0.1"
 
 
@@ -63,6 +65,7 @@ def _environment(
     }
     # What an image brings along: where programs are, and where Python finds this installation.
     environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+    environment[LISTEN_ADDRESS] = _POD_IP  # the demo is nobody else's business in a network
     for item in container.get("env", []):
         reference = item.get("valueFrom", {}).get("fieldRef")
         value = fields[reference["fieldPath"]] if reference else item.get("value", "")

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from injector.commands.demo_prometheus import start_receiver
-from injector.commands.demo_stage import START_SECONDS, Stage
+from injector.commands.demo.prometheus import start_receiver
+from injector.commands.demo.stage import START_SECONDS, Stage
 from sidecar.errors import LiveryError
 from sidecar.http.connection import Connection, render_request
 

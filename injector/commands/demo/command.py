@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from injector.commands.colours import BOLD, CYAN, DIM, GREEN, paint
-from injector.commands.demo_forwarding import (
+from injector.commands.demo.forwarding import (
     TENANT,
     by_hand,
     look_until_there,
     start_forwarding,
 )
-from injector.commands.demo_gateway import QUERY, ask_until_answered, start_gateway
-from injector.commands.demo_prometheus import query_link, start_prometheus
-from injector.commands.demo_stage import START_SECONDS, Actor, Stage, read_metrics
+from injector.commands.demo.gateway import QUERY, ask_until_answered, start_gateway
+from injector.commands.demo.prometheus import query_link, start_prometheus
+from injector.commands.demo.stage import START_SECONDS, Actor, Stage, read_metrics
 from injector.errors import DemoError, SettingsError
 from injector.web.status.view import Hint
 from sidecar.errors import LiveryError
@@ -32,6 +32,9 @@ EXAMPLES = """examples:
   livery demo            stay until Ctrl-C; edit a namespace's labels and see the next scrape
 """
 _PODS = ("shop.yaml", "bank.yaml")
+_BROKEN_POD = "cart.yaml"
+_PACKAGED = Path(__file__).parent / "world"
+_IN_A_CLONE = Path(__file__).parents[3] / "examples" / "demo"
 _LOOK_SECONDS = 0.05
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -52,9 +55,9 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument(
         "--manifests",
         type=Path,
-        default=Path("examples/demo"),
+        default=_PACKAGED if _PACKAGED.is_dir() else _IN_A_CLONE,
         metavar="DIR",
-        help="the demo's world (%(default)s); it is copied, not changed",
+        help="a folder like examples/demo, which is the default; it is copied, not changed",
     )
     parser.set_defaults(run=run)
 
@@ -63,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
     """Run the demo."""
     if not all((given.manifests / pod).is_file() for pod in _PODS):
         raise SettingsError(
-            f"{given.manifests} is not the demo's folder; run this in a clone, or use --manifests"
+            f"{given.manifests} is not a demo's folder: it has no {' and '.join(_PODS)}"
         )
     configure_logs("error")
     folder = Path(tempfile.mkdtemp(prefix="livery-demo-"))
@@ -88,7 +91,10 @@ async def _run(folder: Path, manifests: Path, *, once: bool) -> int:
             f"{service.ports[1]}, TLS; status page http://localhost:{service.status_port}",
         )
         actors = [await stage.start_pod(pod) for pod in _PODS]
-        await _introduce(actors)
+        broken = None
+        if (manifests / _BROKEN_POD).is_file():
+            broken = await stage.start_pod(_BROKEN_POD, has_app=False)
+        await _introduce(actors, broken)
         if once:
             await _relabel_and_show(stage, actors[0])
             print(paint("\nDone. Nothing is left behind.", GREEN))
@@ -101,7 +107,7 @@ async def _run(folder: Path, manifests: Path, *, once: bool) -> int:
     return 0
 
 
-async def _introduce(actors: Sequence[Actor]) -> None:
+async def _introduce(actors: Sequence[Actor], broken: Actor | None) -> None:
     shop, *others = actors
     _step("2", f"applications serve metrics on ports {', '.join(str(a.app_port) for a in actors)}")
     took = shop.review_seconds * 1000
@@ -112,6 +118,12 @@ async def _introduce(actors: Sequence[Actor]) -> None:
         print(f"      and so did {other.namespace}/{other.name}")
     ports = ", ".join(f"{actor.namespace} on port {actor.proxy_port}" for actor in actors)
     _step("4", f"their proxies run as the injected containers say: {ports}")
+    if broken is not None:
+        await read_metrics(broken.proxy_port)  # a proxy learns of it when it is scraped
+        print(
+            f"      {broken.namespace}/{broken.name} fails on purpose: nothing listens on port "
+            f"{broken.app_port}, and the status page says so"
+        )
     _step("5", "what the applications say, and what Prometheus gets:")
     for actor in actors:
         before, after = await read_metrics(actor.app_port), await read_metrics(actor.proxy_port)

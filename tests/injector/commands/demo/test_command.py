@@ -69,4 +69,4 @@ def test_a_wrong_folder_is_one_clear_sentence(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 2
-    assert re.fullmatch(r"livery: .* is not the demo's folder.*\n", run.stderr)
+    assert re.fullmatch(r"livery: .* is not a demo's folder.*\n", run.stderr)

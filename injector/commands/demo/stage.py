@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jsonpatch
 
 from injector.app.service import Service, ServiceSettings, with_control_port
-from injector.commands.demo_kubelet import start_container
+from injector.commands.demo.kubelet import start_container
 from injector.errors import DemoError
 from injector.files.backend import folder_backend
 from injector.files.manifests import read_manifests
@@ -27,6 +27,7 @@ from injector.model.admission.reviews import API_VERSION
 from injector.model.cluster.names import PORT, PROXY_CONTAINER, TOKEN_AUDIENCE
 from injector.platform.settings import Platform, RemoteWriteSettings
 from sidecar.http.connection import Connection, render_request
+from sidecar.process.ports import LISTEN_ADDRESS
 
 WEBHOOK_NAME = "livery-injector.livery-system.svc"
 STATUS_PORT = 8080
@@ -107,15 +108,21 @@ class Stage:
             "LIVERY_CONTROL_ADDRESS": "127.0.0.1",
             "LIVERY_CONTROL_CA": self.service.admission.ca_bundle,
             "LIVERY_TOKEN_FILE": str(token),
+            LISTEN_ADDRESS: "127.0.0.1",
         }
 
     async def end_proxies(self) -> None:
         """End the proxies, while those to whom they send are still there."""
         await asyncio.gather(*map(end_process, self._proxies))
 
-    async def start_pod(self, file: str) -> Actor:
-        """Start a pod's application, send the pod through the webhook, run its proxy."""
-        app_port = await self._start_app()
+    async def start_pod(self, file: str, *, has_app: bool = True) -> Actor:
+        """Start a pod's application, send the pod through the webhook, run its proxy.
+
+        Args:
+            file: the pod's manifest.
+            has_app: whether its application runs; else nothing listens on its port.
+        """
+        app_port = await self._start_app() if has_app else free_port()
         pod = self._pod(file, app_port)
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         operations, seconds = await self._review(pod, namespace, name)
@@ -129,7 +136,7 @@ class Stage:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "injector.commands.demo_app",
+            "injector.commands.demo.app",
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is the demo's; it ends what it started
         )

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from injector.commands.access_objects import add_access_arguments, read_tenants
+from injector.commands.explain.access_objects import add_access_arguments, read_tenants
 from injector.errors import SettingsError
 
 _OBJECTS = """

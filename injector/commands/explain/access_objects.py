@@ -1,12 +1,13 @@
 """A tenant's MetricAccess objects, of files or of the cluster, as several commands read them."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from injector.commands.inputs import parse_platform_text, placed, read_all, read_platform
 from injector.errors import SettingsError
+from injector.model.access.verdicts import AccessVerdict
 from injector.model.cluster.objects import metadata_of, namespace_of
 from injector.model.cluster.state import ClusterState
 from injector.platform.settings import Platform
@@ -81,3 +82,25 @@ def _read_cluster(
         for obj in read_access_objects(client, tenant):
             cluster.put("MetricAccess", obj)
     return platform, cluster
+
+
+def describe_reading(verdict: AccessVerdict) -> dict[str, Any]:
+    """Describe what an object lets its tenant read; empty where it grants nothing."""
+    access, grant = verdict.metric_access, verdict.grant
+    if access is None or grant is None:
+        return {}
+    names = grant.namespaces
+    return {
+        "shows": [fact.pattern for fact in access.patterns if fact.is_valid],
+        "labelSelectors": dict(access.label_selectors),
+        "namespaces": "*" if names is None else sorted(names),
+    }
+
+
+def write_reading(facts: Mapping[str, Any]) -> str:
+    """Write what `describe_reading` returns."""
+    labels = ", ".join(f"{key}={value}" for key, value in facts["labelSelectors"].items())
+    names = facts["namespaces"]
+    where = "all namespaces" if names == "*" else ", ".join(names)
+    shows = ", ".join(facts["shows"]) or "nothing"
+    return f"{shows}{labels and f' with {labels}'} in {where}"

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
-from injector.commands.demo_stage import Actor, end_process, free_port
+from injector.commands.demo.stage import Actor, end_process, free_port
 
 QUERY = "sum by (team) (rate(http_requests_total[15s]))"
 # The job of annotated pods that most installations have; only where pods come from is a file here.

@@ -6,7 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.injector.commands.test_demo import COMMAND, ROOT, environment
+from tests.injector.commands.demo.test_command import COMMAND, ROOT, environment
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import prometheus_program
 

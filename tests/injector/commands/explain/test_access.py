@@ -110,7 +110,7 @@ status:
         (("other",), 1, "there is no MetricAccess object other in the files"),
         (("-n", "bank"), 1, "there is no MetricAccess object in bank"),
         (("--series", "up{"), 2, "--series: 1:"),
-        (("--series", 'up{a=~"b"}'), 2, 'labels are given as name="value"'),
+        (("--series", 'up{a=~"b"}'), 2, 'write labels as name="value"'),
     ],
 )
 def test_a_wrong_call_is_said(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from injector.commands import demo_forwarding as module
-from injector.commands.demo_forwarding import by_hand, look_until_there
+from injector.commands.demo import forwarding as module
+from injector.commands.demo.forwarding import by_hand, look_until_there
 from injector.model.access.verdicts import judge_namespace
 from injector.model.cluster.state import ClusterState
 from injector.platform.settings import Platform

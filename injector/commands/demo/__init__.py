@@ -1,0 +1,1 @@
+"""`livery demo`: the main job on one machine, without a cluster."""

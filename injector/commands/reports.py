@@ -1,0 +1,62 @@
+"""A command's answer: lines for people, JSON or YAML for programs."""
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from injector.files.manifests import write_manifests
+
+FORMATS = ("text", "json", "yaml")
+_MIN_COLUMNS = 40
+_COMMANDS = ("kubectl ", "helm ", "livery ", "curl ")
+"""Begin lines that are copied into a shell, so they stay whole."""
+
+
+def add_output_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `-o`, which chooses the format."""
+    parser.add_argument(
+        "-o", "--output", choices=FORMATS, default="text", help="format (%(default)s)"
+    )
+
+
+def print_report(facts: Mapping[str, Any], lines: Iterable[str], output: str) -> None:
+    """Print an answer in one of `FORMATS`.
+
+    Args:
+        facts: the answer, of what JSON has.
+        lines: the same for people.
+        output: the format.
+    """
+    if output == "json":
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    elif output == "yaml":
+        print(write_manifests([dict(facts)]), end="")
+    else:
+        for line in lines:
+            print_line(line)
+
+
+def print_line(line: str) -> None:
+    """Print a line at once; on a terminal it is wrapped, its indentation kept."""
+    is_wide = sys.stdout.isatty() and not line.lstrip().startswith(_COMMANDS)
+    for part in wrap(line, shutil.get_terminal_size().columns) if is_wide else [line]:
+        print(part, flush=True)
+
+
+def wrap(line: str, columns: int) -> list[str]:
+    """Break a line between words; what follows is indented two blanks deeper."""
+    if len(line) <= columns:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(
+        line.strip(),
+        max(columns, _MIN_COLUMNS),
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [line]

@@ -1,0 +1,74 @@
+"""Texts that a command is given: files, folders, URLs and standard input."""
+
+import http.client
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from injector.errors import ManifestError, SettingsError
+from injector.files.manifests import MAX_FILE_BYTES
+
+STANDARD_INPUT = "standard input"
+_SUFFIXES = frozenset([".yaml", ".yml", ".json"])
+_TIMEOUT_SECONDS = 30.0
+
+
+def read_sources(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each file that an argument names.
+
+    Args:
+        name: a file, a folder of `.yaml`, `.yml` and `.json` files, a URL, or `-`.
+
+    Raises:
+        SettingsError: a file or URL cannot be read, or a folder has no manifest.
+        ManifestError: standard input is not UTF-8.
+    """
+    if name == "-":
+        yield STANDARD_INPUT, _read_standard_input()
+    elif name.startswith(("http://", "https://")):
+        yield name, _read_url(name)
+    elif Path(name).is_dir():
+        found = sorted(path for path in Path(name).iterdir() if path.suffix in _SUFFIXES)
+        if not found:
+            raise SettingsError(f"{name}: there is no .yaml, .yml or .json file in this folder")
+        yield from ((str(path), read_text(path)) for path in found if path.is_file())
+    else:
+        yield name, read_text(Path(name))
+
+
+def read_text(path: Path) -> str:
+    """Read a file.
+
+    Raises:
+        SettingsError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode()  # line ends stay as they are
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8: {error.reason}") from error
+
+
+def _read_url(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - http(s)
+            content: bytes = answer.read(MAX_FILE_BYTES + 1)
+        return content.decode("utf-8")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise SettingsError(f"{url}: the server answered {error.code} {error.reason}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{url}: not UTF-8: {error.reason}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise SettingsError(f"{url}: {getattr(reason, 'strerror', None) or reason}") from error
+
+
+def _read_standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ManifestError(STANDARD_INPUT, 0, f"not UTF-8: {error.reason}") from error
