@@ -1,1 +1,1 @@
-"""Benchmarks: one file a claim; each prints its figure, its bar, and what it was compared with."""
+"""Benchmarks, one file per claim; each reports its figure, its bar and a comparison."""

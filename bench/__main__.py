@@ -24,7 +24,7 @@ CLAIMS = (
     "page",
     "cluster",
 )
-_NAMES = f"which to measure, all if none is named: {', '.join(CLAIMS)}"
+_NAMES = f"claims to measure, all by default: {', '.join(CLAIMS)}"
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Admission and policy streams while clients try to starve both, in every way at once."""
+"""Admission and policy streams while clients try to starve both in several ways at once."""
 
 import asyncio
 import ssl
@@ -50,15 +50,15 @@ def measure() -> list[Row]:
                 delays, peak = asyncio.run(_ask(injector, client_tls(folder)))
             lost = max(0, STREAMS - injector.streams())
     answered = [delay for delay in delays if delay is not None]
-    claim = "admission while bodies, silent connections, junk tokens and unread streams press"
+    claim = "admission under attack (bodies, silent connections, junk tokens, unread streams)"
     return [
         Row(f"{claim}: RSS", peak / 1e6, "MB", 300, f"{calm / 1e6:.0f} MB before"),
         Row(
-            "the same: p99 of a review each 100 ms", percentile(answered, 0.99), "s", 1.0,
+            "the same: p99 of a review every 100 ms", percentile(answered, 0.99), "s", 1.0,
             f"{len(answered)} answered, median {percentile(answered, 0.5):.3f} s, "
             f"worst {max(answered):.2f} s",
         ),
-        Row("the same: reviews lost", len(delays) - len(answered), "", 0, "none may be"),
+        Row("the same: reviews lost", len(delays) - len(answered), "", 0, "none allowed"),
         Row("the same: policy streams lost", lost, "", 0, f"of {STREAMS} of other pods"),
     ]  # fmt: skip
 
@@ -78,7 +78,7 @@ async def _ask(injector: Injector, tls: ssl.SSLContext) -> tuple[list[float | No
 
 
 async def _review(port: int, tls: ssl.SSLContext, request: bytes) -> float | None:
-    """Ask once over a connection of its own, as after a restart; None where it is not answered."""
+    """Send a review over a new connection, as after a restart; None if it is not answered."""
     began = time.monotonic()
     try:
         async with asyncio.timeout(10):

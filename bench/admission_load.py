@@ -1,4 +1,4 @@
-"""Admission over HTTPS at 200 reviews a second, as an API server in a busy rollout asks."""
+"""Admission over HTTPS at 200 reviews per second, as from an API server during a busy rollout."""
 
 import asyncio
 import ssl
@@ -72,7 +72,7 @@ def _delays(port: int, tls: ssl.SSLContext) -> list[float]:
 
 
 async def _ask(port: int, tls: ssl.SSLContext) -> list[float]:
-    """Ask at a fixed rate; a delay runs from when a review was due, whoever was late."""
+    """Send reviews at a fixed rate; a delay runs from the time a review was due to be sent."""
     free: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(CONNECTIONS):
         free.put_nowait(await Connection.open("127.0.0.1", port, tls=tls, server_name=NAME))

@@ -1,4 +1,4 @@
-"""An aggregate of many pods against fetching and joining the same bodies with the same client."""
+"""An aggregate of many pods, compared with only fetching and joining the same bodies."""
 
 import asyncio
 import contextlib
@@ -44,12 +44,12 @@ def _measure(pods: int, series: int, *, with_memory: bool) -> list[Row]:
             ours, plain, size = asyncio.run(_race(all_of_them.port, ports))
             peak = _peak_bytes(all_of_them.pid) / 1e6
     what = f"aggregate, {pods:,} pods of {series:,} series"
-    compared = f"{ours:.0f} ms, {size / 1e6:.0f} MB; fetched and joined alone: {plain:.0f} ms"
+    compared = f"{ours:.0f} ms, {size / 1e6:.0f} MB; only fetched and joined: {plain:.0f} ms"
     rows.append(Row(what, ours / plain, "times", 1.5, compared))
     if with_memory:
         rows += [
-            Row(f"{what}: time", ours, "ms", 60, "identity, over loopback"),
-            Row(f"{what}: peak memory", peak, "MB", 120, f"of one such pod {alone:.0f} MB"),
+            Row(f"{what}: time", ours, "ms", 60, "not compressed, over loopback"),
+            Row(f"{what}: peak memory", peak, "MB", 120, f"{alone:.0f} MB for one such pod"),
             Row("aggregate, idle", idle, "MB", 36, "with one pod, before its first scrape"),
         ]
     return rows
@@ -63,7 +63,7 @@ def _measure_hanging() -> Row:
         _aggregate(service, folder, [*ports, silent]) as pod,
     ):
         seconds = asyncio.run(_scrape(pod.port, 1, timeout_seconds=2))
-    return Row("aggregate, one of 100 pods hangs", seconds, "s", 2.0, "a scraper that gives 2 s")
+    return Row("aggregate, one of 100 pods hangs", seconds, "s", 2.0, "scrape timeout of 2 s")
 
 
 @contextlib.contextmanager
@@ -84,7 +84,7 @@ def _silent_port() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _aggregate(service: Service, folder: Path, ports: Sequence[int]) -> Iterator[Pod]:
-    """Run an aggregate whose pods the injector sends."""
+    """Run an aggregate that receives its pods from the injector."""
     manifests = folder / "world" / "pods.yaml"
     manifests.write_text(yaml.safe_dump_all(map(_manifest, ports)))
     port, admin = free_port(), free_port()
@@ -130,7 +130,7 @@ def _manifest(port: int) -> dict[str, object]:
 
 
 async def _race(port: int, ports: Sequence[int]) -> tuple[float, float, int]:
-    """Take turns; returns the median milliseconds of both, and the answer's size."""
+    """Measure both alternately; return the median milliseconds of each and the response size."""
     clients = [
         TargetClient(Target("", "http", "127.0.0.1", one, "/metrics"), "", 10 << 20)
         for one in ports
@@ -146,7 +146,7 @@ async def _race(port: int, ports: Sequence[int]) -> tuple[float, float, int]:
         question = Question("text/plain")
         answers = await asyncio.gather(*[one.fetch(question, 9, budget) for one in clients])
         b"".join([answer.body for answer in answers])
-        if number >= 2:  # the first ones connect, and read every series for the first time
+        if number >= 2:  # the first rounds connect, and read every series for the first time
             ours.append(taken * 1e3)
             plain.append((time.perf_counter() - started) * 1e3)
         del answers
@@ -157,7 +157,7 @@ async def _race(port: int, ports: Sequence[int]) -> tuple[float, float, int]:
 
 
 async def _scrape(port: int, times: int, timeout_seconds: float = 10) -> float:
-    """Scrape; returns the seconds of the last one."""
+    """Scrape several times; return the seconds that the last scrape took."""
     connection = await Connection.open("127.0.0.1", port)
     headers = {**_HEADERS, "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_seconds:g}"}
     for _ in range(times):

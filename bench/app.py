@@ -1,4 +1,4 @@
-"""An application to scrape: as cheap as can be, so that what is measured is the proxy."""
+"""An application to scrape, as cheap as possible so that the proxy is what is measured."""
 
 import asyncio
 import itertools

@@ -1,6 +1,6 @@
-"""Clients that try to starve the injector, each kind from a loopback address of its own.
+"""Clients that try to starve the injector, each kind from its own loopback address.
 
-Bounded in number and time: `python -m bench.attackers ADMISSION CONTROL CA SECONDS`.
+Their number and run time are bounded: `python -m bench.attackers ADMISSION CONTROL CA SECONDS`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from bench.rig import NAME
 
 BODIES = 64
 SILENT = 1_500
-"""On each of the two ports."""
+"""Per port, of two."""
 JUNK = 50
 UNREAD = 100
 _REVIEW = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",'
@@ -27,7 +27,7 @@ _BODIES = (
 
 
 class Victim:
-    """The injector, and how it is reached."""
+    """The attacked injector: its ports and CA."""
 
     def __init__(self, admission: int, control: int, ca_bundle: str) -> None:
         self.admission, self.control = admission, control
@@ -47,7 +47,7 @@ class Victim:
 
 
 async def _send_bodies(victim: Victim, number: int) -> None:
-    """Send large bodies: some whole, some but for their end, which never comes."""
+    """Send large bodies: some complete, some without their last byte."""
     body = _BODIES[number % len(_BODIES)]
     reader, writer = await victim.connect(victim.admission, "127.0.0.2")
     head = f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -59,7 +59,7 @@ async def _send_bodies(victim: Victim, number: int) -> None:
 
 
 async def _stay_silent(victim: Victim, number: int) -> None:
-    """Connect and say nothing, or half of a second request."""
+    """Connect and send nothing, or a request and then half of a second one."""
     port = (victim.admission, victim.control)[number % 2]
     encrypted = number % 10 == 0
     reader, writer = await victim.connect(port, "127.0.0.3", encrypted=encrypted)
@@ -84,7 +84,7 @@ async def _ask_with_junk(victim: Victim, number: int) -> None:
 
 
 async def _read_nothing(victim: Victim, number: int) -> None:
-    """Open policy streams with one pod's good token, and read none."""
+    """Open policy streams with one pod's valid token and read nothing."""
     _, writer = await victim.connect(victim.control, "127.0.0.5", limit=1)
     try:
         writer.write(

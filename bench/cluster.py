@@ -1,4 +1,4 @@
-"""An injector on a real API server: memory with 5,000 namespaces, admission, a label's way."""
+"""An injector on a real API server: memory, pod admission, and time until a label is visible."""
 
 import os
 import tempfile
@@ -46,22 +46,22 @@ def measure() -> list[Row]:
     return [
         Row("injector in a cluster, idle", idle, "MB RSS", 80, "–"),
         Row("injector, 5,000 namespaces and 20,000 pods", full, "MB RSS", 150,
-            "half of the pods ask for a proxy and have none"),
-        Row("a pod's creation, longer by the webhook, p50", by_webhook.added, "ms", 5,
-            f"{by_webhook.plain:.2f} ms without, dry-run, the API server and TLS included"),
-        Row("a pod's creation, longer by the policy, p50", by_policy.added, "ms", 1.5,
-            f"{by_policy.plain:.2f} ms without; injection.mode: policy, no webhook"),
+            "half of the pods request a proxy and have none"),
+        Row("time added to a pod's creation by the webhook, p50", by_webhook.added, "ms", 5,
+            f"{by_webhook.plain:.2f} ms without it; dry run, includes the API server and TLS"),
+        Row("time added to a pod's creation by the policy, p50", by_policy.added, "ms", 1.5,
+            f"{by_policy.plain:.2f} ms without it; injection.mode: policy, no webhook"),
         Row("a label edit through the API server, p99", percentile(delays, 0.99), "ms", 300,
             spread),
     ]  # fmt: skip
 
 
 class _Creation(NamedTuple):
-    """Milliseconds in which a pod is created, the median."""
+    """Median time to create a pod, in milliseconds."""
 
     plain: float
     added: float
-    """So much longer where it is injected."""
+    """Additional time if the pod is injected."""
 
 
 def _by_policy(server: ApiServer, plain: Namespace) -> _Creation:
@@ -139,7 +139,7 @@ def _try(shop: Namespace) -> dict[str, Any]:
 
 
 def _compare(shop: Namespace, plain: Namespace) -> _Creation:
-    """Create pods here and there in turns, dry-run: a slow moment of the machine is both's."""
+    """Create pods in both namespaces alternately (dry run), so that noise affects both equally."""
     times: dict[str, list[float]] = {shop.name: [], plain.name: []}
     for _ in range(PODS):
         for namespace in (shop, plain):
@@ -151,7 +151,7 @@ def _compare(shop: Namespace, plain: Namespace) -> _Creation:
 
 
 def _edit(stage: _Stage, shop: Namespace) -> list[float]:
-    """Edit the label again and again; returns milliseconds until a scrape carries each."""
+    """Edit the label repeatedly; return the milliseconds until a scrape carries each value."""
     shop.pod("web-0", **{"prometheus.io/scrape": "true"})
     pod = stage.client.request("GET", f"{shop.path}/pods/web-0")
     variables = {
@@ -199,7 +199,7 @@ def _fill(stage: _Stage) -> None:
         Namespace(stage.client, f"ns-{number}").create("serviceaccounts", "default")
 
     def run(number: int) -> None:
-        # Every second one asks for a proxy and has none: the worst that drift can be.
+        # Every second pod requests a proxy and has none: the worst case for finding such pods.
         annotations = {"prometheus.io/scrape": "true"} if number % 2 else {}
         Namespace(stage.client, f"ns-{number % NAMESPACES}").pod(f"web-{number}", **annotations)
 

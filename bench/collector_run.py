@@ -1,4 +1,4 @@
-"""A collector of 100 tenants: `python -m bench.collector_run BACKEND_URL RECEIVER_PORT`."""
+"""A collector for 100 tenants: `python -m bench.collector_run BACKEND_URL RECEIVER_PORT`."""
 
 import asyncio
 import sys

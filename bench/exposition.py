@@ -1,4 +1,4 @@
-"""What an application exposes: counters and histograms with a few labels."""
+"""The exposition of a benchmark application: counters with a few labels."""
 
 
 def application_text(series: int, turn: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What forwarding costs: a pod's proxy, a collector, and both beside vmagent."""
+"""Cost of forwarding by a pod's proxy (also compared with vmagent) and by a collector."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ _CYCLE_SECONDS = 5
 _CYCLES = 8
 _TARGETS, _SERIES = 5, 20_000
 _DROP = {"regex": "never_.*", "action": "labeldrop"}
-"""A rule that each series goes through."""
+"""A rule that is applied to each series."""
 
 
 def measure() -> list[Row]:
@@ -43,20 +43,20 @@ def _measure_pod(folder: Path) -> list[Row]:
     more = (after.resident_bytes - idle.resident_bytes) / 1e6
     cycle = (after.cpu_seconds - before.cpu_seconds - quiet) / _CYCLES * 1000
     return [
-        Row("pod proxy that forwards 1,000 series: more memory", more, "MB RSS", 6,
-            f"the same scraped and not forwarding: {idle.resident_bytes / 1e6:.1f} MB"),
-        Row("one cycle of it, its own scrape included", cycle, "ms CPU", 3, "–"),
+        Row("pod proxy that forwards 1,000 series: added memory", more, "MB RSS", 6,
+            f"scraped but not forwarding: {idle.resident_bytes / 1e6:.1f} MB"),
+        Row("one forwarding cycle, its own scrape included", cycle, "ms CPU", 3, "–"),
     ]  # fmt: skip
 
 
 def _race(folder: Path) -> Row:
-    """Let both scrape, relabel and write the same, one after the other."""
+    """Let the proxies, then vmagent, scrape, relabel and send the same series."""
     with contextlib.ExitStack() as stack:
         urls = [stack.enter_context(application(_SERIES)) for _ in range(_TARGETS)]
         ours = _ours(folder, urls)
         theirs = _vmagent(folder, urls)
-    compared = f"ours {ours:,.0f} samples a CPU second, vmagent {theirs:,.0f}"
-    claim = f"forwarding {_TARGETS} × {_SERIES:,} series: CPU for a sample"
+    compared = f"ours {ours:,.0f} samples per CPU second, vmagent {theirs:,.0f}"
+    claim = f"forwarding {_TARGETS} × {_SERIES:,} series: CPU per sample"
     return Row(claim, theirs / ours, "of vmagent's", 0.5, compared)
 
 
@@ -106,7 +106,7 @@ def _vmagent(folder: Path, urls: list[str]) -> float:
 
 
 def _samples_a_cpu_second(pids: list[int], receiver: int) -> float:
-    _wait_cycles(6)  # what is done once for each series is over
+    _wait_cycles(6)  # until the work done once per series is over
     before, seconds = _counted(receiver), sum(usage(pid).cpu_seconds for pid in pids)
     _wait_cycles(_CYCLES)
     taken = sum(usage(pid).cpu_seconds for pid in pids) - seconds
@@ -124,7 +124,7 @@ def _measure_collector() -> Row:
             taken = _counted(receiver) - counted
     share = (after.cpu_seconds - before.cpu_seconds) / (2 * INTERVAL_SECONDS) * 100
     compared = f"{taken:,} samples arrived, {after.resident_bytes / 1e6:.0f} MB"
-    return Row(f"collector, {TENANTS} tenants × 1,000 series each {INTERVAL_SECONDS} s", share,
+    return Row(f"collector, {TENANTS} tenants × 1,000 series every {INTERVAL_SECONDS} s", share,
                "% of a core", 50, compared)  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def _proxy(folder: Path, url: str, receiver: int | None) -> Iterator[Pod]:
     arguments = [
         "-m", "sidecar", "--role", "pod", "--target", url, "--policy", str(folder / "policy.json"),
         "--port", str(port), "--admin-port", str(admin), "--log-level", "error",
-        # As a pod of 20,000 series is annotated: what is remembered of them grows with it.
+        # As annotated for a pod with 20,000 series: what is cached of them grows with this limit.
         "--bytes-limit", "30Mi",
     ]  # fmt: skip
     environ = {"LIVERY_POD_NAMESPACE": "shop", "LIVERY_POD_NAME": "web-0"}

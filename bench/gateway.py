@@ -1,4 +1,4 @@
-"""A gateway against prom-label-proxy and against Prometheus itself, and what it takes in memory."""
+"""A gateway compared with prom-label-proxy and with Prometheus itself, and its memory use."""
 
 import asyncio
 import base64
@@ -46,7 +46,7 @@ _QUERY = (
     'group_left sum by (job) (rate(http_requests_total{job="web"}[5m])) > 0.05 and on (job) '
     '(max_over_time(http_errors{job="web", tier!="test"}[1h]) > 10)'
 )
-"""Of 250 bytes, as an alert or a panel has it."""
+"""About 250 bytes long, as a typical alert or panel."""
 
 
 def measure() -> list[Row]:
@@ -82,12 +82,12 @@ def _race(folder: Path, prometheus: Prometheus) -> list[Row]:
             addition.append((other_through - alone) * 1e3)
         busy = usage(gateway.pid).resident_bytes / 1e6
     rate, other_rate = statistics.median(ours), statistics.median(theirs)
-    what = f"{rate:,.0f} requests a second; prom-label-proxy {other_rate:,.0f}"
+    what = f"{rate:,.0f} requests per second; prom-label-proxy {other_rate:,.0f}"
     median = statistics.median(added)
     return [
-        Row("gateway, small query, 8 connections, one core", other_rate / rate, "of its time", 0.5,
-            what),
-        Row("gateway, added to a small query, one connection", median, "ms", 1.0,
+        Row("gateway, small query, 8 connections, one core", other_rate / rate,
+            "of prom-label-proxy's time", 0.5, what),
+        Row("gateway, time added to a small query, one connection", median, "ms", 1.0,
             f"prom-label-proxy adds {statistics.median(addition):.2f} ms"),
         Row("gateway, idle", idle, "MB", 48, f"after the run {busy:.0f} MB"),
     ]  # fmt: skip
@@ -104,7 +104,7 @@ def _measure_stream(folder: Path) -> Row:
         size = asyncio.run(_take(gateway.port, path))
         more = (_peak_bytes(gateway.pid) - before) / 1e6
     return Row(
-        "gateway, an answer of 20 MB: more memory", more, "MB", 20, f"{size / 1e6:.0f} MB taken"
+        "gateway, a 20 MB response: added memory", more, "MB", 20, f"{size / 1e6:.0f} MB received"
     )
 
 
@@ -115,7 +115,7 @@ def _measure_rewriting() -> Row:
         started = time.perf_counter()
         enforced = enforce_query(_QUERY, view)
         times.append(time.perf_counter() - started)
-    compared = f"{len(enforced.text)} bytes after; a query that was asked before costs 1 µs"
+    compared = f"{len(enforced.text)} bytes after; a repeated query costs 1 µs"
     claim = f"gateway, rewriting a new query of {len(_QUERY)} bytes with 3 rules"
     return Row(claim, statistics.median(times) * 1e6, "µs", 100, compared)
 
@@ -132,7 +132,7 @@ def _measure_many_tenants(folder: Path, prometheus: Prometheus) -> Row:
     with _gateway(folder, tenants, prometheus.url) as gateway:
         asyncio.run(_ask_as_each(gateway.port, list(tenants)))
         size = usage(gateway.pid).resident_bytes / 1e6
-    return Row("gateway, 500 tenants of 20 rules", size, "MB", 100, "each has asked once")
+    return Row("gateway, 500 tenants of 20 rules", size, "MB", 100, "after one query of each")
 
 
 @contextlib.contextmanager
@@ -171,9 +171,9 @@ def _label_proxy(url: str) -> Iterator[Pod]:
 
 @contextlib.contextmanager
 def _on_cores(cores: Mapping[int, int]) -> Iterator[None]:
-    """Run processes on one core each, and this one on the first: both proxies have the other."""
+    """Pin each process to its core, and this one to the first; both proxies have the second."""
     if len(os.sched_getaffinity(0)) < 2:
-        print("one core: the proxies share it with everybody else", file=sys.stderr)
+        print("only one core: the proxies share it with all other processes", file=sys.stderr)
         yield
         return
     own = os.sched_getaffinity(0)
@@ -189,8 +189,8 @@ def _on_cores(cores: Mapping[int, int]) -> Iterator[None]:
 
 
 async def _load(port: int, headers: Mapping[str, str], connections: int) -> tuple[float, float]:
-    """Ask for a while; returns requests a second, and the median seconds of one."""
-    moments = itertools.count(time.time())  # no two questions are one
+    """Send queries for a while; return the requests per second and their median seconds."""
+    moments = itertools.count(time.time())  # so that no two queries are equal
     ends = time.perf_counter() + _SECONDS
     times: list[float] = []
 
@@ -213,7 +213,7 @@ async def _load(port: int, headers: Mapping[str, str], connections: int) -> tupl
 
 
 async def _take(port: int, path: str) -> int:
-    """Ask once; returns the size of the answer."""
+    """Send one request; return the size of the response."""
     connection = await Connection.open("127.0.0.1", port)
     await connection.send(render_request("GET", path, {"Host": "x", **_LOGIN}))
     size = 0

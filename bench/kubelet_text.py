@@ -1,13 +1,13 @@
-"""What a node's kubelet says of its containers, in the shape of cAdvisor's text."""
+"""A node's container metrics, in the form of a kubelet's cAdvisor exposition."""
 
 FAMILIES = 45
 _CGROUPS = ("", "POD", "web")
 
 
 def cadvisor_text(pods: int, scrape: int = 0) -> bytes:
-    """Write the text of a node with so many pods; values depend on the scrape's number.
+    """Write the exposition of a node with `pods` pods; values depend on the scrape's number.
 
-    110 pods are 13.9 thousand lines and 6.2 MB.
+    110 pods give 13.9 thousand lines and 6.2 MB.
     """
     lines: list[str] = []
     stamp = 1_763_700_000_000 + 15_000 * scrape
@@ -24,7 +24,7 @@ def cadvisor_text(pods: int, scrape: int = 0) -> bytes:
 
 
 def namespace_of(pod: int) -> str:
-    """Name the namespace of a pod."""
+    """Return the namespace of a pod."""
     return f"tenant-{pod % 20}"
 
 

@@ -1,4 +1,4 @@
-"""A server whose answers are of one size: `python -m bench.large_answer BYTES`."""
+"""A server that answers range queries with BYTES bytes: `python -m bench.large_answer BYTES`."""
 
 import asyncio
 import sys

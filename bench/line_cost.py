@@ -1,4 +1,4 @@
-"""Cost of one line of application text that was seen in the last scrape, values checked."""
+"""Cost of one exposition line whose series was in the previous scrape, values checked."""
 
 import base64
 import statistics
@@ -49,7 +49,7 @@ def measure() -> list[Row]:
 
 
 def _median(works: Sequence[Callable[[], object]]) -> float:
-    """Do each; returns the median of their times in microseconds."""
+    """Run each; return the median of their times in microseconds."""
     times = []
     for work in works:
         started = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The node role beside nginx: a kubelet's text over TLS, labelled, against passed through.
+"""The node role compared with nginx, which passes a kubelet's exposition through unlabelled.
 
-Twice: the text is written as a kubelet writes it, by client_golang and Go's TLS, while it passes;
-and it is only copied, by a second nginx from a file, which shows what labelling costs by itself.
+Both get it over TLS, in two variants: generated during the scrape by client_golang and Go's TLS,
+as by a kubelet; and copied from a file by a second nginx, which shows the cost of labelling alone.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ _GZIP = "gzip on; gzip_comp_level 1; gzip_types text/plain; gzip_proxied any;"
 
 
 class _Times(NamedTuple):
-    """Milliseconds until the first byte, and until the last."""
+    """Milliseconds until the first byte and until the last."""
 
     first: list[float]
     whole: list[float]
@@ -79,19 +79,19 @@ def _measure_copied() -> list[Row]:
     return [
         *_rows(plain, f"{kind}, identity"),
         *_rows(zipped, f"{kind}, gzip"),
-        Row("node proxy, first byte behind nginx's, p50",
+        Row("node proxy, first byte later than nginx's, p50",
             percentile(plain[0].first, 0.5) - percentile(plain[1].first, 0.5), "ms", 5,
             f"{percentile(plain[1].first, 0.5):.1f} ms through nginx"),
         Row("node proxy, idle", idle, "MB RSS", 30, "–"),
         Row("node proxy, 110 pods, peak", peak, "MB RSS", 64, "identity and gzip"),
-        Row("500 pods a line, against 110 pods a line", large_line / line, "times", 1.2,
+        Row("time per line, 500 pods relative to 110", large_line / line, "times", 1.2,
             f"{percentile(large.whole, 0.5):.0f} ms"),
     ]  # fmt: skip
 
 
 def _rows(pair: tuple[_Times, _Times], what: str) -> list[Row]:
     ours, theirs = (percentile(times.whole, 0.5) for times in pair)
-    note = f"{ours:.1f} ms against {theirs:.1f} ms of nginx passing the same through"
+    note = f"{ours:.1f} ms; {theirs:.1f} ms for nginx passing the same through"
     return [Row(what, ours / theirs, "times", 1.1, note)]
 
 
@@ -99,15 +99,15 @@ class _Stage(NamedTuple):
     folder: Path
     node: int
     nginx: dict[str, int]
-    """The port that passes the text through, by encoding."""
+    """The nginx port that passes the text through, by encoding."""
     pid: int
     writes: bool
-    """Whether the kubelet writes the same text each time, in place of a file's."""
+    """Whether the kubelet generates the same text each time, instead of copying a file."""
 
 
 @contextlib.contextmanager
 def _stage(folder: Path, *, writes: bool = False) -> Iterator[_Stage]:
-    folder.chmod(0o755)  # nginx' workers are nobody
+    folder.chmod(0o755)  # nginx workers run as nobody
     (folder / "www" / "metrics").mkdir(parents=True)
     now = datetime.now(UTC)
     authority = create_authority("kubelet", now)
@@ -172,14 +172,14 @@ def _nginx(folder: Path, name: str, server: str) -> Iterator[None]:
 
 
 def _compare(stage: _Stage, encoding: str, pods: int) -> tuple[_Times, _Times]:
-    """Ask both in turns, so that a slow moment of the machine is both's."""
+    """Scrape both alternately, so that noise affects both equally."""
     ours, theirs = _Times([], []), _Times([], [])
     for number in range(SCRAPES + 3):
         if not stage.writes:
             _write(stage, pods, number)
         for port, times in ((stage.node, ours), (stage.nginx[encoding], theirs)):
             first, whole = _ask(port, encoding)
-            if number >= 3:  # what is new goes once through the rules
+            if number >= 3:  # new series first go through the rules once
                 times.first.append(first)
                 times.whole.append(whole)
     return ours, theirs
@@ -207,7 +207,7 @@ _open: dict[int, http.client.HTTPConnection] = {}
 
 
 def _ask(port: int, encoding: str) -> tuple[float, float]:
-    """Ask over a kept connection; returns milliseconds to the first byte and to the last."""
+    """Scrape over a persistent connection; return the milliseconds to the first and last byte."""
     connection = _open.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=60))
     started = time.perf_counter()
     connection.request("GET", _PATH, headers={"Accept-Encoding": encoding})

@@ -60,10 +60,10 @@ def measure() -> list[Row]:
     many = f"{WORKLOADS:,} workloads and {NAMESPACES} namespaces"
     return [
         Row("status page, first paint", statistics.median(paints), "ms", 200,
-            f"{many}; the slowest of {VISITS} visits {max(paints):.0f} ms"),
-        Row("status page, all that it loads", size / 1000, "kB", 100, many),
+            f"{many}; slowest of {VISITS} visits: {max(paints):.0f} ms"),
+        Row("status page, total download", size / 1000, "kB", 100, many),
         Row("status page, a refresh", statistics.median(refreshes), "ms", 300,
-            f"asked, answered, shown; the slowest of {REFRESHES}: {max(refreshes):.0f} ms"),
+            f"request, response, rendering; slowest of {REFRESHES}: {max(refreshes):.0f} ms"),
         Row("status page, memory in the injector", more / 1e6, "MB", 30,
             f"{without / 1e6:.0f} MB without a page"),
     ]  # fmt: skip
@@ -80,7 +80,7 @@ def _stage(*, has_page: bool) -> Iterator[tuple[Injector, Path]]:
         (folder / "world").mkdir()
         _write_world(folder, 0)
         with served(folder, has_page=has_page) as injector:
-            # Playwright has a loop running in this thread.
+            # Playwright runs an event loop in this thread.
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(asyncio.run, _report(injector, folder)).result()
             yield injector, folder
@@ -107,14 +107,14 @@ async def _report(injector: Injector, folder: Path) -> None:
         headers = {"Host": NAME, "Authorization": f"Bearer token-{number}"}
         status = await connection.send(render_request("POST", "/v1/report", headers, body))
         if status >= 300:
-            raise RuntimeError(f"a report was answered {status}")
+            raise RuntimeError(f"a report was answered with status {status}")
         while await connection.read():
             pass
     connection.close()
 
 
 def _visit(browser: Browser, address: str) -> tuple[list[float], float]:
-    """Open the page as a newcomer each time; returns milliseconds, and the bytes that came."""
+    """Open the page without a cache each time; return the paint times (ms) and the bytes loaded."""
     paints: list[float] = []
     size = 0.0
     for _ in range(VISITS):

@@ -1,4 +1,4 @@
-"""The same job with the usual stack: starlette on uvicorn, httpx to the application."""
+"""A pass-through proxy on the usual stack: starlette on uvicorn, httpx to the application."""
 
 import sys
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A webhook that admits everything, on the usual stack: what HTTP, TLS and JSON cost alone."""
+"""A webhook that admits everything, on the usual stack: the cost of HTTP, TLS and JSON alone."""
 
 import json
 import sys

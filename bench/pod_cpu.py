@@ -1,11 +1,11 @@
-"""CPU of one scrape of 1,000 series through the proxy, labels put on, answer compressed."""
+"""CPU time of one scrape of 1,000 series through the proxy, labelled and compressed."""
 
 from bench.rig import application, injector, nginx_proxy, proxy, scrape, usage, usual_proxy
 from bench.table import Row
 
 _SCRAPES = 500
 _BATCHES = 5
-"""The best batch counts: what disturbs a shared machine only ever adds."""
+"""The fastest batch is the result: noise on a shared machine only adds time."""
 
 
 def measure() -> list[Row]:
@@ -16,12 +16,12 @@ def measure() -> list[Row]:
             usual = _best(port, pid)
         with nginx_proxy(url) as nginx:
             passed = "" if nginx is None else f"; nginx, compressed: {_best(*nginx):.2f} ms"
-    others = f"nothing put on: starlette + uvicorn + httpx, not compressed: {usual:.2f} ms{passed}"
+    others = f"without labels: starlette + uvicorn + httpx, not compressed: {usual:.2f} ms{passed}"
     return [Row("one scrape of 1,000 series through the proxy", ours, "ms CPU", 0.7, others)]
 
 
 def _best(port: int, pid: int) -> float:
-    """Milliseconds of CPU for one scrape."""
+    """Return the CPU milliseconds of one scrape."""
     scrape(port, 50)
     batches = []
     for _ in range(_BATCHES):

@@ -1,4 +1,4 @@
-"""A pod's proxy: memory idle with its policy stream open, and while it is scraped."""
+"""Memory of a pod's proxy: idle with its policy stream open, and while it is scraped."""
 
 from bench.rig import application, injector, nginx_proxy, proxy, scrape, usage, usual_proxy
 from bench.table import Row
@@ -19,7 +19,7 @@ def measure() -> list[Row]:
     return [
         Row("pod proxy, idle, policy stream open", idle / _MB, "MB RSS", 28, "–"),
         Row(
-            "pod proxy, 1,000 series scraped again and again",
+            "pod proxy, 1,000 series scraped repeatedly",
             busy / _MB,
             "MB RSS",
             32,

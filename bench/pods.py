@@ -1,4 +1,4 @@
-"""Many pods in one process: each a port of its own that exposes the same families."""
+"""Many pods in one process, each a separate port that exposes the same families."""
 
 import asyncio
 import itertools

@@ -1,6 +1,6 @@
-"""A receiver of remote write that counts samples: `python -m bench.receiver`; GET / says how many.
+"""A remote-write receiver that counts samples: `python -m bench.receiver`; GET / returns the count.
 
-It counts in a thread, after it has answered, so that who sends never waits for it.
+It counts in a thread after it has responded, so that the sender never waits for it.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             body = await reader.readexactly(size)
             writer.write(_TAKEN)
             count = await asyncio.to_thread(_count, body)
-            _counted += count  # others counted meanwhile
+            _counted += count  # other connections may have counted meanwhile
     except (ConnectionError, asyncio.IncompleteReadError):
         writer.close()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def pod_review(variables: int) -> bytes:
-    """Write the review of a Deployment's pod whose container has so many variables."""
+    """Write the review of a Deployment's pod whose container has `variables` variables."""
     container: dict[str, Any] = {
         "name": "web",
         "image": "registry.example/web:1",

@@ -1,4 +1,4 @@
-"""Processes to measure, started and ended here, and how they are asked."""
+"""Starts, stops, scrapes and measures the processes of the benchmarks."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ PROMETHEUS_HEADERS = {
     "Accept-Encoding": "gzip",
     "X-Prometheus-Scrape-Timeout-Seconds": "10",
 }
-"""What Prometheus 3.5 and later send."""
+"""Request headers that Prometheus 3.5 and later send."""
 _NGINX = """\
 daemon off; pid {folder}/pid; worker_processes 1; user root;
 events {{}}
@@ -62,7 +62,7 @@ class Usage(NamedTuple):
 def process(
     *arguments: str, env: dict[str, str] | None = None, stdin: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a Python module's process for as long as the block lasts."""
+    """Run a Python process with these arguments for as long as the block lasts."""
     started = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE if stdin else None,
@@ -84,7 +84,7 @@ def process(
 
 @contextlib.contextmanager
 def application(series: int) -> Iterator[str]:
-    """Run the application; gives its URL."""
+    """Run the application; yield its URL."""
     with process("-m", "bench.app", str(series)) as started:
         if started.stdout is None:
             raise RuntimeError("no output")
@@ -93,7 +93,7 @@ def application(series: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def injector() -> Iterator[tuple[Service, Path]]:
-    """Run an injector in a thread of its own, on a world with one namespace."""
+    """Run an injector in its own thread, on a manifest folder with one namespace."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         (folder / "tokens" / "shop").mkdir(parents=True)
@@ -130,7 +130,7 @@ def injector() -> Iterator[tuple[Service, Path]]:
 
 @contextlib.contextmanager
 def proxy(url: str, service: Service, folder: Path) -> Iterator["Pod"]:
-    """Run a proxy as injected: labels by the policy stream."""
+    """Run a proxy as injected, with labels from the policy stream."""
     port, admin = free_port(), free_port()
     env = {
         "LIVERY_CONTROL_URL": f"https://{NAME}:{service.ports[1]}",
@@ -150,7 +150,7 @@ def proxy(url: str, service: Service, folder: Path) -> Iterator["Pod"]:
 
 @contextlib.contextmanager
 def usual_proxy(url: str) -> Iterator[tuple[int, int]]:
-    """Run the same job with the usual stack; gives its port and process id."""
+    """Run a pass-through proxy on the usual stack; yield its port and process ID."""
     port = free_port()
     with process("-m", "bench.plain_proxy", str(port), url) as started:
         wait_until(lambda: _answers(f"http://127.0.0.1:{port}/metrics"))
@@ -159,7 +159,7 @@ def usual_proxy(url: str) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def nginx_proxy(url: str) -> Iterator[tuple[int, int] | None]:
-    """Pass the text through with nginx; gives its port and its worker's id, None without nginx."""
+    """Run nginx as a pass-through proxy; yield its port and worker's PID, None without nginx."""
     program = shutil.which("nginx")
     if program is None:
         yield None

@@ -1,4 +1,4 @@
-"""`livery serve` in a process of its own, and processes that hold policy streams to it."""
+"""`livery serve` in its own process, and client processes that hold policy streams to it."""
 
 import contextlib
 import ssl
@@ -32,7 +32,7 @@ class Injector(NamedTuple):
 
 
 def prepare(folder: Path, cluster: str, *, tokens: int) -> Path:
-    """Write a world and the tokens of pods `shop/web-0` and on; returns the world's file."""
+    """Write the manifest and the tokens of pods `shop/web-0` and up; return the manifest's path."""
     (folder / "tokens" / "shop").mkdir(parents=True)
     for number in range(tokens):
         (folder / "tokens" / "shop" / f"web-{number}").write_text(f"token-{number}")
@@ -65,7 +65,7 @@ def served(folder: Path, *, has_page: bool = True) -> Iterator[Injector]:
 
 
 def ca_bundle(folder: Path) -> Path:
-    """Write what signs the injector's certificates to a file."""
+    """Write the CAs that sign the injector's certificates to a file; return its path."""
     path = folder / "ca.pem"
     generations = FolderStore(folder / "certs").load().generations
     path.write_text("".join(item.authority.certificate_pem for item in generations))
@@ -81,7 +81,7 @@ def client_tls(folder: Path) -> ssl.SSLContext:
 def held_streams(
     folder: Path, port: int, streams: int, clients: int
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """Run processes that open policy streams once they are told to."""
+    """Run client processes that open policy streams after a first line on standard input."""
     with contextlib.ExitStack() as stack:
         each = streams // clients
         given = (str(port), str(ca_bundle(folder)), str(each))
@@ -101,7 +101,7 @@ def say(client: subprocess.Popen[str], line: str) -> None:
 
 
 def hear(client: subprocess.Popen[str]) -> str:
-    """Read a line of a process."""
+    """Read a line from a process."""
     if client.stdout is None:
         raise RuntimeError("no output")
     return client.stdout.readline()

@@ -1,6 +1,6 @@
-"""The other ends of many policy streams: as light as can be, so that they are not what is measured.
+"""Clients of many policy streams, as light as possible so that they do not distort the result.
 
-Says when each of its streams brought a word that standard input names.
+For each word on standard input, prints the times at which the streams received it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ AT_ONCE = 50
 
 
 class _Stream(asyncio.Protocol):
-    """One stream; only the last part of what came is kept."""
+    """One stream; received data is searched for the word, not kept."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
@@ -24,7 +24,7 @@ class _Stream(asyncio.Protocol):
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(self._request)  # type: ignore[attr-defined] # it is a transport for TLS
+        transport.write(self._request)  # type: ignore[attr-defined] # it is a TLS transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         print("a stream ended", exc, file=sys.stderr, flush=True)

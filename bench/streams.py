@@ -1,4 +1,4 @@
-"""One control replica with 10,000 policy streams over TLS: its memory, and a change at all."""
+"""One control replica with 10,000 policy streams over TLS: memory, and the delay of a change."""
 
 import json
 import subprocess
@@ -12,10 +12,10 @@ from bench.table import Row, percentile
 
 STREAMS = 10_000
 CLIENTS = 4
-"""Processes that hold the streams' other ends."""
+"""Client processes that hold the streams."""
 CHANGES = 5
 TOKENS = STREAMS // 3 + 2
-"""As many streams as a pod may have: the files of tokens stand for pods here."""
+"""Each token file stands for a pod, which may have three streams."""
 OPEN_SECONDS = 300.0
 _WORLD = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: team-%d}}\n"
 
@@ -39,15 +39,15 @@ def measure() -> list[Row]:
     cpu = (full.cpu_seconds - empty.cpu_seconds) / STREAMS * 1000
     held = f"{empty.resident_bytes / 1e6:.0f} MB without; {cpu:.1f} ms CPU to open one"
     middle = percentile([delay for group in delays for delay in group], 0.5)
-    spread = f"median {middle:.2f} s; the worst of {CHANGES} edits counts"
+    spread = f"median {middle:.2f} s; the worst of {CHANGES} edits"
     return [
         Row("one control replica, 10,000 streams over TLS", peak / 1e6, "MB RSS", 500, held),
-        Row("a label edit at all 10,000, p99", worst, "s", 0.7, spread),
+        Row("a label edit until all 10,000 have it, p99", worst, "s", 0.7, spread),
     ]
 
 
 def _change(manifest: Path, number: int, clients: list[subprocess.Popen[str]]) -> list[float]:
-    """Edit the label; returns the seconds until each stream brought it."""
+    """Edit the label; return the seconds until each stream received it."""
     for client in clients:
         say(client, f"team-{number}")
         hear(client)

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One claim, measured."""
+    """One measured claim."""
 
     claim: str
     figure: float
     unit: str
     bar: float
     compared: str
-    """What stood beside it in the same run, with its own figure."""
+    """What it was compared with in the same run, with that figure."""
 
     @property
     def holds(self) -> bool:

@@ -1,4 +1,4 @@
-"""A Prometheus that answers each query with 1,000 series: `python -m bench.vector`."""
+"""A stub of Prometheus that answers each query with 1,000 series: `python -m bench.vector`."""
 
 import asyncio
 import json

@@ -1,1 +1,1 @@
-"""The control plane: admission webhook, control service, status, and the `livery` command."""
+"""The control plane: admission webhook, control service, status page and the `livery` command."""

@@ -1,4 +1,4 @@
-"""`livery`: the injector and the commands around it."""
+"""`livery`: the injector and its command-line tools."""
 
 import argparse
 import importlib
@@ -11,40 +11,42 @@ from collections.abc import Sequence
 from webhook_certs.errors import CertificateError
 
 from injector.commands.parser import SuggestingParser
+from injector.commands.reports import printable
 from injector.errors import DemoError, KubeError, ManifestError, ObjectError, SettingsError
 from sidecar import VERSION
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
-  livery demo --once                     see it work, without a cluster
+  livery demo --once                     see it work without a cluster
   livery inject -f deployment.yaml       add the proxy to manifests
-  livery uninject -f pod.yaml            take it out again
-  livery explain pod web-0 -n shop       why a pod gets a proxy or not
-  livery explain query -n shop up        what the gateway asks in place of a tenant's query
+  livery uninject -f pod.yaml            remove the proxy from manifests
+  livery explain pod web-0 -n shop       why a pod gets a proxy, or why not
+  livery explain query -n shop up        the query that the gateway sends for a tenant's query
   livery relabel -f rules.yaml           try relabel rules
   livery certs check --dir certs         verify the certificates as a client would
-  livery targets --url URL --once        the pods of a kubelet as Prometheus targets
-  livery doctor                          diagnose an installation, and print the fix
+  livery targets --url URL --once        list a kubelet's pods as Prometheus targets
+  livery doctor                          diagnose an installation and print the fix
   livery serve --cluster                 run the injector
   livery completion bash                 complete commands and options in a shell
 
-livery COMMAND --help shows a command's own examples.
+livery COMMAND --help shows examples for that command.
 """
 _COMMANDS = (
     "demo", "inject", "explain", "relabel", "certs", "targets", "doctor", "serve", "completion",
 )  # fmt: skip
 _MODULES = {"demo": "demo.command"}
-"""Modules of commands that are not named like them, within `injector.commands`."""
+"""Modules in `injector.commands` of commands whose names differ from the module's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `livery`; returns the exit code."""
+    """Run `livery` and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["serve"]:
-        # As a container's first process it would be deaf to it until it serves.
+        # As PID 1 of a container it would ignore SIGTERM until the server handles it.
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # manifests are, whatever the terminal's locale
+            stream.reconfigure(encoding="utf-8")  # manifests are UTF-8, whatever the locale
     parser = build_parser(given)
     if not given:
         parser.print_help(sys.stderr)
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130  # as a shell reports a command that Ctrl-C ended
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough.
+        # The reader, such as `head`, closed the pipe.
         sys.stderr.close()
         return 0
     except SettingsError as error:
@@ -68,12 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """Describe the command line; imports only the command that is asked for."""
+    """Build the argument parser; import only the module of the given command."""
     parser = SuggestingParser(
         prog="livery",
         description="Livery: every metric wears its team's colours.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"livery {VERSION}")
     parser.set_defaults(root=parser)
@@ -81,7 +83,7 @@ def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
     asked = next((item for item in given if not item.startswith("-")), "")
     module = "inject" if asked == "uninject" else asked
     for name in _COMMANDS:
-        # Help lists all; a command itself does not pay for the others' imports.
+        # `--help` lists all commands; a single command skips the others' imports.
         if module not in _COMMANDS or module == "completion" or name == module:
             module_name = f"injector.commands.{_MODULES.get(name, name)}"
             importlib.import_module(module_name).add_parsers(commands)
@@ -92,13 +94,13 @@ def _fail_at_api_server(error: KubeError) -> int:
     if error.status == 0:
         return _fail(KubeError(0, f"the API server cannot be reached: {error.reason}"), 2)
     if error.status == 401:
-        reason = f"the API server does not accept your credentials: {error.reason}"
+        reason = f"the API server rejected your credentials: {error.reason}"
         return _fail(KubeError(401, reason), 2)
     return _fail(error, 1)
 
 
 def _fail(error: Exception, code: int) -> int:
-    print(f"livery: {error}", file=sys.stderr)
+    print(printable(f"livery: {error}"), file=sys.stderr)
     return code
 
 

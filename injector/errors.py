@@ -1,31 +1,31 @@
 """The injector's errors.
 
 InjectorError
-  SettingsError      a bad argument or file of settings; exit 2, naming it
-  DemoError          the demo could not go on; exit 1
-  RequestError       a request cannot be answered as it is; has the HTTP status
+  SettingsError      an invalid argument or settings file, which it names; exit code 2
+  DemoError          a step of the demo failed; exit code 1
+  RequestError       a request is refused; has the HTTP status
   ObjectError        a Kubernetes object is malformed; has the field
-  ManifestError      a file of manifests cannot be read; has file and line
-  KubeError          the API server refuses or cannot be reached; has the HTTP status, 0 for none
-  ReplicaError       another replica of the injector cannot be asked
-  IdentityError      a token is not accepted, or cannot be judged now; has the HTTP status
+  ManifestError      a manifest file cannot be read; has the file and line
+  KubeError          the API server refused (has the HTTP status) or is unreachable (0)
+  ReplicaError       another replica of the injector cannot be queried
+  IdentityError      a caller is rejected or cannot be verified now; has the HTTP status
 """
 
 
 class InjectorError(Exception):
-    """Anything that the injector reports to a person."""
+    """Base class of all errors that the injector reports to users."""
 
 
 class SettingsError(InjectorError):
-    """A command line argument or a settings file is wrong."""
+    """A command-line argument or a settings file is invalid."""
 
 
 class DemoError(InjectorError):
-    """A part of the demo did not do what it must."""
+    """A step of the demo failed."""
 
 
 class RequestError(InjectorError):
-    """A request is malformed, too large or too slow; `status` is the HTTP status."""
+    """A request is refused, for example as malformed or too large; `status` is the HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -33,7 +33,7 @@ class RequestError(InjectorError):
 
 
 class ObjectError(InjectorError):
-    """A Kubernetes object is not of its kind's shape; `field` says where."""
+    """A Kubernetes object is malformed; `field` is the path of the invalid field."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -42,7 +42,7 @@ class ObjectError(InjectorError):
 
 
 class ManifestError(InjectorError):
-    """A file of manifests cannot be used; `line` counts from 1, 0 where the file is meant."""
+    """A manifest file cannot be used; `line` starts at 1, 0 means the whole file."""
 
     def __init__(self, source: str, line: int, reason: str) -> None:
         super().__init__(f"{source}:{line}: {reason}" if line else f"{source}: {reason}")
@@ -52,7 +52,7 @@ class ManifestError(InjectorError):
 
 
 class KubeError(InjectorError):
-    """The API server refused (`status`), or could not be reached (0)."""
+    """The API server refused a request (HTTP `status`) or is unreachable (`status` 0)."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{reason} ({status})" if status else reason)
@@ -61,7 +61,7 @@ class KubeError(InjectorError):
 
 
 class IdentityError(InjectorError):
-    """A token is missing or unknown (401), grants nothing (403), or cannot be judged now (503)."""
+    """A token is missing or invalid (401), not authorized (403) or cannot be verified now (503)."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -69,4 +69,4 @@ class IdentityError(InjectorError):
 
 
 class ReplicaError(InjectorError):
-    """Another replica of the injector refused, or answered what cannot be read."""
+    """Another replica of the injector refused a request or sent an invalid response."""

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write the chart as one file for `kubectl apply -f`, its namespace first.
+# Render the chart as one file for `kubectl apply -f`, with its namespace first.
 # Called as: install-yaml.sh HELM CHART REGISTRY > install.yaml
 set -eu
 namespace=livery-system

@@ -12,7 +12,7 @@ lock() {
     --output-file "requirements/$name.txt" "$@"
 }
 lock dev pyproject.toml --group dev "$@"
-# The others take the versions of the largest, so that images hold what the tests ran.
+# The others use the versions of dev, so that images contain what the tests ran with.
 lock injector pyproject.toml --constraint requirements/dev.txt "$@"
 for group in sidecar build release; do
   lock "$group" --group "$group" --constraint requirements/dev.txt "$@"

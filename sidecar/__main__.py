@@ -1,4 +1,4 @@
-"""`livery-proxy`: the proxy in one of its roles, and checks of what it reads."""
+"""Entry point of `livery-proxy`: runs a role, `check` or `hash-password`."""
 
 import argparse
 import importlib
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from sidecar.process.ports import Ports
 
 ROLES = {
-    "pod": "beside one workload: scrapes it, labels, filters, re-exposes",
-    "node": "in front of a node's kubelet: its metrics with their namespaces' labels",
+    "pod": "beside one workload: scrapes it, adds labels, filters, serves the result",
+    "node": "in front of a node's kubelet: adds namespace labels to its metrics",
     "aggregate": "one endpoint for many pods",
     "gateway": "Prometheus' API for tenants",
 }
-"""What a proxy can be. Each is a package of `sidecar.roles` and loads nothing of the others."""
+"""The proxy's roles. Each is a package in `sidecar.roles` and imports nothing from the others."""
 _SELECTOR = "POD_LABEL_SELECTOR"
 _EXPLAINING = frozenset(["--help", "-h", "--version"])
 EXAMPLES = """examples:
   livery-proxy --role pod --target http://127.0.0.1:8080/metrics
-      pass the application's metrics on, unchanged, on port 16090
+      serve the application's metrics unchanged on port 16090
   livery-proxy --role aggregate --pod-label-selector app=web
-      metrics of all pods that match, as one exposition on port 15090
+      serve the metrics of all matching pods as one exposition on port 15090
   livery-proxy --role node --help
-      arguments and examples of one role
+      show the arguments and examples of one role
   livery-proxy check exposition < metrics.txt
-      read metrics as Prometheus would and print each sample as JSON
+      parse metrics as Prometheus does and print each sample as JSON
   livery-proxy check policy policy.yaml
-      say whether a policy can be used
+      check whether a policy is valid
   livery-proxy hash-password
       hash a password for a gateway's users file
 
@@ -51,13 +51,13 @@ class Role(Protocol):
 
 
 class _Settings(Protocol):
-    """The module `settings` of a role."""
+    """Interface of a role's module `settings`."""
 
     def build_parser(self) -> argparse.ArgumentParser: ...
 
 
 class _Start(Protocol):
-    """The module `role` of a role."""
+    """Interface of a role's module `role`."""
 
     def start(self, arguments: Sequence[str], environ: Mapping[str, str]) -> Role: ...
 
@@ -65,7 +65,7 @@ class _Start(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `livery-proxy`; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Each branch imports only its own: what a pod's proxy does not use, no pod pays for.
+    # Each branch imports only what it needs, to keep the memory of a pod's proxy small.
     if given[:1] == ["check"]:
         from sidecar.commands.check import main as check
 
@@ -75,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return hash_password(given[1:])
     role = find_role(given)
+    if role is None and given and not given[0].startswith("-"):
+        return _refuse_command(given[0])
     if role is None and _SELECTOR in os.environ and not _EXPLAINING.intersection(given):
-        # As metrics-k8s-proxy is started, whose manifests go on with another image.
+        # metrics-k8s-proxy is started like this: its manifests need only another image.
         role = "aggregate"
         given = ["--role", role, "--compatible-with", "metrics-k8s-proxy", *given]
     if role is None or (role not in ROLES and _EXPLAINING.intersection(given)):
@@ -85,14 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(role)
     if _EXPLAINING.intersection(given):
         return _explain_role(role, given)
-    # As a container's first process it would be deaf to SIGTERM until it serves: a Job that ends
-    # while its proxy still imports would wait for the grace period.
+    # PID 1 ignores SIGTERM unless it has a handler. Without this one, a Job that ends while its
+    # proxy is still importing would wait for the whole grace period.
     signal.signal(signal.SIGTERM, _leave)
     return _serve(role, given, os.environ)
 
 
 def find_role(arguments: Sequence[str]) -> str | None:
-    """Return the value of `--role`; None where it is not given."""
+    """Return the value of `--role`, or None if it is not given."""
     for at, argument in enumerate(arguments):
         if argument == "--role":
             return arguments[at + 1] if at + 1 < len(arguments) else ""
@@ -107,6 +109,7 @@ def _leave(number: int, frame: object) -> None:
 
 def _explain(given: Sequence[str]) -> int:
     from sidecar import VERSION
+    from sidecar.process.help_format import HelpFormatter
 
     width = max(map(len, ROLES))
     roles = "\n".join(f"  {name:{width}}  {text}" for name, text in ROLES.items())
@@ -116,14 +119,14 @@ def _explain(given: Sequence[str]) -> int:
         "livery-proxy hash-password",
         description="Livery's proxy: labels metrics on their way from workloads to Prometheus.",
         epilog=f"roles:\n{roles}\n\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"livery-proxy {VERSION}")
     parser.add_argument("--role", choices=list(ROLES), help="what this proxy does")
     if _EXPLAINING.intersection(given):
         parser.parse_args(given)  # exits by itself
-    text = f"--role is missing: one of {', '.join(ROLES)}; see livery-proxy --help"
+    text = f"--role is missing; choose one of {', '.join(ROLES)}; see livery-proxy --help"
     print(f"livery-proxy: {text}", file=sys.stderr)
     return 2
 
@@ -136,6 +139,16 @@ def _explain_role(role: str, given: Sequence[str]) -> int:
         settings.build_parser().parse_args(given)  # exits by itself
     except SettingsError as error:
         print(f"livery-proxy: {error}; see livery-proxy --role {role} --help", file=sys.stderr)
+    return 2
+
+
+def _refuse_command(name: str) -> int:
+    from difflib import get_close_matches
+
+    meant = get_close_matches(name, ("check", "hash-password"), 1)
+    proposed = f"did you mean {meant[0]}?" if meant else "there are check and hash-password."
+    text = f"{name[:40]!r} is not a command; {proposed} See livery-proxy --help"
+    print(f"livery-proxy: {text}", file=sys.stderr)
     return 2
 
 
@@ -156,7 +169,7 @@ def _serve(name: str, given: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         role = module.start(given, environ)
         role.ports.host = read_host(environ)
-        keep_freed_memory()  # after the imports: what they freed goes back first
+        keep_freed_memory()  # after the imports, to return the memory they freed first
         return asyncio.run(_run(role)) or 0
     except SettingsError as error:
         print(f"livery-proxy: {error}; see livery-proxy --role {name} --help", file=sys.stderr)

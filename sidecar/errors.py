@@ -1,19 +1,19 @@
 """The sidecar's errors.
 
-LiveryError               any; its text says what, where, and what to do
-  SettingsError           a bad argument or variable; names it and its value
-  ExpositionError         a target's text is not valid; has the line
-    LimitError            a target or client asked for more than a bound allows
-      LateError           reading took longer than the scrape may last
-  RuleError               a relabel rule or pattern is wrong; has the field
-  QueryError              a PromQL query or selector cannot be read; has the position
-  QueryRefusedError       a query that the tenant's rules do not let through as it stands
+LiveryError               base class; the message says what is wrong, where, and what to do
+  SettingsError           invalid argument or environment variable; names it and its value
+  ExpositionError         invalid exposition of a target; has the line number
+    LimitError            a target or client exceeded a limit
+      LateError           reading took longer than the scrape timeout
+  RuleError               invalid relabel rule or pattern; has the field
+  QueryError              a PromQL query or selector cannot be parsed; has the position
+  QueryRefusedError       the tenant's access rules do not permit the query as written
   PolicyError             a policy cannot be used
-  PodsError               a kubelet's list of pods cannot be read
-  DocumentError           a file is neither YAML nor JSON
-  TargetError             a target's address is not one that may be scraped
-  UpstreamError           a server did not answer as it must
-    UpstreamTimeoutError  it did not answer in time
+  PodsError               a kubelet's pod list cannot be read
+  DocumentError           a file cannot be read, or is neither YAML nor JSON
+  TargetError             a target's address is malformed or not allowed
+  UpstreamError           a server refused, disconnected or sent an invalid response
+    UpstreamTimeoutError  a server did not answer in time
 """
 
 import reprlib
@@ -23,7 +23,7 @@ _REPR.maxlevel, _REPR.maxstring = 2, 120
 
 
 def show(value: object) -> str:
-    """Write a value of somebody else's into an error, its size bounded."""
+    """Return a bounded `repr` of an untrusted value, for error messages."""
     return _REPR.repr(value)
 
 
@@ -31,19 +31,19 @@ MAX_FIELD_CHARACTERS = 200
 
 
 class LiveryError(Exception):
-    """Anything Livery reports to a person."""
+    """Base class of all errors that Livery reports to users."""
 
 
 class SettingsError(LiveryError):
-    """A command line argument or variable is wrong; nothing was started with it."""
+    """A command-line argument or environment variable is invalid; nothing was started."""
 
 
 class ExpositionError(LiveryError):
-    """An exposition is not what Prometheus accepts.
+    """An exposition is invalid.
 
     Attributes:
-        line: number of the offending line, from 1; 0 where the whole body is meant.
-        reason: one clause, without the line.
+        line: number of the offending line, from 1; 0 if the error concerns the whole body.
+        reason: the problem in one clause, without the line.
     """
 
     def __init__(self, line: int, reason: str) -> None:
@@ -53,26 +53,26 @@ class ExpositionError(LiveryError):
 
 
 class LimitError(ExpositionError):
-    """A bound was passed: the message names the bound and its value."""
+    """A limit was exceeded; the message names the limit and its value."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(0, reason)
 
 
 class LateError(LimitError):
-    """Reading took longer than the scrape may last; answered to clients as 504."""
+    """Reading took longer than the scrape timeout; clients get a 504."""
 
 
 class RuleError(LiveryError):
-    """A rule, pattern or selector is wrong.
+    """A rule, pattern or selector is invalid.
 
     Attributes:
         field: path of the field, such as `metricRelabelings[2].regex`.
-        reason: one clause, without the field.
+        reason: the problem in one clause, without the field.
     """
 
     def __init__(self, field: str, reason: str) -> None:
-        if len(field) > MAX_FIELD_CHARACTERS:  # it names keys, which may be of any length
+        if len(field) > MAX_FIELD_CHARACTERS:  # it contains keys, which may be long
             field = f"{field[: MAX_FIELD_CHARACTERS - 1]}…"
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
@@ -80,11 +80,11 @@ class RuleError(LiveryError):
 
 
 class QueryError(LiveryError):
-    """PromQL that cannot be read.
+    """A PromQL query or selector cannot be parsed.
 
     Attributes:
-        reason: one clause, as Prometheus words it.
-        position: the character at which it goes wrong, from 0.
+        reason: the problem in one clause, as Prometheus words it.
+        position: index of the offending character, from 0.
     """
 
     def __init__(self, reason: str, position: int = 0, place: str = "") -> None:
@@ -93,7 +93,7 @@ class QueryError(LiveryError):
         self.position = position
 
     def in_query(self, query: str) -> "QueryError":
-        """Return the same error with line and column, which counts bytes, before its reason."""
+        """Return the same error, prefixed with its line and column; columns count bytes."""
         before = query[: self.position]
         column = len(before[before.rfind("\n") + 1 :].encode("utf-8", "surrogatepass")) + 1
         place = f"{before.count(chr(10)) + 1}:{column}: parse error: "
@@ -101,28 +101,28 @@ class QueryError(LiveryError):
 
 
 class QueryRefusedError(LiveryError):
-    """A query that cannot be answered within a tenant's rules; its text says what to change."""
+    """The tenant's access rules do not permit a query; the message says what to change."""
 
 
 class PolicyError(LiveryError):
-    """A policy cannot be read, or was made for a newer proxy; the last good one stays."""
+    """A policy cannot be read or needs a newer proxy; the last good one stays active."""
 
 
 class PodsError(LiveryError):
-    """What a kubelet tells of its pods is not a PodList; says where."""
+    """A kubelet's pod list is not a valid PodList; the message says where."""
 
 
 class DocumentError(LiveryError):
-    """A file cannot be read, or is neither YAML nor JSON; names it."""
+    """A file cannot be read, or is neither YAML nor JSON; the message names the file."""
 
 
 class TargetError(LiveryError):
-    """A target is not of the form that the proxy may scrape."""
+    """A target is malformed, or the proxy must not scrape it."""
 
 
 class UpstreamError(LiveryError):
-    """A server refused, broke off, or answered what it must not; answered to clients as 502."""
+    """A server refused, disconnected or sent an invalid response; clients get a 502."""
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """A server did not answer within its deadline; answered to clients as 504."""
+    """A server did not answer within its deadline; clients get a 504."""

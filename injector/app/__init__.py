@@ -1,1 +1,1 @@
-"""The injector put together."""
+"""Assembly of the injector from its parts."""

@@ -1,4 +1,4 @@
-"""The injector's certificates in use: issued, published where the API server looks, then served."""
+"""Issues the injector's certificate, publishes its CA to the API server, then serves it."""
 
 import asyncio
 import logging
@@ -18,31 +18,31 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
 CHECK_SECONDS = 30.0
-"""How often what is published is looked at again: others apply that object, too."""
+"""How often the published CA is checked again: others write to the same object."""
 PUBLISH_RETRY_SECONDS = 1.0
 PUBLISH_SECONDS = 60.0
-"""How long a leaf waits for its CA to be seen. Then it is served all the same: a new CA is vouched
-for by the one before, so who knows that one only verifies it."""
+"""How long a new leaf waits until the API server has its CA. After that it is served anyway: the
+previous CA cross-signs the new one, so clients that know only the previous CA can verify it."""
 
 
 class Publication(Described):
-    """Whether the API server knows the CAs, as far as readiness goes."""
+    """Whether the API server has the CAs, as far as readiness depends on it."""
 
-    NEEDLESS = "needless", "no API server needs to know them"
-    AWAITED = "awaited", "the webhook's configuration does not have the CA yet"
-    SEEN = "seen", "the API server was seen to have them"
-    GONE = "gone", "there is nothing to publish them in"
+    NEEDLESS = "needless", "no API server needs the CAs"
+    AWAITED = "awaited", "the webhook configuration does not contain the CA yet"
+    SEEN = "seen", "the API server has the CAs"
+    GONE = "gone", "the object to publish the CAs in does not exist"
 
     def after_look(self, *, is_seen: bool, is_gone: bool) -> "Publication":
-        """Return the state after one look.
+        """Return the state after one check.
 
-        Who was seen stays seen: what follows is vouched for by what was, and a replica that went
-        out of service for one failed look would take the webhook with it. What is not there nobody
-        waits for: running proxies have the control service all the same.
+        SEEN is final: later CAs are cross-signed by the published one, and one failed check must
+        not make the replica unready, which would take the webhook down. Readiness does not wait
+        for an object that does not exist: running proxies still need the control service.
 
         Args:
             is_seen: whether the API server has the CAs.
-            is_gone: whether what they are published in is not there.
+            is_gone: whether the object they are published in does not exist.
         """
         if is_seen or self is Publication.SEEN:
             return Publication.SEEN
@@ -50,7 +50,7 @@ class Publication(Described):
 
 
 class Certificates:
-    """Keeps a TLS context at a leaf that counts, and tells others of the CAs."""
+    """Keeps a valid leaf in a TLS context and publishes the CAs."""
 
     def __init__(
         self, backend: Backend, names: Sequence[str], announce: Callable[[Material], None]
@@ -62,7 +62,7 @@ class Certificates:
             Publication.NEEDLESS if backend.publisher is None else Publication.AWAITED
         )
         self.problem = ""
-        """Why the CAs are not published; empty where they are, or nobody has tried yet."""
+        """Why the CAs are not published; empty if they are, or before the first attempt."""
         self._wanted = asyncio.Event()
         self._seen = asyncio.Event()
         self._changed = asyncio.Event()
@@ -73,14 +73,14 @@ class Certificates:
         """Issue the first leaf.
 
         Raises:
-            CertificateError: no certificate can be made or kept.
+            CertificateError: no certificate can be issued or stored.
         """
         self.material = self._issuer.issue(datetime.now(UTC))
         self.tls = create_server_context(self.material.leaf)
         self._announce(self.material)
 
     def unready(self) -> str:
-        """Say what keeps the API server from calling; empty where nothing does."""
+        """Return why the API server cannot call the webhook yet; empty if it can."""
         return self._publication.sentence if self._publication is Publication.AWAITED else ""
 
     async def run(self) -> None:
@@ -99,26 +99,26 @@ class Certificates:
             try:
                 material = await asyncio.to_thread(self._issuer.issue, datetime.now(UTC))
             except (CertificateError, OSError) as error:
-                logger.error("no new certificate; trying again", extra={"reason": str(error)})
+                logger.error("cannot issue a certificate; retrying", extra={"reason": str(error)})
                 await _wait(self._changed, RETRY_SECONDS)
                 self._changed.set()
                 continue
             if material[:2] == self.material[:2]:
-                self.material = material  # to be looked at again, perhaps, at another time
+                self.material = material  # the same certificate; `renew_at` may differ
                 continue
             await self._take(material)
 
     async def _take(self, material: Material) -> None:
         before = self.material
         self.material = material
-        # Before it is used: who listens now would not know a CA that none before vouches for.
+        # Before the leaf is used: connected proxies may not trust a CA that no earlier one signed.
         self._announce(material)
         if self._backend.publisher is not None and material.bundle_pem != before.bundle_pem:
             self._seen.clear()
             self._wanted.set()
             await _wait(self._seen, PUBLISH_SECONDS)
         if material.leaf == before.leaf:
-            logger.info("other CAs are trusted from now on")
+            logger.info("CA bundle updated; the certificate is unchanged")
             return
         use_leaf(self.tls, material.leaf)
         logger.info("certificate renewed", extra={"until": material.leaf.not_after.isoformat()})
@@ -132,9 +132,9 @@ class Certificates:
                 is_seen = await asyncio.to_thread(publisher.is_published, bundle)
                 self.problem, is_gone = "", False
             except Exception as error:
-                self.problem = f"the CA cannot be published: {error}"
+                self.problem = f"cannot publish the CA: {error}"
                 is_gone = isinstance(error, KubeError) and error.status == 404
-                logger.warning("the CA cannot be published", extra={"reason": str(error)})
+                logger.warning("cannot publish the CA", extra={"reason": str(error)})
                 is_seen = False
             self._publication = self._publication.after_look(is_seen=is_seen, is_gone=is_gone)
             if is_seen and bundle == self.material.bundle_pem:

@@ -1,4 +1,4 @@
-"""The injector put together: a source of objects, the hub, the apps and their certificates."""
+"""Assembles the injector: source of objects, policy hub, web apps and their certificates."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ _LOOK_SECONDS = 1.0
 _RESTART_SECONDS = 30.0
 
 _CONTROL_BUDGET = PortBudget(20_000, HandshakeBudget(queued=10_000))
-"""Twice the proxies that one replica is made for, all of which may come at once."""
+"""Twice the number of proxies that one replica is designed for; all may connect at once."""
 _FEW = PortBudget(connections=64)
 
 logger = logging.getLogger(__name__)
@@ -43,23 +43,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """Where the injector listens."""
+    """Names, addresses and ports of the injector."""
 
     names: Sequence[str]
-    """DNS names and addresses under which the injector is reached; the first is the Service's."""
+    """DNS names and addresses of the injector; the first is the Service's."""
     host: str = ""
     """Address to listen on; empty for all."""
     admission_port: int = 8443
     control_port: int = 8444
     metrics_port: int = 9090
     status_port: int | None = None
-    """On the loopback only; None for no status page."""
+    """Port of the status page, on loopback only; None disables it."""
     drain_seconds: float = 0.0
-    """How long it answers on after it was told to stop: who sends to a Service learns it late."""
+    """How long to keep serving after the stop signal: clients of a Service notice it late."""
 
 
 class Service:
-    """One injector, on a cluster or on what plays one."""
+    """One injector, for a cluster or a folder of manifests."""
 
     def __init__(
         self,
@@ -119,15 +119,15 @@ class Service:
         self._servers: list[AppServer] = []
         self._is_stopping = False
         self._answers = False
-        """Whether a TLS call to its own address, by the Service's name, worked."""
+        """Whether a TLS connection to the admission port, by the Service's name, succeeded."""
 
     def open(self) -> None:
-        """Read what is there, make certificates, open the ports.
+        """Open the source, issue the certificate and open the ports.
 
         Raises:
-            SettingsError: there is nothing to read from.
-            CertificateError: no certificate can be made or kept.
-            OSError: a port is taken.
+            SettingsError: the source does not exist.
+            CertificateError: no certificate can be issued or stored.
+            OSError: a port is in use.
         """
         self._source.open()
         self._observe()
@@ -154,17 +154,17 @@ class Service:
 
     @property
     def status_port(self) -> int:
-        """Port of the status page; 0 where there is none."""
+        """Port of the status page; 0 if it is disabled."""
         return 0 if self._settings.status_port is None else self._servers[-1].port
 
     def use_platform(self, platform: Platform) -> None:
-        """Decide by other settings from now on; before `run` only."""
+        """Replace the platform's settings; only before `run`."""
         self.admission.platform = self.control.platform = self.sources.platform = platform
         self.hub.use_platform(platform)
         self._access_log.use_platform(platform)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until told to stop."""
+        """Serve until `stop` is set."""
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._follow_source()),
@@ -193,7 +193,7 @@ class Service:
         return self._certificates.material.bundle_pem
 
     def _use_address(self, address: str) -> None:
-        """Write another address of the control service into pods from now on."""
+        """Use a new address of the control service for pods injected from now on."""
         platform = self.admission.platform
         if platform.control is not None:
             self.admission.platform = with_control_port(platform, platform.control.url, address)
@@ -208,7 +208,7 @@ class Service:
         self.metrics.problems.set(len(self._problems()))
 
     async def _look_at_itself(self) -> None:
-        """Call the webhook as the API server will, past the Service: that waits for readiness."""
+        """Connect to the webhook like the API server, without the Service: it needs readiness."""
         host = self._settings.host or _LOOPBACK
         while not self._answers:
             trust = ssl.create_default_context(cadata=self._certificates.material.bundle_pem)
@@ -236,14 +236,14 @@ class Service:
         expiry.labels("authority").set(material.authority_not_after.timestamp())
 
     def _problems(self) -> Sequence[str]:
-        """Say what cannot be used now, a sentence each."""
+        """Return what is failing now, one sentence each."""
         published = self._certificates.problem
         return [*self._source.problems(), *([published] if published else [])]
 
     def _unready(self) -> str:
         if self._is_stopping:
-            return "it was told to stop"
-        own = "" if self._answers else "the webhook does not answer itself yet"
+            return "the injector is shutting down"
+        own = "" if self._answers else "the webhook does not answer on its own port yet"
         return own or self._source.unready() or self._certificates.unready()
 
 
@@ -252,7 +252,7 @@ def _read_played_rules(text: str) -> tuple[Rule, ...]:
 
 
 def with_control_port(platform: Platform, url: str, address: str) -> Platform:
-    """Return the settings with the control service at another place."""
+    """Return the settings with another URL and address of the control service."""
     if platform.control is None:
         return platform
     return replace(platform, control=replace(platform.control, url=url, address=address))

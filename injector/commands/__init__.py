@@ -1,1 +1,1 @@
-"""One file a command of `livery`. Only here may more of `sidecar` be used than its model."""
+"""The commands of `livery`. Unlike the rest of the injector, they may import all of `sidecar`."""

@@ -2,6 +2,7 @@
 
 import argparse
 import ssl
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from webhook_certs.stores import FolderStore
 from webhook_certs.tls import create_server_context
 
 from injector.commands.colours import GREEN, RED, paint
+from injector.commands.reports import add_output_argument, print_report
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   livery certs show --dir certs
@@ -20,10 +23,10 @@ EXAMPLES = """examples:
   livery certs renew --dir certs
   livery certs check --dir certs --name livery-injector.livery-system.svc
 
-They work on the folder of `livery serve --manifests`; in a cluster the injector keeps its
-CA itself.
+These commands work on the folder of `livery serve --manifests`; in a cluster the injector
+manages its CA itself.
 
-exit codes: 0 done, 1 there is no CA or a check failed, 2 a wrong call
+exit codes: 0 done, 1 there is no CA or a check failed, 2 wrong arguments
 """
 DEFAULT_NAME = "livery-injector.livery-system.svc"
 
@@ -34,52 +37,65 @@ def add_parsers(commands: Any) -> None:
         "certs",
         help="show, create, renew and check certificates",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in (
-        ("show", "show the CAs that are kept"),
-        ("create", "make a CA unless there is one, and write its certificate to ca.crt"),
-        ("renew", "make a new CA now, vouched for by the present one"),
-        ("check", "make a leaf and verify it as a client would"),
+        ("show", "show the stored CAs"),
+        ("create", "create a CA unless there is one, and write the CA bundle to ca.crt"),
+        ("renew", "create a new CA now, cross-signed by the current one"),
+        ("check", "issue a certificate and verify it as a client would"),
     ):
         action = actions.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         action.add_argument(
-            "--dir", type=Path, default=Path("certs"), help="where the CA is kept (%(default)s)"
+            "--dir", type=Path, default=Path("certs"), help="folder of the CA (%(default)s)"
         )
         if name in ("create", "check"):
             action.add_argument("--name", action="append", default=[], help="a DNS name or address")
+        if name in ("show", "check"):
+            add_output_argument(action)
         action.set_defaults(
             run={"show": show, "create": create, "renew": renew, "check": check}[name]
         )
 
 
 def show(given: argparse.Namespace) -> int:
-    """Print every CA with its life."""
+    """Print every CA with its validity."""
     generations = FolderStore(given.dir).load().generations
     if not generations:
         raise _no_authority(given.dir)
-    for number, generation in enumerate(generations, 1):
+    authorities = []
+    for generation in generations:
         pem = generation.authority.certificate_pem
         certificate = load_certificate(pem)
         left = certificate.not_valid_after_utc - datetime.now(UTC)
-        print(f"CA {number} of {len(generations)}: {certificate.subject.rfc4514_string()}")
-        print(f"  SHA-256   {fingerprint(pem)}")
-        print(f"  valid to  {certificate.not_valid_after_utc:%Y-%m-%d} ({left.days} days left)")
-        print(
-            f"  vouched   {'by the CA before it' if generation.cross_signed_pem else 'by itself'}"
-        )
+        authorities.append({
+            "subject": certificate.subject.rfc4514_string(),
+            "sha256": fingerprint(pem),
+            "validTo": f"{certificate.not_valid_after_utc:%Y-%m-%d}",
+            "daysLeft": left.days,
+            "isCrossSigned": bool(generation.cross_signed_pem),
+        })  # fmt: skip
+    print_report({"authorities": authorities}, _write_authorities(authorities), given.output)
     return 0
 
 
+def _write_authorities(authorities: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for number, item in enumerate(authorities, 1):
+        yield f"CA {number} of {len(authorities)}: {item['subject']}"
+        yield f"  SHA-256   {item['sha256']}"
+        yield f"  valid to  {item['validTo']} ({item['daysLeft']} days left)"
+        yield f"  signed    {'by the preceding CA' if item['isCrossSigned'] else 'by itself'}"
+
+
 def create(given: argparse.Namespace) -> int:
-    """Make sure that there is a CA."""
+    """Create a CA unless there is one."""
     material = _issue(given)
     path = given.dir / "ca.crt"
     path.write_text(material.bundle_pem)
@@ -88,7 +104,7 @@ def create(given: argparse.Namespace) -> int:
 
 
 def renew(given: argparse.Namespace) -> int:
-    """Make a new CA; clients that know only the old one go on until it ends."""
+    """Create a new CA; clients that trust only the old one keep working until that expires."""
     if not FolderStore(given.dir).load().generations:
         raise _no_authority(given.dir)
     Rotation(FolderStore(given.dir), [DEFAULT_NAME]).renew_authority(datetime.now(UTC))
@@ -96,22 +112,26 @@ def renew(given: argparse.Namespace) -> int:
 
 
 def check(given: argparse.Namespace) -> int:
-    """Verify a leaf for each name in a real handshake."""
+    """Verify the certificate for each name in a real TLS handshake."""
     if not FolderStore(given.dir).load().generations:
         raise _no_authority(given.dir)
     material = _issue(given)
     server = create_server_context(material.leaf)
-    failures = 0
-    for name in given.name or [DEFAULT_NAME]:
-        reason = _handshake(server, material.bundle_pem, name)
-        failures += bool(reason)
-        verdict = paint(f"refused: {reason}", RED) if reason else paint("verified", GREEN)
-        print(f"{name}: {verdict}")
-    return 1 if failures else 0
+    names = given.name or [DEFAULT_NAME]
+    reasons = {name: _handshake(server, material.bundle_pem, name) for name in names}
+    checked = [
+        {"name": name, "ok": not reason, "reason": reason} for name, reason in reasons.items()
+    ]
+    lines = (
+        f"{name}: {paint(f'refused: {reason}', RED) if reason else paint('verified', GREEN)}"
+        for name, reason in reasons.items()
+    )
+    print_report({"names": checked}, lines, given.output)
+    return 1 if any(reasons.values()) else 0
 
 
 def _no_authority(folder: Path) -> CertificateError:
-    return CertificateError(f"there is no CA in {folder}; livery certs create makes one")
+    return CertificateError(f"there is no CA in {folder}; create one with livery certs create")
 
 
 def _issue(given: argparse.Namespace) -> Material:
@@ -120,7 +140,7 @@ def _issue(given: argparse.Namespace) -> Material:
 
 
 def _handshake(server: ssl.SSLContext, bundle_pem: str, name: str) -> str:
-    """Shake hands in memory; returns why it failed, or nothing."""
+    """Perform the handshake in memory; return why it failed, or an empty string."""
     client = ssl.create_default_context(cadata=bundle_pem)
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = client.wrap_bio(down, up, server_hostname=name)

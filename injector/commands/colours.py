@@ -1,4 +1,4 @@
-"""Colour where a person watches."""
+"""Coloured output on terminals."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ GREEN, RED, CYAN, YELLOW, DIM, BOLD = "32", "31", "36", "33", "2", "1"
 
 
 def is_coloured(stream: TextIO) -> bool:
-    """Tell whether to colour. Source: https://no-color.org."""
+    """Return whether to use colour. Source: https://no-color.org."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 

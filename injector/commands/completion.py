@@ -1,9 +1,11 @@
-"""`livery completion`: completion of the command line for a shell."""
+"""`livery completion`: shell completion of the command line."""
 
 import argparse
 from typing import Any
 
 import shtab
+
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   source <(livery completion bash)
@@ -16,11 +18,11 @@ def add_parsers(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "completion",
-        help="print a script with which a shell completes this command line",
-        description="Print a script with which a shell completes the commands and options of "
-        "livery.",
+        help="print a shell completion script",
+        description="Print a shell script that completes the commands and options of livery "
+        "on the command line.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS, help="the shell")
     parser.set_defaults(run=run)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from injector.commands.colours import GREEN, RED, paint
 from injector.commands.inputs import parse_platform_text
 from injector.commands.reports import add_output_argument, print_line, print_report
+from sidecar.process.help_format import HelpFormatter
 
 if TYPE_CHECKING:
     from injector.kube.doctor.findings import Finding
 
 EXAMPLES = """examples:
-  livery doctor                                 look at the cluster that KUBECONFIG names
+  livery doctor                                 check the cluster that KUBECONFIG names
   livery doctor --namespace metrics --release livery
   livery doctor -o json | jq '.findings[] | select(.ok | not)'
 
@@ -25,20 +26,22 @@ def add_parsers(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="diagnose an installation, and print the fix",
-        description="Look at the API server, the CRD, the injector, its CA and webhook, node "
-        "proxies, and at the pods, quotas, NetworkPolicies and monitors of every labelled "
-        "namespace. Uses your own rights and changes nothing: a pod is asked for as a dry run.",
+        description="Check the API server, the CRD, the injector, its CA and webhook, node "
+        "proxies, and the pods, quotas, NetworkPolicies and monitors of every labelled "
+        "namespace. Uses your own permissions and changes nothing: pods are created as dry runs.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("-n", "--namespace", default="livery-system", help="Livery's (%(default)s)")
-    parser.add_argument("--release", default="livery", help="Helm's name for it (%(default)s)")
+    parser.add_argument(
+        "-n", "--namespace", default="livery-system", help="Livery's namespace (%(default)s)"
+    )
+    parser.add_argument("--release", default="livery", help="Helm release (%(default)s)")
     add_output_argument(parser)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Look, and say."""
+    """Run all checks and print the findings."""
     from injector.kube.api.client import connect
     from injector.kube.doctor.examine import examine
     from injector.kube.doctor.findings import Installation
@@ -59,7 +62,8 @@ def _print_text(findings: "Iterable[Finding]") -> int:
         mark = paint("ok", GREEN) if finding.is_well else paint("!!", RED)
         print_line(f"{mark}  {finding.sentence}")
         if finding.remedy:
-            print_line(f"      {finding.remedy}")
+            for line in finding.remedy.splitlines():
+                print_line(f"      {line}")
         problems += not finding.is_well
     said = "1 problem" if problems == 1 else f"{problems} problems"
     print(f"\n{said}" if problems else "\nNo problem found.")

@@ -1,4 +1,4 @@
-"""`livery inject` and `livery uninject`: the webhook's work on files."""
+"""`livery inject` and `livery uninject`: the webhook's changes, made to files."""
 
 import argparse
 import difflib
@@ -19,6 +19,7 @@ from injector.commands.inputs import (
     read_files,
     read_offline,
 )
+from injector.commands.reports import printable
 from injector.commands.workloads import (
     describe_object,
     find_pod,
@@ -30,23 +31,24 @@ from injector.files.manifests import ManifestFile, Place
 from injector.model.admission.outcomes import Reason
 from injector.model.admission.removal import uninject
 from injector.model.cluster.objects import namespace_of
+from sidecar.process.help_format import HelpFormatter
 
 INJECT_EXAMPLES = """examples:
   livery inject -f deployment.yaml | kubectl apply -f -
   livery inject -f pod.yaml --namespace-label team=frontend --diff
   livery inject --from-cluster -f deployment.yaml | kubectl apply -f -
-      with the settings, the CA and the namespace's labels of the cluster: where
-      injection.mode is none
+      with the settings, the CA and the namespace's labels of the cluster, for
+      injection.mode=none
 
-exit codes: 0 done, 1 a manifest cannot be used, 2 a wrong call or a file that cannot be read
+exit codes: 0 done, 1 a manifest cannot be used, 2 wrong arguments or an unreadable file
 """
 UNINJECT_EXAMPLES = """examples:
   livery uninject -f pod.yaml | kubectl apply -f -
   livery uninject -f pod.yaml --diff
 
-exit codes: 0 done, 1 a manifest cannot be used, 2 a wrong call or a file that cannot be read
+exit codes: 0 done, 1 a manifest cannot be used, 2 wrong arguments or an unreadable file
 """
-_NOTHING_FOUND = "no pod is found in it, and none at spec.template"
+_NOTHING_FOUND = "it contains no pod, and no pod template at spec.template"
 _VERBS = {Reason.INJECTED: "injected", Reason.PREPARED: "completed"}
 
 
@@ -56,20 +58,20 @@ def add_parsers(commands: Any) -> None:
         "inject",
         help="add the proxy to manifests, as the webhook would",
         description="Add the proxy to pods and pod templates; the result is YAML on stdout, the "
-        "reasons are on stderr. The namespace counts as opted in; Namespaces and LimitRanges among "
-        "the manifests count as the cluster's.",
+        "reasons are on stderr. The namespace is treated as opted in; Namespaces and LimitRanges "
+        "among the manifests are treated as if they were in the cluster.",
         epilog=INJECT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add_input_arguments(inject)
     inject.add_argument("--diff", action="store_true", help="show what would change instead")
     inject.set_defaults(run=run_inject)
     remove = commands.add_parser(
         "uninject",
-        help="take the proxy out of manifests again",
-        description="Restore pods and pod templates to what they were before the webhook.",
+        help="remove the proxy from manifests",
+        description="Restore pods and pod templates to their state before injection.",
         epilog=UNINJECT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add_file_arguments(remove)
     remove.add_argument("--diff", action="store_true", help="show what would change instead")
@@ -77,7 +79,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def run_inject(given: argparse.Namespace) -> int:
-    """Inject every object that was named."""
+    """Inject every object in the given files."""
     offline = read_offline(given)
     files = read_files(given.filename)
     manifests = [manifest for file in files for manifest in file.manifests]
@@ -90,13 +92,13 @@ def run_inject(given: argparse.Namespace) -> int:
 
 
 class _Injector:
-    """Injects one object after the other, and says what came of it."""
+    """Injects objects one by one, and reports the outcome of each."""
 
     def __init__(self, offline: Offline, labels: Sequence[str]) -> None:
         self._offline = offline
         self._labels = list(labels)
         self._unknown: set[str] = set()
-        """Namespaces of injected objects whose labels nobody told."""
+        """Namespaces of injected objects whose labels are unknown."""
         self.reasons: set[Reason] = set()
 
     def treat(self, obj: dict[str, Any]) -> dict[str, Any]:
@@ -122,31 +124,31 @@ class _Injector:
         return treated.obj
 
     def warn(self) -> None:
-        """Say what a cluster would have known and nobody told."""
+        """Warn about facts that a cluster would have provided and that are missing here."""
         image = self._offline.platform.image
         if Reason.INJECTED in self.reasons and "/" not in image:
             _warn(
-                f"the proxy's image {image} names no registry; give --image, --platform, or "
+                f"the proxy's image {image} names no registry; use --image, --platform, or "
                 "--from-cluster"
             )
         for namespace in sorted(self._unknown):
             way = (
                 "it is not in the cluster yet: create it first"
                 if self._offline.is_from_cluster
-                else "give --namespace-label or --from-cluster, or its Namespace with the manifests"
+                else "use --namespace-label or --from-cluster, or add its Namespace manifest"
             )
             _warn(f"the labels of namespace {namespace} are not known, so series get none; {way}")
 
 
 def run_uninject(given: argparse.Namespace) -> int:
-    """Restore every object that was named."""
+    """Restore every object in the given files."""
 
     def treat(obj: dict[str, Any]) -> dict[str, Any]:
         pod = find_pod(obj)
         if pod is None:
             return obj
         restored = uninject(pod)
-        done = "nothing to take out" if restored == pod else "the proxy was taken out"
+        done = "no proxy to remove" if restored == pod else "the proxy was removed"
         _say(obj, given.namespace or DEFAULT_NAMESPACE, done)
         return replace_pod(obj, restored)
 
@@ -179,12 +181,12 @@ def _treat_file(file: ManifestFile, treat: Callable[[dict[str, Any]], dict[str, 
             changed[manifest.place] = after
     edited = edit(file, changed)
     if edited.is_anew:
-        _warn(f"{file.source} was written anew, without its comments")
+        _warn(f"{file.source} was rewritten, without its comments")
     return edited.text
 
 
 def _join(texts: Sequence[str]) -> str:
-    """Make one stream of files."""
+    """Join files to one YAML stream."""
     joined = ""
     for text in texts:
         ended = f"{joined}\n" if joined and not joined.endswith("\n") else joined
@@ -193,11 +195,11 @@ def _join(texts: Sequence[str]) -> str:
 
 
 def _warn(text: str) -> None:
-    print(f"livery: warning: {text}", file=sys.stderr)
+    print(printable(f"livery: warning: {text}"), file=sys.stderr)
 
 
 def _say(obj: dict[str, Any], namespace: str, sentence: str) -> None:
-    print(f"{describe_object(obj, namespace)}: {sentence}", file=sys.stderr)
+    print(printable(f"{describe_object(obj, namespace)}: {sentence}"), file=sys.stderr)
 
 
 def _diff(before: str, after: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What several commands read: manifests from files or standard input, and platform settings."""
+"""Input of several commands: manifests from files or standard input, and platform settings."""
 
 import argparse
 import re
@@ -18,7 +18,7 @@ from injector.model.cluster.state import ClusterState
 from injector.platform.document import parse_platform
 from injector.platform.settings import Platform
 
-# A comma within a value would end it: the environment carries labels as a list.
+# A value must not contain a comma, which separates labels in the proxy's environment variable.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _LABEL = re.compile(rf"((?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME})=((?:{_NAME})?)")
 
@@ -44,7 +44,7 @@ class Offline(NamedTuple):
     cluster: ClusterState
     ca_bundle: str
     namespace: str
-    """For objects that name none."""
+    """The namespace of objects that name none."""
     live: Live | None = None
     """The cluster that `--from-cluster` names; None for a command on files."""
 
@@ -67,12 +67,12 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n",
         "--namespace",
-        help="for objects that name none (default; with --from-cluster kubeconfig's)",
+        help="namespace of objects that name none (default; with --from-cluster: kubeconfig's)",
     )
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name manifests and stand in for a cluster."""
+    """Add the arguments that name manifests and provide the settings of a cluster."""
     add_file_arguments(parser)
     parser.add_argument(
         "--namespace-label",
@@ -82,14 +82,14 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         help="a label of the namespace; may be given several times",
     )
     parser.add_argument(
-        "--image", metavar="NAME", help="the proxy's image, in place of the platform's"
+        "--image", metavar="NAME", help="the proxy's image, instead of the platform's"
     )
     parser.add_argument("--platform", type=Path, metavar="FILE", help="platform settings (YAML)")
     parser.add_argument(
         "--control-ca",
         type=Path,
         metavar="FILE",
-        help="PEM of the control service's CA; without it proxies run on their bootstrap alone",
+        help="PEM of the control service's CA; without it proxies use only their bootstrap",
     )
     parser.add_argument(
         "--from-cluster",
@@ -98,16 +98,16 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
         "that KUBECONFIG names",
     )
     parser.add_argument(
-        "--livery-namespace", default="livery-system", help="Livery's own (%(default)s)"
+        "--livery-namespace", default="livery-system", help="Livery's namespace (%(default)s)"
     )
-    parser.add_argument("--release", default="livery", help="Helm's name for it (%(default)s)")
+    parser.add_argument("--release", default="livery", help="Helm release (%(default)s)")
 
 
 def read_offline(given: argparse.Namespace) -> Offline:
-    """Read what `add_input_arguments` took.
+    """Read what the arguments of `add_input_arguments` name.
 
     Raises:
-        SettingsError: a file or label is wrong.
+        SettingsError: a file cannot be used, or the arguments contradict each other.
     """
     if given.from_cluster:
         return _read_cluster(given)
@@ -122,8 +122,8 @@ def read_offline(given: argparse.Namespace) -> Offline:
 
 def _read_cluster(given: argparse.Namespace) -> Offline:
     if given.platform is not None or given.control_ca is not None:
-        raise SettingsError("--from-cluster takes the place of --platform and --control-ca")
-    # Imported only here: who works on files does not pay the client's 24 MB.
+        raise SettingsError("--from-cluster must not be combined with --platform or --control-ca")
+    # Imported only here: commands on files do not load the client, which takes 24 MB.
     from injector.kube.api.client import connect, current_namespace
     from injector.kube.objects.installed import (
         read_installed,
@@ -133,7 +133,13 @@ def _read_cluster(given: argparse.Namespace) -> Offline:
     )
 
     client = connect()
-    installed = read_installed(client, given.livery_namespace, given.release, parse_platform_text)
+    installed = read_installed(
+        client,
+        given.livery_namespace,
+        given.release,
+        parse_platform_text,
+        needs_ca=getattr(given, "patch", True),  # to explain a pod, none is written
+    )
     platform = _with_image(installed.platform, given.image)
     live = Live(
         partial(read_surroundings, client), partial(read_pod, client), partial(read_pods, client)
@@ -143,11 +149,13 @@ def _read_cluster(given: argparse.Namespace) -> Offline:
 
 
 def _with_image(platform: Platform, image: str | None) -> Platform:
+    if image is not None and not image.strip():
+        raise SettingsError("--image must not be empty")
     return platform if image is None else replace(platform, image=image)
 
 
 def learn(offline: Offline, manifests: Sequence[Manifest]) -> None:
-    """Take Namespaces and LimitRanges among the manifests for the cluster's.
+    """Use Namespaces and LimitRanges among the manifests as if they were in the cluster.
 
     Raises:
         ManifestError: one is malformed.
@@ -172,7 +180,7 @@ def load_namespace(offline: Offline, name: str) -> bool:
 
 
 def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
-    """Make a namespace known, with labels of the command line over those of its manifest.
+    """Add a namespace; labels from the command line override those of its manifest.
 
     Raises:
         SettingsError: a label is not `key=value`.
@@ -183,30 +191,30 @@ def add_namespace(offline: Offline, name: str, labels: list[str]) -> None:
     for text in labels:
         match = _LABEL.fullmatch(text)
         if match is None:
-            raise SettingsError(f"--namespace-label {text[:80]!r} is not one label KEY=VALUE")
+            raise SettingsError(f"--namespace-label: {text[:80]!r} is not a label KEY=VALUE")
         merged[match[1]] = match[2]
     offline.cluster.put("Namespace", {"metadata": {"name": name, "labels": merged}})
 
 
 def check_namespaces(manifests: Iterable[Manifest], namespace: str | None) -> None:
-    """Check that objects are of the namespace that was given.
+    """Check that objects belong to the given namespace.
 
     Raises:
-        ManifestError: one says that it is of another.
+        SettingsError: an object names another namespace.
     """
     for manifest in manifests:
         with placed(manifest):
             own = namespace_of(manifest.obj)
         if namespace is not None and own and own != namespace:
-            why = (
-                f"it is of namespace {own}, and -n says {namespace}: give -n {own}, or leave it out"
+            raise SettingsError(
+                f"{manifest.source}:{manifest.line}: its namespace is {own}, but -n names "
+                f"{namespace}: pass -n {own}, or leave -n out"
             )
-            raise ManifestError(manifest.source, manifest.line, why)
 
 
 @contextmanager
 def placed(manifest: Manifest) -> Iterator[None]:
-    """Say of a malformed object in which file it stands, and where.
+    """Add file and line to the error about a malformed object.
 
     Raises:
         ManifestError: it is malformed.
@@ -223,26 +231,26 @@ def read_all(filenames: list[str]) -> list[Manifest]:
 
 
 def read_files(filenames: list[str]) -> list[ManifestFile]:
-    """Read the files that were named.
+    """Read the given files.
 
     Raises:
-        SettingsError: no file was named.
+        SettingsError: no file is given.
         ManifestError: a file cannot be used.
     """
     if not filenames:
-        raise SettingsError("name manifests with -f FILE, or -f - for standard input")
+        raise SettingsError("name manifests with -f FILE; -f - reads standard input")
     files: list[ManifestFile] = []
     named = ["standard input" if filename == "-" else filename for filename in filenames]
     for filename in filenames:
         for source, text in read_sources(filename):
             files.append(read_manifest_file(text, source))
     if not any(file.documents for file in files):
-        raise ManifestError(", ".join(named), 0, "there is no object in it")
+        raise ManifestError(", ".join(named), 0, "it contains no object")
     return files
 
 
 def read_platform(path: Path | None) -> Platform:
-    """Read a file of platform settings; none gives the defaults.
+    """Read a file of platform settings; None returns the defaults.
 
     Raises:
         SettingsError: it cannot be used.
@@ -261,17 +269,17 @@ def parse_platform_text(text: str, source: str) -> Platform:
     except ManifestError as error:
         raise SettingsError(str(error)) from error
     if len(documents) > 1:
-        raise SettingsError(f"{source}: {len(documents)} documents; settings are one")
+        raise SettingsError(f"{source}: must be one YAML document, not {len(documents)}")
     return parse_platform(documents[0] if documents else None)
 
 
 def _read_certificates(path: Path) -> str:
-    """Read a PEM file that is to stand in every pod: certificates, and nothing secret."""
+    """Read a PEM file to be written into every pod: it must contain no private key."""
     text = read_text(path)
     if "PRIVATE KEY" in text:
         raise SettingsError(
-            f"{path} holds a private key; name the CA's certificate, such as ca.crt"
+            f"--control-ca: {path} contains a private key; use the CA's certificate, such as ca.crt"
         )
     if "-----BEGIN CERTIFICATE-----" not in text:
-        raise SettingsError(f"{path} holds no certificate in PEM")
+        raise SettingsError(f"--control-ca: {path} contains no PEM certificate")
     return text

@@ -4,22 +4,23 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from injector.commands.sources import read_text
+from injector.commands.sources import read_sources
+from injector.errors import SettingsError
 from injector.files.rules import read_rules
 from sidecar.model.labels.relabel import Rule, relabel, relabel_steps
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   echo '{"__name__": "up", "job": "web"}' | livery relabel -f rules.yaml
   livery relabel -f rules.yaml --steps < label-sets.jsonl
 
-Each line of standard input is a label set as JSON; each line of output is what becomes of it, null
-for one that is dropped. The file is a list of Prometheus relabel rules, or a mapping with such a
+Each line of standard input is a label set as JSON; each line of output is the result, null if the
+label set is dropped. The file is a list of Prometheus relabel rules, or a mapping with such a
 list under metric_relabel_configs, relabel_configs or metricRelabelings.
 
-exit codes: 0 done, 1 a line of input is no label set, 2 a wrong rule or call
+exit codes: 0 done, 1 a line of input is not a label set, 2 a wrong rule or wrong arguments
 """
 
 
@@ -30,21 +31,26 @@ def add_parsers(commands: Any) -> None:
         help="try relabel rules on label sets",
         description="Apply relabel rules, with the semantics of Prometheus 3, to label sets.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("-f", "--filename", type=Path, required=True, help="the rules (YAML)")
+    parser.add_argument(
+        "-f", "--filename", required=True, metavar="FILE", help="the rules: a file, or a URL"
+    )
     parser.add_argument("--steps", action="store_true", help="show each rule's before and after")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     """Relabel every line of standard input."""
-    rules = read_rules(read_text(given.filename), str(given.filename))
+    (first, *others) = read_sources(given.filename)
+    if others:
+        raise SettingsError(f"{given.filename}: one file of rules is needed, not {len(others) + 1}")
+    rules = read_rules(first[1], first[0])
     return relabel_lines(rules, sys.stdin.buffer, sys.stdout, steps=given.steps)
 
 
 def relabel_lines(rules: Sequence[Rule], source: BinaryIO, out: TextIO, *, steps: bool) -> int:
-    """Answer each label set with its result; 1 if a line was none."""
+    """Print the result of each label set; return 1 if a line is not a label set."""
     for number, line in enumerate(source, 1):
         if not line.strip():
             continue
@@ -65,7 +71,7 @@ def relabel_lines(rules: Sequence[Rule], source: BinaryIO, out: TextIO, *, steps
 def _parse_labels(line: bytes) -> dict[str, str]:
     try:
         value = json.loads(line.decode())
-        json.dumps(value, ensure_ascii=False).encode()  # fails on half of a surrogate pair
+        json.dumps(value, ensure_ascii=False).encode()  # fails on a lone surrogate
     except (ValueError, RecursionError):
         value = None
     is_labels = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())

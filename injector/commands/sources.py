@@ -1,4 +1,4 @@
-"""Texts that a command is given: files, folders, URLs and standard input."""
+"""Reads the inputs of commands: files, folders, URLs and standard input."""
 
 import http.client
 import sys
@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 30.0
 
 
 def read_sources(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each file that an argument names.
+    """Yield the name and the text of each file that an argument refers to.
 
     Args:
         name: a file, a folder of `.yaml`, `.yml` and `.json` files, a URL, or `-`.
@@ -25,6 +25,8 @@ def read_sources(name: str) -> Iterator[tuple[str, str]]:
         SettingsError: a file or URL cannot be read, or a folder has no manifest.
         ManifestError: standard input is not UTF-8.
     """
+    if not name:
+        raise SettingsError("the name of a file is empty; is a variable not set?")
     if name == "-":
         yield STANDARD_INPUT, _read_standard_input()
     elif name.startswith(("http://", "https://")):
@@ -32,7 +34,7 @@ def read_sources(name: str) -> Iterator[tuple[str, str]]:
     elif Path(name).is_dir():
         found = sorted(path for path in Path(name).iterdir() if path.suffix in _SUFFIXES)
         if not found:
-            raise SettingsError(f"{name}: there is no .yaml, .yml or .json file in this folder")
+            raise SettingsError(f"{name}: the folder contains no .yaml, .yml or .json file")
         yield from ((str(path), read_text(path)) for path in found if path.is_file())
     else:
         yield name, read_text(Path(name))
@@ -45,17 +47,26 @@ def read_text(path: Path) -> str:
         SettingsError: it cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode()  # line ends stay as they are
+        with path.open("rb") as file:
+            return _bounded(file.read(MAX_FILE_BYTES + 1), str(path)).decode()
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8: {error.reason}") from error
 
 
+def _bounded(content: bytes, source: str) -> bytes:
+    if len(content) > MAX_FILE_BYTES:
+        raise SettingsError(f"{source}: larger than {MAX_FILE_BYTES >> 20} MiB")
+    return content
+
+
 def _read_url(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - http(s)
-            content: bytes = answer.read(MAX_FILE_BYTES + 1)
+            content = _bounded(answer.read(MAX_FILE_BYTES + 1), url)
+            if answer.length:
+                raise SettingsError(f"{url}: the answer is incomplete")
         return content.decode("utf-8")
     except urllib.error.HTTPError as error:
         error.close()
@@ -69,6 +80,6 @@ def _read_url(url: str) -> str:
 
 def _read_standard_input() -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return _bounded(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), STANDARD_INPUT).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ManifestError(STANDARD_INPUT, 0, f"not UTF-8: {error.reason}") from error

@@ -15,20 +15,21 @@ from sidecar.kubelet.discovery.source import Discovery, NamespaceLabels
 from sidecar.model.pods.discovery_settings import DiscoverySettings
 from sidecar.model.pods.http_sd import render_http_sd
 from sidecar.model.policy.node import parse_node_policy
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   livery targets --url https://10.0.0.7:10250 --bearer-token-file token --ca-file ca.crt --once
-      list the targets of a node as Prometheus' HTTP service discovery reads them
+      list the targets of a node in the format of Prometheus' HTTP service discovery
   livery targets --config kubelet.yaml --namespace shop --namespace bank
-      go on, with a line of JSON at the start and whenever the targets change
+      keep running; print a line of JSON at the start and whenever the targets change
   livery targets --url https://api:6443/api/v1/nodes/worker-1/proxy --bearer-token-file token --once
-      ask through the API server, which needs nodes/proxy
+      connect through the API server, which needs permission for nodes/proxy
 
 The config holds the arguments of Alloy's discovery.kubelet under their names, as YAML or JSON; the
 command line takes precedence. --policy FILE (`namespaces: {shop: {team: frontend}}`) adds
 namespaces' labels.
 
-exit codes: 0 done, 1 the kubelet could not be asked, 2 a wrong argument or call
+exit codes: 0 done, 1 the kubelet could not be queried, 2 wrong arguments
 """
 
 
@@ -39,23 +40,24 @@ def add_parsers(commands: Any) -> None:
         help="the pods of a kubelet as targets for Prometheus",
         description="List a kubelet's pods as targets, without asking the API server.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("--url", default="", help="the kubelet's (https://localhost:10250)")
+    add("--url", default="", help="URL of the kubelet (https://localhost:10250)")
     add(
-        "--namespace", action="append", default=[], help="only its pods; may be given several times"
+        "--namespace",
+        action="append",
+        default=[],
+        help="only pods of this namespace; may be given several times",
     )
     add("--once", action="store_true", help="print the targets once and exit")
     add(
         "--config",
         type=Path,
         metavar="FILE",
-        help="arguments as Alloy's discovery.kubelet has them",
+        help="arguments of Alloy's discovery.kubelet (YAML or JSON)",
     )
-    add(
-        "--bearer-token-file", default="", metavar="FILE", help="token that is shown to the kubelet"
-    )
+    add("--bearer-token-file", default="", metavar="FILE", help="bearer token for the kubelet")
     add("--ca-file", default="", metavar="FILE", help="CAs that sign the kubelet's certificate")
     add(
         "--insecure-skip-verify",
@@ -66,13 +68,13 @@ def add_parsers(commands: Any) -> None:
         "--policy",
         type=Path,
         metavar="FILE",
-        help="labels of namespaces, as the node role has them",
+        help="labels of namespaces, as a policy file of the node role",
     )
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Tell the targets on standard output."""
+    """Print the targets to standard output."""
     labels: NamespaceLabels = {}
     try:
         if given.policy is not None:
@@ -100,7 +102,7 @@ async def _tell(given: argparse.Namespace, labels: NamespaceLabels) -> int:
 
 
 async def _follow(discovery: Discovery, labels: NamespaceLabels) -> None:
-    """Tell the targets whenever they change; while the kubelet fails, the last ones stay."""
+    """Print the targets whenever they change; while the kubelet fails, the last ones stay."""
     told, said = b"", ""
     while True:
         try:
@@ -111,7 +113,7 @@ async def _follow(discovery: Discovery, labels: NamespaceLabels) -> None:
                 raise
             if str(error) != said:
                 said = str(error)
-                print(f"livery: {said}; the last targets stay", file=sys.stderr)
+                print(f"livery: {said}; keeping the last targets", file=sys.stderr)
         else:
             if body != told:
                 told = body
@@ -124,7 +126,7 @@ def _print(body: bytes) -> None:
 
 
 def _complete(settings: DiscoverySettings, given: argparse.Namespace) -> DiscoverySettings:
-    """Let the command line go before the document."""
+    """Give the command line precedence over the document."""
     tls = settings.tls
     if given.ca_file:
         tls = replace(tls, ca_file=given.ca_file, ca_pem="")

@@ -1,4 +1,4 @@
-"""Pods within manifests: the pod itself, or the template that a workload makes pods of."""
+"""Pods within manifests: a Pod itself, or the pod template of a workload."""
 
 import copy
 from typing import Any, NamedTuple
@@ -27,11 +27,11 @@ TEMPLATE_PATHS: dict[str, tuple[str, ...]] = {
 }
 
 _TEMPLATE = ("spec", "template")
-"""Where kinds that Kubernetes does not know have theirs: Argo's Rollout, for instance."""
+"""Path of the pod template in custom kinds, such as Argo's Rollout."""
 
 
 class Treated(NamedTuple):
-    """One object after injection; without a decision it holds no pod."""
+    """One object after injection; `decision` is None if it contains no pod."""
 
     obj: dict[str, Any]
     decision: Decision | None
@@ -68,7 +68,7 @@ def replace_pod(obj: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def decide_offline(obj: dict[str, Any], offline: Offline) -> Decision | None:
-    """Decide about an object's pod as the webhook would; None where there is none."""
+    """Decide about an object's pod as the webhook would; return None if it has no pod."""
     pod = find_pod(obj)
     if pod is None:
         return None
@@ -109,7 +109,7 @@ def _apply(obj: dict[str, Any], operations: Any) -> dict[str, Any]:
 
 
 def describe_object(obj: dict[str, Any], namespace: str) -> str:
-    """Name an object for people."""
+    """Return an object's kind, namespace and name for display."""
     metadata = obj.get("metadata")
     fields = metadata if isinstance(metadata, dict) else {}
     name = fields.get("name") or fields.get("generateName") or "?"

@@ -1,1 +1,1 @@
-"""What runs all the time: the policy hub, and what is known of proxies and reviews."""
+"""Long-running state: the policy hub, known proxies and recent reviews."""

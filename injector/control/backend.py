@@ -1,4 +1,4 @@
-"""What an injector is put together from, on a cluster or on a folder that plays one."""
+"""The parts of an injector, for a cluster or a folder of manifests."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,84 +16,84 @@ class Source(Protocol):
     """Keeps the cluster's state up to date."""
 
     def open(self) -> None:
-        """Begin, with whatever can be had at once.
+        """Start, and read what is available immediately.
 
         Raises:
-            SettingsError: there is nothing to read from.
+            SettingsError: the source does not exist.
         """
 
     def changes(self) -> AsyncIterator[None]:
-        """Follow; yields whenever something was read."""
+        """Follow the source; yield whenever something was read."""
 
     def problems(self) -> Sequence[str]:
-        """Say what cannot be used now, a sentence each."""
+        """Return what is failing now, one sentence each."""
 
     def has_read(self) -> bool:
-        """Tell whether the whole was read once: before, nobody can be told of it."""
+        """Return whether everything was read once; until then no policy is served."""
 
     def unready(self) -> str:
-        """Say why the state is not to be relied on; empty where it is."""
+        """Return why the state is not reliable; empty if it is."""
 
 
 class PodsFollower(Protocol):
-    """Follows whole pods where an aggregate wants them."""
+    """Follows whole Pod objects in the namespaces that aggregates need."""
 
     def following(self, namespaces: Sequence[str]) -> AbstractContextManager[None]:
-        """Follow these namespaces' pods for as long as the block lasts; `*` for all."""
+        """Follow these namespaces' pods while the context is open; `*` for all."""
 
     async def listed(self, namespaces: Sequence[str]) -> str:
-        """Wait until they are listed; returns why they are not, empty where they are."""
+        """Wait until their pods are listed; return why they are not, empty if they are."""
 
     def close(self) -> None:
-        """Follow nothing any more."""
+        """Stop following pods."""
 
 
 class Publisher(Protocol):
-    """Tells the API server which CAs sign the webhook; its methods block."""
+    """Publishes the webhook's CAs to the API server; its methods block."""
 
     def publish(self, bundle_pem: str) -> None:
-        """Write the bundle where the API server looks.
+        """Write the bundle where the API server reads it.
 
         Raises:
-            KubeError: it refused.
+            KubeError: the API server refused.
         """
 
     def is_published(self, bundle_pem: str) -> bool:
-        """Tell whether the API server has exactly this bundle.
+        """Return whether the API server has exactly this bundle.
 
         Raises:
-            KubeError: it did not say.
+            KubeError: the API server cannot be queried.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """The cluster's state, its source, who knows callers, and where the CA is kept."""
+    """The cluster's state and source, caller authentication, and the certificate's issuer."""
 
     cluster: ClusterState
     source: Source
     authenticator: Authenticator
     reviewer: Reviewer | None = None
-    """None where there is no API server to ask about third parties."""
+    """None if there is no API server to verify third parties' tokens."""
     issuer: Callable[[Sequence[str]], Issuer]
-    """Takes the names under which the injector is reached; gives who issues its certificate."""
+    """Takes the injector's names and addresses; returns the issuer of its certificate."""
     publisher: Publisher | None = None
-    """None where nobody has to be told: there is no API server."""
+    """None if the CA is not published, for example without an API server."""
     follow_address: Callable[[Callable[[str], None]], Awaitable[None]] | None = None
-    """Follows the control service's address and gives each new one; None where it stays."""
+    """Follows the control service's address and passes on each new one; None if it is fixed."""
     replica_account: str = ""
-    """The service account of every replica, `namespace/name`; empty where there is but one."""
+    """The service account of every replica, `namespace/name`; empty if there is only one."""
     follow_replicas: Callable[[Callable[[], str], Proxies], Awaitable[None]] | None = None
-    """Takes what gives the CAs, and who keeps what the other replicas know; None for one."""
+    """Takes a function that returns the CAs, and `Proxies` to update; None for a single replica."""
     pods: PodsFollower | None = None
-    """None where all pods are known."""
+    """None if all pods are known already."""
     follow_pods: Callable[[Proxies], Awaitable[None]] | None = None
-    """Looks, until cancelled, for pods whose proxies cannot do their work; None where none can."""
+    """Checks, until cancelled, for pods with a missing or failing proxy; None without a cluster."""
     write_status: Callable[[Proxies], Awaitable[None]] | None = None
-    """Writes objects' status, until cancelled; None where nobody reads it."""
+    """Writes objects' status until cancelled; None if no status is written."""
     troubles: Callable[[], Sequence[str]] = tuple
-    """Says what it found, a sentence for each namespace and trouble."""
+    """Returns the problems found by background tasks, one sentence each."""
     background_tasks: Sequence[Callable[[], Awaitable[None]]] = ()
-    """What else runs until cancelled: objects' status, the Secret of the CA."""
+    """Other tasks that run until cancelled, such as following the Secret of the CA."""
     on_store_change: Callable[[Callable[[], None]], None] = lambda listener: None
-    """Takes what to call when another changed what certificates are issued from."""
+    """Registers a callback for changes to the stored CA or certificate."""

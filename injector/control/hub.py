@@ -1,4 +1,4 @@
-"""The policy hub: a change of the cluster, sent to exactly the proxies that it concerns."""
+"""The policy hub: sends each change of the cluster to exactly the proxies that it affects."""
 
 import asyncio
 import json
@@ -17,31 +17,31 @@ logger = logging.getLogger(__name__)
 DEBOUNCE_SECONDS = 0.1
 PING_SECONDS = 15.0
 MAX_BEHIND = 100
-"""Messages that a reader may be behind; then it is closed and starts over with a snapshot."""
+"""Queue limit of a stream; beyond it, the stream is closed and the proxy reconnects."""
 MAX_STREAMS_PER_POD = 3
-"""A pod has one proxy; more are the ends of connections that it lost. Beyond, the oldest goes."""
+"""A pod has one proxy; more streams are stale connections. Beyond this, the oldest is closed."""
 MAX_IDLE_BYTES = 8 << 20
-"""Of policies without a stream: a proxy that comes back at once costs no new one."""
+"""Total size of cached policies without a stream; a quick reconnect needs no rebuild."""
 _PING = b'{"type":"ping"}\n'
 
 
 class Stream:
-    """One proxy's connection: messages wait here until the connection takes them."""
+    """The message queue of one proxy's connection."""
 
     def __init__(self, scope: Scope, pod: tuple[str, str] = ("", "")) -> None:
         self.scope = scope
         self.pod = pod
-        """Namespace and name of whom it is for."""
+        """Namespace and name of the proxy's pod."""
         self.is_closed = False
         self._waiting: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
 
     def push(self, message: bytes, *, replaces: bytes | None = None) -> None:
-        """Hand a message over; a reader too far behind is closed.
+        """Queue a message; close the stream if its reader is too far behind.
 
         Args:
-            message: one line.
-            replaces: an older message that need not be sent any more if it still waits.
+            message: one or more lines.
+            replaces: an older message, which is dropped if it is still queued.
         """
         if replaces is not None and replaces in self._waiting:
             self._waiting.remove(replaces)
@@ -52,13 +52,13 @@ class Stream:
         self._notify()
 
     def close(self) -> None:
-        """End the stream; what waits is not sent any more."""
+        """End the stream; queued messages are dropped."""
         self.is_closed = True
         self._waiting.clear()
         self._notify()
 
     async def messages(self, lifetime_seconds: float) -> AsyncIterator[bytes]:
-        """Yield messages, and a ping in silence, until closed or too old."""
+        """Yield messages, and pings when idle, until closed or the lifetime is over."""
         loop = asyncio.get_running_loop()
         end = loop.time() + lifetime_seconds
         while not self.is_closed and (left := end - loop.time()) > 0:
@@ -84,17 +84,17 @@ class Stream:
 
 
 class PolicyHub:
-    """Keeps every stream at the present policy."""
+    """Keeps every stream on the current policy."""
 
     def __init__(self, cluster: ClusterState, platform: Platform) -> None:
         self._cluster = cluster
         self._platform = platform
         self._streams: dict[Scope, set[Stream]] = {}
         self._of_pods: dict[tuple[str, str], list[Stream]] = {}
-        """The same streams, oldest first."""
+        """The same streams by pod, oldest first."""
         self._snapshots: dict[Scope, Snapshot] = {}
         self._idle: dict[Scope, int] = {}
-        """Size of each policy that no stream has now, the one left first at the beginning."""
+        """Size of each cached policy without a stream, longest idle first."""
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ca_bundle = b""
@@ -104,34 +104,34 @@ class PolicyHub:
 
     @property
     def count(self) -> int:
-        """Open streams."""
+        """Number of open streams."""
         return sum(map(len, self._streams.values()))
 
     def published_versions(self) -> dict[tuple[str, str], str]:
-        """Return the version of the policy that each connected pod was sent last."""
+        """Return the policy version that was last sent to each connected pod."""
         return {
             stream.pod: self._snapshots[scope].version
             for scope, streams in self._streams.items()
             if scope in self._snapshots
-            if not scope.pod  # it has another stream, by which its version is known
+            if not scope.pod  # a collector's version is that of its gateway stream
             for stream in streams
         }
 
     def use_platform(self, platform: Platform) -> None:
-        """Build policies by other settings from now on."""
+        """Build policies with other settings from now on."""
         self._platform = platform
         self._snapshots.clear()
         self._idle.clear()
 
     def mark(self, namespace: str) -> None:
-        """Note that a namespace changed; its proxies get their policy after the debounce."""
+        """Mark a namespace as changed; its proxies get their policy after the debounce."""
         self._dirty.add(namespace)
         if self._timer is None and self._snapshots:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(DEBOUNCE_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Send every proxy its policy, if that changed."""
+        """Send every proxy its policy if it changed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -145,7 +145,7 @@ class PolicyHub:
             listener()
 
     def publish_ca_bundle(self, pem: str) -> None:
-        """Send every proxy, present and future, the CAs that sign the control service."""
+        """Send the CAs of the control service to every current and future stream."""
         message = json.dumps({"type": "authorities", "pem": pem}).encode() + b"\n"
         if message == self._ca_bundle:
             return
@@ -156,12 +156,12 @@ class PolicyHub:
 
     @contextmanager
     def open(self, scope: Scope, version: str, pod: tuple[str, str] = ("", "")) -> Iterator[Stream]:
-        """Give a proxy its stream, beginning with a snapshot unless it has this version."""
+        """Open a proxy's stream; it begins with a snapshot unless `version` is current."""
         stream = Stream(scope, pod)
         if self._ca_bundle:
             stream.push(self._ca_bundle)
         if self._dirty:
-            self.flush()  # else a newcomer's snapshot would hide the change from the others
+            self.flush()  # otherwise the new snapshot hides the change from other streams
         snapshot = self._snapshots.get(scope) or self._build(scope)
         self._idle.pop(scope, None)
         if snapshot.version == version:
@@ -180,7 +180,7 @@ class PolicyHub:
             self._leave(stream)
 
     def close_all(self) -> None:
-        """End every stream: the process stops, its proxies go to another replica."""
+        """End every stream at shutdown; the proxies reconnect to another replica."""
         for streams in self._streams.values():
             for stream in streams:
                 stream.close()

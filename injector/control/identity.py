@@ -1,4 +1,4 @@
-"""Who a proxy is. The token says it, never the request."""
+"""Identity of callers: it follows from the token only, never from the request."""
 
 from typing import NamedTuple, Protocol
 
@@ -11,11 +11,11 @@ class Caller(NamedTuple):
     uid: str
     service_account: str
     expires_at: float | None = None
-    """Unix time after which the token is not valid; None where it does not say."""
+    """Unix time at which the token expires; None if unknown."""
 
 
 class AccessAttributes(NamedTuple):
-    """What somebody wants to do, as Kubernetes' authorization asks: a path, or a resource."""
+    """Attributes of an access check, as in a SubjectAccessReview: a path or a resource."""
 
     verb: str
     path: str = ""
@@ -27,19 +27,19 @@ class AccessAttributes(NamedTuple):
 
 
 class TokenVerdict(NamedTuple):
-    """What the API server says of a third party's token."""
+    """The API server's verdict on a third party's token."""
 
     username: str
-    """Empty where it knows no user of that token."""
+    """Empty if the token is not authenticated."""
     groups: tuple[str, ...]
     is_allowed: bool
-    """Whether that user may do what was asked, if anything was."""
+    """Whether the user has the requested access; true for a known user if none was requested."""
     valid_seconds: float = 0.0
-    """How long the answer may be remembered."""
+    """How long the verdict may be cached."""
 
 
 class Reviewer(Protocol):
-    """Judges tokens of third parties: who asks a node proxy or a gateway."""
+    """Verifies tokens of third parties: the clients of node proxies and gateways."""
 
     async def review(
         self,
@@ -49,33 +49,33 @@ class Reviewer(Protocol):
         *,
         audiences: tuple[str, ...],
     ) -> TokenVerdict:
-        """Return whose token it is, and whether that user may do something.
+        """Return the token's user, and whether the user has an access.
 
         Args:
             token: the token.
-            access: what the user wants to do; None to be known only.
-            peer: address of the proxy that asks.
-            audiences: of which the token must be for one; without any it must be for the API
+            access: the requested access; None to authenticate only.
+            peer: address of the calling proxy.
+            audiences: the token must be valid for at least one of them; if empty, for the API
                 server.
 
         Raises:
-            IdentityError: 503, it cannot be judged now.
+            IdentityError: 503, the token cannot be verified now.
         """
 
 
 class Authenticator(Protocol):
-    """Turns a token into a caller: a folder of tokens, or the API server's TokenReview."""
+    """Maps tokens to callers, by a folder of tokens or the API server's TokenReview."""
 
     async def authenticate(self, token: str, peer: str) -> Caller:
         """Return the token's pod.
 
         Args:
             token: the token.
-            peer: the client's address; the work that its tokens make is bounded.
+            peer: the client's address; the work that one address can cause is limited.
 
         Raises:
-            IdentityError: the token is not known, or belongs to no pod.
+            IdentityError: the token is unknown, or does not belong to a pod.
         """
 
     async def is_still_valid(self, token: str, caller: Caller) -> bool:
-        """Tell whether an open stream may go on; asked before each of its messages."""
+        """Return whether an open stream may continue; called before each of its messages."""

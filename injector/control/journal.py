@@ -1,4 +1,4 @@
-"""What happened lately at this replica, and a bell for those who watch."""
+"""Recent admission reviews of this replica, and change notifications for watchers."""
 
 import asyncio
 from collections import deque
@@ -23,7 +23,7 @@ class Reviewed(NamedTuple):
 
 
 class Journal:
-    """The last reviews, newest first, and a count that rises with every change of anything."""
+    """The latest reviews, newest first, and a version that increases with every change."""
 
     def __init__(self) -> None:
         self.reviews: deque[Reviewed] = deque(maxlen=MAX_REVIEWS)
@@ -33,28 +33,28 @@ class Journal:
 
     @property
     def watchers(self) -> int:
-        """How many wait for a change now."""
+        """Number of callers that wait for a change."""
         return len(self._watching)
 
     def add(self, review: Reviewed) -> None:
-        """Note a review."""
+        """Record a review."""
         self.reviews.appendleft(review)
         self.ring()
 
     def ring(self, _: object = None) -> None:
-        """Note that something changed."""
+        """Record a change and wake all waiting callers."""
         self.version += 1
         for waiter in self._watching:
             if not waiter.done():
                 waiter.set_result(None)
 
     def close(self) -> None:
-        """Let nobody wait any more: the process stops."""
+        """Wake all waiting callers at shutdown; later waits return at once."""
         self._is_closed = True
         self.ring()
 
     async def wait_beyond(self, version: int, timeout_seconds: float) -> int:
-        """Wait for a change behind a version, for a time at most; returns the version then."""
+        """Wait for a change after `version` or for the timeout; return the current version."""
         if self.version == version and not self._is_closed:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._watching.add(waiter)

@@ -1,4 +1,4 @@
-"""Says in the log what is wrong with MetricAccess objects, once for each state of an object."""
+"""Logs what is wrong with MetricAccess objects, once for each state of an object."""
 
 import logging
 
@@ -13,7 +13,7 @@ _MAX_PROBLEMS = 10
 
 
 class MetricAccessLog:
-    """Follows a cluster's objects."""
+    """Logs the problems of a cluster's MetricAccess objects when they change."""
 
     def __init__(self, cluster: ClusterState, platform: Platform) -> None:
         self._cluster = cluster
@@ -23,7 +23,7 @@ class MetricAccessLog:
         cluster.listeners.append(self._changed.add)
 
     def use_platform(self, platform: Platform) -> None:
-        """Judge by other settings from now on."""
+        """Evaluate objects with other settings from now on."""
         self._platform = platform
         self._changed.update(self._cluster.namespaces_with("MetricAccess"))
 
@@ -42,12 +42,12 @@ class MetricAccessLog:
         self._said.pop((namespace, name), None)
         place = {"namespace": namespace, "object": name}
         if not problems:
-            logger.info("a MetricAccess object is in force as written", extra=place)
+            logger.info("MetricAccess object is fully active", extra=place)
             return
         while len(self._said) >= MAX_REMEMBERED:
             del self._said[next(iter(self._said))]
         self._said[namespace, name] = problems
         logger.warning(
-            "a MetricAccess object is not in force as written",
+            "MetricAccess object is not fully active",
             extra={**place, "problems": list(problems[:_MAX_PROBLEMS]), "count": len(problems)},
         )

@@ -1,7 +1,7 @@
-"""What one replica tells another of its proxies: lines of JSON, streams first, then reports.
+"""What replicas exchange about their proxies: lines of JSON, streams first, then reports.
 
-The first line has every stream, so that what follows may be cut at a bound and nobody takes a
-proxy for one that is away.
+The first line lists every stream, so that the reports after it can be cut at a size limit without
+a connected proxy appearing to be disconnected.
 """
 
 import json
@@ -14,23 +14,23 @@ from injector.control.reports import Pod, read_report, write_report
 from injector.errors import ReplicaError
 
 MAX_BYTES = 48 << 20
-"""Of one answer; a report that would go beyond is left out, with those behind it."""
+"""Size limit of one response; the first report beyond it and all later ones are left out."""
 LARGE_BYTES = 8 << 10
-"""Of one report: such ones stand behind all others."""
+"""Reports larger than this are sent after all others."""
 
 
 def write_proxies(proxies: Mapping[Pod, Proxy], now: float) -> Iterator[bytes]:
-    """Yield the lines.
+    """Yield the lines of a response.
 
     Args:
-        proxies: what this replica knows.
+        proxies: the proxies that this replica knows.
         now: Unix time.
     """
     streams = {"/".join(pod): item.published for pod, item in proxies.items() if item.published}
     line = _line({"streams": streams})
     written = len(line)
     yield line
-    for is_large in (False, True):  # so that a few large ones hide nobody's
+    for is_large in (False, True):  # so that a few large reports do not displace the others
         for pod, item in proxies.items():
             if item.report is None:
                 continue
@@ -45,14 +45,14 @@ def write_proxies(proxies: Mapping[Pod, Proxy], now: float) -> Iterator[bytes]:
 
 
 def read_proxies(lines: Iterable[bytes], now: Callable[[], float]) -> dict[Pod, Proxy]:
-    """Read what another replica wrote.
+    """Parse another replica's response.
 
     Args:
-        lines: as they come.
-        now: gives Unix time.
+        lines: the lines of the response.
+        now: returns Unix time.
 
     Raises:
-        ReplicaError: it is something else.
+        ReplicaError: the response is invalid.
     """
     found: dict[Pod, Proxy] = {}
     try:
@@ -66,14 +66,14 @@ def read_proxies(lines: Iterable[bytes], now: Callable[[], float]) -> dict[Pod, 
                 known = found.get(pod, Proxy("", None))
                 found[pod] = known._replace(report=report)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ReplicaError(f"its answer cannot be read: {error!r}"[:200]) from error
+        raise ReplicaError(f"invalid response: {error!r}"[:200]) from error
     return found
 
 
 def _age(value: Any) -> float:
     age = float(value)
     if not 0 <= age < math.inf:
-        raise ReplicaError(f"its answer cannot be read: an age of {age}")
+        raise ReplicaError(f"invalid response: age {age}")
     return age
 
 

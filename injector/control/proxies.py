@@ -1,4 +1,4 @@
-"""All proxies that are known, whichever replica of the injector they have their stream to."""
+"""All known proxies, whichever injector replica they are connected to."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,33 +9,33 @@ from injector.control.reports import Pod, Report, Reports
 from injector.model.access.sending import ObjectName, SendingFacts, gather_sending
 
 SENDING_SECONDS = 180.0
-"""After which a sender counts no more that was not heard of: it reports once a minute."""
+"""Senders whose last report is older are ignored; each reports once a minute."""
 
 
 class Proxy(NamedTuple):
     """One proxy, as a replica knows it."""
 
     published: str
-    """Version of the policy that it was sent last; empty where it has no stream."""
+    """Policy version that was last sent to it; empty if it has no stream."""
     report: Report | None
 
 
 class Proxies:
-    """What this replica knows, and what the others said last."""
+    """The proxies that this replica knows, and those last reported by the others."""
 
     def __init__(self, hub: PolicyHub, reports: Reports) -> None:
         self.hub = hub
         self.reports = reports
         self.listeners: list[Callable[[], None]] = []
-        """Called whenever another replica said something new."""
+        """Called whenever the data about other replicas' proxies changes."""
         self._peers: dict[str, Mapping[Pod, Proxy]] = {}
         self._silent: dict[str, str] = {}
-        """Why a replica did not say, by its name."""
+        """Why a replica could not be queried, by its name."""
         self._unlisted: str | None = None
-        """Why it is not known which replicas there are; empty where nobody has looked yet."""
+        """Why the replicas are unknown; empty before the first listing, None if they are known."""
 
     def own(self) -> dict[Pod, Proxy]:
-        """Return the proxies that have a stream here, or reported here."""
+        """Return the proxies that have a stream to this replica or reported to it."""
         published = self.hub.published_versions()
         self.reports.forget_silent(published)
         return {
@@ -44,7 +44,7 @@ class Proxies:
         }
 
     def all(self) -> dict[Pod, Proxy]:
-        """Return the proxies that any replica knows; of several reports the newest."""
+        """Return the proxies that any replica knows, each with its newest report."""
         found = self.own()
         for proxies in list(self._peers.values()):
             for pod, proxy in proxies.items():
@@ -53,7 +53,7 @@ class Proxies:
         return found
 
     def sending(self) -> Mapping[ObjectName, SendingFacts]:
-        """Return how forwarding goes, by object, over all proxies that are known."""
+        """Return the state of forwarding by object, over all known proxies."""
         reports = (proxy.report for proxy in self.all().values())
         since = time.time() - SENDING_SECONDS
         return gather_sending(
@@ -64,7 +64,7 @@ class Proxies:
         )
 
     def connected(self) -> set[Pod]:
-        """Return those with a stream to any replica."""
+        """Return the pods whose proxy has a stream to any replica."""
         found = set(self.hub.published_versions())
         for proxies in list(self._peers.values()):
             found.update(pod for pod, proxy in proxies.items() if proxy.published)
@@ -72,47 +72,47 @@ class Proxies:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every replica said what it knows."""
+        """Whether the data of every replica is available."""
         return not self._silent and self._unlisted is None
 
     def problems(self) -> Sequence[str]:
-        """Say which replicas did not, a sentence each."""
+        """Return which replicas could not be queried, one sentence each."""
         unlisted = (
-            [f"the replicas cannot be listed, only this one's proxies are shown: {self._unlisted}"]
+            [f"cannot list the replicas; only this replica's proxies are shown: {self._unlisted}"]
             if self._unlisted
             else []
         )
         return unlisted + [
-            f"replica {name} cannot be asked, its proxies are not shown: {reason}"
+            f"cannot query replica {name}; its proxies are not shown: {reason}"
             for name, reason in sorted(self._silent.items())
         ]
 
     def take(self, replica: str, proxies: Mapping[Pod, Proxy]) -> None:
-        """Keep what another replica knows."""
+        """Store the proxies that another replica knows."""
         was_silent = self._silent.pop(replica, None) is not None
         if was_silent or self._peers.get(replica) != proxies:
             self._peers[replica] = proxies
             self._ring()
 
     def lose(self, replica: str, reason: str) -> None:
-        """Forget what a replica knew, for it cannot be asked."""
+        """Drop a replica's proxies because it cannot be queried."""
         self._peers.pop(replica, None)
         self._silent[replica] = reason
         self._ring()
 
     def expect(self) -> None:
-        """Know that there may be other replicas, and nothing of them yet."""
+        """Expect other replicas, about which nothing is known yet."""
         self._unlisted = ""
 
     def lose_all(self, reason: str) -> None:
-        """Forget what all of them knew, for it cannot be found out which there are."""
+        """Drop all other replicas' proxies because the replicas cannot be listed."""
         self._peers.clear()
         self._silent.clear()
         self._unlisted = reason
         self._ring()
 
     def keep_only(self, replicas: set[str]) -> None:
-        """Forget replicas that are gone: these are all that there are."""
+        """Drop every replica that is not in `replicas`, the complete list."""
         self._unlisted = None
         for held in (self._peers, self._silent):
             for name in held.keys() - replicas:

@@ -1,4 +1,4 @@
-"""What proxies report of themselves: kept in bounds, for a pod could send anything."""
+"""The proxies' reports about themselves, kept within limits: a pod could send anything."""
 
 import math
 import sys
@@ -12,61 +12,61 @@ from injector.model.roles import DEFAULT_ROLE
 from sidecar.model.targets import MAX_TARGETS
 
 MAX_REPORTS = 20_000
-"""Twice the proxies that one replica is made for."""
+"""Twice the number of proxies that one replica is designed for."""
 MAX_BYTES = 96 << 20
-"""Of all reports together."""
+"""Size limit of all reports together."""
 _REPORT_BYTES = 1_000
 _MAX_TEXT = 200
 _MAX_FAULTS = 8
 _MAX_AGE_SECONDS = 10 * 365 * 86400.0
 _MAX_UNIX_TIME = 4e9
 MAX_REPORTED = 2_000
-"""Objects whose sending one report may speak of: a collector's is about many namespaces."""
+"""Objects whose sending one report may cover: a collector reports on many namespaces."""
 MAX_UNMATCHED = 20
 KEEP_SECONDS = 3600.0
-"""How long a proxy without a stream here is remembered by its last report: its pod may be gone."""
+"""How long the last report of a proxy without a stream here is kept: its pod may be gone."""
 
 Pod = tuple[str, str]
 """Namespace and name."""
 
 
 class TargetReport(NamedTuple):
-    """One target of a proxy, as its last scrape found it."""
+    """One target of a proxy, as of its last scrape."""
 
     url: str
     is_up: bool
     error: str
     samples: int
     is_guess: bool = False
-    """It never answered, and nothing says that it has metrics."""
+    """Whether it is a guessed target that has never answered."""
 
 
 class Report(NamedTuple):
-    """One proxy, by its own words."""
+    """One proxy's report about itself."""
 
     received_at: float
     """Unix time."""
     proxy_version: str
     policy_version: str
     policy_age_seconds: float
-    """When the report was sent."""
+    """Age at the time the report was sent."""
     policy_error: str
     faults: tuple[str, ...]
     targets: tuple[TargetReport, ...]
     samples: int
-    """Exposed by the last scrape, the proxy's own included."""
+    """Samples exposed by the last scrape, including the proxy's own."""
     resident_bytes: int
     role: str = DEFAULT_ROLE
     policy_ignored: tuple[str, ...] = ()
-    """Fields of the policy that the proxy is too old to know."""
+    """Fields of the policy that the proxy is too old to support."""
     notes: tuple[str, ...] = ()
-    """What happened of late: of a gateway, what it refused."""
+    """Recent events: for a gateway, what it refused."""
     sending: tuple[SendingReport, ...] = ()
-    """How its forwarding goes."""
+    """State of its forwarding."""
 
     @property
     def size_bytes(self) -> int:
-        """About what it takes in memory."""
+        """Approximate size in memory."""
         texts = [self.policy_error, *self.faults, *self.policy_ignored, *self.notes]
         for target in self.targets:
             texts += (target.url, target.error)
@@ -76,21 +76,21 @@ class Report(NamedTuple):
 
 
 class Reports:
-    """The last report of each proxy; of too many the one not renewed for longest goes."""
+    """The last report of each proxy; beyond the limit, the least recently updated is dropped."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._reports: dict[Pod, Report] = {}
         self._bytes: Counter[str] = Counter()
-        """About how much each namespace's reports take."""
+        """Approximate size of each namespace's reports."""
 
     def put(self, pod: Pod, fields: Mapping[str, Any], *, is_collector: bool = False) -> Report:
-        """Keep of a report what is known and small enough.
+        """Store a report, reduced to known fields within limits.
 
         Args:
-            pod: that reports.
-            fields: what JSON gave.
-            is_collector: whether it may speak of other namespaces' objects than its own.
+            pod: the reporting pod.
+            fields: the parsed JSON.
+            is_collector: whether it may report on other namespaces' objects.
         """
         self._forget(pod)
         while len(self._reports) >= MAX_REPORTS:
@@ -102,7 +102,7 @@ class Reports:
         self._reports[pod] = report
         self._bytes[pod[0]] += report.size_bytes
         while self._bytes.total() > MAX_BYTES:
-            # The namespace that takes most loses first.
+            # Drop reports of the namespace that takes most memory.
             heaviest = max(self._bytes, key=self._bytes.__getitem__)
             self._forget(next(item for item in self._reports if item[0] == heaviest))
         return report
@@ -112,11 +112,11 @@ class Reports:
         return self._reports.get(pod)
 
     def forget_silent(self, connected: Container[Pod]) -> None:
-        """Forget who has no stream here and was not heard of for long."""
+        """Drop old reports of proxies that have no stream here."""
         horizon = self._clock() - KEEP_SECONDS
         for pod, report in list(self._reports.items()):
             if report.received_at >= horizon:
-                break  # they stand in the order in which they came
+                break  # reports are in order of arrival
             if pod not in connected:
                 self._forget(pod)
 
@@ -126,15 +126,15 @@ class Reports:
             self._bytes[pod[0]] -= report.size_bytes
 
     def __iter__(self) -> Iterator[Pod]:
-        """Yield the pods that reported, the one not renewed for longest first."""
+        """Yield the pods that reported, least recently updated first."""
         return iter(self._reports)
 
 
 def read_report(fields: Mapping[str, Any], received_at: float) -> Report:
-    """Keep of a report what is known and small enough.
+    """Parse a report, reduced to known fields within limits.
 
     Args:
-        fields: what JSON gave.
+        fields: the parsed JSON.
         received_at: Unix time.
     """
     return Report(
@@ -204,7 +204,7 @@ def _write_sending(item: SendingReport) -> dict[str, Any]:
 
 
 def write_report(report: Report) -> dict[str, Any]:
-    """Write a report as a proxy would, for another replica to read."""
+    """Return a report in the proxies' format, for another replica."""
     return {
         "role": report.role,
         "proxyVersion": report.proxy_version,
@@ -235,7 +235,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _clean(value: object) -> str:
-    # JSON may hold half of a surrogate pair, which no text that is sent on can.
+    # JSON may contain a lone surrogate, which cannot be encoded when it is sent on.
     text = value[:_MAX_TEXT] if isinstance(value, str) else ""
     return text.encode(errors="replace").decode()
 
@@ -249,5 +249,5 @@ def _number(fields: Mapping[str, Any], name: str) -> float:
     value = fields.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return 0.0
-    # JSON may hold integers of any length, and Python's reader takes NaN.
+    # JSON may contain integers of any length, and Python's parser accepts NaN.
     return float(value) if -(2**53) < value < 2**53 and math.isfinite(value) else 0.0

@@ -1,4 +1,4 @@
-"""A scope's policy as messages, written once for all its proxies."""
+"""A scope's policy as messages, serialized once for all its proxies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ class WholeSnapshot:
 
 
 class Line(NamedTuple):
-    """A key as a message."""
+    """One key as a message."""
 
     message: bytes
     shown: bytes
-    """What of it the version is made of: not a credential's value."""
+    """The part that the version is computed from; it excludes a credential's value."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class KeyedSnapshot:
 
     @cached_property
     def version(self) -> str:
-        """Its name, equal on every replica."""
+        """Hash of the content, equal on every replica."""
         return content_hash(*(self.lines[key].shown for key in sorted(self.lines)))
 
     @cached_property
     def message(self) -> bytes:
-        """Every key, then that it is whole."""
+        """Every key, then the `synced` message."""
         lines = [line.message for line in self.lines.values()]
         return b"".join([*lines, _synced(self.version)])
 
@@ -52,10 +52,10 @@ Snapshot = WholeSnapshot | KeyedSnapshot
 
 
 def build_snapshot(cluster: ClusterState, scope: Scope, platform: Platform) -> Snapshot:
-    """Write a scope's policy.
+    """Build a scope's policy.
 
     Args:
-        cluster: what is known of the cluster.
+        cluster: the cluster's state.
         scope: what the proxies may know.
         platform: the platform's settings.
     """
@@ -76,12 +76,12 @@ def update_snapshot(
     scope: Scope,
     platform: Platform,
 ) -> Snapshot:
-    """Write a scope's policy after a change; by key, only what the change may concern.
+    """Build a scope's policy after a change; by key, only what the change may affect.
 
     Args:
-        before: the policy before it.
+        before: the policy before the change.
         changed: namespaces in which something changed.
-        cluster: what is known of the cluster now.
+        cluster: the cluster's current state.
         scope: what the proxies may know.
         platform: the platform's settings.
     """
@@ -93,9 +93,9 @@ def update_snapshot(
 
 
 def describe_change(before: Snapshot | None, after: Snapshot) -> tuple[bytes, bytes | None]:
-    """Return what brings a proxy from one policy to the next.
+    """Return the message that updates a proxy from one policy to the next.
 
-    With it comes an older message that need not be sent any more where it still waits.
+    The second item is an older message to drop if it is still queued, or None.
     """
     if before is None or isinstance(before, WholeSnapshot) or isinstance(after, WholeSnapshot):
         return after.message, None if before is None else before.message

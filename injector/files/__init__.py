@@ -1,1 +1,1 @@
-"""The cluster's state from a folder of manifests: the injector without a cluster."""
+"""Reads the cluster's state from a folder of manifests, to run the injector without a cluster."""

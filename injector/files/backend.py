@@ -1,4 +1,4 @@
-"""An injector's parts where a folder of manifests plays the cluster."""
+"""The parts of an injector that runs on a folder of manifests instead of a cluster."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from injector.model.cluster.state import ClusterState
 
 
 def folder_backend(manifests: Path, tokens: Path, certificates: Path) -> Backend:
-    """Make the parts.
+    """Build the backend.
 
     Args:
         manifests: the folder of manifests, or one file.
-        tokens: a folder `<namespace>/<pod>` of tokens by which proxies are known.
-        certificates: the folder in which the CA is kept.
+        tokens: a folder with the token of each proxy's pod in `<namespace>/<pod>`.
+        certificates: the folder that stores the CA.
     """
     cluster = ClusterState()
     return Backend(

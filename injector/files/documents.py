@@ -1,4 +1,4 @@
-"""YAML documents with bounds on size and depth, and the place of every mistake."""
+"""Reads YAML documents with limits on size and depth; errors give the line."""
 
 import re
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ import yaml
 from injector.errors import ManifestError
 
 MAX_NODES = 500_000
-"""Nodes of one file with its aliases written out: a few lines can otherwise stand for millions."""
+"""Nodes of one document with aliases expanded: a few lines could otherwise expand to millions."""
 MAX_DEPTH = 100
 
 
 class BoundedLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
-    """What JSON has, and no more: `!!binary` or `!!timestamp` would put bytes and dates in."""
+    """Loads only JSON's types: `!!binary` and `!!timestamp` would produce bytes and dates."""
 
     yaml_constructors = {  # noqa: RUF012 - the library's own way
         tag: build
@@ -26,8 +26,8 @@ class BoundedLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.S
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     value = int(yaml.SafeLoader.construct_yaml_int(loader, node))
     if not -(2**63) <= value < 2**64:
-        # Python cannot even print a long one.
-        raise yaml.constructor.ConstructorError(None, None, "an integer too long", node.start_mark)
+        # Python refuses to print very long integers.
+        raise yaml.constructor.ConstructorError(None, None, "integer out of range", node.start_mark)
     return value
 
 
@@ -35,7 +35,7 @@ BoundedLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 class TextLoader(BoundedLoader):
-    """`regex: 1.10` and `regex: yes` mean the text, as for Prometheus."""
+    """Loads scalars as strings: `regex: 1.10` and `regex: yes` are text, as in Prometheus."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [item for item in resolvers if item[0].endswith((":null", ":merge"))]
@@ -44,11 +44,11 @@ class TextLoader(BoundedLoader):
 
 
 class KubernetesLoader(BoundedLoader):
-    """Kubernetes' reading: a date and `22:22` stay text, `y` is true, `1e3` a number."""
+    """Loads scalars as Kubernetes does: dates and `22:22` are text, `y` is true, `1e3` a number."""
 
 
-# As the YAML library of Kubernetes' clients: no dates, no base 60, numbers need no point for an
-# exponent, `y` and `n` are booleans, `=` is a text.
+# As in the YAML library of Kubernetes clients: no dates, no base 60, an exponent needs no decimal
+# point, `y` and `n` are booleans, `=` is a string.
 # Source: https://github.com/kubernetes-sigs/yaml/blob/master/goyaml.v2/resolve.go
 _TAG = "tag:yaml.org,2002:"
 KubernetesLoader.yaml_implicit_resolvers = {}
@@ -69,10 +69,10 @@ KubernetesLoader.bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": F
 def read_documents(
     text: str, source: str, loader_class: type[BoundedLoader] = KubernetesLoader
 ) -> Iterator[tuple[Any, int]]:
-    """Yield each document and its first line.
+    """Yield each document and the number of its first line.
 
     Raises:
-        ManifestError: it is not YAML, or holds more than a bounded number of nodes.
+        ManifestError: the text is not YAML, has duplicate keys, or exceeds a limit.
     """
     try:
         loader = loader_class(text)
@@ -99,7 +99,7 @@ def read_documents(
 
 
 def _unshared(value: Any) -> Any:
-    """Copy what aliases name, so that a change at one place is none at another."""
+    """Copy aliased values, so that a change in one place does not affect another."""
     if isinstance(value, dict):
         return {key: _unshared(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -112,14 +112,14 @@ _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def _check_depth(text: str, source: str) -> None:
-    """Refuse deep nesting before nodes are built: libyaml's builder recurses without a bound.
+    """Refuse deep nesting before nodes are built: libyaml's builder recurses without a limit.
 
-    libyaml has a bound of its own, which it meets up to 1,024 characters before it hands an event
-    out. So brackets are counted first: only a text with many open ones, which may be in a string,
-    is read by the slow reader, which has none.
+    libyaml's parser has its own limit, which it hits up to 1,024 characters before it emits an
+    event. So brackets are counted first: only a text with many open brackets, which may be inside
+    strings, is parsed by the slow pure-Python parser, which has no limit.
 
     Raises:
-        ManifestError: it is nested too deep.
+        ManifestError: the text is nested too deeply.
     """
     depth = 0
     for event in yaml.parse(text, Loader=BoundedLoader if _is_flat(text) else yaml.SafeLoader):
@@ -129,11 +129,11 @@ def _check_depth(text: str, source: str) -> None:
             depth -= 1
         if depth > MAX_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else 0
-            raise ManifestError(source, line, "nested too deep")
+            raise ManifestError(source, line, "nested too deeply")
 
 
 def _is_flat(text: str) -> bool:
-    """Tell whether no place of a text can be within more brackets than may be nested."""
+    """Return whether no part of a text can be inside more than `MAX_DEPTH` brackets."""
     low = depth = 0
     for found in _BRACKET.finditer(text):
         depth += _STEPS[found[0]]
@@ -144,12 +144,12 @@ def _is_flat(text: str) -> bool:
 
 
 def _check(node: yaml.Node, source: str) -> None:
-    """Refuse keys given twice, and more nodes than `MAX_NODES` with aliases written out."""
+    """Refuse duplicate keys, and more than `MAX_NODES` nodes with aliases expanded."""
     sizes: dict[int, int] = {}
 
     def measure(node: yaml.Node, depth: int) -> int:
         if depth > MAX_DEPTH:
-            raise ManifestError(source, node.start_mark.line + 1, "nested too deep")
+            raise ManifestError(source, node.start_mark.line + 1, "nested too deeply")
         known = sizes.get(id(node))
         if known is not None:
             return known
@@ -171,11 +171,11 @@ def _check_keys(node: yaml.MappingNode, source: str) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise ManifestError(source, key.start_mark.line + 1, "a key is no text")
+            raise ManifestError(source, key.start_mark.line + 1, "a key is not a scalar")
         if key.value in seen:
             raise ManifestError(
-                source, key.start_mark.line + 1, f"key {key.value[:60]!r} is given twice"
+                source, key.start_mark.line + 1, f"duplicate key {key.value[:60]!r}"
             )
         seen.add(key.value)
         if key.tag != "tag:yaml.org,2002:merge":
-            key.tag = "tag:yaml.org,2002:str"  # `80:` and `on:` are texts, as in JSON
+            key.tag = "tag:yaml.org,2002:str"  # `80:` and `on:` are strings, as in JSON

@@ -1,9 +1,10 @@
-"""Manifests changed in place: comments, quotes and the order of keys stay as they were written.
+"""Edits manifests in place and preserves comments, quotes and the order of keys.
 
-The only home of ruamel.yaml. It is trusted with nothing: what it writes is read again, and where
-that is not what was meant, the objects are written anew.
+The only module that uses ruamel.yaml. Its output is not trusted: it is parsed again, and if the
+result is not what was intended, the file is rewritten from its objects.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -25,23 +26,25 @@ from injector.files.documents import BoundedLoader, read_documents
 from injector.files.manifests import ManifestFile, Place, is_ambiguous, is_block, write_manifests
 
 MAX_EDITED_BYTES = 1 << 20
-"""A larger file is written anew: reading with comments takes a second for each 100 KiB."""
+"""A larger file is rewritten from its objects: parsing comments takes one second per 100 KiB."""
 _Tree = TypeVar("_Tree", CommentedMap, CommentedSeq)
+_MARKER = re.compile(r"^---(?=\s|$)", re.M)
+"""Begins a document, wherever it is at the start of a line."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 _INDENTED_LIST = re.compile(r"^( *)[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*\1 +- ", re.M)
 _LIST = re.compile(r"^( *)[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*\1- ", re.M)
 
 
 class Edited(NamedTuple):
-    """A file's text with changes."""
+    """A file's text after editing."""
 
     text: str
     is_anew: bool
-    """Whether it was written anew, without its comments."""
+    """Whether it was rewritten from its objects and may have lost comments."""
 
 
 def edit(file: ManifestFile, changed: Mapping[Place, dict[str, Any]]) -> Edited:
-    """Return a file's text with some of its objects in another state.
+    """Return a file's text with some of its objects replaced.
 
     Args:
         file: the file as it was read.
@@ -57,10 +60,52 @@ def edit(file: ManifestFile, changed: Mapping[Place, dict[str, Any]]) -> Edited:
 
 def _edit(file: ManifestFile, changed: Mapping[Place, dict[str, Any]]) -> Edited:
     documents = [_replaced(document, (at,), changed) for at, document in enumerate(file.documents)]
-    text = None if _is_beyond_editing(file.text) else _rewrite(file, documents)
-    if text is not None and _reads_as(text, documents):
-        return Edited(text, is_anew=False)
-    return Edited(write_manifests(documents), is_anew="#" in file.text)
+    if _is_json(file.text):
+        return Edited(json.dumps(documents[0], indent=2, ensure_ascii=False) + "\n", is_anew=False)
+    pieces = _divide(file)
+    if pieces is None:
+        return Edited(write_manifests(documents), is_anew=True)
+    texts, is_anew, at = [], False, 0
+    for piece, before in pieces:
+        after = documents[at : at + len(before)]
+        at += len(before)
+        edited = (
+            Edited(piece, is_anew=False) if before == after else _edit_piece(piece, before, after)
+        )
+        texts.append(edited.text)
+        is_anew = is_anew or edited.is_anew
+    return Edited("".join(texts), is_anew=is_anew)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return text.lstrip().startswith("{") and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _divide(file: ManifestFile) -> list[tuple[str, list[Any]]] | None:
+    """Divide a file before each `---`, with the documents of each piece; None if that fails."""
+    starts = [0, *(found.start() for found in _MARKER.finditer(file.text) if found.start())]
+    ends = [*starts[1:], len(file.text)]
+    pieces = []
+    for start, end in zip(starts, ends, strict=True):
+        text = file.text[start:end]
+        try:
+            found = [document for document, _ in read_documents(text, "")]
+        except ManifestError:
+            return None
+        pieces.append((text, [document for document in found if document is not None]))
+    whole = [document for _, documents in pieces for document in documents]
+    return pieces if whole == file.documents else None
+
+
+def _edit_piece(text: str, before: Sequence[Any], after: Sequence[Any]) -> Edited:
+    edited = None if _is_beyond_editing(text) else _rewrite(text, before, after)
+    if edited is not None and _reads_as(edited, after):
+        return Edited(edited, is_anew=False)
+    marker = "---\n" if text.startswith("---") else ""
+    return Edited(marker + write_manifests(list(after)), is_anew=True)
 
 
 def _replaced(value: Any, place: Place, changed: Mapping[Place, dict[str, Any]]) -> Any:
@@ -74,7 +119,7 @@ def _replaced(value: Any, place: Place, changed: Mapping[Place, dict[str, Any]])
 
 
 def _is_beyond_editing(text: str) -> bool:
-    """Tell whether a text is too large, or says one thing at several places by aliases."""
+    """Return whether a text is too large to edit, or uses aliases."""
     if len(text) > MAX_EDITED_BYTES:
         return True
     return "&" in text and any(
@@ -90,23 +135,22 @@ def _reads_as(text: str, documents: Sequence[Any]) -> bool:
     return [document for document in found if document is not None] == documents
 
 
-def _rewrite(file: ManifestFile, documents: Sequence[Any]) -> str | None:
-    editor = _editor(file.text)
+def _rewrite(text: str, before: Sequence[Any], after: Sequence[Any]) -> str | None:
+    editor = _editor(text)
     written = StringIO()
     try:
-        trees = [tree for tree in editor.load_all(file.text) if tree is not None]
+        trees = [tree for tree in editor.load_all(text) if tree is not None]
         blended = [
-            _blend(tree, before, after)
-            for tree, before, after in zip(trees, file.documents, documents, strict=True)
+            _blend(tree, was, value) for tree, was, value in zip(trees, before, after, strict=True)
         ]
         editor.dump_all(blended, written)
     except Exception:
-        return None  # whatever the library stumbles over is written anew
+        return None  # whatever the library fails on is rewritten from its objects
     return written.getvalue()
 
 
 class _TextResolver(VersionedResolver):
-    """Every scalar is text as it is written: how others read it is no matter here."""
+    """Resolves every scalar to its text as written: its type does not matter here."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         is_text = kind is ScalarNode and value not in _NULLS
@@ -126,7 +170,7 @@ def _editor(text: str) -> YAML:
 
 
 def _blend(tree: Any, before: Any, after: Any) -> Any:
-    """Change a tree from one value to another, and leave alone what is equal in both."""
+    """Change a tree from one value to another; leave equal parts untouched."""
     if isinstance(before, dict) and isinstance(after, dict) and isinstance(tree, CommentedMap):
         for key in before.keys() - after.keys():
             del tree[key]
@@ -161,14 +205,14 @@ def _blend_list(tree: CommentedSeq, before: list[Any], after: list[Any]) -> Comm
 
 
 def _unfolded(tree: _Tree, values: Sequence[Any]) -> _Tree:
-    """Write a collection on lines of its own, where a new value would make one line very long."""
+    """Use block style for a collection if a new nested value would make its line very long."""
     if any(isinstance(value, dict | list) for value in values):
         tree.fa.set_block_style()
     return tree
 
 
 def _written(value: Any) -> Any:
-    """Make a value one of the editor's, in the style that `write_manifests` has."""
+    """Convert a value to the editor's types, in the style of `write_manifests`."""
     if isinstance(value, dict):
         return CommentedMap({key: _written(item) for key, item in value.items()})
     if isinstance(value, list):

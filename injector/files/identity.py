@@ -9,13 +9,13 @@ from injector.errors import IdentityError
 
 MAX_TOKEN_BYTES = 16 << 10
 REFRESH_SECONDS = 1.0
-"""A token that is known is asked about for each message: the folder is not, for each."""
+"""Interval between folder reads for known tokens, which are checked for each message."""
 REFRESH_UNKNOWN_SECONDS = 0.05
-"""A token that is not may just have been written."""
+"""Interval between folder reads for unknown tokens, which may be newly written."""
 
 
 class FolderAuthenticator:
-    """Knows a token by its hash; the folder is read again when it changes."""
+    """Looks tokens up by their hash; reads the folder again when it changes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,7 +27,7 @@ class FolderAuthenticator:
         """Return the pod whose file holds the token.
 
         Raises:
-            IdentityError: no file holds it.
+            IdentityError: no file holds the token, or the folder cannot be read.
         """
         key = _hash(token.encode(errors="surrogatepass"))
         interval = REFRESH_SECONDS if key in self._callers else REFRESH_UNKNOWN_SECONDS
@@ -36,15 +36,15 @@ class FolderAuthenticator:
             try:
                 self._refresh()
             except OSError as error:
-                raise IdentityError(503, "the tokens cannot be read now") from error
+                raise IdentityError(503, "the token folder cannot be read") from error
             self._refreshed_at = now
         caller = self._callers.get(key)
         if caller is None:
-            raise IdentityError(401, "the token is not known")
+            raise IdentityError(401, "the token is unknown")
         return caller
 
     async def is_still_valid(self, token: str, caller: Caller) -> bool:
-        """Tell whether the token's file is still that pod's."""
+        """Return whether the token still belongs to the caller's pod."""
         try:
             return await self.authenticate(token) == caller
         except IdentityError:
@@ -63,7 +63,7 @@ class FolderAuthenticator:
             try:
                 content = path.read_bytes()
             except OSError:
-                del stamps[path]  # its pod alone is not known; it is tried again
+                del stamps[path]  # only this pod is unknown; the file is tried again
                 continue
             token = content.strip()
             if not token or len(content) > MAX_TOKEN_BYTES:

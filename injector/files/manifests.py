@@ -1,4 +1,4 @@
-"""Manifests of Kubernetes in YAML, read and written, with the place of every mistake."""
+"""Reads and writes Kubernetes manifests in YAML; errors give the line."""
 
 import re
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ MAX_FILE_BYTES = 16 << 20
 
 
 Place = tuple[int, ...]
-"""Of an object in its file: the number of its document, then of the item in each List around it."""
+"""An object's place in its file: index of the document, then of the item in each enclosing List."""
 
 
 class Manifest(NamedTuple):
@@ -25,12 +25,12 @@ class Manifest(NamedTuple):
 
 
 class ManifestFile(NamedTuple):
-    """A file of manifests as it stands, and what is in it."""
+    """The text of a manifest file, and the objects in it."""
 
     text: str
     source: str
     documents: list[dict[str, Any]]
-    """Those that are not empty."""
+    """The documents that are not empty."""
     manifests: list[Manifest]
 
 
@@ -40,14 +40,14 @@ def read_manifests(text: str, source: str) -> list[Manifest]:
 
 
 def read_manifest_file(text: str, source: str) -> ManifestFile:
-    """Read all documents of a file; empty ones are passed over, a List gives its items.
+    """Read all documents of a file; skip empty ones, and replace a List by its items.
 
     Args:
         text: the file's text.
         source: its name, for errors.
 
     Raises:
-        ManifestError: it is not YAML, too large, or a document is no object of Kubernetes.
+        ManifestError: the file is not YAML or too large, or a document is no Kubernetes object.
     """
     if len(text) > MAX_FILE_BYTES:
         raise ManifestError(source, 0, f"more than {MAX_FILE_BYTES >> 20} MiB")
@@ -68,19 +68,19 @@ def _flatten(obj: dict[str, Any], source: str, line: int, place: Place) -> list[
         raise ManifestError(source, line, "a document has no kind")
     if not kind.endswith("List") or "items" not in obj:
         return [Manifest(obj, source, line, place)]
-    items = [] if obj["items"] is None else obj["items"]  # Kubernetes writes an empty list so
+    items = [] if obj["items"] is None else obj["items"]  # Kubernetes writes an empty list as null
     if not isinstance(items, list) or not all(isinstance(item, dict | None) for item in items):
-        raise ManifestError(source, line, "items of a List are no mappings")
+        raise ManifestError(source, line, "items of a List must be mappings")
     return [
         found
         for at, item in enumerate(items)
-        if item  # templates leave empty ones, which kubectl passes over
+        if item  # templates leave empty items, which kubectl skips
         for found in _flatten(_with_kind(item, obj), source, line, (*place, at))
     ]
 
 
 def _with_kind(item: dict[str, Any], around: dict[str, Any]) -> dict[str, Any]:
-    """Give an item of a PodList, say, its kind: the API leaves it to the list's."""
+    """Add the kind to an item of a list such as PodList: the API omits it."""
     kind = str(around["kind"]).removesuffix("List")
     if not kind or "kind" in item:
         return item
@@ -88,19 +88,19 @@ def _with_kind(item: dict[str, Any], around: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `KubernetesLoader` reads back equal."""
+    """Writes YAML that `KubernetesLoader` reads back as equal values."""
 
 
 _LOOKS_LIKE_A_NUMBER = re.compile(r"[-+]?\.?[0-9][0-9a-fA-FxXoO_.:+-]*|[yYnN]")
 
 
 def is_block(text: str) -> bool:
-    """Tell whether a text is written line by line."""
+    """Return whether a text is written in literal block style."""
     return "\n" in text and not re.search(r"[ \t]\n|^\s|\t", text)
 
 
 def is_ambiguous(text: str) -> bool:
-    """Tell whether some reader would take a plain text for something else: `1e3`, `0o7`, `y`."""
+    """Return whether a YAML parser may not read an unquoted text as text: `1e3`, `0o7`, `y`."""
     if _LOOKS_LIKE_A_NUMBER.fullmatch(text):
         return True
     return any(
@@ -117,7 +117,7 @@ def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     elif _LOOKS_LIKE_A_NUMBER.fullmatch(value):
         style = "'"
     if re.search("[\x85\u2028\u2029]", value):
-        style = '"'  # line breaks to YAML 1.1, which other styles fold
+        style = '"'  # line breaks in YAML 1.1, which other styles fold
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
@@ -126,7 +126,7 @@ _Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 
 
 def write_manifests(objects: list[dict[str, Any]]) -> str:
-    """Write objects as one YAML stream, in the order of their keys."""
+    """Write objects as one YAML stream; the order of their keys stays."""
     return "---\n".join(
         yaml.dump(obj, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
         for obj in objects

@@ -1,4 +1,4 @@
-"""A folder of manifests as the source of a cluster's state; a broken file changes nothing."""
+"""A folder of manifests as the source of a cluster's state; an invalid file changes nothing."""
 
 import asyncio
 import logging
@@ -14,13 +14,13 @@ from sidecar.model.access.objects import API_VERSION as METRIC_ACCESS_VERSION
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
-"""Stat calls on a handful of files: cheap, and alike on every system and file system."""
+"""Polling a few files with stat is cheap, and works the same on every system and file system."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 _VERSIONS = {"MetricAccess": METRIC_ACCESS_VERSION}
 
 
 class FolderSource:
-    """Puts a folder's objects into the cluster's state, and follows the folder."""
+    """Loads a folder's objects into the cluster's state and follows the folder."""
 
     def __init__(self, folder: Path, cluster: ClusterState) -> None:
         self._folder = folder
@@ -28,43 +28,43 @@ class FolderSource:
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._objects: dict[Path, dict[Key, Object]] = {}
         self.errors: dict[Path, InjectorError] = {}
-        """Files that cannot be used now; their last good state stays in force."""
+        """Files that cannot be used now; their last valid content stays active."""
 
     def open(self) -> None:
         """Read the folder for the first time.
 
         Raises:
-            SettingsError: it is not there.
+            SettingsError: the folder does not exist.
         """
         if not self._folder.exists():
-            raise SettingsError(f"{self._folder}: there is no such folder or file")
+            raise SettingsError(f"{self._folder}: no such folder or file")
         self.refresh()
 
     def problems(self) -> list[str]:
-        """Say which files cannot be used."""
+        """Return which files cannot be used, one sentence each."""
         return [
-            f"A file cannot be used; its last good state is in force: {error}"
+            f"cannot use a file; keeping its last valid content: {error}"
             for error in self.errors.values()
         ]
 
     def has_read(self) -> bool:
-        """Tell that the folder was read: `open` did so."""
+        """Return true: `open` has read the folder."""
         return True
 
     def unready(self) -> str:
-        """Say whether the folder went away."""
+        """Return a message if the folder no longer exists; empty if it does."""
         return (
-            "" if self._folder.exists() else f"{self._folder} is gone; its last state is in force"
+            "" if self._folder.exists() else f"{self._folder} is gone; its last state stays active"
         )
 
     def refresh(self) -> bool:
-        """Look at the folder once; tell whether anything was read."""
+        """Check the folder once; return whether anything changed."""
         if not self._folder.exists():
-            return False  # taken away as a whole: its last state stays
+            return False  # the whole folder is gone: its last state stays
         try:
             files = self._files()
         except OSError:
-            return False  # a folder went away while it was looked through: looked again soon
+            return False  # a folder disappeared during the walk: the next poll tries again
         stamps = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
         gone = [path for path in self._stamps if path not in stamps]
         changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
@@ -77,7 +77,7 @@ class FolderSource:
         return bool(gone or changed)
 
     async def changes(self) -> AsyncIterator[None]:
-        """Look again and again; yields whenever something was read."""
+        """Poll the folder; yield whenever something changed."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             if self.refresh():
@@ -97,10 +97,10 @@ class FolderSource:
             objects = _load(path)
         except InjectorError as error:
             self.errors[path] = error
-            logger.error("a file cannot be used; its last good state stays", extra=_place(error))
+            logger.error("cannot use a file; keeping its last valid content", extra=_place(error))
             return
         if self.errors.pop(path, None) is not None:
-            logger.info("a file can be used again", extra={"file": str(path)})
+            logger.info("a file is valid again", extra={"file": str(path)})
         self._replace(path, objects)
 
     def _replace(self, path: Path, objects: dict[Key, Object]) -> None:
@@ -111,7 +111,7 @@ class FolderSource:
                 self._cluster.remove(key)
         for key, obj in objects.items():
             if key in elsewhere:
-                logger.warning("an object stands in two files", extra={"object": "/".join(key)})
+                logger.warning("an object is defined in two files", extra={"object": "/".join(key)})
             self._cluster.put(key.kind, obj)
         if objects:
             self._objects[path] = objects
@@ -121,7 +121,7 @@ def _load(path: Path) -> dict[Key, Object]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:  # checked before decoding: a cut file may decode
+        if len(content) > MAX_FILE_BYTES:  # check the size first: a truncated file may still decode
             raise ManifestError(str(path), 0, f"more than {MAX_FILE_BYTES >> 20} MiB")
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -131,7 +131,7 @@ def _load(path: Path) -> dict[Key, Object]:
         kind = str(manifest.obj.get("kind"))
         wanted = _VERSIONS.get(kind, "v1")
         if kind not in KINDS:
-            continue  # Deployments and others stand beside what concerns Livery
+            continue  # other kinds, such as Deployments, do not concern Livery
         if manifest.obj.get("apiVersion") != wanted:
             reason = f"apiVersion of a {kind} is {manifest.obj.get('apiVersion')!r}, not {wanted}"
             raise ManifestError(str(path), manifest.line, reason)

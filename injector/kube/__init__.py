@@ -1,1 +1,1 @@
-"""The cluster: the only home of the `kubernetes` package."""
+"""Access to the cluster; the only package that imports `kubernetes`."""

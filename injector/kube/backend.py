@@ -1,4 +1,4 @@
-"""An injector's parts in a cluster."""
+"""Builds the components of an injector that runs in a cluster."""
 
 import asyncio
 import socket
@@ -40,40 +40,40 @@ from injector.platform.settings import Platform
 
 
 class ClusterSettings(NamedTuple):
-    """Where in the cluster the injector keeps what it keeps."""
+    """Names of the cluster objects that the injector uses."""
 
     namespace: str
     ca_secret: str
-    """Where the own CA is kept."""
+    """Secret that stores the injector's own CA."""
     lease: str
-    """By which one replica writes the status of objects; empty where none does."""
+    """Lease that selects the replica that writes objects' status; empty if none writes it."""
     webhook_configuration: str
-    """Empty where no webhook is registered: pods are injected by policy, or by hand."""
+    """Empty if no webhook is registered: pods are injected by policy, or by hand."""
     policy_secret: str = ""
-    """By which the policy is told of the control service; empty where there is none."""
+    """Secret with the control service's CAs and address for the policy; empty without a policy."""
     ca_bundle_map: str = ""
-    """The ConfigMap by which node proxies are told the CAs; empty where there is none."""
+    """ConfigMap that publishes the CAs to node proxies; empty if there is none."""
     certificate_secret: str = ""
-    """The certificate that somebody else issues; empty where nobody does."""
+    """Secret with an externally issued certificate; empty if there is none."""
     publishes_to_webhook: bool = True
-    """Whether the CA is written into the webhook's configuration; else the platform does."""
+    """Whether the injector, not the platform, writes the CA into the webhook's configuration."""
 
     replicas: ReplicaSettings | None = None
-    """How the replicas know one another; None for one alone."""
+    """How replicas find and authenticate one another; None for a single replica."""
 
     @property
     def followed_secrets(self) -> Sequence[str]:
-        """What certificates are issued from."""
+        """Secrets that certificates are issued from."""
         return [name for name in (self.certificate_secret, self.ca_secret) if name]
 
 
 class Observers(NamedTuple):
-    """Who counts what happens."""
+    """Callbacks that update metrics."""
 
     on_failure: Callable[[str], None]
-    """Takes the kind of a resource that cannot be followed, each time."""
+    """Called with a resource's kind each time it cannot be watched."""
     show_troubles: Callable[[Mapping[Trouble, Mapping[str, int]]], None]
-    """Takes how many pods have no proxy, or none that does its work, by trouble and namespace."""
+    """Called with the number of pods without a working proxy, by trouble and namespace."""
 
 
 def cluster_backend(
@@ -84,14 +84,14 @@ def cluster_backend(
     *,
     address: ServiceAddress | None = None,
 ) -> Backend:
-    """Make the parts.
+    """Build the components.
 
     Args:
         client: the cluster.
-        settings: where the CA is kept and published.
+        settings: where the CA is stored and published.
         platform: the platform's settings, by which objects are judged.
-        observers: told of what is to be counted.
-        address: of the control service, where that is not the platform's to say.
+        observers: callbacks that update metrics.
+        address: the control service's address; None if the platform settings fix it.
     """
     cluster = ClusterState()
     listeners: list[Callable[[], None]] = []

@@ -1,1 +1,1 @@
-"""Pure decisions of the control plane: objects in, values out. No I/O, no clock."""
+"""Pure decisions of the control plane: functions from objects to values, without I/O or clock."""

@@ -1,4 +1,4 @@
-"""What the control service knows of each role of the proxy: the one table of roles."""
+"""The table of proxy roles, with everything that the control service knows about each role."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -29,23 +29,23 @@ from sidecar.model.labels.namespace_labels import derive_labels
 
 
 class WholePolicy(NamedTuple):
-    """A policy that is sent whole, whatever changed of it."""
+    """A policy that is always sent as a whole."""
 
     build: Callable[[ClusterState, Scope, Platform], dict[str, Any]]
 
 
 class KeyedPolicy(NamedTuple):
-    """A policy that is sent by key: after a change only the keys that changed."""
+    """A policy that is sent by key; after a change, only the changed keys are sent."""
 
     build: Callable[[ClusterState, Scope, Platform], dict[str, Any]]
     is_key_of: Callable[[str, Collection[str]], bool]
-    """Tells whether a change in these namespaces may change a key."""
+    """Returns whether a change in these namespaces may affect a key."""
     build_of: Callable[[ClusterState, Scope, Platform, Collection[str]], dict[str, Any]]
-    """Writes these keys."""
+    """Builds the keys that a change in these namespaces may affect."""
 
 
 class Holder(NamedTuple):
-    """Who has a role: a pod, by its token."""
+    """The pod that requests a role, identified by its token."""
 
     namespace: str
     pod: str
@@ -57,9 +57,9 @@ class Role(NamedTuple):
     """One role."""
 
     grant: str
-    """The chart's list of service accounts that may have it; empty where no grant is needed."""
+    """The chart's list of service accounts that may have the role; empty if no grant is needed."""
     accounts: Callable[[Platform], Collection[str]]
-    """Who has it."""
+    """The service accounts that are granted the role."""
     scope: Callable[[Holder, Platform], Scope]
     """What a proxy may know."""
     policy: WholePolicy | KeyedPolicy
@@ -114,7 +114,7 @@ ROLES = {
         series_labels=_labels_by_series,
     ),
     "aggregate": Role(
-        grant="",  # of its own namespace; of others control.grants.aggregates
+        grant="",  # none for its own namespace; control.grants.aggregates for others
         accounts=lambda platform: (),
         scope=_aggregate_scope,
         policy=KeyedPolicy(build_aggregate_keys, is_aggregate_key_of, build_aggregate_keys_of),
@@ -136,7 +136,7 @@ ROLES = {
     ),
 }
 DEFAULT_ROLE = "pod"
-"""For reports of proxies that do not say their role."""
+"""Role of proxies whose report does not contain one."""
 
 
 def find_scope(role: str, holder: Holder, platform: Platform) -> Scope:
@@ -145,14 +145,14 @@ def find_scope(role: str, holder: Holder, platform: Platform) -> Scope:
     Args:
         role: a key of `ROLES`.
         holder: the proxy's pod.
-        platform: the platform's settings, which grant.
+        platform: the platform's settings, with its grants.
 
     Raises:
-        IdentityError: 403, the platform does not grant it the role.
+        IdentityError: 403, the role is not granted.
     """
     found = ROLES[role]
     if found.grant and holder.account not in found.accounts(platform):
-        sentence = f"{holder.account} is not granted the {role} role ({found.grant})"
+        sentence = f"{holder.account} is not granted the {role} role: add it to {found.grant}"
         raise IdentityError(403, sentence)
     return found.scope(holder, platform)
 
@@ -163,20 +163,22 @@ def series_labels(role: str, namespace: Namespace | None, platform: Platform) ->
 
 
 def check_may_judge(account: str, platform: Platform) -> None:
-    """Refuse an account that may not ask whose a third party's token is.
+    """Refuse an account that may not have third parties' tokens verified.
 
     Raises:
-        IdentityError: 403, the platform does not grant it that.
+        IdentityError: 403, it is not granted.
     """
     if account not in (*platform.nodes, *platform.gateways):
-        raise IdentityError(403, f"{account} is not granted this (control.grants.nodes, gateways)")
+        raise IdentityError(
+            403, f"{account} is in neither control.grants.nodes nor control.grants.gateways"
+        )
 
 
 def check_is_replica(account: str, own_account: str) -> None:
     """Refuse an account that is not the injector's own.
 
     Raises:
-        IdentityError: 403, it is another's.
+        IdentityError: 403, it is another account.
     """
     if not own_account or account != own_account:
-        raise IdentityError(403, f"{account} is no replica of the injector")
+        raise IdentityError(403, f"{account} is not a replica of the injector")

@@ -1,1 +1,1 @@
-"""The platform's settings: the chart's values that concern pods and policies."""
+"""The platform's settings: the chart's values for pods and policies."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from injector.errors import SettingsError
 from injector.platform.settings import (
+    DEFAULT_RESOURCES,
     BackendDiscovery,
     BackendKind,
     Collect,
@@ -13,8 +14,11 @@ from injector.platform.settings import (
     Mesh,
     Platform,
     RemoteWriteSettings,
+    Selection,
+    SidecarSettings,
 )
 from sidecar.errors import RuleError
+from sidecar.errors import SettingsError as InvalidLimitError
 from sidecar.model.exposition.limits import LIMITS
 from sidecar.model.fields import Fields
 from sidecar.model.labels.namespace_labels import LabelRules
@@ -26,6 +30,8 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "": frozenset(
         [
             "image",
+            "sidecar",
+            "webhook",
             "ownNamespace",
             "injection",
             "labels",
@@ -53,6 +59,13 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     ),
     "injection": frozenset(["mesh"]),
     "node": frozenset(["metricRelabelings", "endpointRelabelings", "publishNodes"]),
+    "webhook": frozenset(["namespaceSelector", "objectSelector"]),
+    "webhook.namespaceSelector": frozenset(["matchLabels", "matchExpressions"]),
+    "webhook.objectSelector": frozenset(["matchLabels", "matchExpressions"]),
+    "sidecar": frozenset(["resources", "extraArgs", "extraEnv"]),
+    "sidecar.resources": frozenset(["requests", "limits"]),
+    "sidecar.resources.requests": frozenset(["cpu", "memory"]),
+    "sidecar.resources.limits": frozenset(["cpu", "memory"]),
     "image": frozenset(["reference", "pullPolicy", "pullSecrets"]),
     "labels": frozenset(["include", "exclude", "rename", "prefix", "protected"]),
     "exposition": frozenset(["metricRelabelings", "targetLabel", "limits"]),
@@ -64,6 +77,17 @@ _FIELDS: Mapping[str, frozenset[str]] = {
 }
 _ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_IMAGE = re.compile(
+    r"([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+_OWN_VARIABLES = ("LIVERY_POD_", "LIVERY_CONTROL_", "LIVERY_TOKEN_", "LIVERY_JOB", "LIVERY_LABEL_",
+                  "LIVERY_NAMESPACE_")  # fmt: skip
+_LEAST_MEMORY, _MOST_MEMORY = 24 << 20, 1 << 40
+_SHIFTS = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}
+_CPU = re.compile(r"[1-9][0-9]{0,5}m?")
+_MEMORY = re.compile(r"[1-9][0-9]{0,11}(Ki|Mi|Gi)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
@@ -71,10 +95,10 @@ def parse_platform(value: object) -> Platform:
     """Read a settings document.
 
     Args:
-        value: what YAML gave; nothing means all defaults.
+        value: the parsed YAML; None means all defaults.
 
     Raises:
-        SettingsError: a field is unknown or wrong; names it.
+        SettingsError: a field is unknown or invalid; names it.
     """
     try:
         return _parse({} if value is None else value)
@@ -93,12 +117,14 @@ def _parse(value: object) -> Platform:
     gateway = _block(document.at("gateway"), "gateway")
     pull_policy = _text(image, "pullPolicy", default.image_pull_policy)
     if pull_policy not in _PULL_POLICIES:
-        # The API server would refuse every pod that is injected.
-        raise RuleError("image.pullPolicy", f"not one of {', '.join(_PULL_POLICIES)}")
+        # The API server would reject every injected pod.
+        raise RuleError("image.pullPolicy", f"must be one of {', '.join(_PULL_POLICIES)}")
     return Platform(
-        image=_text(image, "reference", default.image),
+        image=_image(image, default.image),
         image_pull_policy=pull_policy,
         image_pull_secrets=image.strings("pullSecrets"),
+        sidecar=_sidecar(_block(document.at("sidecar"), "sidecar")),
+        selection=_selection(_block(document.at("webhook"), "webhook")),
         own_namespace=_text(document, "ownNamespace", default.own_namespace),
         control=_control(control),
         mesh=_mesh(_block(document.at("injection"), "injection")),
@@ -127,12 +153,77 @@ def _parse(value: object) -> Platform:
     )
 
 
+def _image(block: Fields, default: str) -> str:
+    """Read the proxy's image: the API server or the kubelet would refuse an invalid one.
+
+    Raises:
+        RuleError: it is not the reference of an image.
+    """
+    reference = _text(block, "reference", default)
+    if not _IMAGE.fullmatch(reference):
+        reason = f"{reference[:80]!r} is not an image such as registry.example/livery-sidecar:0.1.0"
+        raise RuleError(block.name("reference"), reason)
+    return reference
+
+
+def _selection(block: Fields) -> Selection:
+    found = {}
+    for name in ("namespaceSelector", "objectSelector"):
+        selector = _block(block.at(name), f"webhook.{name}")
+        expressions = selector.value.get("matchExpressions") or []
+        if not isinstance(expressions, list) or not all(
+            isinstance(item, dict) for item in expressions
+        ):
+            raise RuleError(selector.name("matchExpressions"), "must be a list of mappings")
+        labels = dict(selector.string_map("matchLabels"))
+        found[name] = {
+            **({"matchLabels": labels} if labels else {}),
+            **({"matchExpressions": expressions} if expressions else {}),
+        }
+    return Selection(namespaces=found["namespaceSelector"], objects=found["objectSelector"])
+
+
+def _sidecar(block: Fields) -> SidecarSettings:
+    resources = _block(block.at("resources"), "sidecar.resources")
+    environment = block.string_map("extraEnv")
+    for name in environment:
+        if name.startswith(_OWN_VARIABLES):
+            raise RuleError("sidecar.extraEnv", f"{name[:60]} is set by the injector")
+        if not _VARIABLE.fullmatch(name):
+            raise RuleError("sidecar.extraEnv", f"{name[:60]!r} is not the name of a variable")
+    return SidecarSettings(
+        resources={
+            kind: _amounts(_block(resources.at(kind), f"sidecar.resources.{kind}"), defaults)
+            for kind, defaults in DEFAULT_RESOURCES.items()
+        },
+        extra_arguments=block.strings("extraArgs"),
+        extra_environment=environment,
+    )
+
+
+def _amounts(block: Fields, defaults: Mapping[str, str]) -> Mapping[str, str]:
+    """Read CPU and memory in the units that the chart's policy reads, too.
+
+    Raises:
+        RuleError: an amount is invalid.
+    """
+    found = {name: str(block.value.get(name, default)) for name, default in defaults.items()}
+    for name, pattern, example in (("cpu", _CPU, "250m"), ("memory", _MEMORY, "64Mi")):
+        if not pattern.fullmatch(found[name]):
+            reason = f"{found[name][:40]!r} is not an amount such as {example}"
+            raise RuleError(block.name(name), reason)
+    size = int(found["memory"].rstrip("KMGi")) << _SHIFTS[found["memory"].lstrip("0123456789")]
+    if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
+        raise RuleError(block.name("memory"), f"{found['memory']} is not from 24Mi to 1Ti")
+    return found
+
+
 def _remote_write(block: Fields) -> RemoteWriteSettings:
     default = RemoteWriteSettings()
     text = _text(block, "collect", default.collect)
     collect = next((one for one in Collect if one == text), None)
     if collect is None:
-        raise RuleError(block.name("collect"), f"not one of {', '.join(Collect)}")
+        raise RuleError(block.name("collect"), f"must be one of {', '.join(Collect)}")
     has_labels = block.value.get("defaultExtraLabels") is not None
     labels = block.string_map("defaultExtraLabels") if has_labels else default.default_extra_labels
     domain = _text(block, "clusterDomain", default.cluster_domain)
@@ -158,10 +249,10 @@ def _backends(gateway: Fields) -> tuple[BackendDiscovery, ...]:
         text = _text(block, "kind", default.kind)
         kind = next((one for one in BackendKind if one == text), None)
         if kind is None:
-            raise RuleError(block.name("kind"), f"not one of {', '.join(BackendKind)}")
+            raise RuleError(block.name("kind"), f"must be one of {', '.join(BackendKind)}")
         scheme = _text(block, "scheme", default.scheme)
         if scheme not in ("http", "https"):
-            raise RuleError(block.name("scheme"), "not http or https")
+            raise RuleError(block.name("scheme"), "must be http or https")
         namespaces = block.strings("namespaces")
         _check_namespaces(block, namespaces)
         port = block.value.get("port")
@@ -186,7 +277,7 @@ def _check_namespaces(block: Fields, names: Sequence[str]) -> None:
 
 
 def _rules(block: Fields, key: str) -> tuple[dict[str, Any], ...]:
-    """Return relabel rules as they are written, checked."""
+    """Validate relabel rules and return them unchanged."""
     rules = block.value.get(key)
     parse_rules(rules, block.name(key))
     return tuple(rules or ())
@@ -200,7 +291,7 @@ def _limits(block: Fields) -> dict[str, int]:
             continue
         try:
             limits[limit.name] = limit.parse(str(value))
-        except SettingsError as error:
+        except InvalidLimitError as error:
             raise RuleError(block.name(limit.name), str(error)) from error
     return limits
 
@@ -219,7 +310,7 @@ def _accounts(grants: Fields, kind: str) -> tuple[str, ...]:
 
 def _check_account(account: str, path: str) -> None:
     if _ACCOUNT.fullmatch(account) is None:
-        raise RuleError(path, f"{account[:80]!r} is not NAMESPACE/SERVICEACCOUNT")
+        raise RuleError(path, f"{account[:80]!r} is not of the form NAMESPACE/SERVICEACCOUNT")
 
 
 def _aggregates(grants: Fields) -> dict[str, tuple[str, ...]]:
@@ -252,7 +343,7 @@ def _mesh(block: Fields) -> Mesh:
     text = _text(block, "mesh", Mesh.NONE)
     mesh = next((item for item in Mesh if item == text), None)
     if mesh is None:
-        raise RuleError(block.name("mesh"), f"not one of {', '.join(Mesh)}")
+        raise RuleError(block.name("mesh"), f"must be one of {', '.join(Mesh)}")
     return mesh
 
 
@@ -273,5 +364,5 @@ def _text(block: Fields, key: str, default: str) -> str:
         return default
     text = block.text(key)
     if not text:
-        raise RuleError(block.name(key), "it must not be empty")
+        raise RuleError(block.name(key), "must not be empty")
     return text

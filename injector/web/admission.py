@@ -1,6 +1,7 @@
 """The admission webhooks: `POST /mutate` for pods, `POST /prepare` for DaemonSets.
 
-An internal error admits a pod unpatched, with a warning: a metrics proxy never stops a workload.
+On an internal error, a pod is admitted unpatched, with a warning: a metrics proxy must never
+block a workload.
 """
 
 import logging
@@ -35,22 +36,22 @@ from injector.web.metrics import InjectorMetrics
 
 logger = logging.getLogger(__name__)
 
-# The journal is kept in memory, and what it holds was written by tenants.
+# Bounds of a journal entry: entries stay in memory and contain text written by tenants.
 _MAX_SENTENCE, _MAX_WARNINGS = 300, 8
 
 
 class Outcome(NamedTuple):
-    """One review answered."""
+    """The outcome of one review."""
 
     reason: Reason
     verdict: Verdict
     warnings: Sequence[AdmissionWarning] = ()
     sentence: str = ""
-    """The outcome in words, where there is more to say than the reason."""
+    """The outcome in words; empty if the reason's own sentence is enough."""
 
 
 class AdmissionContext:
-    """What the webhooks decide by."""
+    """State and settings that the webhooks use."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class AdmissionContext:
         self.metrics = metrics
         self.bodies = BodyBudget()
         self.ca_bundle = ""
-        """PEM of the CAs that pods are to trust."""
+        """PEM bundle of the CAs that proxies in pods must trust."""
 
 
 def build_admission_app(context: AdmissionContext) -> Starlette:
@@ -83,12 +84,12 @@ def build_admission_app(context: AdmissionContext) -> Starlette:
             Route("/prepare", prepare_daemonset, methods=["POST"]),
         ]
     )
-    app.router.redirect_slashes = False  # to where the client's Host header says
+    app.router.redirect_slashes = False  # it would trust the client's Host header
     return app
 
 
 def review_pod(review: AdmissionReview, context: AdmissionContext) -> Outcome:
-    """Decide about a pod."""
+    """Decide whether and how to inject a pod."""
     if review.kind != "Pod":
         return Outcome(Reason.NOT_A_POD, Verdict())
     if review.operation != "CREATE":
@@ -99,7 +100,7 @@ def review_pod(review: AdmissionReview, context: AdmissionContext) -> Outcome:
         )
         operations = patch(review.obj, decision, context.platform, context.ca_bundle)
     except Exception:
-        logger.exception("a pod could not be reviewed; it is admitted as it is")
+        logger.exception("pod review failed; the pod is admitted unchanged")
         warning = AdmissionWarning(WarningCode.LEFT_ALONE, "no proxy was added: internal error")
         return Outcome(Reason.INTERNAL_ERROR, Verdict(warnings=[str(warning)]), [warning])
     texts = [str(warning) for warning in decision.warnings]
@@ -108,7 +109,7 @@ def review_pod(review: AdmissionReview, context: AdmissionContext) -> Outcome:
 
 
 def review_daemonset(review: AdmissionReview, context: AdmissionContext) -> Outcome:
-    """Complete a DaemonSet; one that cannot be completed would not run, so it is refused."""
+    """Complete a DaemonSet, or reject it: without the missing fields it could not run."""
     if review.kind != "DaemonSet" or review.operation not in ("CREATE", "UPDATE"):
         return Outcome(Reason.NOT_A_PROXY, Verdict())
     try:
@@ -116,7 +117,7 @@ def review_daemonset(review: AdmissionReview, context: AdmissionContext) -> Outc
     except ObjectError as error:
         return Outcome(Reason.MALFORMED, Verdict(refusal=f"livery: {error}"))
     except Exception:
-        logger.exception("a DaemonSet could not be prepared; it is refused")
+        logger.exception("DaemonSet preparation failed; the DaemonSet is rejected")
         text = "livery: the DaemonSet could not be prepared: internal error; see the injector's log"
         return Outcome(Reason.INTERNAL_ERROR, Verdict(refusal=text))
     return Outcome(reason, Verdict(operations))

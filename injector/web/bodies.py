@@ -1,4 +1,4 @@
-"""Request bodies: read within a time, and together within a budget that clients share."""
+"""Reads request bodies with a timeout and within a memory budget that clients share fairly."""
 
 import asyncio
 from collections import Counter
@@ -12,9 +12,9 @@ from injector.errors import RequestError
 
 BODY_TIMEOUT_SECONDS = 10.0
 MAX_BODIES_BYTES = 32 << 20
-"""Of all bodies that one port receives or works on."""
+"""Limit for all bodies that one port is receiving or processing."""
 MAX_LARGE_BODIES_BYTES = 24 << 20
-"""The part of it that larger bodies may take, so that small ones always find room."""
+"""Total above which bodies over `SMALL_BYTES` must wait; the rest is reserved for small ones."""
 SMALL_BYTES = 256 << 10
 _UNREAD = (408, 413, 503)
 _FULL = "too many bodies are being received; try again"
@@ -27,19 +27,19 @@ class _Held:
         self.peer = peer
         self.bytes = 0
         self.is_whole = False
-        """Whether all of it arrived; then it is worked on, and not given up."""
+        """Whether all of it has arrived; then it is being processed and is never evicted."""
         self.is_evicted = False
         self.timeout: asyncio.Timeout | None = None
 
     def evict(self) -> None:
-        """Give the body up: its reader wakes with a timeout."""
+        """Evict the body: its reader wakes up with a timeout."""
         self.is_evicted = True
         if self.timeout is not None and not self.timeout.expired():
             self.timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class BodyBudget:
-    """Bytes of bodies on one port; where they run out, the client that holds most loses one."""
+    """Memory budget for one port's bodies; if it is full, the client that holds most loses one."""
 
     def __init__(self) -> None:
         self._held: dict[_Held, None] = {}
@@ -47,19 +47,19 @@ class BodyBudget:
         self._room = asyncio.Event()
         self._large = asyncio.Lock()
         self.bytes = 0
-        """What is held now."""
+        """Bytes held at present."""
 
     @asynccontextmanager
     async def reading(self, request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
-        """Give a whole body while it is worked on; large ones are worked on one at a time.
+        """Yield the complete body; bodies over `SMALL_BYTES` are processed one at a time.
 
         Args:
             request: the request.
-            limit_bytes: the most that is read.
+            limit_bytes: maximum size of the body.
 
         Raises:
-            RequestError: it is larger (413), too slow (408), broke off (400), or there is no
-                room for it (503).
+            RequestError: the body is too large (413), too slow (408) or cut off (400), or the
+                budget is used up (503).
         """
         held = _Held(request.client.host if request.client else "")
         self._held[held] = None
@@ -71,7 +71,7 @@ class BodyBudget:
                 return
             async with self._large:
                 yield body
-            await asyncio.sleep(0)  # others have their turn between two large ones
+            await asyncio.sleep(0)  # let other tasks run between two large bodies
         finally:
             self._give_back(held)
             del self._held[held]
@@ -91,9 +91,9 @@ class BodyBudget:
         except TimeoutError:
             if held.is_evicted:
                 raise RequestError(503, _FULL) from None
-            raise RequestError(408, f"no whole body within {BODY_TIMEOUT_SECONDS:g} s") from None
+            raise RequestError(408, f"body incomplete after {BODY_TIMEOUT_SECONDS:g} s") from None
         except ClientDisconnect:
-            raise RequestError(400, "the body broke off") from None
+            raise RequestError(400, "the connection closed before the whole body arrived") from None
         return bytes(body)
 
     async def _take(self, held: _Held, count: int) -> None:
@@ -108,7 +108,7 @@ class BodyBudget:
             elif own[0] > limit // 4:
                 raise RequestError(503, _FULL)
             else:
-                # What is whole is worked on, which takes milliseconds each.
+                # Complete bodies are being processed, which frees room within milliseconds.
                 self._room.clear()
                 await self._room.wait()
         held.bytes += count
@@ -116,7 +116,7 @@ class BodyBudget:
         self._of_peers[held.peer] += count
 
     def _find_victim(self) -> _Held | None:
-        """Return the largest body under way of the client that holds most."""
+        """Return the largest arriving body of the client that holds the most bytes."""
         arriving = [held for held in self._held if held.bytes and not held.is_whole]
         return max(arriving, key=self._weight, default=None)
 
@@ -133,6 +133,6 @@ class BodyBudget:
 
 
 def refusal(error: Exception, status: int) -> Response:
-    """Answer with an error in one line; close the connection if its body was not read whole."""
+    """Build a one-line error response; it closes the connection if the body was not fully read."""
     headers = {"Connection": "close"} if status in _UNREAD else {}
     return PlainTextResponse(f"{error}\n", status_code=status, headers=headers)

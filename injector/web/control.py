@@ -1,6 +1,6 @@
-"""The control service: policies for proxies, their reports, and judgement of others' tokens.
+"""The control service: policy streams, proxies' reports, and reviews of third-party tokens.
 
-What a proxy may know follows from its token alone. The unauthenticated learn nothing.
+What a proxy may know depends on its token alone. Unauthenticated clients learn nothing.
 """
 
 import asyncio
@@ -42,17 +42,17 @@ logger = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES = 64 << 10
 MAX_COLLECTOR_REPORT_BYTES = 1 << 20
-"""A collector's is about the objects of many namespaces."""
+"""A collector reports on objects of many namespaces."""
 MAX_QUESTION_BYTES = 32 << 10
 _REPORTS_AT_ONCE = 100
 _POLICY = ("GET", "/v1/policy")
 STREAM_SECONDS = 1800.0
-"""After half an hour a proxy comes back, to whichever replica has fewest: load spreads."""
+"""Mean lifetime of a stream: proxies then reconnect, which spreads them over the replicas."""
 
 
 @dataclass
 class ControlContext:
-    """What the control service answers by."""
+    """State and settings of the control service."""
 
     hub: PolicyHub
     authenticator: Authenticator
@@ -67,17 +67,18 @@ class ControlContext:
     policy_rate: TokenBuckets[tuple[str, str]] = field(
         default_factory=lambda: TokenBuckets(20.0, 0.5)
     )
-    """Streams that one pod opens: a proxy comes back after 0.2 to 30 s."""
+    """Limits how often one pod opens streams; a proxy reconnects after 0.2 to 30 s."""
     report_rate: TokenBuckets[tuple[str, str]] = field(
         default_factory=lambda: TokenBuckets(10.0, 0.1)
     )
-    """Reports of one pod: a proxy sends one a minute."""
+    """Limits how often one pod reports; a proxy sends one report per minute."""
     replica_account: str = ""
-    """The service account of every replica; empty where there is but one."""
+    """Service account that the replicas share; empty if there is only one replica."""
     has_read: Callable[[], bool] = lambda: True
-    """Whether the cluster was read whole: a policy without its labels would replace a good one."""
+    """Whether the cluster was read completely; until then a policy could lack labels and replace
+    a good one."""
     pods: PodsFollower | None = None
-    """Follows the pods that an aggregate may know; None where all are known."""
+    """Watches the pods that an aggregate may know; None if all pods are known already."""
 
     def __post_init__(self) -> None:
         self.proxies = Proxies(self.hub, self.reports)
@@ -88,7 +89,7 @@ def build_control_app(context: ControlContext) -> ASGIApp:
     others = _build_others(context)
 
     async def app(scope: ASGIScope, receive: Receive, send: Send) -> None:
-        # A stream goes past Starlette: the frames of its layers are 5 KB for as long as it lasts.
+        # A stream bypasses Starlette, whose stack frames would take 5 KB for its whole lifetime.
         if scope["type"] == "http" and (scope["method"], scope["path"]) == _POLICY:
             response = await _guarded(Request(scope, receive), context, _stream_policy)
             await response(scope, receive, send)
@@ -115,7 +116,7 @@ def _build_others(context: ControlContext) -> Starlette:
             Route("/v1/reports", reports, methods=["GET"]),
         ]
     )
-    # A redirect would tell whoever asks that there is something.
+    # A redirect would reveal to unauthenticated clients that a path exists.
     app.router.redirect_slashes = False
     return app
 
@@ -138,14 +139,14 @@ def _peer(request: Request) -> str:
 def _bearer_token(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise IdentityError(401, "a bearer token is needed")
+        raise IdentityError(401, "a bearer token is required")
     return token.strip()
 
 
 async def _stream_policy(request: Request, context: ControlContext, caller: Caller) -> Response:
     role = request.query_params.get("role", "")
     if role not in ROLES:
-        raise RequestError(400, f"role {role[:40]!r} is not served here ({', '.join(ROLES)})")
+        raise RequestError(400, f"role {role[:40]!r} is unknown (known: {', '.join(ROLES)})")
     if request.scope["http_version"] != "1.1":
         raise RequestError(505, "a policy stream needs HTTP/1.1")
     if not context.has_read():
@@ -203,7 +204,7 @@ async def _take_report(request: Request, context: ControlContext, caller: Caller
         except (ValueError, RecursionError) as error:
             raise RequestError(400, "the report is not JSON") from error
     if not isinstance(report, dict):
-        raise RequestError(400, "the report is not an object")
+        raise RequestError(400, "the report is not a JSON object")
     pod = (caller.namespace, caller.pod)
     context.reports.put(pod, report, is_collector=is_collector)
     context.journal.ring()
@@ -220,13 +221,13 @@ async def _report_parts(context: ControlContext) -> AsyncIterator[bytes]:
     lines = write_proxies(context.proxies.own(), time.time())
     while part := b"".join(itertools.islice(lines, _REPORTS_AT_ONCE)):
         yield part
-        await asyncio.sleep(0)  # streams go on meanwhile
+        await asyncio.sleep(0)  # let the policy streams proceed
 
 
 async def _judge_token(request: Request, context: ControlContext, caller: Caller) -> Response:
     check_may_judge(caller.service_account, context.platform)
     if context.reviewer is None:
-        raise RequestError(503, "there is no API server to ask here")
+        raise RequestError(503, "tokens cannot be reviewed: this injector has no API server")
     async with context.bodies.reading(request, MAX_QUESTION_BYTES) as body:
         question = read_question(body)
     review = await context.reviewer.review(

@@ -1,4 +1,4 @@
-"""Health and the injector's own metrics, on a port of their own."""
+"""Health checks and the injector's own metrics, on a separate port."""
 
 from collections.abc import Callable
 
@@ -15,8 +15,8 @@ def build_health_app(metrics: InjectorMetrics, unready: Callable[[], str]) -> St
     """Build the app behind the metrics port.
 
     Args:
-        metrics: what `/metrics` shows.
-        unready: gives the reason why the process is not ready, or nothing.
+        metrics: served at `/metrics`.
+        unready: returns the reason why the process is not ready; empty if it is.
     """
 
     async def healthz(_: Request) -> Response:
@@ -29,7 +29,7 @@ def build_health_app(metrics: InjectorMetrics, unready: Callable[[], str]) -> St
     async def show_metrics(request: Request) -> Response:
         try:
             encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        except (ValueError, TypeError):  # an invalid version: every client reads the plain format
+        except (ValueError, TypeError):  # an invalid version: fall back to the text format
             encode, media_type = choose_encoder("")
         return Response(encode(metrics.registry), media_type=media_type)
 

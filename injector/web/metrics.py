@@ -1,4 +1,4 @@
-"""The injector's own metrics. Labels are codes; nothing that a tenant writes becomes one."""
+"""The injector's own metrics. Label values are codes or namespace names, never tenants' text."""
 
 from collections.abc import Mapping
 
@@ -15,14 +15,14 @@ from prometheus_client import (
 from injector.model.admission.troubles import Trouble
 from sidecar import VERSION
 
-# A second series for each counter, which the text format has no meaning for.
+# Omit the `_created` series of counters, which have no meaning in the text format.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
 
 _LATENCY_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class InjectorMetrics:
-    """All families, in a registry of their own."""
+    """All metric families, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -32,19 +32,19 @@ class InjectorMetrics:
         )
         self.reviews = Counter(
             "livery_admission_reviews_total",
-            "Admission reviews answered, by webhook, reason and whether it was a dry run.",
+            "Admission reviews answered, by webhook, reason and dry run.",
             ["webhook", "reason", "dry_run"],
             registry=self.registry,
         )
         self.refused_reviews = Counter(
             "livery_admission_refused_total",
-            "Requests to the webhook that are not admission reviews, by HTTP status.",
+            "Webhook requests refused without a readable admission review, by HTTP status.",
             ["status"],
             registry=self.registry,
         )
         self.warnings = Counter(
             "livery_admission_warnings_total",
-            "Warnings sent with admission answers, by code.",
+            "Warnings returned in admission responses, by code.",
             ["code"],
             registry=self.registry,
         )
@@ -56,55 +56,55 @@ class InjectorMetrics:
             registry=self.registry,
         )
         self.streams = Gauge(
-            "livery_policy_streams", "Proxies connected to this replica.", registry=self.registry
+            "livery_policy_streams", "Policy streams open on this replica.", registry=self.registry
         )
         self.refused = Counter(
             "livery_control_refused_total",
-            "Requests to the control service that were refused, by status.",
+            "Requests to the control service that were refused, by HTTP status.",
             ["status"],
             registry=self.registry,
         )
         self.reports = Counter(
-            "livery_proxy_reports_total", "Reports received of proxies.", registry=self.registry
+            "livery_proxy_reports_total", "Reports received from proxies.", registry=self.registry
         )
         self.certificate_expiry = Gauge(
             "livery_certificate_expiry_timestamp_seconds",
-            "When the certificate in use ends, by certificate (leaf or authority).",
+            "Unix time at which the certificate in use expires (leaf or authority).",
             ["certificate"],
             registry=self.registry,
         )
         self.problems = Gauge(
             "livery_world_problems",
-            "Resources, or manifest files, that cannot be read; their last good state is in force.",
+            "Unreadable resources or manifests (last good state in use), and an unpublished CA.",
             registry=self.registry,
         )
         self.missing = Gauge(
             "livery_pods_missing_proxy",
-            "Pods that asked for a proxy and run without one, by labelled namespace.",
+            "Pods that request a proxy but run without one, by labelled namespace.",
             ["namespace"],
             registry=self.registry,
         )
         self.drifted = Gauge(
             "livery_pods_drifted",
-            "Pods whose annotations lead Prometheus past their proxy, by namespace.",
+            "Pods whose annotations do not point Prometheus at their proxy, by namespace.",
             ["namespace"],
             registry=self.registry,
         )
         self.cut_off = Gauge(
             "livery_pods_cut_off",
-            "Pods whose proxy runs and has no stream to the control service, by namespace.",
+            "Pods whose proxy runs but has no stream to the control service, by namespace.",
             ["namespace"],
             registry=self.registry,
         )
         self.watch_failures = Counter(
             "livery_watch_failures_total",
-            "Times that a resource of the API server could not be followed, by kind.",
+            "Failures to list or watch a resource of the API server, by kind.",
             ["kind"],
             registry=self.registry,
         )
 
     def show_troubles(self, counts: Mapping[Trouble, Mapping[str, int]]) -> None:
-        """Set how many pods have each trouble, for exactly these namespaces."""
+        """Set the number of pods by trouble and namespace; other namespaces are removed."""
         gauges = {
             Trouble.MISSING: self.missing,
             Trouble.DRIFTED: self.drifted,

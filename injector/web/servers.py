@@ -1,4 +1,4 @@
-"""uvicorn with what it does not offer: a budget of connections, and a given TLS context."""
+"""uvicorn with two additions: a connection budget, and a TLS context made by the caller."""
 
 import asyncio
 import socket
@@ -18,24 +18,25 @@ from sidecar.http.handshakes import HandshakeBudget, TlsPort
 from sidecar.http.peers import PeerShares
 
 TLS_READ_BYTES = 4 << 10
-"""What one TLS connection reads at once. Asyncio's own 256 KiB is written with zeros for each
-connection: 2.5 GB for 10,000 idle policy streams."""
+"""Read buffer of one TLS connection. Asyncio zero-fills its default of 256 KiB: 2.5 GB of memory
+for 10,000 idle policy streams."""
 WRITE_BUFFER_BYTES = 16 << 10
-"""Unsent bytes of one connection beyond which its sender waits."""
+"""Unsent bytes of one connection above which its sender waits."""
 READ_BUFFER_BYTES = 16 << 10
-"""What is taken of a client that sends on while it is not read."""
+"""Unread bytes of one TLS connection above which no more are received."""
 ANSWER_TIMEOUT_SECONDS = 30.0
-"""An answer of which nothing is taken for this time is cut off."""
+"""A connection whose client reads too slowly for this long is aborted."""
 REQUEST_TIMEOUT_SECONDS = 10.0
-"""A request that is not whole after this time, and a connection without one, are cut off."""
+"""A connection whose request is incomplete, or whose first request has not begun, after this time
+is aborted."""
 
 
-# A class attribute of the standard library since 3.11; there is no argument for it.
+# A class attribute in the standard library since 3.11; no argument sets it.
 sslproto.SSLProtocol.max_size = TLS_READ_BYTES
 
 
 class PortBudget(NamedTuple):
-    """Bounds of one port; within them clients have equal shares."""
+    """Limits of one port, which clients share equally."""
 
     connections: int = 256
     handshakes: HandshakeBudget = HandshakeBudget()
@@ -43,10 +44,10 @@ class PortBudget(NamedTuple):
 
 DEFAULT_BUDGET = PortBudget()
 CONNECTION = "livery.connection"
-"""The extension by which an app finds the connection of its request."""
+"""The ASGI extension that holds the connection of a request."""
 BACKLOG = 4096
-"""Connections that may wait to be accepted: where there is no room, a client tries again only after
-a second."""
+"""Connections that may wait to be accepted; if the queue is full, a client retries only after a
+second."""
 
 
 class AppServer(uvicorn.Server):
@@ -55,8 +56,8 @@ class AppServer(uvicorn.Server):
     Args:
         app: the app.
         listener: a listening socket.
-        tls: with the certificate that is served; None for plain HTTP.
-        budget: bounds of the port.
+        tls: has the server certificate; None for plain HTTP.
+        budget: limits of the port.
     """
 
     def __init__(
@@ -70,14 +71,14 @@ class AppServer(uvicorn.Server):
             app,
             lifespan="off",
             log_config=None,
-            # Below, it has a line for each request that is none: anybody could fill the log.
+            # Lower levels log each malformed request, so any client could fill the log.
             log_level="error",
             access_log=False,
             server_header=False,
-            # Nobody stands before it whose word about a client counts.
+            # There is no trusted proxy in front whose forwarding headers could be used.
             proxy_headers=False,
             ws="none",
-            # Of uvicorn's parsers the one that bounds a request's headers.
+            # The parser of uvicorn that limits the size of a request's headers.
             http="h11",
             timeout_keep_alive=75,
             timeout_graceful_shutdown=5,
@@ -92,16 +93,16 @@ class AppServer(uvicorn.Server):
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return int(self._listener.getsockname()[1])
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the process."""
+        """Leave signal handling to the process."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; every connection is counted, from its first byte on."""
+        """Listen; every connection counts towards the budget from its first byte."""
         if self._tls is None:
             loop = asyncio.get_running_loop()
             self.servers = [
@@ -110,11 +111,11 @@ class AppServer(uvicorn.Server):
         else:
             port = TlsPort(self._listener, self._tls, self._connect, self._budget.handshakes)
             port.start(BACKLOG)
-            self.servers = [port]  # type: ignore[list-item] # closed by uvicorn as its own are
+            self.servers = [port]  # type: ignore[list-item] # uvicorn closes it like its own
         self.started = True
 
     async def run_until(self, stop: asyncio.Event) -> None:
-        """Serve until told to stop, then finish what is in flight."""
+        """Serve until `stop` is set, then finish the requests in flight."""
         serving = asyncio.create_task(self.serve(sockets=[self._listener]))
         stopping = asyncio.create_task(stop.wait())
         reaping = asyncio.create_task(self._reap())
@@ -125,7 +126,7 @@ class AppServer(uvicorn.Server):
         await serving
 
     def admit(self, connection: "Connection", peer: str) -> bool:
-        """Count a connection in, where there is room for it or can be made."""
+        """Register a connection; False if there is no room and none can be freed."""
         if self.connections.is_full:
             victim = self.connections.victim(lambda item: not item.is_busy, peer)
             if victim is None:
@@ -139,7 +140,7 @@ class AppServer(uvicorn.Server):
         return Connection(self)
 
     async def _reap(self) -> None:
-        """Cut off who owes a request, or takes no answer, for too long; uvicorn waits for ever."""
+        """Abort connections whose request or response stalls; uvicorn would wait for ever."""
         while True:
             await asyncio.sleep(REQUEST_TIMEOUT_SECONDS / 4)
             now = asyncio.get_running_loop().time()
@@ -150,26 +151,26 @@ class AppServer(uvicorn.Server):
 
 
 class Connection(H11Protocol):
-    """One client's connection; an app finds it among the request's extensions."""
+    """One client's connection; an app finds it in the extensions of the request's scope."""
 
     def __init__(self, server: AppServer) -> None:
         super().__init__(server.config, server.server_state, {})
         self._port = server
         self._owes_since: float | None = None
         self.paused_since = float("inf")
-        """Since when, in the loop's time, the client has taken too little; inf if it does not."""
+        """Loop time since which the client has read too slowly; inf if it does not."""
         self.app = self._call
         self.on_lost: Callable[[], None] | None = None
-        """Called once, when the client is gone."""
+        """Called once, when the connection is lost."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a whole request is being answered."""
-        cycle: object = self.cycle  # uvicorn's annotation leaves out that there may be none
+        """Whether a complete request is being answered."""
+        cycle: object = self.cycle  # uvicorn's annotation omits that it may be None
         return cycle is not None and not self.cycle.response_complete and not self._owes()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, unless there are too many connections."""
+        """Accept the connection, unless there are too many."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if isinstance(transport, sslproto._SSLProtocolTransport):
@@ -179,25 +180,25 @@ class Connection(H11Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count the connection out."""
+        """Unregister the connection."""
         self._port.connections.discard(self)
         if self.on_lost is not None:
             self.on_lost()
         super().connection_lost(exc)
-        del self.app, self.on_lost  # each leads back here
+        del self.app, self.on_lost  # each is part of a reference cycle
 
     def pause_writing(self) -> None:
-        """Note since when the client takes too little."""
+        """Record when the client began to read too slowly."""
         self.paused_since = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Note that it takes enough again."""
+        """Record that the client reads fast enough again."""
         self.paused_since = float("inf")
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request; behind an answer that has begun only the end is left."""
+        """Answer a malformed request with 400; abort if another response has already begun."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:
@@ -205,30 +206,30 @@ class Connection(H11Protocol):
 
     @property
     def is_paused(self) -> bool:
-        """Whether the client takes too little: what is written now waits here."""
+        """Whether the client reads too slowly, so that writes accumulate in memory."""
         return self.flow.write_paused
 
     def write_chunk(self, data: bytes) -> None:
-        """Write a part of a response that has begun and is chunked.
+        """Write one chunk of a chunked response that has begun.
 
-        Past h11, whose work for a chunk is twice that of encrypting it: 10,000 policy streams get
-        one each when a label changes.
+        This bypasses h11, which needs twice as long for a chunk as encryption does: a label change
+        sends one chunk to each of 10,000 policy streams.
 
         Source: RFC 9112 §7.1
         """
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def drain(self) -> None:
-        """Wait until the client took enough of what was written."""
+        """Wait until the client has read enough of the buffered data."""
         await self.flow.drain()
 
     def _call(self, scope: ASGIScope, receive: Receive, send: Send) -> Awaitable[None]:
-        # Not awaited here: one frame less, for as long as the request lasts.
+        # Not awaited here: this saves one stack frame while the request lasts.
         scope["extensions"] = {CONNECTION: self}
         return self.config.loaded_app(scope, receive, send)  # type: ignore[no-any-return]
 
     def owes_since(self) -> float:
-        """Since when, in the loop's time, the client owes a request or its rest; inf if not."""
+        """Return the loop time since which a request is awaited or incomplete; inf if none is."""
         if not self._owes():
             self._owes_since = None
             return float("inf")
@@ -242,5 +243,5 @@ class Connection(H11Protocol):
         cycle: object = self.cycle
         if cycle is not None and not self.cycle.response_complete:
             return False
-        # Between requests uvicorn has a timer; the first byte of the next one stops it.
+        # Between requests uvicorn runs a timer, which the first byte of the next request stops.
         return self.timeout_keep_alive_task is None

@@ -1,4 +1,4 @@
-"""A policy stream as an HTTP response: few objects for each proxy, as there are thousands."""
+"""Policy streams as HTTP responses, with few objects per proxy because there are thousands."""
 
 import asyncio
 import logging
@@ -17,17 +17,17 @@ logger = logging.getLogger(__name__)
 
 SEND_TIMEOUT_SECONDS = 30.0
 PIECE_BYTES = 16 << 10
-"""What is written at once: a proxy that reads nothing holds up that much, not a whole policy."""
+"""Size of one write: a proxy that reads nothing keeps that much in memory, not a whole policy."""
 MAX_PIECES_OF_NAMESPACE = 256
-"""Pieces that the proxies of one namespace may leave unread; others of it wait."""
+"""Unread pieces that a namespace's proxies may have together; its other streams then wait."""
 
 
 class Room:
-    """Pieces that one namespace's proxies have not taken yet."""
+    """Limits the pieces that one namespace's proxies have not read yet."""
 
     def __init__(self) -> None:
         self.left = MAX_PIECES_OF_NAMESPACE
-        """Pieces that there is room for."""
+        """Pieces that still fit."""
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
@@ -39,12 +39,12 @@ class Room:
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done():
-                    self._wake()  # it was this one's turn: another has it now
+                    self._wake()  # pass the turn to the next waiter
                 raise
         self.left -= 1
 
     def leave(self) -> None:
-        """Give a piece's room back."""
+        """Release the room of one piece."""
         self.left += 1
         self._wake()
 
@@ -57,7 +57,7 @@ class Room:
 
 
 class UnsentBytes:
-    """The room of each namespace, for as long as somebody uses it."""
+    """The `Room` of each namespace, kept only while a stream uses it."""
 
     def __init__(self) -> None:
         self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
@@ -71,13 +71,13 @@ class UnsentBytes:
 
 
 class PolicyStream(Response):
-    """Sends a stream's messages until it ends, its proxy goes, or takes nothing.
+    """Sends a stream's messages until it ends, or its proxy disconnects or stops reading.
 
     Args:
-        opening: gives the stream for as long as the response lasts.
-        lifetime_seconds: after which the proxy is to come back.
-        may_go_on: asked before each message.
-        room: bounds what its namespace's proxies leave unread.
+        opening: opens the stream for as long as the response lasts.
+        lifetime_seconds: after which the stream ends and the proxy reconnects.
+        may_go_on: checked before each message.
+        room: limits the unread pieces of the namespace's proxies.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class PolicyStream(Response):
         await send(last)
 
     async def _send_all(self, stream: Stream, connection: Connection) -> bool:
-        """Send until the stream ends; False where the reader takes nothing."""
+        """Send until the stream ends; return False if the client stops reading."""
         async for message in stream.messages(self._lifetime_seconds):
             if not await self._may_go_on():
                 break
@@ -126,7 +126,7 @@ class PolicyStream(Response):
 
 
 async def _cut_off(connection: Connection) -> None:
-    """End a connection, and wait until it is gone: an answer that is not whole is a fault else."""
+    """Abort a connection and wait until it is gone; else uvicorn logs an incomplete response."""
     gone = asyncio.Event()
     connection.on_lost = gone.set
     connection.transport.abort()
@@ -134,7 +134,7 @@ async def _cut_off(connection: Connection) -> None:
 
 
 async def _wait_for(connection: Connection, room: Room) -> bool:
-    """Wait until a piece can be written; False where that lasts too long."""
+    """Wait until a piece can be written; return False on timeout."""
     has_entered = False
     try:
         async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
@@ -142,7 +142,7 @@ async def _wait_for(connection: Connection, room: Room) -> bool:
             has_entered = True
             await connection.drain()
     except TimeoutError:
-        logger.info("a proxy took nothing from its stream; it is closed")
+        logger.info("policy stream closed: the proxy stopped reading")
         return False
     finally:
         if has_entered:

@@ -1,1 +1,1 @@
-"""Whose token a client's is, and what that user may do."""
+"""Authentication and authorization of clients, by token or by name and password."""

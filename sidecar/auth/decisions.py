@@ -1,6 +1,6 @@
-"""Decisions about tokens: kept by the token's hash, asked for once however many wait.
+"""Decisions about tokens: cached by the token's hash, and coalesced for concurrent callers.
 
-The injector keeps its own by the same class, so this module imports nothing else of the proxy.
+Shared with the injector, so this module imports nothing else of the proxy.
 """
 
 import asyncio
@@ -15,35 +15,35 @@ D = TypeVar("D")
 
 
 class Lane(Enum):
-    """Where a decision is kept; lanes are bounded each on its own."""
+    """Kind of a decision; acceptances are cached apart from the others, each within a limit."""
 
     GOOD = "good"
-    """The token is accepted: junk tokens, however many, push no such decision out."""
+    """The token is accepted; invalid tokens, however many, do not evict such a decision."""
     REFUSED = "refused"
-    """It is not accepted, which ends an earlier acceptance."""
+    """The token is not accepted, which removes an earlier acceptance."""
     UNDECIDED = "undecided"
-    """It cannot be judged now; an earlier acceptance stays."""
+    """The token cannot be checked now; an earlier acceptance stays."""
 
 
 class Decided(NamedTuple, Generic[D]):
-    """A decision and when it was asked for, in monotonic seconds."""
+    """A decision and when it was requested, in monotonic seconds."""
 
     decision: D
     at: float
 
     @property
     def age_seconds(self) -> float:
-        """Time since the question."""
+        """Time since the decision was requested."""
         return time.monotonic() - self.at
 
 
 class DecisionCache(Generic[K, D]):
-    """Keeps decisions of any age; how long one is valid is the caller's to say.
+    """Caches decisions of any age; the caller decides how long one is valid.
 
     Args:
-        lane: where a decision is kept.
-        good_limit: how many acceptances are kept; the oldest go first.
-        other_limit: how many others.
+        lane: returns the kind of a decision.
+        good_limit: maximum number of acceptances; the oldest are evicted first.
+        other_limit: maximum number of other decisions.
     """
 
     def __init__(self, lane: Callable[[D], Lane], *, good_limit: int, other_limit: int) -> None:
@@ -56,11 +56,11 @@ class DecisionCache(Generic[K, D]):
 
     @property
     def waiting(self) -> int:
-        """Questions under way."""
+        """Number of decisions in progress."""
         return len(self._asked)
 
     def is_asked(self, key: K) -> bool:
-        """Tell whether a question about a key is under way."""
+        """Return whether a decision about a key is in progress."""
         return key in self._asked
 
     def good(self, key: K) -> Decided[D] | None:
@@ -68,18 +68,18 @@ class DecisionCache(Generic[K, D]):
         return self._kept[True].get(key)
 
     def other(self, key: K) -> Decided[D] | None:
-        """Return the last decision that was none, however old."""
+        """Return the last decision that was not an acceptance, however old."""
         return self._kept[False].get(key)
 
     def ask(self, key: K, decide: Callable[[], Awaitable[D]]) -> asyncio.Task[Decided[D]]:
-        """Have a key decided, or join a question about it that is under way.
+        """Start a decision about a key, or join the one in progress.
 
-        The task is nobody's own: await it shielded. What `decide` raises is not kept.
+        The task is shared: await it shielded. An exception of `decide` is not cached.
         """
         task = self._asked.get(key)
         if task is None:
             task = self._asked[key] = asyncio.create_task(self._decide(key, decide))
-            # The caller may be gone: then nobody else takes the error.
+            # Retrieves the exception, because the caller may be gone.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
@@ -104,8 +104,8 @@ class DecisionCache(Generic[K, D]):
 
 
 def token_key(token: str) -> bytes:
-    """Return what stands for a token: its hash, so that no token is kept."""
-    # Imported with the first token: 0.6 MB that a proxy without callers does not need.
+    """Return the cache key of a token: its hash, so that no token is kept."""
+    # Imported at the first token: 0.6 MB that a proxy without callers does not need.
     import hashlib
 
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -1,6 +1,6 @@
-"""Token buckets: how often each client may do something that costs.
+"""Token buckets: how often each client may do something expensive.
 
-The injector has its own by the same class, so this module imports nothing else of the proxy.
+Shared with the injector, so this module imports nothing else of the proxy.
 """
 
 import time
@@ -14,11 +14,11 @@ MAX_KEYS = 50_000
 
 
 class TokenBuckets(Generic[K]):
-    """One bucket for each client; the least recently used are forgotten first.
+    """One bucket for each client; the least recently used are evicted first.
 
     Args:
-        burst: how many come at once.
-        per_second: how many come back in a second.
+        burst: capacity of a bucket.
+        per_second: tokens added per second.
         clock: monotonic seconds.
     """
 
@@ -29,10 +29,10 @@ class TokenBuckets(Generic[K]):
         self._per_second = per_second
         self._clock = clock
         self._buckets: OrderedDict[K, tuple[float, float]] = OrderedDict()
-        """What is left and when that was, by client."""
+        """Tokens left, and when they were computed, by client."""
 
     def take(self, key: K) -> bool:
-        """Take one; False where there is none left."""
+        """Take a token; return False if none is left."""
         now = self._clock()
         left, at = self._buckets.pop(key, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._per_second)

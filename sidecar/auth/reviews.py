@@ -1,4 +1,4 @@
-"""Whose a third party's token is: asked of the control service, and remembered."""
+"""Reviews clients' tokens through the control service, and caches the results."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,20 +15,20 @@ TIMEOUT_SECONDS = 5.0
 _ACCOUNT = "system:serviceaccount:"
 
 Ask = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
-"""Puts a question to the control service; returns its answer."""
+"""Sends a request for a review to the control service; returns its response."""
 Access = Mapping[str, str]
-"""What somebody wants to do, in the words of a SubjectAccessReview."""
+"""The access to check, with the attributes of a SubjectAccessReview."""
 
 
 class Review(NamedTuple):
-    """What is known of a token."""
+    """The result of a token review."""
 
     username: str
-    """Whose it is; empty where it is nobody's, or cannot be judged now."""
+    """The token's user; empty if the token is invalid, or cannot be reviewed now."""
     is_allowed: bool
-    """Whether that user may do what was asked about."""
+    """Whether that user has the checked access."""
     trouble: str = ""
-    """Why it cannot be judged now; empty where it was judged."""
+    """Why the token cannot be reviewed now; empty if it was reviewed."""
     valid_seconds: float = 0.0
 
     @property
@@ -48,13 +48,13 @@ def _allowed(review: Review) -> bool:
 
 
 class TokenReviews:
-    """Judges tokens; what was judged is kept for a minute at most.
+    """Reviews tokens; a result stays valid for at most a minute.
 
     Args:
-        ask: asks the control service.
-        audiences: of which a token must be for one; without any it must be for the API server.
-        accepts: tells which reviews let their user in: those are kept longer than the others.
-        remembered: how many of either kind are kept.
+        ask: sends a request for a review to the control service.
+        audiences: audiences of which a token needs one; without any, that of the API server.
+        accepts: returns whether a review admits its user: such results stay valid longer.
+        remembered: maximum number of cached results, for accepted and other ones each.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class TokenReviews:
         )
 
     def knows(self, token: str, access: Access | None = None) -> bool:
-        """Tell whether a token was accepted before, however long ago, or refused just now."""
+        """Return whether a token was accepted before, however long ago, or refused just now."""
         key = _key(token, access)
         refused = self._cache.other(key)
         was_refused = refused is not None and _is_valid(refused)
         return was_refused or self._cache.good(key) is not None
 
     async def review(self, token: str, access: Access | None = None) -> Review:
-        """Return whose a token is, and whether that user may do something."""
+        """Return the user of a token, and whether that user has the given access."""
         key = _key(token, access)
         for kept in (self._cache.good(key), self._cache.other(key)):
             if kept is not None and _is_valid(kept):
                 return kept.decision
         asking = self._cache.ask(key, lambda: self._judge(token, access))
-        # Shielded: a caller that goes away does not take the answer from the others.
+        # Shielded: a caller that goes away does not cancel the review for the others.
         return (await asyncio.shield(asking)).decision
 
     async def _judge(self, token: str, access: Access | None) -> Review:
@@ -99,11 +99,11 @@ class TokenReviews:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._ask(question)
         except (LiveryError, TimeoutError, OSError) as error:
-            # Nobody is let in on a guess, nor kept out for long.
-            reason = str(error) or "no answer in time"
-            return Review("", is_allowed=False, trouble=f"the token cannot be judged now: {reason}")
+            # Without a review nobody is admitted; the result is not reused, so a retry may succeed.
+            reason = str(error) or "no response in time"
+            return Review("", is_allowed=False, trouble=f"the token review failed: {reason}")
         review = _read(answer)
-        # The control service remembers, too: together not longer than it says.
+        # The control service caches, too: the result must not outlive what it reports.
         most = MAX_VALID_SECONDS if self._accepts(review) else REFUSED_SECONDS
         return review._replace(valid_seconds=min(review.valid_seconds, most))
 
@@ -114,7 +114,7 @@ class TokenReviews:
 
 
 def read_bearer(header: str) -> str:
-    """Return the token of an Authorization header; empty where there is none that may be one."""
+    """Return the bearer token of an Authorization header; empty if there is none, or too long."""
     scheme, _, token = header.partition(" ")
     token = token.strip()
     is_token = scheme.lower() == "bearer" and len(token) <= MAX_TOKEN_CHARACTERS

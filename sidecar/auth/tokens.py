@@ -1,6 +1,6 @@
-"""Who may scrape a node: whoever may read its kubelet's metrics, or is named.
+"""Authorization to scrape a node: for clients that may read its kubelet's metrics, or are listed.
 
-The kubelet asks for a token; a proxy before it that asks nobody would open what it keeps.
+The kubelet requires a token; a proxy in front of it without this check would expose its metrics.
 """
 
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from sidecar.auth.reviews import Ask, Review, TokenReviews, read_bearer
 
 
 class Refusal(NamedTuple):
-    """Why somebody may not scrape, as an HTTP status and a sentence."""
+    """Why a client may not scrape, as an HTTP status and a sentence."""
 
     status: int
     sentence: str
 
 
 class TokenAuthorizer:
-    """Lets requests in by their bearer token.
+    """Authorizes requests by their bearer token.
 
     Args:
-        ask: asks the control service whose a token is.
-        accounts: service accounts (`namespace/name`) that may scrape whatever their rights.
-        subresource: of nodes, what one must be allowed to get, as at the kubelet itself.
+        ask: sends a token review to the control service.
+        accounts: service accounts (`namespace/name`) that may scrape regardless of their RBAC.
+        subresource: subresource of nodes that others must be allowed to `get`, as the kubelet does.
     """
 
     def __init__(self, ask: Ask, accounts: frozenset[str], subresource: str = "metrics") -> None:
@@ -32,17 +32,17 @@ class TokenAuthorizer:
         self._reviews = TokenReviews(ask, accepts=self._accepts)
 
     async def authorize(self, headers: Mapping[str, str]) -> Refusal | None:
-        """Return why a request is not let in; None where it is."""
+        """Return why a request is refused; None if it is allowed."""
         token = read_bearer(headers.get("authorization", ""))
         if not token:
-            return Refusal(401, "a bearer token is needed")
+            return Refusal(401, "a bearer token is required")
         review = await self._reviews.review(token, self._access)
         if review.trouble:
             return Refusal(503, review.trouble)
         if self._accepts(review):
             return None
         if not review.username:
-            return Refusal(401, "the token is not known")
+            return Refusal(401, "the token is not valid")
         return Refusal(403, f"{review.username} may not get nodes/{self._subresource}")
 
     def _accepts(self, review: Review) -> bool:

@@ -1,7 +1,7 @@
-"""Users of a file: what Grafana can hold without renewing it.
+"""Users of a file: names and passwords, for clients such as Grafana that cannot renew tokens.
 
-The file, a Kubernetes Secret, has a list of users: name, password hash, tenants. A hash is
-`scrypt$N$r$p$SALT$HASH`, salt and hash in Base64; `livery-proxy hash-password` writes one.
+The file, such as a mounted Kubernetes Secret, lists users with name, password hash and tenants. A
+hash is `scrypt$N$r$p$SALT$HASH`, salt and hash in Base64; `livery-proxy hash-password` prints one.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BYTES = 4 << 20
 RETRY_SECONDS = 10.0
-"""Until a file that cannot be used is read again."""
+"""Delay until a file that cannot be used is read again."""
 MAX_REMEMBERED = 1000
 COST, BLOCK, PARALLEL = 1 << 14, 8, 1
 _MAX_COST = 1 << 17
@@ -41,23 +41,23 @@ class User(NamedTuple):
 
 
 class _Attempt(NamedTuple):
-    """A name and password, and what they are held against."""
+    """A name and password, and the hash to verify them against."""
 
     name: str
     password: str
     hash: str
     key: bytes
-    """Stands for all three."""
+    """A digest of all three."""
 
 
 class UsersFile:
-    """Users of a file, read again when it changes; the last good ones stay.
+    """Users of a file, reloaded when it changes; if it is invalid, the last good ones stay.
 
     Args:
         path: the file.
 
     Raises:
-        SettingsError: it cannot be used.
+        SettingsError: the file cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,31 +65,31 @@ class UsersFile:
         self._stamp = stamp(path)
         self._users = read_users(path)
         self.fault = ""
-        """Why the file as it is now is not used; empty where it is."""
+        """Why the current file is not used; empty if it is used."""
         self._retry_at = 0.0
         self._secret = os.urandom(32)
         self._known: dict[bytes, str] = {}
-        """Names by what stands for a name and password that were right: hashes are slow."""
+        """User names by the digest of a verified attempt: hashing is slow."""
         self._checking = asyncio.Semaphore(2)
         self._renewing = asyncio.Lock()
 
     def knows(self, header: str) -> bool:
-        """Tell whether an Authorization header's password was right before."""
+        """Return whether the credentials in an Authorization header were verified before."""
         attempt = self._read(header)
         return self._known.get(attempt.key) == attempt.name
 
     @property
     def tenants(self) -> frozenset[str]:
-        """All tenants that users may be."""
+        """All tenants that users may act as."""
         return frozenset().union(*(user.tenants for user in self._users.values()))
 
     def name_of(self, header: str) -> str:
-        """Return the name in an Authorization header, if it is a user's; else nothing."""
+        """Return the user name in an Authorization header; empty if there is no such user."""
         name, _ = _read_basic(header)
         return name if name in self._users else ""
 
     async def find(self, header: str) -> User | None:
-        """Return the user of an Authorization header; None for nobody's."""
+        """Return the user of an Authorization header; None if name or password is wrong."""
         await self._renew()
         attempt = self._read(header)
         user = self._users.get(attempt.name)
@@ -107,7 +107,7 @@ class UsersFile:
     def _read(self, header: str) -> "_Attempt":
         name, password = _read_basic(header)
         user = self._users.get(name)
-        # As long as for one that exists: who asks does not learn which names there are.
+        # Takes as long as for an existing user: the client does not learn which names exist.
         user_hash = _NOBODY if user is None else user.password_hash
         text = f"{name}\0{password}\0{user_hash}"
         return _Attempt(name, password, user_hash, self._digest(text))
@@ -116,18 +116,18 @@ class UsersFile:
         return hmac.digest(self._secret, text.encode(), "sha256")
 
     async def _renew(self) -> None:
-        """Read the file if it changed; who comes meanwhile waits for it."""
+        """Reload the file if it changed; concurrent callers wait for this."""
         async with self._renewing:
             found, now = stamp(self._path), time.monotonic()
             if found == self._stamp and not (self.fault and now >= self._retry_at):
                 return
             self._stamp, self._retry_at = found, now + RETRY_SECONDS
             try:
-                # Thousands of users take seconds, in which others are answered.
+                # In a thread: thousands of users take seconds, and others must be answered.
                 self._users = await asyncio.to_thread(read_users, self._path)
             except SettingsError as error:
                 before = self.fault
-                self.fault = f"the users file cannot be read; the last users stay: {error}"
+                self.fault = f"the users file cannot be used; the last good one stays: {error}"
                 if self.fault != before:
                     logger.error(self.fault)
                 return
@@ -146,15 +146,15 @@ def read_users(path: Path) -> Mapping[str, User]:
     except DocumentError as error:
         raise SettingsError(str(error)) from error
     if "users" not in document.value:
-        raise SettingsError(f"{path}: users: it is missing; the list of them is needed")
+        raise SettingsError(f"{path}: users: missing; a list of users is needed")
     users: dict[str, User] = {}
     for item in document.each("users"):
         name = item.text("name")
         if not name or ":" in name or name in users:
             path_of_name = item.name("name")
             raise SettingsError(
-                f"{path_of_name}: {name[:60]!r} is no name: one without a colon is needed that no "
-                "other user has"
+                f"{path_of_name}: {name[:60]!r} is not a valid name: a unique one without a colon "
+                "is needed"
             )
         password_hash = item.text("passwordHash")
         _Hash.parse(password_hash, item.name("passwordHash"))
@@ -171,13 +171,13 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password: str, password_hash: str) -> bool:
-    """Tell whether a password is that of a hash, in a time that does not depend on it."""
+    """Return whether a password matches a hash, in a time that does not depend on it."""
     kept = _Hash.parse(password_hash, "passwordHash")
     return hmac.compare_digest(kept.digest_of(password), kept.digest)
 
 
 class _Hash(NamedTuple):
-    """A password's hash, and how it is made."""
+    """A password's hash, and the parameters of its computation."""
 
     cost: int
     block: int
@@ -195,7 +195,7 @@ class _Hash(NamedTuple):
             kind, cost, block, parallel, salt, digest = "", 0, 0, 0, b"", b""
         is_bounded = 1 < cost <= _MAX_COST and 0 < block <= 16 and 0 < parallel <= 4
         if kind != "scrypt" or not is_bounded or cost & (cost - 1) or len(digest) != 32:
-            raise SettingsError(f"{path}: a hash of livery-proxy hash-password is needed")
+            raise SettingsError(f"{path}: a hash from livery-proxy hash-password is needed")
         return cls(cost, block, parallel, salt, digest)
 
     def digest_of(self, password: str) -> bytes:

@@ -1,1 +1,1 @@
-"""What `livery-proxy` does besides serving."""
+"""Commands of `livery-proxy` other than serving."""

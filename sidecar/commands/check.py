@@ -1,4 +1,4 @@
-"""`livery-proxy check`: read an exposition, a policy or a configuration, and say what it is."""
+"""`livery-proxy check`: validates an exposition, a policy or a configuration, and prints it."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from sidecar.model.exposition.escapes import unescape
 from sidecar.model.exposition.formats import Format
 from sidecar.model.exposition.parser import scan
 from sidecar.model.exposition.samples import Sample
+from sidecar.process.help_format import HelpFormatter
 
 if TYPE_CHECKING:
     from sidecar.model.policy.gateway import GatewayPolicy
@@ -23,19 +24,19 @@ EXAMPLES = """examples:
   livery-proxy check exposition --format openmetrics < metrics.txt
   livery-proxy check policy policy.yaml
   livery-proxy check config config.yaml
-      a prometheus-multi-tenant-proxy's file, as values of Livery's chart
+      print the configuration of prometheus-multi-tenant-proxy as values of Livery's chart
 
-exit codes: 0 good, 1 not, 2 a wrong call
+exit codes: 0 valid, 1 invalid, 2 usage error
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; 0 if what was read is good, 1 if not, 2 for a bad call."""
+    """Run the command; returns 0 if the input is valid, 1 if not, 2 for a usage error."""
     parser = argparse.ArgumentParser(
         prog="livery-proxy check",
-        description="Check an exposition, a policy, or a prometheus-multi-tenant-proxy's file.",
+        description="Check an exposition, a policy, or a prometheus-multi-tenant-proxy file.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
     exposition = _add_kind(kinds, "exposition", "metrics on standard input")
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         "--role",
         choices=["pod", "node", "aggregate", "gateway"],
         default="",
-        help="whose policy it is; any by default",
+        help="role of the policy (default: the first role that accepts it)",
     )
     config = _add_kind(kinds, "config", "the configuration of prometheus-multi-tenant-proxy")
     config.add_argument("file", type=Path, help="YAML or JSON")
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return check_exposition(sys.stdin.buffer, Format(given.format), sys.stdout)
     except BrokenPipeError:
-        # Whoever reads, such as `head`, has seen enough; nothing may be flushed at exit either.
+        # The reader, such as `head`, has closed the pipe; nothing may be flushed at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -72,13 +73,13 @@ def _add_kind(kinds: Any, name: str, text: str) -> argparse.ArgumentParser:
         help=text,
         description=f"Check {text}.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     return added
 
 
 def check_exposition(source: BinaryIO, fmt: Format, out: TextIO) -> int:
-    """Print one JSON object a sample; on bad input the line and reason on stderr."""
+    """Print one JSON object per sample; for invalid input, line and reason on stderr."""
     line = 0
     try:
         for sample in scan(source.read(), fmt):
@@ -93,10 +94,10 @@ def check_exposition(source: BinaryIO, fmt: Format, out: TextIO) -> int:
 
 
 def describe_sample(sample: Sample, fmt: Format) -> dict[str, object]:
-    """A sample as JSON: its value's text, its time in milliseconds or None."""
+    """Return a sample as JSON: its value as text, its timestamp in milliseconds or None."""
     series = sample.head.series
     if series is None:
-        raise ExpositionError(0, "a comment is no sample")
+        raise ExpositionError(0, "a comment is not a sample")
     value, *rest = _fields(sample.tail)
     stamp = next(iter(rest), None)
     return {
@@ -108,8 +109,8 @@ def describe_sample(sample: Sample, fmt: Format) -> dict[str, object]:
 
 
 def check_policy(path: Path, role: str, out: TextIO) -> int:
-    """Print what a policy file holds; without a role, for the first that can use it."""
-    # The readers of policies bring RE2, which an exposition does not need.
+    """Print what a policy file holds; without a role, for the first role that accepts it."""
+    # Imported here: policies need RE2, expositions do not.
     from sidecar.control.policy_file import read_policy_file
     from sidecar.model.policy.aggregate import parse_aggregate_policy
     from sidecar.model.policy.gateway import parse_gateway_policy
@@ -133,7 +134,7 @@ def check_policy(path: Path, role: str, out: TextIO) -> int:
             continue
         print(json.dumps({"role": name, **described}), file=out)
         return 0
-    # A document that is no policy at all has one error, whatever the role.
+    # A document that is not a policy at all gets the same error for every role.
     for text in dict.fromkeys(map(str, errors)):
         print(f"livery-proxy: {text}", file=sys.stderr)
     return 1

@@ -1,4 +1,4 @@
-"""`livery-proxy check config`: a prometheus-multi-tenant-proxy's file as values of the chart."""
+"""`livery-proxy check config`: prints a prometheus-multi-tenant-proxy file as chart values."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _WIDTH = 46
 
 
 def check_config(path: Path, out: TextIO, err: TextIO) -> int:
-    """Print the values of the chart that do what a file says; 1 where it cannot be read."""
+    """Print the chart values that are equivalent to a file; returns 1 if it cannot be read."""
     try:
         config = read_config(path)
     except SettingsError as error:
@@ -24,7 +24,7 @@ def check_config(path: Path, out: TextIO, err: TextIO) -> int:
 
 
 def _lines(config: CompatibleConfig, path: Path) -> Iterator[str]:
-    yield f"# Values of the chart livery for what {path.name} says: helm upgrade … --values -"
+    yield f"# Values of the livery chart equivalent to {path.name}: helm upgrade … --values -"
     yield "gateway:"
     yield "  enabled: true"
     yield "  backends:"
@@ -41,13 +41,13 @@ def _lines(config: CompatibleConfig, path: Path) -> Iterator[str]:
         yield _commented(f"  logLevel: {level.value}", level.key)
     others = [item for item in config.equals if not item.chart]
     if others:
-        yield "# Without an equal:"
+        yield "# Without an equivalent:"
     yield from (f"#   {item.key}: {item.value}" for item in others)
 
 
 def _discovery(config: CompatibleConfig) -> Iterator[str]:
     if not config.discovery:
-        yield "    # The file names none: URLs of one Prometheus or of its replicas."
+        yield "    # The file has none: add the URL of one Prometheus, or those of its replicas."
         yield "    static: []"
         return
     yield "    discovery:    # discovery.kubernetes"

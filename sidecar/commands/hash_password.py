@@ -5,25 +5,27 @@ import getpass
 import sys
 from collections.abc import Sequence
 
+from sidecar.process.help_format import HelpFormatter
+
 EXAMPLES = """examples:
   livery-proxy hash-password
-      asks for the password, and prints its hash
+      ask for a password and print its hash
   openssl rand -base64 24 | tee password | livery-proxy hash-password
-      makes a password, keeps it, and prints its hash
+      generate a password, save it to a file and print its hash
 """
 MAX_PASSWORD_CHARACTERS = 1024
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it; returns the exit code."""
-    # Brings hashlib's OpenSSL, which no other command needs.
+    """Run the command; returns the exit code."""
+    # Imported here: it loads OpenSSL through hashlib, which no other command needs.
     from sidecar.auth.users import hash_password
 
     parser = argparse.ArgumentParser(
         prog="livery-proxy hash-password",
         description="Read a password from the terminal or stdin, and print its hash.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.parse_args(arguments)
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         print("livery-proxy: the password is not UTF-8", file=sys.stderr)
         return 2
     if not 0 < len(password) <= MAX_PASSWORD_CHARACTERS:
-        reason = f"a password of 1 to {MAX_PASSWORD_CHARACTERS} characters is needed"
+        reason = f"the password must have 1 to {MAX_PASSWORD_CHARACTERS} characters"
         print(f"livery-proxy: {reason}", file=sys.stderr)
         return 2
     print(hash_password(password))

@@ -1,1 +1,1 @@
-"""The policy: from the control service's stream or from a file; and reports to the service."""
+"""Policies from the control service's stream or from a file, and reports to the service."""

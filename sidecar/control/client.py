@@ -1,4 +1,4 @@
-"""The proxy's end of the policy stream: connect, apply, keep the last good, try again.
+"""Client of the policy stream: connects, applies policies, keeps the last good one, retries.
 
 Source: design "Policy, identity, certificates"; the other end is `injector.web.control`.
 """
@@ -26,26 +26,26 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 SILENCE_TIMEOUT_SECONDS = 45.0
-"""Three pings missed: the connection is dead though nobody closed it."""
+"""Three missed pings: the connection is dead although it was not closed."""
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 30.0
 STABLE_SECONDS = 10.0
-"""A connection that lasted so long starts the backoff over."""
+"""A connection that lasted this long resets the backoff."""
 REPORT_INTERVAL_SECONDS = 60.0
 REPORT_DELAY_SECONDS = 2.0
-"""What changes together, such as a policy and the scrape behind it, is told together."""
+"""Changes in quick succession, such as a policy and the next scrape, share a report."""
 MAX_ANSWER_BYTES = 64 << 10
 MAX_VERSION_CHARACTERS = 64
 P = TypeVar("P")
 
 
 class ControlClient(Generic[P]):
-    """Holds the stream and hands every new policy on.
+    """Keeps the policy stream open and passes every new policy on.
 
     Args:
-        settings: where the control service is.
-        receiver: makes policies of the stream's messages.
-        apply: takes each policy.
+        settings: location of the control service.
+        receiver: builds policies from the stream's messages.
+        apply: called with each policy.
 
     Raises:
         SettingsError: the service's URL or CA cannot be used.
@@ -64,26 +64,26 @@ class ControlClient(Generic[P]):
         own = (settings.address, self._host)
         self._addresses = list(dict.fromkeys(address for address in own if address))
         self._ca_bundle = settings.ca_bundle
-        # From a file they are read when they are needed: it may not be there yet.
+        # A CA file is read when it is needed: it may not exist yet.
         file = settings.ca_file
         self._ca_file = None if file is None else CaFile(file)
         self._tls = _trust(settings.ca_bundle) if file is None else None
         self._report_due = asyncio.Event()
         self.version = ""
-        """Version of the active policy; empty where the whole policy must come."""
+        """Version of the active policy; empty to request the whole policy."""
         self.is_connected = False
         self.confirmed_at: float | None = None
         """Monotonic time of the control service's last message."""
         self.current_at: float | None = None
-        """When the active policy was last known to be the one that the service has."""
+        """Monotonic time at which the active policy was last known to be current."""
         self._is_current = False
         self.failures = 0
         self.rejected = 0
-        """Policies that could not be used, as a whole or in part."""
+        """Policies that could not be used, in whole or in part."""
         self.last_error = ""
-        """Why the stream broke last."""
+        """Reason for the last failure of the stream."""
         self.policy_error = ""
-        """What of the last policy could not be used; empty where all of it is active."""
+        """What could not be used of the last policy; empty if all of it is active."""
         self.ignored: tuple[str, ...] = ()
         """Fields and keys of the last policy that this proxy does not know."""
 
@@ -97,19 +97,19 @@ class ControlClient(Generic[P]):
                     await self._follow(deadline)
             except (LiveryError, TimeoutError, OSError) as error:
                 self.failures += 1
-                self.last_error = str(error) or "no sign of life"
-                logger.warning("policy stream broke", extra={"reason": self.last_error})
+                self.last_error = str(error) or _explain_silence(error)
+                logger.warning("the policy stream failed", extra={"reason": self.last_error})
             self.is_connected = False
             if time.monotonic() - started > STABLE_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
-            # Thousands of proxies lose a replica at the same moment: spread their return.
+            # Jitter: thousands of proxies may lose a replica at the same moment.
             await asyncio.sleep(random.uniform(backoff / 2, backoff))
             backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
 
     async def run_reports(self, report: Callable[[], dict[str, object]]) -> None:
-        """Tell the control service what runs here: on change, at most once a minute.
+        """Report to the control service on change, at most once a minute.
 
-        While something is sent there is always something new.
+        While a rule forwards samples, there is always a change.
         """
         while True:
             await self._report_due.wait()
@@ -127,14 +127,14 @@ class ControlClient(Generic[P]):
             await asyncio.sleep(REPORT_INTERVAL_SECONDS)
 
     async def ask(self, question: dict[str, object]) -> dict[str, object]:
-        """Ask whose a token is; returns what the control service says.
+        """Ask the control service to review a token; returns its answer.
 
         Raises:
-            UpstreamError: it cannot be reached, refuses, or answers what is no object.
+            UpstreamError: it cannot be reached, refuses, or does not return a JSON object.
         """
         found = _read_object(await self._post("/v1/authenticate", question))
         if found is None:
-            raise UpstreamError("the control service sent what is not a JSON object")
+            raise UpstreamError("the control service's answer is not a JSON object")
         return found
 
     def changed(self) -> None:
@@ -167,8 +167,8 @@ class ControlClient(Generic[P]):
     def _take(self, line: bytes) -> None:
         message = _read_object(line)
         if message is None:
-            # Without this line what follows may be incomplete: the whole policy must come again,
-            # which also ends the report of this error.
+            # Without this line, what follows may be incomplete: request the whole policy again,
+            # which also clears this error.
             self.version = ""
             reason = "the control service sent a line that is not a JSON object"
             self._reject(reason)
@@ -178,7 +178,7 @@ class ControlClient(Generic[P]):
             self._take_ca_bundle(message.get("pem"))
         else:
             self._take_policy(kind, message)
-        # `ping` and what newer services add need nothing.
+        # `ping` and messages that newer services may add need no action.
 
     def _take_policy(self, kind: str, message: Mapping[str, object]) -> None:
         try:
@@ -188,13 +188,13 @@ class ControlClient(Generic[P]):
             self._reject(str(error))
             return
         if received is None:
-            # Each proxy is told the version that it has: what is active is what the service has.
+            # `current` confirms that the active policy is the control service's latest.
             self._is_current |= kind == "current"
             return
         try:
             self._apply(received.policy)
         except Exception:
-            # When the supervisor has restarted this, the whole policy must come again.
+            # After the supervisor restarts this task, it must request the whole policy again.
             self.version = ""
             self._receiver.forget()
             raise
@@ -212,12 +212,12 @@ class ControlClient(Generic[P]):
         self.rejected += 1
         self.policy_error = reason
         self.changed()
-        text = "a policy cannot be used whole; what was active before stays where it cannot"
+        text = "a policy cannot be used in full; its unusable parts stay as they were before"
         logger.error(text, extra={"reason": reason})
 
     def _note_ignored(self, ignored: tuple[str, ...]) -> None:
         if ignored and ignored != self.ignored:
-            text = "the control service is newer: fields of the policy are ignored"
+            text = "the control service is newer: unknown fields of the policy are ignored"
             logger.warning(text, extra={"fields": list(ignored)})
         self.ignored = ignored
 
@@ -225,16 +225,16 @@ class ControlClient(Generic[P]):
         if not isinstance(pem, str) or pem == self._ca_bundle:
             return
         if self._ca_file is not None:
-            return  # the file is followed
+            return  # the file takes precedence, and is reloaded when it changes
         try:
             self._tls = _trust(pem)
         except SettingsError as error:
-            logger.error("new authorities cannot be used", extra={"reason": str(error)})
+            logger.error("new CA certificates cannot be used", extra={"reason": str(error)})
             return
         self._ca_bundle = pem
 
     async def _post(self, path: str, document: dict[str, object]) -> bytes:
-        """Send a document over a connection of its own; returns the answer's body."""
+        """Send a document over a new connection; returns the response's body."""
         connection = await self._open()
         try:
             body = json.dumps(document, ensure_ascii=False).encode(errors="replace")
@@ -254,10 +254,10 @@ class ControlClient(Generic[P]):
     async def _open(self) -> Connection:
         """Connect to the address that worked last, else to the others.
 
-        The Service may have been made anew: then its name leads where its old address does not.
+        If the Service was recreated, its name still resolves while its old address is invalid.
 
         Raises:
-            UpstreamError: none of them leads to the control service; says why not.
+            UpstreamError: no address reaches the control service; the message says why.
         """
         failures: list[str] = []
         for address in tuple(self._addresses):
@@ -282,7 +282,7 @@ class ControlClient(Generic[P]):
             raise UpstreamError(f"the control service's CA cannot be read: {error}") from error
 
     def _request(self, method: str, target: str, body: bytes = b"") -> bytes:
-        # Read anew each time: the kubelet renews it at four fifths of its life.
+        # Read each time: the kubelet renews it after four fifths of its lifetime.
         token = read_token(self._settings.token_file, "the token for the control service")
         headers = {
             "Host": f"{self._host}:{self._port}",
@@ -303,7 +303,7 @@ def _read_object(text: bytes) -> dict[str, object] | None:
 
 
 def _read_version(value: object) -> str:
-    """Return a version that can be sent back, or nothing: then the whole policy comes again."""
+    """Return a version that can be sent back; else empty, which requests the whole policy."""
     is_good = isinstance(value, str) and value.isascii() and len(value) <= MAX_VERSION_CHARACTERS
     return str(value) if is_good else ""
 
@@ -317,6 +317,13 @@ def _split_url(url: str) -> tuple[str, int]:
     if host is None or parts.scheme != "https":
         raise SettingsError(f"LIVERY_CONTROL_URL={url[:200]!r} is not https://host:port")
     return host, port
+
+
+def _explain_silence(error: BaseException) -> str:
+    """Describe an error that has no message of its own."""
+    if isinstance(error, TimeoutError):
+        return "the control service sent nothing in time"
+    return f"the connection to the control service ended ({type(error).__name__})"
 
 
 def _trust(pem: str) -> ssl.SSLContext:
@@ -335,7 +342,7 @@ async def _lines(connection: Connection) -> AsyncIterator[bytes]:
             buffer.clear()
         buffer += rest
         if len(buffer) > MAX_POLICY_BYTES:
-            raise UpstreamError(f"a message of more than {MAX_POLICY_BYTES} bytes")
+            raise UpstreamError(f"a message is larger than {MAX_POLICY_BYTES} bytes")
 
 
 async def _text(connection: Connection) -> str:

@@ -1,7 +1,7 @@
-"""A policy from the stream, by key.
+"""Builds a policy from a stream of keys.
 
-A connection begins with all keys, or with `current` where the proxy has them; `synced` ends each
-change.
+A connection starts with all keys, or with `current` if the proxy already has them; `synced` ends
+each change.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ class KeyedPolicyReceiver(Generic[P]):
         self._schema = schema
         self._last: KeyChange[P] | None = None
         self._applied: dict[str, object] = {}
-        """The keys of the active policy, as far as they could be read."""
+        """The keys of the active policy that could be read."""
         self._synced: dict[str, object] = {}
         """All keys at the last `synced`."""
         self._keys: dict[str, object] = {}
-        """The keys as this connection has sent them."""
+        """The keys that were received on this connection."""
 
     def begin(self) -> None:
-        """Start a new connection: its keys come anew."""
+        """Start a new connection, on which the keys are sent again."""
         self._keys = {}
 
     def forget(self) -> None:
@@ -36,10 +36,10 @@ class KeyedPolicyReceiver(Generic[P]):
         self._applied = {}
 
     def take(self, kind: str, message: Mapping[str, object]) -> Received[KeyChange[P]] | None:
-        """Take a message; returns a policy where it completes one.
+        """Process a message; returns a policy if the message completes one.
 
         Raises:
-            PolicyError: the policy cannot be used; the last one stays.
+            PolicyError: the policy cannot be used; the last one stays active.
         """
         key = str(message.get("key", ""))
         if kind == "put":

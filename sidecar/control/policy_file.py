@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 10.0
-"""Until a file that cannot be used is read again."""
+"""Delay until a file that cannot be used is read again."""
 P = TypeVar("P")
 
 
@@ -29,20 +29,20 @@ def load_policy(path: Path) -> object:
 
 
 class Reject(Protocol):
-    """Hears of a file that cannot be used."""
+    """Called when a policy file cannot be used."""
 
     def __call__(self, reason: str, *, is_first: bool) -> None:
-        """Take why not, and whether there was no good one before."""
+        """Take the reason, and whether there has been no usable policy before."""
 
 
 class PolicyFile(Generic[P]):
     """A policy file that is watched; the last good policy stays active.
 
     Args:
-        path: the file, or a folder where `load` reads one.
-        parse: makes a policy of the document.
-        apply: takes every policy that can be used.
-        reject: takes why one cannot.
+        path: the file, or a folder if `load` reads folders.
+        parse: builds a policy from the document.
+        apply: called with every usable policy.
+        reject: called when the file cannot be used.
         load: reads the document.
     """
 
@@ -63,7 +63,7 @@ class PolicyFile(Generic[P]):
         self._was_good = False
         self._stamp = (0, 0)
         self._reason = ""
-        """Why the file as it is now is not used; empty where it is."""
+        """Why the current file cannot be used; empty if it can."""
 
     def read(self) -> None:
         """Read the file now."""
@@ -71,9 +71,9 @@ class PolicyFile(Generic[P]):
         self._take(self._outcome())
 
     async def follow(self) -> None:
-        """Read it again whenever it changes, until cancelled.
+        """Reload the file whenever it changes, until cancelled.
 
-        One that cannot be used is tried again: a disk may have failed for a moment.
+        A file that cannot be used is retried: the disk may have failed temporarily.
         """
         retry_at = 0.0
         while True:
@@ -82,11 +82,11 @@ class PolicyFile(Generic[P]):
             is_same = found == self._stamp
             if not is_same or (self._reason and now >= retry_at):
                 self._stamp, retry_at = found, now + RETRY_SECONDS
-                # A folder of a thousand objects takes seconds, in which others are answered.
+                # In a thread: a folder of a thousand objects takes seconds to read.
                 self._take(await asyncio.to_thread(self._outcome), is_again=is_same)
 
     def _outcome(self) -> P | PolicyError:
-        """Return the policy of the file, or why there is none."""
+        """Return the file's policy, or the error."""
         try:
             return read_policy_file(self._path, self._parse, self._load)
         except PolicyError as error:
@@ -98,7 +98,7 @@ class PolicyFile(Generic[P]):
             self._reason = str(outcome)
             if is_again and self._reason == before:
                 return
-            after = "; the last policy stays" if self._was_good else ""
+            after = "; the last policy stays active" if self._was_good else ""
             logger.error("the policy file cannot be used%s", after, extra={"reason": str(outcome)})
             self._reject(str(outcome), is_first=not self._was_good)
             return
@@ -113,7 +113,7 @@ def read_policy_file(
 
     Args:
         path: the file, YAML or JSON.
-        parse: makes a policy of the document.
+        parse: builds a policy from the document.
         load: reads the document.
 
     Raises:

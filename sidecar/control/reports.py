@@ -1,4 +1,4 @@
-"""What a proxy reports of itself to the control service."""
+"""Reports of a proxy to the control service."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,33 +19,33 @@ _MAX_FAULTS = 8
 
 
 class TargetState(NamedTuple):
-    """How the last scrape of a target went; `error` is empty where it went well."""
+    """Result of a target's last scrape; `error` is empty if it succeeded."""
 
     url: str
     error: str
     samples: int
     is_silent: bool = False
-    """It was guessed and never answered."""
+    """Whether the target was guessed and never answered."""
 
 
 class ProxyState(NamedTuple):
-    """What a proxy reports of itself."""
+    """State of a proxy for a report."""
 
     role: str
     faults: Sequence[str]
     targets: Sequence[TargetState]
     samples: int
-    """Exposed by the last scrapes."""
+    """Samples exposed by the last scrapes."""
     notes: Sequence[str] = ()
-    """What happened of late, for people to read."""
+    """Recent events, as sentences."""
     sending: Sequence[Sending] = ()
-    """How forwarding goes."""
+    """State of forwarding, for each rule."""
 
 
 def build_report(
     state: ProxyState, control: ControlClient[Any] | None, policy_age_seconds: float
 ) -> dict[str, object]:
-    """Write a report: bounded, however long an error is."""
+    """Build a report of bounded size: long texts and lists are truncated."""
     return {
         "role": state.role,
         "proxyVersion": VERSION,

@@ -1,4 +1,4 @@
-"""How forwarding goes, rule by rule: for metrics, and for what the control service is told."""
+"""State of forwarding for each rule, for metrics and for reports to the control service."""
 
 import json
 from collections import Counter
@@ -10,79 +10,79 @@ from sidecar.model.described import Described
 from sidecar.process.metrics import Family, Telemetry
 
 MAX_REPORTED = 2_000
-"""Rules; a pod has 100 at most, a collector has many namespaces'."""
+"""Rules in one report; a pod has at most 100, a collector has those of many namespaces."""
 POD_REPORT_BYTES, COLLECTOR_REPORT_BYTES = 32 << 10, 768 << 10
-"""Of what a report says of sending: more than it may have in all is refused."""
+"""Size of a report's part about sending: the control service refuses a report that is too large."""
 MAX_UNMATCHED = 20
-"""Patterns of one rule that are reported to match nothing."""
+"""Patterns of one rule that are reported as matching nothing."""
 _TEXT_CHARACTERS = 200
 
 
 class Loss(Described):
-    """Why samples did not arrive; the metric counts by it."""
+    """Why samples were lost; a label value of the metric."""
 
     QUEUE_FULL = (
         "queue_full",
-        "a receiver did not answer for longer than the queue holds",
+        "the receiver was unavailable for longer than the queue can hold samples",
     )
-    SUPERSEDED = "superseded", "newer values came before they could be pushed"
-    REFUSED = "refused", "the receiver does not want them"
-    OUT_OF_ORDER = "out_of_order", "the receiver has newer ones, or others of the same moment"
+    SUPERSEDED = "superseded", "newer values replaced them before they could be pushed"
+    REFUSED = "refused", "the receiver rejected them"
+    OUT_OF_ORDER = "out_of_order", "the receiver has newer ones, or others with the same timestamp"
     ENDED = "ended", "the rule or the proxy ended before they could be sent"
 
     @property
     def is_failure(self) -> bool:
-        """Whether the receiver said so."""
+        """Whether the receiver rejected the samples."""
         return self in (Loss.REFUSED, Loss.OUT_OF_ORDER)
 
 
 @dataclass
 class Progress:
-    """How sending to one receiver goes."""
+    """State of sending to one receiver."""
 
     sent: int = 0
-    """Samples that the receiver took."""
+    """Samples that the receiver accepted."""
     lost: Counter[Loss] = field(default_factory=Counter)
-    """Samples that it did not."""
+    """Samples that were lost, by reason."""
     last_sent_at: float = 0.0
-    """When it took some last, as Unix time; 0 for never."""
+    """When it last accepted samples, as Unix time; 0 for never."""
     error: str = ""
-    """Why the last request failed; empty where it did not."""
+    """Why the last request failed; empty if it did not."""
 
     def add(self, other: "Progress") -> None:
-        """Count what another receiver was sent, who is gone."""
+        """Add the counts of a receiver that is gone."""
         self.sent += other.sent
         self.lost.update(other.lost)
         self.last_sent_at = max(self.last_sent_at, other.last_sent_at)
 
 
 class Sending(NamedTuple):
-    """How one rule's sending goes, over all of its receivers."""
+    """State of one rule's sending, over all of its receivers."""
 
     namespace: str
     rule: str
     sent: int
     lost: Counter[Loss]
     waiting: int
-    """Samples."""
+    """Samples waiting to be sent."""
     lag_seconds: float
-    """How old the oldest sample is that waits."""
+    """Age of the oldest waiting sample."""
     last_sent_at: float
-    """When a receiver took some last, as Unix time; 0 for never."""
+    """When a receiver last accepted samples, as Unix time; 0 for never."""
     error: str
     series: int
-    """That are sent each time."""
+    """Series sent at each interval."""
     unmatched: tuple[str, ...]
-    """Patterns that no series fulfils."""
+    """Patterns that match no series."""
 
     @property
     def failed(self) -> int:
-        """Samples that a receiver refused."""
+        """Samples that a receiver rejected."""
         return sum(count for loss, count in self.lost.items() if loss.is_failure)
 
     @property
     def dropped(self) -> int:
-        """Samples that were not offered to one, or no longer."""
+        """Samples that were dropped before a receiver accepted or rejected them."""
         return sum(count for loss, count in self.lost.items() if not loss.is_failure)
 
 
@@ -95,10 +95,10 @@ def sending_families(prefix: str) -> tuple[Family, ...]:
         Family(kind, f"{prefix}_forward_{name}", text, labels)
         for kind, name, text, labels in (
             ("counter", "samples_sent_total", "Samples that receivers accepted.", _LABELS),
-            ("counter", "samples_lost_total", "Samples that a receiver does not get.",
+            ("counter", "samples_lost_total", "Samples that were lost, by reason.",
              (*_LABELS, "reason")),
-            ("gauge", "samples_waiting", "Samples that wait to be sent.", _LABELS),
-            ("gauge", "lag_seconds", "Age of the oldest sample that waits.", _LABELS),
+            ("gauge", "samples_waiting", "Samples waiting to be sent.", _LABELS),
+            ("gauge", "lag_seconds", "Age of the oldest waiting sample.", _LABELS),
             ("gauge", "failing", "Whether the last request to a receiver failed.", _LABELS),
             ("gauge", "series", "Series sent at each interval.", _LABELS),
         )
@@ -106,7 +106,7 @@ def sending_families(prefix: str) -> tuple[Family, ...]:
 
 
 def observe_sending(telemetry: Telemetry, prefix: str, states: Iterable[Sending]) -> None:
-    """Set the metrics of `sending_families`; those of rules that are gone go."""
+    """Set the metrics of `sending_families`; those of deleted rules are removed."""
     for family in sending_families(prefix):
         telemetry.clear(family.name)
     for state in states:
@@ -125,11 +125,11 @@ def observe_sending(telemetry: Telemetry, prefix: str, states: Iterable[Sending]
 
 
 def report_sending(states: Sequence[Sending], limit_bytes: int) -> list[dict[str, object]]:
-    """Write it as a part of a report: what matters least goes first where it is too large.
+    """Return the part of a report about sending; if too large, the least important is dropped.
 
     Args:
-        states: rule by rule.
-        limit_bytes: of all, as JSON.
+        states: the state of each rule.
+        limit_bytes: maximum size of the part, as JSON.
     """
     found = _write(states)
     for name in ("unmatched", "error"):

@@ -1,4 +1,4 @@
-"""Where the control service is, as the environment says it."""
+"""Location of the control service, from the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,22 +6,22 @@ from typing import NamedTuple
 
 
 class ControlSettings(NamedTuple):
-    """Where the control service is and how to speak to it."""
+    """Location of the control service, and how to connect to it."""
 
     url: str
-    """`https://name:port`; the name is what its certificate must show."""
+    """`https://name:port`; its certificate must be valid for the name."""
     address: str
-    """The address to connect to, empty to look the name up: a pod's DNS may not know it."""
+    """Address to try first, for pods whose DNS does not know the name; empty for none."""
     ca_bundle: str
-    """PEM of the CA certificates that sign it."""
+    """CA certificates that verify the service, as PEM."""
     token_file: Path
     role: str
     ca_file: Path | None = None
-    """A file that holds the CAs and is followed, in place of `ca_bundle`."""
+    """File with the CA certificates, used in place of `ca_bundle`; reloaded when it changes."""
 
 
 def read_control(environ: Mapping[str, str], role: str) -> ControlSettings | None:
-    """Read where the control service is; None where nobody said."""
+    """Read the location of the control service; None if LIVERY_CONTROL_URL is not set."""
     if not environ.get("LIVERY_CONTROL_URL"):
         return None
     file = environ.get("LIVERY_CONTROL_CA_FILE")

@@ -1,4 +1,4 @@
-"""Where a proxy's policy comes from, alike in all roles: a file, or the control service."""
+"""Source of a proxy's policy, the same in all roles: a file, or the control service."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ P = TypeVar("P")
 
 
 def policy_families(prefix: str) -> tuple[Family, ...]:
-    """Describe the metrics of every role's policy; their names begin with `prefix`."""
+    """Describe the metrics of every role's policy; their names start with `prefix`."""
     return (
         Family("gauge", f"{prefix}_control_connected", "Whether the policy stream is open."),
         Family("gauge", f"{prefix}_policy_age_seconds", "Time since the policy became active."),
@@ -28,11 +28,11 @@ def policy_families(prefix: str) -> tuple[Family, ...]:
 
 
 class PolicySource(Generic[P]):
-    """A proxy's policy; the last good one stays.
+    """Source of a proxy's policy; the last good policy stays active.
 
     Args:
-        apply: takes each policy that can be used.
-        fault: why nothing can be served before the first; empty where the role can do without.
+        apply: called with each usable policy.
+        fault: why nothing can be served before the first policy; empty if the role works without.
     """
 
     def __init__(self, apply: Callable[[P], None], fault: str = "") -> None:
@@ -40,9 +40,9 @@ class PolicySource(Generic[P]):
         self._file: PolicyFile[P] | None = None
         self._applied_at = self._started_at = time.monotonic()
         self.fault = fault
-        """Why nothing can be served; empty where something can."""
+        """Why nothing can be served; empty if something can."""
         self.client: ControlClient[P] | None = None
-        """The connection to the control service, for policies, reports and questions."""
+        """The connection to the control service, for policies, reports and token reviews."""
         self._rejected = 0
         """Files that could not be used."""
 
@@ -59,7 +59,7 @@ class PolicySource(Generic[P]):
 
     @property
     def uncertain_seconds(self) -> float:
-        """Time since the policy was last known to be the present one; 0 for a file's."""
+        """Time since the policy was last known to be current; 0 for a policy from a file."""
         if self._file is not None or self.client is None:
             return 0.0
         return time.monotonic() - (self.client.current_at or self._started_at)
@@ -73,8 +73,8 @@ class PolicySource(Generic[P]):
         """Take policies from a file, in place of the stream.
 
         Args:
-            path: the file, or a folder where `load` reads one.
-            parse: makes a policy of the document.
+            path: the file, or a folder if `load` reads folders.
+            parse: builds a policy from the document.
             load: reads the document.
         """
         self._file = PolicyFile(path, parse, self.take, self._reject, load=load)
@@ -89,7 +89,7 @@ class PolicySource(Generic[P]):
         return self.client
 
     def take(self, policy: P) -> None:
-        """Put a policy in force."""
+        """Make a policy active."""
         self.fault = ""
         self._applied_at = time.monotonic()
         self._apply(policy)
@@ -100,10 +100,10 @@ class PolicySource(Generic[P]):
             self._file.read()
 
     def tasks(self, report: Callable[[], dict[str, object]]) -> list[Callable[[], Awaitable[None]]]:
-        """Return what runs for as long as the proxy does.
+        """Return the background tasks.
 
         Args:
-            report: what the control service is sent about this proxy.
+            report: returns the report to the control service.
         """
         if self._file is not None:
             return [self._file.follow]
@@ -127,7 +127,7 @@ class PolicySource(Generic[P]):
         rejected = self._rejected
         if self.client is not None:
             rejected += self.client.rejected
-            if self._file is None:  # else no stream is to be open
+            if self._file is None:  # with a file, no stream is opened
                 telemetry.set(f"{prefix}_control_connected", int(self.client.is_connected))
         telemetry.set(f"{prefix}_policies_rejected_total", rejected)
 

@@ -1,6 +1,6 @@
-"""Which addresses a receiver may have: a tenant wrote its URL, and the proxy connects to it.
+"""Which addresses a receiver may have: a tenant writes its URL, and the proxy connects to it.
 
-Judged is what a name leads to, each time: a name that was harmless may lead elsewhere tomorrow.
+The resolved address is checked at each connection: a harmless name may resolve differently later.
 """
 
 import ipaddress
@@ -16,17 +16,17 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Reach(NamedTuple):
-    """What may be connected to."""
+    """The addresses that may be connected to."""
 
     is_service: bool
-    """Whether it is a Service of the tenant's own namespace: those have private addresses."""
+    """Whether it is a Service of the tenant's own namespace, which may have a private address."""
     allowed: tuple[Network, ...] = ()
-    """Ranges that the platform allows, whatever they are."""
+    """Ranges that the platform allows without further checks."""
     forbidden: frozenset[Address] = frozenset()
     """Addresses of the cluster's own control plane."""
 
     def allows(self, address: Address) -> bool:
-        """Tell whether an address may be connected to."""
+        """Return whether an address may be connected to."""
         plain = _unmapped(address)
         if any(plain.version == one.version and plain in one for one in self.allowed):
             return True
@@ -49,23 +49,23 @@ async def connect(
     tls: ssl.SSLContext | None = None,
     server_name: str = "",
 ) -> Connection:
-    """Connect to the first address of a name that may be connected to.
+    """Connect to the first address of a name that is allowed and accepts the connection.
 
     Args:
         host: the name.
-        addresses: what it leads to.
-        port: of it.
-        reach: what may be connected to.
-        tls: whom to trust; None for plain HTTP.
-        server_name: that the certificate must show; empty for the host's.
+        addresses: its resolved addresses.
+        port: the port.
+        reach: the addresses that may be connected to.
+        tls: context of the connection; None for plain HTTP.
+        server_name: name that the certificate must have; empty for the host.
 
     Raises:
-        UpstreamError: there is none, or nothing listens there; says which.
+        UpstreamError: there is no such address; says why for each.
     """
     reasons: list[str] = []
     for address in addresses:
         if not reach.allows(ipaddress.ip_address(address.partition("%")[0])):
-            reasons.append(f"{address} may not be sent to from here")
+            reasons.append(f"{address} is not allowed as a receiver's address")
             continue
         try:
             return await Connection.open(address, port, tls=tls, server_name=server_name or host)
@@ -75,7 +75,7 @@ async def connect(
 
 
 def _unmapped(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one stands for; others as they are."""
+    """Return the IPv4 address that is embedded in an IPv6 one; other addresses unchanged."""
     if isinstance(address, ipaddress.IPv6Address):
         for inner in (address.ipv4_mapped, address.sixtofour):
             if inner is not None:
@@ -86,13 +86,13 @@ def _unmapped(address: Address) -> Address:
 
 
 _NO_RECEIVERS: tuple[Network, ...] = tuple(map(ipaddress.ip_network, (
-    "0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "3fff::/20",  # of no host
-    "192.88.99.0/24", "5f00::/16",  # of the network itself
+    "0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "3fff::/20",  # never a host's address
+    "192.88.99.0/24", "5f00::/16",  # used by the network itself
     # Instance metadata services of clouds, which serve credentials.
     "168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::254/128", "fd20:ce::254/128",
-    "fec0::/10", "64:ff9b:1::/48",  # once and still private: what a gateway makes of them
-    "::/96", "::ffff:0:0:0/96",  # IPv4 addresses, written as nobody does any more
+    "fec0::/10", "64:ff9b:1::/48",  # site-local (deprecated), and NAT64 for local use
+    "::/96", "::ffff:0:0:0/96",  # obsolete forms of IPv4 addresses
 )))  # fmt: skip
 _SHARED = ipaddress.IPv4Network("100.64.0.0/10")
-"""Some clusters have it for pods and Services; it is neither private nor global."""
+"""Some clusters use it for pods and Services; it is neither private nor global."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -1,7 +1,7 @@
-"""Reads what objects send from the platform's Prometheus, at moments that all collectors share.
+"""Reads the series that objects send from the platform's Prometheus, at times all collectors share.
 
-An instant query has the same answer whoever asks it and whenever: where two collectors overlap
-they write the same samples, and a moment that was missed is asked for later.
+An instant query for a past moment gives every collector the same result at any later time: where
+two collectors overlap, they write the same samples, and a missed moment is queried later.
 """
 
 import asyncio
@@ -39,24 +39,24 @@ from sidecar.model.remote_write.requests import (
 logger = logging.getLogger(__name__)
 
 QUEUE_BYTES = 8 << 20
-"""That may wait for one receiver of a rule."""
+"""Maximum size of the queue of one receiver of a rule."""
 ALL_QUEUES_BYTES = 128 << 20
 MAX_ANSWER_BYTES = 8 << 20
-"""Of all answers to a rule's queries together; read, they take eight times as much for a moment."""
+"""Maximum size of all responses to a rule's queries; parsed, they briefly take eight times that."""
 AT_ONCE = 4
-"""Rules that are asked for together."""
+"""Rules that are queried concurrently."""
 AT_ONCE_OF_NAMESPACE = 1
-"""Of one namespace: its many rules do not hold those of others."""
+"""The same for one namespace, so that its many rules do not delay those of others."""
 MAX_RELABELINGS = 200_000
-"""Relabel rules applied to a rule's series at one moment: a second or two of a processor."""
+"""Relabel rules applied to a rule's series at one moment: a second or two of CPU time."""
 SETTLE_SECONDS = 3.0
-"""How long after a moment it is asked for: what was scraped then has to be there."""
+"""How long after a moment it is queried: the scrapes of that moment have to be stored by then."""
 SPREAD_SECONDS = 5.0
-"""Over which the rules of one moment are spread."""
+"""Period over which the queries of one moment are spread."""
 TAKEOVER_SECONDS = 120
-"""How far back a new collector of a namespace asks: the one before may not have come to that."""
+"""How far back a new collector of a namespace queries: its predecessor may have missed moments."""
 MAX_BEHIND_SECONDS = 300.0
-"""Moments that are longer ago are not asked for any more."""
+"""Moments that are longer ago are not queried any more."""
 RETRY_SECONDS = 2.0
 _PATH = "/api/v1/query"
 
@@ -64,12 +64,12 @@ Series = tuple[Mapping[str, str], float]
 
 
 class Collector:
-    """Sends for the namespaces that are this collector's.
+    """Sends for the namespaces that are assigned to this collector.
 
     Args:
         backends: the platform's Prometheus servers.
-        staleness: says why the present rules cannot be trusted any more; empty where they can.
-        environ: names the control plane's address, to which nothing is sent.
+        staleness: returns why the current rules may be out of date; empty if they are not.
+        environ: environment with the control plane's address, to which nothing is sent.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Collector:
         self._changed = asyncio.Event()
 
     def use(self, policy: CollectorPolicy) -> None:
-        """Send under other rules; those that stay go on with what waits."""
+        """Apply new rules; rules that stay keep their queues."""
         forwarding = policy.forwarding()
         sending = sum(bool(around.rules) for around in forwarding.values())
         kept: dict[tuple[str, str], _CollectedRule] = {}
@@ -111,7 +111,7 @@ class Collector:
                 else:
                     kept[key] = _CollectedRule(rule, policy.namespace_label, outlet)
         for (namespace, _), gone in self._rules.items():
-            is_ended = namespace in forwarding  # or another collector's now
+            is_ended = namespace in forwarding  # else it is another collector's now
             if is_ended:
                 gone.end()
             self._outlets.leave(gone.outlet, is_ended=is_ended)
@@ -141,12 +141,12 @@ class Collector:
                 rule.outlet.stop()
 
     async def flush(self, seconds: float) -> None:
-        """Send what waits, for so long at most: another collector goes on."""
+        """Send all queues within a time limit: another collector continues."""
         outlets = [rule.outlet for rule in self._rules.values()]
         await self._outlets.flush(outlets, seconds, is_ended=False)
 
     def state(self) -> list[Sending]:
-        """Return how each rule's sending goes."""
+        """Return the state of sending of each rule."""
         return [rule.state() for rule in self._rules.values()]
 
     async def _follow(self, rule: "_CollectedRule") -> None:
@@ -189,13 +189,13 @@ class Collector:
 
 
 def _queue_share(around: Forwarding, namespaces: int) -> int:
-    """Return what may wait for one receiver: namespaces that send have the same share of all."""
+    """Return the queue size of one receiver: namespaces that send share the total equally."""
     receivers = sum(len(rule.receivers) for rule in around.rules)
     return min(QUEUE_BYTES, ALL_QUEUES_BYTES // max(1, namespaces) // max(1, receivers))
 
 
 def _is_final(error: LiveryError) -> bool:
-    """Tell whether the same query would be refused again: then the next moment's is as good."""
+    """Return whether the same query would fail again, so that its moment is skipped."""
     return isinstance(error, QueryRefusedError | RuleError) or (
         isinstance(error, Refusal) and error.status < 500
     )
@@ -210,21 +210,21 @@ class _CollectedRule:
         self.outlet = outlet
         self.name = f"{outlet.namespace}/{rule.name}"
         self.done_ms = 0
-        """The last moment that need not be asked for, as Unix time; 0 before the first."""
+        """The last moment that is done, in Unix milliseconds; 0 before the first."""
         self._began_ms = 0
-        """The first moment that was new; those before it another collector may have sent."""
+        """The first moment, in Unix milliseconds, that no other collector may have sent."""
         self._packer = Packer()
         self._plan = 0
-        """Counts how often other series were sent than before."""
+        """Number of times that the set of sent series, or their order, changed."""
         self._sent: tuple[bytes, ...] = ()
         """Labels of the series that were sent last, in their order."""
         self._series = 0
-        """That were sent last."""
+        """Number of series that were sent last."""
         self._error = ""
 
     @property
     def delay_seconds(self) -> float:
-        """How long after a moment it is asked for; another for each rule."""
+        """How long after a moment it is queried; different for each rule."""
         spread = min(SPREAD_SECONDS, self._rule.interval_seconds / 4)
         return SETTLE_SECONDS + spread * (zlib.crc32(self.name.encode()) / 2**32)
 
@@ -234,28 +234,28 @@ class _CollectedRule:
         return self._rule.is_pushing
 
     def use(self, rule: ForwardRule, namespace_label: str, outlet: Outlet) -> None:
-        """Send what another version of the rule says; series that it lacks will have ended."""
+        """Apply another version of the rule; series that it no longer sends are marked as ended."""
         if outlet is not self.outlet:
             outlet.inherit(self.outlet)
             self.outlet = outlet
         self._rule, self._namespace_label = rule, namespace_label
 
     def selectors(self) -> list[str]:
-        """Return what is asked for.
+        """Return the selectors to query.
 
         Raises:
-            QueryRefusedError: it cannot be asked for in so few queries.
+            QueryRefusedError: the rule needs too many selectors.
         """
         return everything(view_of([self._rule.sending.access], self._namespace_label))
 
     def next_moment(self, now: float) -> int:
-        """Return the moment to ask for next, in seconds of Unix time."""
+        """Return the next moment to query, in Unix seconds."""
         interval = math.ceil(self._rule.interval_seconds)
         newest = int((now - self.delay_seconds) // interval * interval)
-        if not self.done_ms or self.done_ms / 1000 > now:  # it begins, or the clock was set back
+        if not self.done_ms or self.done_ms / 1000 > now:  # the start, or the clock was set back
             self._begin(newest, interval)
         if self.done_ms / 1000 < newest - MAX_BEHIND_SECONDS:
-            self.done_ms = (newest - interval) * 1000  # what is older is nobody's any more
+            self.done_ms = (newest - interval) * 1000  # older moments are given up
         return self.done_ms // 1000 // interval * interval + interval
 
     def _begin(self, newest: int, interval: int) -> None:
@@ -264,12 +264,18 @@ class _CollectedRule:
         self.done_ms = (newest - before - interval) * 1000
 
     def take(self, found: list[Series], moment: int) -> Callable[[], None]:
-        """Write series as the rule names them; returns what lets them wait, in the loop."""
+        """Relabel series and build their requests; return a function that queues them.
+
+        This may run in a thread; the returned function must run in the event loop.
+
+        Raises:
+            RuleError: there are too many relabelings, or the relabeled series are too large.
+        """
         rule, stamp = self._rule, moment * 1000
         relabelings = len(found) * len(rule.sending.access.relabelings)
         if relabelings > MAX_RELABELINGS:
-            why = f"{relabelings} would apply to its {len(found)} series, {MAX_RELABELINGS} may"
-            raise RuleError("metricRelabelings", f"{why}: send fewer, or relabel less")
+            why = f"{relabelings} uses on its {len(found)} series; {MAX_RELABELINGS} are allowed"
+            raise RuleError("metricRelabelings", f"{why}: send fewer series, or use fewer rules")
         named = (
             (labels, value)
             for own, value in found
@@ -295,7 +301,7 @@ class _CollectedRule:
         self.outlet.put(batches)
 
     def end(self) -> None:
-        """Mark that all series have ended."""
+        """Queue staleness markers for all series."""
         stamp = max(int(time.time() * 1000), self.done_ms + 1)
         self._plan += 1
         self.outlet.put(self._packer.pack(mark_ended(self._sent, stamp), stamp, self._plan))
@@ -308,7 +314,7 @@ class _CollectedRule:
         self._error = reason
 
     def state(self) -> Sending:
-        """Return how it goes."""
+        """Return the state of sending."""
         state = self.outlet.state(self._rule.name, self._series, ())
         return state._replace(error=self._error or state.error)
 
@@ -333,10 +339,10 @@ def _push_lines(named: Iterable[Series], job_name: str) -> Iterator[tuple[PushLi
 
 
 def read_vector(body: bytes) -> list[Series]:
-    """Read the answer to an instant query; histograms are left out: they cannot be sent yet.
+    """Parse the response to an instant query; histograms are omitted: they cannot be sent yet.
 
     Raises:
-        Refusal: it is none.
+        Refusal: it is not a response of Prometheus' API.
     """
     return list(_series_of(read_data(body)["data"]))
 

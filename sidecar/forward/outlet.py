@@ -1,4 +1,4 @@
-"""One rule's receivers, each with what waits for it: one slow receiver does not hold the others."""
+"""One rule's receivers, each with its own queue: a slow receiver does not delay the others."""
 
 import asyncio
 import time
@@ -23,11 +23,11 @@ from sidecar.model.remote_write.requests import MAX_SERIES, Request
 from sidecar.process.supervisor import keep_up
 
 MAX_BATCH_BYTES = 1 << 20
-"""Of a batch before it is packed, where it has more than one request."""
+"""Maximum size of a batch of several requests, before compression."""
 
 
 class Channel(Protocol):
-    """The way to one receiver."""
+    """The queue and the sender of one receiver."""
 
     progress: Progress
 
@@ -37,35 +37,35 @@ class Channel(Protocol):
 
     @property
     def samples(self) -> int:
-        """That wait."""
+        """Samples in the queue."""
 
     @property
     def oldest_ms(self) -> int:
-        """When the oldest was taken that waits, as Unix time; 0 where none does."""
+        """Time of the oldest queued sample in Unix milliseconds; 0 if the queue is empty."""
 
     def run(self) -> Awaitable[None]:
         """Send until cancelled."""
 
     def flush(self, seconds: float, *, is_ended: bool = True) -> Awaitable[None]:
-        """Send what waits, for so long at most, and end; `is_ended` says that nobody goes on."""
+        """Send the queue within a time limit, and close; `is_ended`: nobody continues the rule."""
 
     def resize(self, limit_bytes: int) -> None:
-        """Let so much wait from now on."""
+        """Change the maximum size of the queue."""
 
     def close(self) -> None:
-        """End; what waits is lost."""
+        """Close; queued samples are lost."""
 
 
 class Outlet:
     """The receivers of one rule.
 
     Args:
-        rule: whose.
-        around: by which they are reached.
+        rule: the rule.
+        around: the forwarding policy, with allowed address ranges and credentials.
         forbidden: addresses to which nothing is sent.
-        resolver: finds their addresses.
-        limit_bytes: of all that waits for one of them.
-        namespace: of the rule's object.
+        resolver: resolves the receivers' names.
+        limit_bytes: maximum size of the queue of one receiver.
+        namespace: namespace of the rule's object.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class Outlet:
         self.namespace = namespace
         self._resolve = partial(resolver.resolve, asker=namespace)
         self._facts = _facts_of(rule, around)
-        """All that the receivers depend on."""
+        """Everything that the receivers depend on."""
         self._writes: list[Sender] = []
         self._pushes: list[Pusher] = []
         self._past = Progress()
-        """Of receivers that the rule no longer has."""
+        """Progress of receivers that the rule no longer has."""
         self._tasks: list[asyncio.Task[None]] = []
         for address in rule.receivers:
             reach = Reach(address.is_service, around.allowed, forbidden)
@@ -103,11 +103,11 @@ class Outlet:
             self._writes.append(Sender(receiver, limit_bytes))
 
     def serves(self, rule: ForwardRule, around: Forwarding) -> bool:
-        """Tell whether another rule's receivers are these."""
+        """Return whether another rule has the same receivers with the same settings."""
         return self._facts == _facts_of(rule, around)
 
     def inherit(self, before: "Outlet") -> None:
-        """Take over what waits for the same receivers under other settings."""
+        """Take over the queues of the same receivers under their old settings."""
         before.stop()
         self._past = before._past
         senders, pushers = list(before._writes), list(before._pushes)
@@ -123,7 +123,7 @@ class Outlet:
             self._past.add(gone.progress)
 
     def resize(self, limit_bytes: int) -> None:
-        """Let so much wait for each receiver from now on."""
+        """Change the maximum size of each receiver's queue."""
         for channel in self._channels:
             channel.resize(limit_bytes)
 
@@ -132,33 +132,33 @@ class Outlet:
         return [*self._writes, *self._pushes]
 
     def put(self, batches: Iterable[Batch]) -> None:
-        """Let batches wait to be written, for every receiver."""
+        """Queue batches for every receiver of remote write."""
         for batch in batches:
             for sender in self._writes:
                 sender.push(batch)
 
     def push(self, groups: Mapping[Group, tuple[bytes, int]], timestamp_ms: int) -> None:
-        """Let groups wait to be pushed; the arguments are those of `Pusher.push`."""
+        """Queue groups for every Pushgateway; the arguments are those of `Pusher.push`."""
         for pusher in self._pushes:
             pusher.push(groups, timestamp_ms)
 
     def start(self) -> None:
-        """Send what waits, from now on."""
+        """Start sending."""
         if not self._tasks:
             self._tasks = [asyncio.ensure_future(keep_up(one.run)) for one in self._channels]
 
     def stop(self) -> None:
-        """Send nothing more; what waits stays."""
+        """Stop sending; the queues stay."""
         for task in self._tasks:
             task.cancel()
         self._tasks = []
 
     async def flush(self, seconds: float, *, is_ended: bool = True) -> None:
-        """Send what waits, for so long at most, and end.
+        """Send the queues within a time limit, and close.
 
         Args:
-            seconds: how long.
-            is_ended: whether nobody goes on with the rule.
+            seconds: time limit.
+            is_ended: whether nobody continues the rule.
         """
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -168,12 +168,12 @@ class Outlet:
         await asyncio.gather(*flushes)
 
     def state(self, rule: str, series: int, unmatched: tuple[str, ...]) -> Sending:
-        """Return how it goes.
+        """Return the state of sending.
 
         Args:
-            rule: the name of the object.
-            series: that are sent each time.
-            unmatched: patterns that no series fulfils.
+            rule: name of the rule's object.
+            series: number of series that are sent each time.
+            unmatched: patterns that match no series.
         """
         channels = self._channels
         progress = [self._past, *(channel.progress for channel in channels)]
@@ -196,10 +196,10 @@ class Outlet:
 
 
 class Packer:
-    """Makes batches of one rule's requests, for all its life.
+    """Packs one rule's requests into batches, for the rule's whole lifetime.
 
-    A series stays in its lane for as long as the plan and the batches' sizes stay the same; else a
-    new generation begins, which waits for the one before.
+    A series stays in its lane for as long as the plan and the batches' sizes stay the same. Then a
+    new generation begins, which is sent after the previous one.
     """
 
     def __init__(self) -> None:
@@ -215,13 +215,13 @@ class Packer:
         *,
         may_be_there: bool = False,
     ) -> list[Batch]:
-        """Make batches of requests, as few as they fit into.
+        """Pack requests into as few batches as possible.
 
         Args:
             requests: in the order in which they are to arrive.
-            timestamp_ms: of the samples, as Unix time.
-            plan: another one than before where other series are sent, or in another order.
-            metadata: of their families; they go alone, as the last ones.
+            timestamp_ms: timestamp of the samples, in Unix milliseconds.
+            plan: changes whenever other series are sent, or in another order.
+            metadata: metadata of their families, sent last, in a batch of its own.
             may_be_there: whether another sender may have sent the same already.
         """
         whole = [(_pack(bodies), samples) for bodies, samples in _gather(requests)]
@@ -238,7 +238,7 @@ class Packer:
 
 
 def _gather(requests: Iterable[Request]) -> Iterator[tuple[list[bytes], int]]:
-    """Yield the bodies of one batch after the other, with their samples."""
+    """Yield the bodies of each batch, with their number of samples."""
     bodies: list[bytes] = []
     samples = size = 0
     for request in requests:
@@ -261,7 +261,7 @@ AnyChannel = TypeVar("AnyChannel", bound=Channel)
 
 
 def _pick(channels: list[AnyChannel], place: object) -> AnyChannel | None:
-    """Take the one that leads to a place out of a list; None where there is none."""
+    """Remove the channel to a place from a list, and return it; None if there is none."""
     found = next((one for one in channels if one.place == place), None)
     if found is not None:
         channels.remove(found)

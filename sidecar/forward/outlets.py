@@ -1,4 +1,4 @@
-"""The outlets of one sender's rules: kept where receivers stay, emptied where a rule goes."""
+"""The outlets of a sender's rules: kept while receivers stay the same, flushed when a rule ends."""
 
 import asyncio
 import contextlib
@@ -14,24 +14,24 @@ from sidecar.model.policy.forward import Forwarding, ForwardRule
 logger = logging.getLogger(__name__)
 
 LINGER_SECONDS = 30.0
-"""How long what waits is still sent when a rule is gone."""
+"""How long queued samples are still sent after a rule is gone."""
 END_SECONDS = 0.5
-"""How much later than its time a flush has ended."""
+"""How long after its time limit a flush may still take to end."""
 _CONTROL_PLANE = "KUBERNETES_SERVICE_HOST"
 
 
 class Outlets:
-    """Makes outlets and ends them.
+    """Creates outlets and ends them.
 
     Args:
-        environ: names the control plane's address, to which nothing is sent.
+        environ: environment with the control plane's address, to which nothing is sent.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._forbidden = frozenset(_addresses(environ.get(_CONTROL_PLANE, "")))
         self._resolver = Resolver(look_up)
         self._leaving: set[asyncio.Task[None]] = set()
-        """They send the rest of rules that are gone."""
+        """Tasks that send the queues of rules that are gone."""
 
     def outlet(
         self,
@@ -42,14 +42,14 @@ class Outlets:
         limit_bytes: int,
         namespace: str,
     ) -> Outlet:
-        """Return the outlet of a rule: the one that is known, where its receivers are the same.
+        """Return the outlet of a rule: the existing one if its receivers are the same.
 
         Args:
-            rule: whose.
-            around: by which receivers are reached.
-            known: the rule's outlet until now; None for none.
-            limit_bytes: of all that waits for one receiver.
-            namespace: of the rule's object.
+            rule: the rule.
+            around: the forwarding policy, with allowed address ranges and credentials.
+            known: the rule's existing outlet; None for none.
+            limit_bytes: maximum size of the queue of one receiver.
+            namespace: namespace of the rule's object.
         """
         if known is not None and known.serves(rule, around):
             known.resize(limit_bytes)
@@ -66,7 +66,7 @@ class Outlets:
     def leave(
         self, outlet: Outlet, seconds: float = LINGER_SECONDS, *, is_ended: bool = True
     ) -> None:
-        """Send the rest of a rule that is gone; `is_ended` says that nobody goes on with it."""
+        """Send the queues of a rule that is gone; `is_ended`: nobody else continues it."""
         task = asyncio.ensure_future(outlet.flush(seconds, is_ended=is_ended))
         self._leaving.add(task)
         task.add_done_callback(self._left)
@@ -74,7 +74,7 @@ class Outlets:
     async def flush(
         self, outlets: Iterable[Outlet], seconds: float, *, is_ended: bool = True
     ) -> None:
-        """Send what waits, for so long at most, that of rules that are gone with it."""
+        """Send all queues within a time limit, including those of rules that are gone."""
         for outlet in outlets:
             self.leave(outlet, seconds, is_ended=is_ended)
         if self._leaving:
@@ -86,7 +86,7 @@ class Outlets:
     def _left(self, task: asyncio.Task[None]) -> None:
         self._leaving.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("what waited cannot be sent", exc_info=error)
+            logger.error("queued samples cannot be sent", exc_info=error)
 
 
 def _addresses(text: str) -> Iterator[Address]:

@@ -1,6 +1,6 @@
-"""Sends what a pod's targets say, under each rule at its own interval.
+"""Forwards the samples of a pod's targets, under each rule at its own interval.
 
-Scrapes that somebody asks for are taken where they come in time; else the forwarder asks itself.
+Scrapes by clients are used if they come in time; else the forwarder scrapes the targets itself.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ from sidecar.scrape.rendering import Collected
 logger = logging.getLogger(__name__)
 
 QUEUE_BYTES = 4 << 20
-"""That may wait for all receivers of all rules together."""
+"""Maximum size of the queues of all receivers of all rules together."""
 MAX_AHEAD_MS = 10_000
-"""By which the clock may be set back without moments that were being there again."""
+"""If the clock is set back by at most this, timestamps still increase and are never reused."""
 IN_TIME = 0.8
-"""The part of a rule's interval after which a scrape counts for it."""
+"""The part of a rule's interval after which a client's scrape is used for it."""
 MAX_PLANNED_SERIES = 100_000
-"""Series that are looked at in one scrape, each once for every rule; other rules come next time."""
+"""Series evaluated in one scrape, counted once per rule; further rules wait for the next scrape."""
 MAX_RELABELINGS = 100_000
-"""Relabel rules applied to new series in one scrape: half a second; other series come next time."""
+"""Relabel rules applied to new series in one scrape: half a second; others wait for the next."""
 INLINE_SERIES = 500
-"""Of more series than these, new ones are looked at in a thread: others are answered meanwhile."""
+"""More new series than these are evaluated in a thread, so that clients are answered meanwhile."""
 
 
 class PodForwarder:
-    """Sends under the present rules.
+    """Forwards scrapes under the current rules.
 
     Args:
-        identity: whose the series are.
-        scrape: asks the targets once, as somebody would who takes what is given; what they say
-            comes by `take`.
-        environ: names the control plane's address, to which nothing is sent.
+        identity: identity of the pod.
+        scrape: scrapes the targets once, in the given format, or in its default format for None;
+            the result arrives through `take`.
+        environ: environment with the control plane's address, to which nothing is sent.
     """
 
     def __init__(
@@ -61,16 +61,16 @@ class PodForwarder:
         """By the names of their objects."""
         self._changed = asyncio.Event()
         self._wanted: Negotiated | None = None
-        """The kind of scrape that counts: another has other series."""
+        """The format of the scrapes that are forwarded: in another one the series differ."""
         self._is_own_choice = self._is_asking = False
         self._stamp_ms = 0
         self._taking: asyncio.Task[None] | None = None
-        """Takes a scrape, perhaps in a thread: rules must not change meanwhile."""
+        """Processes a scrape, perhaps in a thread: rules must not change meanwhile."""
         self._next: tuple[Forwarding | None, Labels] | None = None
-        """The rules that came meanwhile."""
+        """The rules that arrived meanwhile."""
 
     def use(self, forwarding: Forwarding | None, up_labels: Labels = NO_LABELS) -> None:
-        """Send under other rules; what waits for the same receivers stays.
+        """Apply new rules; the queues of the same receivers stay.
 
         Args:
             forwarding: the rules; None for none.
@@ -104,23 +104,23 @@ class PodForwarder:
         self._changed.set()
 
     def take(self, collected: Collected, wanted: Negotiated) -> None:
-        """Take what the targets said, for the rules whose time it is; nobody waits for that.
+        """Forward a scrape under the rules that are due, in the background.
 
-        Where the last scrape is still being taken, this one is not: the rules stay due.
+        If the previous scrape is still being processed, this one is skipped: the rules stay due.
 
         Args:
-            collected: what they said, in whatever format they answered.
-            wanted: the format that they were asked for.
+            collected: the results of the targets, in whatever format they answered.
+            wanted: the format that was requested.
         """
         if self._wanted is None or (self._is_own_choice and not self._is_asking):
-            # Who scrapes from outside says in which format: nobody has to be asked besides.
+            # A client's scrape decides the format: then no scrape of our own is needed.
             self._wanted, self._is_own_choice = wanted, self._is_asking
         if wanted == self._wanted and self._taking is None and self._due(time.monotonic()):
-            own = collected._replace(outcomes=list(collected.outcomes))  # an answer uses them up
+            own = collected._replace(outcomes=list(collected.outcomes))  # a response uses them up
             self._taking = asyncio.create_task(self._take_and_rest(own))
 
     async def idle(self) -> None:
-        """Wait until no scrape is being taken."""
+        """Wait until no scrape is being processed."""
         if self._taking is not None:
             await asyncio.wait({self._taking})
 
@@ -144,7 +144,7 @@ class PodForwarder:
             try:
                 more = one.to_plan(collected)
                 if more and looked_at and looked_at + more > MAX_PLANNED_SERIES:
-                    continue  # the next time: many rules must not take all of the processor
+                    continue  # at the next scrape: many rules must not take all of the CPU
                 looked_at += more
                 one.tried_at = now
                 work = partial(one.take, collected, stamp, budget)
@@ -154,11 +154,11 @@ class PodForwarder:
                 one.fail(str(error))
             except Exception as error:
                 logger.exception("a scrape cannot be forwarded")
-                one.fail(f"a fault of Livery's: {type(error).__name__}; the proxy's log has it")
-            await asyncio.sleep(0)  # others have their turn between two rules
+                one.fail(f"internal error: {type(error).__name__}; see the proxy's log")
+            await asyncio.sleep(0)  # other tasks run between two rules
 
     def _due(self, now: float) -> list[PodRule]:
-        """Return the due rules; the one whose first turn is longest ago comes first."""
+        """Return the due rules; the one that was first the longest time ago comes first."""
         due = [one for one in self._rules.values() if one.is_due(now, IN_TIME)]
         return sorted(due, key=attrgetter("first_at"))
 
@@ -184,7 +184,7 @@ class PodForwarder:
                 one.outlet.stop()
 
     async def flush(self, seconds: float) -> None:
-        """Mark that all series have ended and send what waits, for so long at most."""
+        """Queue staleness markers for all series, and send all queues within a time limit."""
         ends = time.monotonic() + seconds
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds / 2):
@@ -197,18 +197,18 @@ class PodForwarder:
         await self._outlets.flush([one.outlet for one in self._rules.values()], seconds)
 
     def state(self) -> list[Sending]:
-        """Return how each rule's sending goes."""
+        """Return the state of sending of each rule."""
         return [one.state() for one in self._rules.values()]
 
     def _next_stamp(self) -> int:
-        """Return the present moment; none that was, unless the clock was far ahead."""
+        """Return a timestamp in Unix milliseconds; it increases unless the clock was far ahead."""
         now_ms = int(time.time() * 1000)
         is_ahead = self._stamp_ms - now_ms > MAX_AHEAD_MS
         self._stamp_ms = now_ms if is_ahead else max(now_ms, self._stamp_ms + 1)
         return self._stamp_ms
 
     async def _wait(self) -> None:
-        """Wait until a rule's time has come, or rules change."""
+        """Wait until a rule is due, or rules change."""
         ends = [one.next_at for one in self._rules.values()]
         wait = max(0.05, min(ends) - time.monotonic()) if ends else None
         try:
@@ -219,17 +219,17 @@ class PodForwarder:
 
     async def _ask(self) -> None:
         await self.idle()
-        # The next scrape from outside chooses the format again.
+        # The next scrape by a client decides the format again.
         self._is_asking = self._is_own_choice = True
         try:
             await self._scrape(self._wanted)
         except LiveryError as error:
-            logger.debug("the targets cannot be asked", extra={"reason": str(error)})
+            logger.debug("the targets cannot be scraped", extra={"reason": str(error)})
         finally:
             self._is_asking = False
         await self.idle()
         now = time.monotonic()
         for one in self._rules.values():
-            # Whatever came of it: the next time is an interval away.
+            # Whatever the outcome, the next attempt is one interval away.
             if one.is_due(now, 1.0):
                 one.tried_at = now

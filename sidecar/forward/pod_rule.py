@@ -1,4 +1,4 @@
-"""One rule of a pod's proxy: what of a scrape it sends, and to whom."""
+"""One forwarding rule of a pod's proxy: which series of a scrape it sends, and where."""
 
 import time
 from collections import Counter
@@ -20,12 +20,10 @@ from sidecar.scrape.rendering import Collected
 METADATA_SECONDS = 300.0
 MAX_METADATA_BYTES = 256 << 10
 MAX_PLANNED_BYTES = 16 << 20
-"""That knowing how series are sent may take, for all rules together."""
+"""Maximum memory for cached series that are sent, for all rules together."""
 MAX_UNMATCHED_BYTES = 4 << 20
-"""That knowing which series are not sent may take; others are looked at anew in each new body."""
-_WHY_LEFT_OUT = (
-    f"knowing how they are sent would take over {MAX_PLANNED_BYTES >> 20} MiB of this proxy"
-)
+"""The same for series that are not sent; beyond it they are evaluated again in each new body."""
+_WHY_LEFT_OUT = f"their labels would take over {MAX_PLANNED_BYTES >> 20} MiB of this proxy's memory"
 
 
 class PodRule:
@@ -46,21 +44,21 @@ class PodRule:
         self.tried_at = float("-inf")
         """The last attempt to take a scrape, in monotonic seconds."""
         self.first_at = float("-inf")
-        """The last time that this rule had the first turn."""
+        """When this rule was last the first of the due ones, in monotonic seconds."""
 
     @property
     def next_at(self) -> float:
-        """When the next scrape must come."""
+        """When the next scrape is due, in monotonic seconds."""
         if self.tried_at == float("-inf"):
             return time.monotonic()
         return self.tried_at + self._rule.interval_seconds
 
     def is_due(self, now: float, part: float) -> bool:
-        """Tell whether so much of the interval has passed."""
+        """Return whether this part of the interval has passed."""
         return now - self.tried_at >= part * self._rule.interval_seconds
 
     def use(self, rule: ForwardRule, up_labels: Labels, outlet: Outlet) -> None:
-        """Send what another version of the rule says; series that it lacks will have ended."""
+        """Apply another version of the rule; series that it no longer sends are marked as ended."""
         if outlet is not self.outlet:
             outlet.inherit(self.outlet)
             self.outlet = outlet
@@ -76,16 +74,16 @@ class PodRule:
 
     @property
     def planned_bytes(self) -> int:
-        """About what it takes in memory to know how series are sent."""
+        """Approximate memory of cached series that are sent."""
         return sum(one.selector.size_bytes for one in self._sources)
 
     @property
     def unmatched_bytes(self) -> int:
-        """About what it takes in memory to know which series are not sent."""
+        """Approximate memory of cached series that are not sent."""
         return sum(one.selector.unmatched_bytes for one in self._sources)
 
     def to_plan(self, collected: Collected) -> int:
-        """Return how many series have to be looked at, for others are there than before."""
+        """Return how many series have to be evaluated because their target's series changed."""
         known = self._writes if not self.is_pushing else self._pushes
         return sum(
             len(reading.shape.entries)
@@ -95,12 +93,14 @@ class PodRule:
         )
 
     def take(self, collected: Collected, stamp_ms: int, budget: PlanBudget) -> Callable[[], None]:
-        """Write what the targets said; returns what lets it wait to be sent, in the loop.
+        """Build the requests of a scrape; return a function that queues them.
+
+        This may run in a thread; the returned function must run in the event loop.
 
         Args:
-            collected: what they said.
-            stamp_ms: when, as Unix time.
-            budget: what looking at new series may take.
+            collected: the results of the targets.
+            stamp_ms: timestamp of the samples, in Unix milliseconds.
+            budget: limits of evaluating new series.
         """
         self._error = ""
         if self.is_pushing:
@@ -117,7 +117,7 @@ class PodRule:
         return partial(self.outlet.put, batches)
 
     def _describe(self, collected: Collected) -> bytes:
-        """Return what targets say of their families, once in a while."""
+        """Return the metadata of the targets' families, once in a while."""
         now = time.monotonic()
         if now - self._described_at < METADATA_SECONDS:
             return b""
@@ -130,12 +130,12 @@ class PodRule:
         return write_metadata(families.values(), MAX_METADATA_BYTES)
 
     def end(self, stamp_ms: int) -> None:
-        """Mark that all series have ended."""
+        """Queue staleness markers for all series."""
         ended = [request for one in self._writes.values() for request in one.end(stamp_ms)]
         self.outlet.put(self._packer.pack(ended, stamp_ms, self._plan))
 
     def state(self) -> Sending:
-        """Return how it goes."""
+        """Return the state of sending."""
         sources = self._sources
         matched: Counter[str] = Counter()
         for source in sources:
@@ -146,7 +146,7 @@ class PodRule:
         series = sum(source.series for source in sources)
         state = self.outlet.state(self._rule.name, series, unmatched)
         left_out = sum(source.selector.left_out for source in sources)
-        why = f"{left_out} series are left out: {_WHY_LEFT_OUT}" if left_out else ""
+        why = f"{left_out} series are not sent: {_WHY_LEFT_OUT}" if left_out else ""
         return state._replace(error=self._error or state.error or why)
 
     def fail(self, reason: str) -> None:
@@ -164,7 +164,7 @@ class PodRule:
 
     @property
     def _plan(self) -> int:
-        # Neither ever falls, so any target's new choice makes another number.
+        # Neither term ever decreases, so a new choice of any target gives a new number.
         return len(self._writes) + sum(one.plans for one in self._writes.values())
 
     def _push(self, collected: Collected, stamp_ms: int, budget: PlanBudget) -> Callable[[], None]:
@@ -181,7 +181,7 @@ class PodRule:
 
 
 def _answers(collected: Collected) -> list[tuple[Target, Reading | None]]:
-    """Return what each target said; those that were guessed, and have no metrics, are left out."""
+    """Return each target's result; guessed targets that have no metrics are left out."""
     return [
         (target, outcome if isinstance(outcome, Reading) else None)
         for target, outcome in zip(collected.targets, collected.outcomes, strict=True)

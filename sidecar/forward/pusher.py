@@ -1,4 +1,4 @@
-"""Puts the last values of a rule's series into a Pushgateway, group by group.
+"""Pushes the latest values of a rule's series to a Pushgateway, group by group.
 
 Source: https://github.com/prometheus/pushgateway#put-method
 """
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 5.0
 GROUP_BYTES = 500
-"""What the interpreter holds for a group besides its texts."""
+"""Memory of a group in the queue, besides its texts."""
 _HEADERS = {"Content-Type": "text/plain; version=0.0.4"}
 
 
@@ -36,11 +36,11 @@ def _size(group: Group, body: _Body) -> int:
 
 
 class Pusher:
-    """Pushes to one Pushgateway; of each group only the newest values wait.
+    """Pushes to one Pushgateway; of each group only the newest values are queued.
 
     Args:
         receiver: the Pushgateway.
-        limit_bytes: of all that waits.
+        limit_bytes: maximum size of the queue.
         deletes: whether groups are deleted at the end.
     """
 
@@ -50,7 +50,7 @@ class Pusher:
         self._deletes = deletes
         self._waiting: dict[Group, _Body] = {}
         self._known: set[Group] = set()
-        """Groups that the Pushgateway has of us."""
+        """Groups that were pushed and not deleted since."""
         self._under_way: _Body | None = None
         """The body of the request in flight."""
         self._news = asyncio.Event()
@@ -65,20 +65,20 @@ class Pusher:
 
     @property
     def samples(self) -> int:
-        """That wait."""
+        """Samples in the queue."""
         return sum(body.samples for body in self._waiting.values())
 
     @property
     def oldest_ms(self) -> int:
-        """When the oldest values were taken that wait, as Unix time; 0 where none do."""
+        """Time of the oldest queued values in Unix milliseconds; 0 if the queue is empty."""
         return min((body.timestamp_ms for body in self._waiting.values()), default=0)
 
     def push(self, groups: Mapping[Group, tuple[bytes, int]], timestamp_ms: int) -> None:
-        """Let the present values wait, in place of older ones; a group that is gone is emptied.
+        """Queue the current values in place of older ones; a group that is gone is deleted.
 
         Args:
-            groups: body and number of series of each.
-            timestamp_ms: when they were taken, as Unix time.
+            groups: body and number of series of each group.
+            timestamp_ms: time of the values, in Unix milliseconds.
         """
         lost = self.progress.lost
         for group in self._waiting.keys() - self._known - groups.keys():
@@ -101,7 +101,7 @@ class Pusher:
             self._news.set()
 
     async def drained(self) -> None:
-        """Wait until nothing waits any more."""
+        """Wait until the queue is empty."""
         await self._is_idle.wait()
 
     async def run(self) -> None:
@@ -129,7 +129,7 @@ class Pusher:
             backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
 
     def inherit(self, before: "Pusher") -> None:
-        """Take over what waits for the same receiver under other settings, and what was counted."""
+        """Take over the queue and the counters of the same receiver under its old settings."""
         self.progress, self._known = before.progress, before._known
         self.progress.error = self._receiver.fault
         self._waiting = before._waiting
@@ -140,15 +140,15 @@ class Pusher:
         before._receiver.close()
 
     def resize(self, limit_bytes: int) -> None:
-        """Let so much wait from now on."""
+        """Change the maximum size of the queue."""
         self._limit_bytes = limit_bytes
 
     async def flush(self, seconds: float, *, is_ended: bool = True) -> None:
-        """Push what waits, and delete what is to be deleted, for so long at most.
+        """Push the queue, delete groups if they are to be deleted at the end, and close.
 
         Args:
-            seconds: how long.
-            is_ended: whether nobody goes on: else the groups stay.
+            seconds: time limit.
+            is_ended: whether nobody continues to push: otherwise the groups stay.
         """
         running = asyncio.create_task(self.run())
         try:
@@ -165,14 +165,14 @@ class Pusher:
             await running
 
     def close(self) -> None:
-        """Drop the connection; what waits is lost."""
+        """Close the connection; queued values are lost."""
         if self.samples:
             self.progress.lost[Loss.ENDED] += self.samples
         self._waiting.clear()
         self._receiver.close()
 
     async def _put(self, group: Group, body: _Body) -> bool:
-        """Replace a group; tells whether that is over, one way or the other."""
+        """Replace or delete a group; return whether that succeeded or failed for good."""
         is_over, is_taken = await self._ask("PUT" if body.text else "DELETE", group, body.text)
         if is_taken:
             self.progress.sent += body.samples
@@ -181,11 +181,11 @@ class Pusher:
         elif is_over:
             self.progress.lost[Loss.REFUSED] += body.samples
             if not body.text:
-                self._known.discard(group)  # else each push would ask again
+                self._known.discard(group)  # else each push would try again
         return is_over
 
     async def _ask(self, method: str, group: Group, text: bytes) -> tuple[bool, bool]:
-        """Ask once; tells whether it is of no use to ask again, and whether it was taken."""
+        """Send one request; return whether a retry is useless, and whether it was accepted."""
         try:
             answer = await self._receiver.ask(method, group.path, _HEADERS, text)
         except (LiveryError, TimeoutError, OSError) as error:

@@ -1,8 +1,9 @@
-"""What waits to be sent: within a bound, and in order where order counts.
+"""A bounded queue of batches that keeps the samples of each series in order.
 
-Batches of one lane hold the same series: they go one after the other. Those of several lanes go at
-once where many wait. When other series are sent than before, lanes are others: a new generation
-waits until the last one is through. Where there is no room, the oldest batch that waits goes first.
+Batches of one lane hold the same series and are sent one after the other. Batches of several lanes
+are sent concurrently if many are queued. When other series are sent than before, the lanes change:
+a new generation waits until the previous one is sent. If there is no room, the oldest waiting batch
+is dropped.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections import Counter
 from typing import NamedTuple
 
 BATCH_BYTES = 300
-"""What the interpreter holds for a batch besides its body."""
+"""Memory of a batch in the queue, besides its body."""
 
 
 class Batch(NamedTuple):
@@ -19,7 +20,7 @@ class Batch(NamedTuple):
     body: bytes
     samples: int
     timestamp_ms: int
-    """Of its newest sample, as Unix time."""
+    """Time of its newest sample, in Unix milliseconds."""
     lane: int = 0
     generation: int = 0
     may_be_there: bool = False
@@ -30,32 +31,32 @@ class SendQueue:
     """Batches for one receiver.
 
     Args:
-        limit_bytes: of all that waits.
+        limit_bytes: maximum size of the queue.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self._waiting: list[Batch] = []
         self._taken: list[Batch] = []
-        """Those that are being sent; they stay until that has ended."""
+        """Batches that are being sent; they stay here until that has ended."""
         self._lanes: Counter[int] = Counter()
-        """Batches of each lane."""
+        """Number of batches of each lane."""
         self._news: list[asyncio.Future[None]] = []
         self.size_bytes = 0
         self.samples = 0
-        """That wait or are being sent."""
+        """Samples that wait or are being sent."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._taken)
 
     @property
     def oldest_ms(self) -> int:
-        """When the oldest sample was taken that waits, as Unix time; 0 where none does."""
+        """Time of the oldest queued sample in Unix milliseconds; 0 if the queue is empty."""
         stamps = [batch.timestamp_ms for batch in (*self._taken, *self._waiting[:1])]
         return min(stamps, default=0)
 
     def push(self, batch: Batch) -> int:
-        """Let a batch wait; returns the samples for which there was no room any more."""
+        """Queue a batch; return the number of samples that were dropped for lack of room."""
         self._waiting.append(batch)
         self._count(batch, 1)
         dropped = 0
@@ -70,7 +71,7 @@ class SendQueue:
         """Wait for a batch that may be sent now.
 
         Args:
-            least: how many must wait: further senders take only where there are many.
+            least: how many batches must be waiting: further senders only help with a backlog.
         """
         while (batch := self._next(least)) is None:
             bell: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -81,7 +82,7 @@ class SendQueue:
         return batch
 
     def done(self, batch: Batch) -> None:
-        """Forget a batch that `take` returned."""
+        """Remove a batch that `take` returned."""
         if batch not in self._taken:
             return  # it was handed over meanwhile
         self._taken.remove(batch)
@@ -89,7 +90,7 @@ class SendQueue:
         self._ring()
 
     def give_back(self, batch: Batch) -> None:
-        """Let a batch that `take` returned wait again, before all others."""
+        """Queue a batch that `take` returned again, in front of all others."""
         if batch not in self._taken:
             return  # it was handed over meanwhile
         self._taken.remove(batch)
@@ -97,13 +98,13 @@ class SendQueue:
         self._ring()
 
     def hand_over(self) -> list[Batch]:
-        """Return all that waits or is being sent, in its order, and forget it."""
+        """Remove and return all batches that wait or are being sent, in order."""
         batches = [*self._taken, *self._waiting]
         self.clear()
         return batches
 
     def clear(self) -> int:
-        """Forget all that waits; returns the samples."""
+        """Drop all batches; return their number of samples."""
         dropped = self.samples
         self._waiting.clear()
         self._taken.clear()
@@ -113,7 +114,7 @@ class SendQueue:
         return dropped
 
     async def drained(self) -> None:
-        """Wait until nothing waits any more."""
+        """Wait until the queue is empty."""
         while len(self):
             bell: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._news.append(bell)
@@ -131,7 +132,7 @@ class SendQueue:
                 return batch
             busy.add(batch.lane)
             if len(busy) == len(self._lanes):
-                return None  # however many more there are, all of them have to wait
+                return None  # every lane is busy, so all further batches have to wait
         return None
 
     def _count(self, batch: Batch, sign: int) -> None:

@@ -1,4 +1,4 @@
-"""One receiver: connected to, asked, and answered within bounds."""
+"""One receiver: sends requests to it, with limits on time and on what it answers."""
 
 import asyncio
 import base64
@@ -24,14 +24,14 @@ from sidecar.model.policy.secret import Credentials
 
 TIMEOUT_SECONDS = 30.0
 TEXT_SECONDS = 2.0
-"""For what follows the status."""
+"""Time limit for the response's body, after its status."""
 MAX_ANSWER_BYTES = 8 << 10
 MAX_RETRY_AFTER_SECONDS = 300.0
 _TOO_MANY = 429
 
 
 class Answer(NamedTuple):
-    """What a receiver said."""
+    """A receiver's response."""
 
     status: int
     text: str
@@ -39,17 +39,17 @@ class Answer(NamedTuple):
 
     @property
     def is_success(self) -> bool:
-        """Whether it took what it was sent."""
+        """Whether the receiver accepted the request."""
         return self.status // 100 == 2
 
     @property
     def may_be_retried(self) -> bool:
-        """Whether it may take the same later."""
+        """Whether the receiver may accept the same request later."""
         return self.status < 200 or self.status == _TOO_MANY or self.status >= 500
 
     @property
     def sentence(self) -> str:
-        """What it said, for people: the first line."""
+        """The status and the first line of the text, as an error message."""
         line = self.text.strip().partition("\n")[0][:200]
         shown = "".join(char if char.isprintable() else " " for char in line)
         said = f"it answered {self.status}" + (f": {shown}" if shown else "")
@@ -57,14 +57,14 @@ class Answer(NamedTuple):
 
 
 class Receiver:
-    """Where samples go.
+    """A server that samples are sent to.
 
     Args:
-        address: of it.
-        credentials: values of what the address names.
-        reach: what may be connected to.
+        address: its address and settings.
+        credentials: values of the credentials that the address names.
+        reach: which IP addresses may be connected to.
         resolve: returns the addresses of a name.
-        connections: that are kept.
+        connections: maximum number of idle connections that are kept.
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class Receiver:
         self._resolve = resolve
         self._secrets = credentials
         self.fault = self._find_fault()
-        """Why it cannot be asked: a credential is missing, or is none of its kind."""
+        """Why it cannot be used: a credential is missing or invalid; empty if it can be used."""
         self._pool = ConnectionPool(self._connect, connections)
 
     @property
     def place(self) -> tuple[str, int, str]:
-        """Where it is, whatever the way there: what waits for one waits for the other."""
+        """Its identity: a receiver at the same place with other settings takes over the queue."""
         return self._address.host, self._address.port, self._address.path
 
     @property
     def url(self) -> str:
-        """How it is called in sentences."""
+        """Its URL for messages, without the query."""
         address = self._address
         scheme = "http" if address.tls is None else "https"
         return f"{scheme}://{bracket(address.host)}:{address.port}{address.path.partition('?')[0]}"
@@ -99,17 +99,17 @@ class Receiver:
     async def ask(
         self, method: str, behind: str, headers: Mapping[str, str], body: bytes
     ) -> Answer:
-        """Send a request and read what is answered.
+        """Send a request and read the response.
 
         Args:
-            method: of it.
-            behind: what follows the receiver's path.
-            headers: besides its own.
-            body: of the request.
+            method: HTTP method.
+            behind: path to append to the receiver's path.
+            headers: headers in addition to the receiver's own.
+            body: body of the request.
 
         Raises:
-            UpstreamError: it has a fault, cannot be reached, or breaks off.
-            TimeoutError: it does not answer in time.
+            UpstreamError: the receiver has a fault, cannot be reached, or the connection breaks.
+            TimeoutError: the receiver does not answer in time.
         """
         address = self._address
         if self.fault:
@@ -132,7 +132,7 @@ class Receiver:
     def _find_fault(self) -> str:
         missing = sorted(self._address.credentials - self._secrets.keys())
         if missing:
-            return f"the Secret's {', '.join(missing)} is not there"
+            return f"missing keys of Secrets: {', '.join(missing)}"
         try:
             _ = self._headers, self._tls
         except UpstreamError as error:
@@ -152,13 +152,13 @@ class Receiver:
             headers["Authorization"] = f"Bearer {_header_value(token)}"
         elif address.username or address.password:
             password = self._secrets[address.password].text if address.password else ""
-            # Who makes a Secret of a file has its last newline in it, too.
+            # A Secret made from a file often ends with a newline.
             pair = address.username + ":" + password.rstrip("\r\n")
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         return headers
 
     def _without_secrets(self, text: str) -> str:
-        """Blank what a receiver repeats of its credentials: people read what it said."""
+        """Mask credentials that a receiver repeats in its response: people read it."""
         for secret in self._shown_nowhere:
             text = text.replace(secret, "***")
         return text
@@ -204,7 +204,7 @@ class Receiver:
 
 
 async def _read_text(connection: Connection) -> str:
-    """Read what is said besides the status: that has decided, whatever becomes of the rest."""
+    """Read the response's text as far as it arrives: the status alone decides the outcome."""
     said = bytearray()
     with contextlib.suppress(UpstreamError, TimeoutError):
         async with asyncio.timeout(TEXT_SECONDS):
@@ -214,7 +214,7 @@ async def _read_text(connection: Connection) -> str:
 
 
 def _escapings(text: str) -> Iterator[str]:
-    """Yield a text as pages, documents and addresses write it."""
+    """Yield a text, and its forms when escaped for JSON, HTML and URLs."""
     yield text
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
@@ -228,12 +228,12 @@ def _escapings(text: str) -> Iterator[str]:
 
 def _header_value(text: str) -> str:
     if not text.isascii() or not text.isprintable():
-        raise UpstreamError("the bearer token holds characters that no header may have")
+        raise UpstreamError("the bearer token contains characters that a header may not")
     return text
 
 
 def read_delay(retry_after: str) -> float:
-    """Return the seconds that a Retry-After asks for; 0 where it asks for none."""
+    """Return the delay that a Retry-After header asks for, in seconds; 0 for none."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), MAX_RETRY_AFTER_SECONDS)
@@ -245,9 +245,9 @@ def read_delay(retry_after: str) -> float:
 
 
 def explain_failure(error: BaseException) -> str:
-    """Say why there is no answer."""
+    """Describe why there is no response."""
     if isinstance(error, LiveryError):
         return str(error)
     if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT_SECONDS:g} s"
+        return f"no response within {TIMEOUT_SECONDS:g} s"
     return f"{type(error).__name__}: {error}"[:200]

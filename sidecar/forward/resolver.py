@@ -15,9 +15,9 @@ from sidecar.errors import UpstreamError
 
 TIMEOUT_SECONDS = 10.0
 MAX_LOOKUPS = 256
-"""Concurrent lookups; a hanging one counts until the system gives it up."""
+"""Concurrent lookups; a hanging one counts until the system gives up."""
 MAX_LOOKUPS_OF_ONE = 4
-"""Of one tenant, so that its hanging names do not delay another's."""
+"""Concurrent lookups of one tenant, so that its hanging names do not delay another's."""
 REMEMBERED_SECONDS = 5.0
 """How long a failed lookup is not repeated; senders retry more often."""
 MAX_REMEMBERED = 1000
@@ -26,32 +26,32 @@ Addresses = Sequence[str]
 
 
 class Resolver:
-    """Finds the addresses of names; those who ask for the same name share one lookup.
+    """Resolves names; concurrent requests for the same name share one lookup.
 
     Args:
-        look_up: returns the addresses of a name and may take as long as it likes.
+        look_up: returns the addresses of a name, and may take arbitrarily long.
 
     Raises:
-        OSError: from `look_up`: there are none.
+        OSError: from `look_up`, if there are no addresses.
     """
 
     def __init__(self, look_up: Callable[[str], Addresses]) -> None:
         self._look_up = look_up
         self._pending: dict[str, asyncio.Future[Addresses]] = {}
         self._running: Counter[str] = Counter()
-        """Lookups by who asked first."""
+        """Running lookups by the tenant that requested them first."""
         self._failed: dict[str, tuple[float, str]] = {}
-        """Until when a name counts as having no address, and why."""
+        """Failed lookups by name: until when they are not repeated, and why they failed."""
 
     async def resolve(self, host: str, asker: str = "") -> Addresses:
         """Return the addresses of a name.
 
         Args:
-            host: a name; an address is its own.
-            asker: for whom: the namespace of a tenant.
+            host: a name, or an address, which is returned unchanged.
+            asker: namespace of the tenant that needs it.
 
         Raises:
-            UpstreamError: it has none, or there is no answer in time.
+            UpstreamError: the name has no addresses, or the lookup takes too long.
         """
         try:
             return [str(ipaddress.ip_address(host))]
@@ -61,8 +61,8 @@ class Resolver:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await asyncio.shield(self._ask(host, asker))
         except (OSError, UnicodeError) as error:
-            reason = str(error) or "no answer in time"
-            raise UpstreamError(f"{host}: its address is not known: {reason}") from error
+            reason = str(error) or "no response in time"
+            raise UpstreamError(f"{host}: the name lookup failed: {reason}") from error
 
     def _ask(self, host: str, asker: str) -> asyncio.Future[Addresses]:
         pending = self._pending.get(host)
@@ -72,18 +72,18 @@ class Resolver:
         if time.monotonic() < until:
             raise OSError(reason)
         if self._running[asker] >= MAX_LOOKUPS_OF_ONE or self._running.total() >= MAX_LOOKUPS:
-            raise OSError("other names are being looked up, and there is no answer yet")
+            raise OSError("too many other lookups are still running")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Addresses] = loop.create_future()
-        # Whoever asked may be gone when it fails: then nobody is to be warned of that.
+        # Retrieves the exception, because the caller may be gone; else asyncio logs a warning.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._pending[host] = answer
         self._running[asker] += 1
-        # A daemon: the process may end before the system gives a lookup up.
+        # A daemon thread: the process may end before the system gives up a lookup.
         thread = threading.Thread(target=self._work, args=(host, asker, loop), daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # there are as many as there may be
+        except RuntimeError as error:  # no more threads can be started
             self._finish(host, asker, OSError(str(error)))
         return answer
 
@@ -100,7 +100,7 @@ class Resolver:
 
     def _finish(self, host: str, asker: str, found: Addresses | Exception) -> None:
         self._running[asker] -= 1
-        self._running += Counter()  # forgets who asks for nothing now
+        self._running += Counter()  # drops tenants without lookups
         answer = self._pending.pop(host)
         if isinstance(found, Exception):
             if len(self._failed) >= MAX_REMEMBERED:
@@ -113,11 +113,11 @@ class Resolver:
 
 
 def look_up(host: str) -> Addresses:
-    """Return the addresses that the system knows of a name.
+    """Return the addresses of a name, from the system's resolver.
 
     Raises:
         OSError: there are none.
-        UnicodeError: no name can be like this.
+        UnicodeError: the name is invalid.
     """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(item[4][0]) for item in found))

@@ -1,4 +1,4 @@
-"""Sends what waits in a queue to one receiver: again where it may help, never silently.
+"""Sends a queue to one receiver: retries where that may help, and counts every lost sample.
 
 Source: https://prometheus.io/docs/specs/prw/remote_write_spec/#retries-backoff
 """
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 MAX_SENDERS = 4
 """Requests to one receiver at once."""
 MAX_SPLITS = 24
-"""Of one batch, to find out which of its series are refused."""
+"""Splits of one batch, to find out which of its series are refused."""
 MAX_CUTS = 127
-"""Of one batch that is too large: into parts of eight series, where it has a thousand."""
+"""Splits of one batch that is too large: enough for parts of eight series from a thousand."""
 TOO_LARGE_SECONDS = 600.0
 """How long a size that was refused as too large is not tried again."""
 BACKLOG = 4
-"""Batches that must wait for each further one."""
+"""Queued batches that are needed for each further concurrent request."""
 FIRST_BACKOFF_SECONDS = 0.03
 LAST_BACKOFF_SECONDS = 5.0
 _HEADERS = {
@@ -49,8 +49,8 @@ class Sender:
     """Sends batches to one receiver by remote write.
 
     Args:
-        receiver: where they go.
-        limit_bytes: of all that waits.
+        receiver: the receiver.
+        limit_bytes: maximum size of the queue.
     """
 
     def __init__(self, receiver: Receiver, limit_bytes: int) -> None:
@@ -58,9 +58,9 @@ class Sender:
         self._queue = SendQueue(limit_bytes)
         self._backoff_seconds = FIRST_BACKOFF_SECONDS
         self._resumes_at = 0.0
-        """When the receiver may be asked again, in monotonic seconds."""
+        """When the next request may be sent, in monotonic seconds."""
         self._refused_bytes, self._refused_until = 0, 0.0
-        """The size of a body that was too large, and until when that is held to be so."""
+        """The size of a body that was refused as too large, and until when that is remembered."""
         self.progress = Progress(error=receiver.fault)
 
     @property
@@ -70,16 +70,16 @@ class Sender:
 
     @property
     def samples(self) -> int:
-        """That wait."""
+        """Samples in the queue."""
         return self._queue.samples
 
     @property
     def oldest_ms(self) -> int:
-        """When the oldest sample was taken that waits, as Unix time; 0 where none does."""
+        """Time of the oldest queued sample in Unix milliseconds; 0 if the queue is empty."""
         return self._queue.oldest_ms
 
     def inherit(self, before: "Sender") -> None:
-        """Take over what waits for the same receiver under other settings, and what was counted."""
+        """Take over the queue and the counters of the same receiver under its old settings."""
         self.progress = before.progress
         self.progress.error = self._receiver.fault
         for batch in before._queue.hand_over():
@@ -87,30 +87,30 @@ class Sender:
         before._receiver.close()
 
     def resize(self, limit_bytes: int) -> None:
-        """Let so much wait from now on."""
+        """Change the maximum size of the queue."""
         self._queue.limit_bytes = limit_bytes
 
     def push(self, batch: Batch) -> None:
-        """Let a batch wait; the oldest ones are lost where there is no room for all."""
+        """Queue a batch; the oldest ones are lost if there is no room for all."""
         dropped = self._queue.push(batch)
         if dropped:
             self.progress.lost[Loss.QUEUE_FULL] += dropped
         if batch.samples and not len(self._queue):
             size, room = len(batch.body) >> 10, self._queue.limit_bytes >> 10
-            self._note(f"a request of {size} KiB is larger than all that may wait: {room} KiB")
+            self._note(f"a request of {size} KiB is larger than the queue, which has {room} KiB")
 
     async def drained(self) -> None:
-        """Wait until nothing waits any more."""
+        """Wait until the queue is empty."""
         await self._queue.drained()
 
     async def run(self) -> None:
-        """Send until cancelled; what was being sent then waits again."""
+        """Send until cancelled; batches that were being sent are then queued again."""
         async with asyncio.TaskGroup() as group:
             for number in range(MAX_SENDERS):
                 group.create_task(self._work(1 + number * BACKLOG))
 
     async def flush(self, seconds: float, *, is_ended: bool = True) -> None:
-        """Send what waits, for so long at most; whether anybody goes on makes no difference."""
+        """Send the queue within a time limit, and close; `is_ended` makes no difference."""
         running = asyncio.create_task(self.run())
         try:
             with contextlib.suppress(TimeoutError):
@@ -123,7 +123,7 @@ class Sender:
             await running
 
     def close(self) -> None:
-        """Drop the connections; what waits is lost."""
+        """Close the connections; queued samples are lost."""
         dropped = self._queue.clear()
         if dropped:
             self.progress.lost[Loss.ENDED] += dropped
@@ -140,14 +140,14 @@ class Sender:
                 self._queue.give_back(batch)
                 raise
             except Exception as error:
-                # A batch that cannot be sent must not hold those behind it for ever.
+                # A batch that cannot be sent must not block those after it for ever.
                 logger.exception("a batch cannot be sent", extra={"url": self._receiver.url})
                 self.progress.lost[Loss.REFUSED] += batch.samples
-                self.progress.error = f"a fault of Livery's: {type(error).__name__}"
+                self.progress.error = f"internal error: {type(error).__name__}; see the log"
             self._queue.done(batch)
 
     async def _send(self, batch: Batch) -> None:
-        """Send a batch, its good part at least: nothing of its lane overtakes it."""
+        """Send a batch, or at least its valid part, before the next one of its lane is sent."""
         parts, splits, cuts = [batch], MAX_SPLITS, MAX_CUTS
         while parts:
             part = parts.pop(0)
@@ -168,12 +168,12 @@ class Sender:
             parts = [*rest, *parts]
 
     def _is_too_large(self, batch: Batch) -> bool:
-        """Tell whether a smaller body was refused as too large of late."""
+        """Return whether a body of this size or smaller was recently refused as too large."""
         is_known = time.monotonic() < self._refused_until
         return is_known and len(batch.body) >= self._refused_bytes
 
     async def _offer(self, batch: Batch) -> Answer:
-        """Send a batch until the receiver has decided; returns what it said."""
+        """Send a batch, with retries, until the receiver accepts or refuses it for good."""
         while True:
             await self._pause()
             try:
@@ -191,15 +191,15 @@ class Sender:
             return answer
 
     async def _pause(self) -> None:
-        # Once: what another sender learned meanwhile, this one learns from its own answer.
+        # Only once: if another sender fails meanwhile, this one finds out by its own request.
         if (seconds := self._resumes_at - time.monotonic()) > 0:
             await asyncio.sleep(seconds)
 
     def _fail(self, sentence: str, retry_after_seconds: float) -> None:
-        """Note that it may work later; all senders wait until then."""
+        """Note a temporary failure; all senders wait before their next request."""
         self._note(sentence)
         wait = retry_after_seconds or self._backoff_seconds
-        # Spread: all senders of a receiver lose it at the same moment.
+        # With jitter: all senders of a receiver lose it at the same moment.
         wait += random.uniform(0, self._backoff_seconds)
         self._resumes_at = time.monotonic() + wait
         self._backoff_seconds = min(2 * self._backoff_seconds, LAST_BACKOFF_SECONDS)
@@ -207,23 +207,23 @@ class Sender:
     def _succeed(self, batch: Batch) -> None:
         progress = self.progress
         if progress.error:
-            logger.info("a receiver takes samples again", extra={"url": self._receiver.url})
+            logger.info("a receiver accepts samples again", extra={"url": self._receiver.url})
         progress.error = ""
         progress.sent += batch.samples
         progress.last_sent_at = time.time()
         self._backoff_seconds = FIRST_BACKOFF_SECONDS
 
     async def _judge(self, batch: Batch, answer: Answer, *, may_split: bool) -> Sequence[Batch]:
-        """Say what becomes of a batch that was refused for good: its good part is left."""
+        """Handle a batch that was refused for good; return the parts to send again."""
         is_out_of_order = _OUT_OF_ORDER.search(answer.text) is not None
         if is_out_of_order and batch.may_be_there:
-            # It was. Such batches are one moment's: they are there whole, or not at all.
+            # It was. Such a batch has samples of one moment: it arrived as a whole, or not at all.
             return ()
         sentence = answer.sentence
         if answer.status == _NOT_FOUND:
             sentence += " (a Prometheus needs --web.enable-remote-write-receiver)"
         self._note(sentence)
-        # Some take nothing of a request of which one series is out of order, and do not say which.
+        # Some receivers refuse a whole request for one out-of-order series without naming it.
         if is_out_of_order and batch.samples > 1 and may_split:
             return await asyncio.to_thread(_halves, batch)
         if is_out_of_order:
@@ -246,7 +246,7 @@ def _split(batch: Batch) -> list[bytes]:
 
 
 def _without(batch: Batch, named: Sequence[dict[str, str]]) -> Sequence[Batch]:
-    """Return what is left of a batch without some series; nothing where it has none of them."""
+    """Return a batch without some of its series; nothing if it has none of them, or no others."""
     series = _split(batch)
     left = leave_out(series, named)
     return [_join(batch, left)] if 0 < len(left) < len(series) else ()

@@ -1,4 +1,4 @@
-"""A folder of MetricAccess objects, for a gateway that runs without a control service."""
+"""Reads MetricAccess objects from a folder, for a gateway without a control service."""
 
 import logging
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ _SUFFIXES = frozenset([".yaml", ".yml", ".json"])
 
 
 def read_access_folder(path: Path, *, grants_all: bool) -> dict[str, object]:
-    """Read the objects of a folder, or of one file, as a policy document; others are left out.
+    """Read the MetricAccess objects of a folder, or of one file, as a policy document.
 
-    What of an object cannot be used grants nothing, and is said in the log.
+    Parts of an object that cannot be used grant nothing, and are logged.
 
     Args:
-        path: the folder.
-        grants_all: whether objects may read every namespace that they ask for; else their own.
+        path: the folder or file.
+        grants_all: whether objects may read every namespace that they ask for; else only their own.
 
     Raises:
         DocumentError: the folder or a file cannot be read.
@@ -59,13 +59,13 @@ def read_access_folder(path: Path, *, grants_all: bool) -> dict[str, object]:
 def _problems(access: ReadAccess, grant: Grant) -> Iterator[str]:
     yield from filter(None, (access.error, grant.note))
     if not access.namespace:
-        yield "metadata.namespace: it is missing; the object grants nothing"
+        yield "metadata.namespace: missing; the object grants nothing"
     yield from access.pattern_problems
 
 
 def _warn(file: str, name: str, reason: str) -> None:
     extra = {"file": file, "object": name, "reason": reason}
-    logger.warning("an object is not in force as written", extra=extra)
+    logger.warning("an object does not take effect as written", extra=extra)
 
 
 def _documents(path: Path) -> Iterator[tuple[str, object]]:
@@ -73,7 +73,7 @@ def _documents(path: Path) -> Iterator[tuple[str, object]]:
     for file in _files(path):
         size += _measure(file)
         if size > MAX_BYTES:
-            raise DocumentError(f"{path}: its files are over {MAX_BYTES >> 20} MiB")
+            raise DocumentError(f"{path}: its files together are over {MAX_BYTES >> 20} MiB")
         for document in read_documents(file, MAX_FILE_BYTES):
             for item in _items(document):
                 yield str(file), item
@@ -87,7 +87,7 @@ def _measure(file: Path) -> int:
 
 
 def _items(document: object) -> list[object]:
-    """Return the objects of a document, which may be a List of them."""
+    """Return the objects of a document, which may be a Kubernetes List."""
     if not isinstance(document, dict) or document.get("kind") != "List":
         return [document]
     items = document.get("items")

@@ -1,4 +1,4 @@
-"""What a backend answers, passed on as it comes."""
+"""Streams a backend's response to the tenant."""
 
 import asyncio
 import gzip
@@ -15,36 +15,36 @@ from sidecar.http.messages import Response
 
 MAX_ERROR_BYTES = 64 << 10
 WHOLE_BYTES = 256 << 10
-"""An answer that is here already, and no larger, goes out with its length."""
+"""A response of at most this size that has already arrived is sent with its Content-Length."""
 _PASSED_STATUSES = (400, 404, 422)
-"""What a Prometheus says of a query itself; anything else is said in words of ours."""
+"""Prometheus' errors about the query itself, which are passed on; others are reworded."""
 
 
 class Terms(NamedTuple):
-    """Under which an answer is passed on."""
+    """Conditions under which a response is passed on."""
 
     kind: str
     """The Content-Type that it must have."""
     limit_bytes: int
     holds: Callable[[], bool]
-    """Tells whether the rules by which was asked are still in force."""
+    """Returns whether the access rules of the query still apply."""
     done: Callable[[], None]
-    """Called at the end, however it comes."""
+    """Called once at the end, whatever the outcome."""
     until: float = float("inf")
-    """When it is broken off, in the loop's time."""
+    """Deadline of the whole response, in the event loop's time."""
     pause_seconds: float = 30.0
-    """How long the backend may say nothing."""
+    """How long the backend may send nothing."""
 
 
 async def pass_on(asked: Asked, terms: Terms) -> Response:
-    """Make the response of a backend's; it is broken off when the rules change.
+    """Turn a backend's response into the tenant's; it is aborted when the access rules change.
 
     Args:
-        asked: what the backend began to answer.
-        terms: under which it is passed on.
+        asked: the backend's response, whose head has arrived.
+        terms: the conditions under which it is passed on.
 
     Raises:
-        Refusal: the backend does not answer as it must, or too much; or the rules changed before
+        Refusal: the backend's response is invalid or too large, or the access rules changed before
             anything was passed on.
     """
     taking = _Taking(asked, terms)
@@ -62,7 +62,7 @@ async def pass_on(asked: Asked, terms: Terms) -> Response:
 
 
 class _Taking:
-    """A backend's answer while it is taken."""
+    """A backend's response while it is read."""
 
     def __init__(self, asked: Asked, terms: Terms) -> None:
         self._asked = asked
@@ -71,7 +71,7 @@ class _Taking:
         self._is_over = False
 
     def finish(self) -> None:
-        """Give the connection back, once."""
+        """Release the connection; further calls have no effect."""
         if not self._is_over:
             self._is_over = True
             self._asked.backend.release(self._connection)
@@ -101,8 +101,8 @@ class _Taking:
         headers = self._connection.headers
         found = headers.get("content-type", "")
         if found.partition(";")[0].strip().lower() != self._terms.kind:
-            self._asked.backend.error = f"it answered {found[:60]!r}, which is no Prometheus"
-            raise Refusal(Cause.BACKEND, 502, "the backend answered what is no Prometheus' answer")
+            self._asked.backend.error = f"it answered {found[:60]!r}; it is not a Prometheus"
+            raise Refusal(Cause.BACKEND, 502, "the backend does not answer like a Prometheus")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._terms.limit_bytes:
             raise too_large(self._terms.limit_bytes)
@@ -116,7 +116,7 @@ class _Taking:
                 for part in parts:
                     size += len(part)
                     if size > self._terms.limit_bytes:
-                        raise LimitError(f"an answer of over {self._terms.limit_bytes >> 20} MiB")
+                        raise LimitError(f"a response of over {self._terms.limit_bytes >> 20} MiB")
                     if not self._terms.holds():
                         raise changed()
                     yield part
@@ -126,29 +126,29 @@ class _Taking:
     async def _read(self) -> list[bytes]:
         now, pause = asyncio.get_running_loop().time(), self._terms.pause_seconds
         if now > self._terms.until:
-            raise LimitError("an answer that took too long: it, or who reads it, is too slow")
+            raise LimitError("the response took too long: the backend or the client is too slow")
         try:
             async with asyncio.timeout(pause):
                 return await self._connection.read_available()
         except TimeoutError:
-            raise LimitError(f"the backend said nothing more for {pause:g} s") from None
+            raise LimitError(f"the backend sent nothing more for {pause:g} s") from None
 
 
 def too_large(limit_bytes: int) -> Refusal:
-    """Say that an answer is larger than the tenant may ask for."""
+    """Return the refusal of a response that is over the tenant's limit."""
     most = f"{limit_bytes / (1 << 20):.6g}"
-    sentence = f"an answer of over {most} MiB; ask for fewer series or a larger step"
+    sentence = f"the response is over {most} MiB; ask for fewer series or a larger step"
     return Refusal(Cause.SIZE, 422, sentence)
 
 
 def changed() -> Refusal:
-    """Say that an answer is not given under rules that are gone."""
-    sentence = "the access rules changed while this was answered; ask again"
+    """Return the refusal of a request whose access rules changed meanwhile."""
+    sentence = "the access rules changed during this request; retry"
     return Refusal(Cause.POLICY, 503, sentence, retry_seconds=1)
 
 
 async def backend_error(asked: Asked) -> Refusal:
-    """Say what a backend's error means for who asked."""
+    """Translate a backend's error for the client."""
     connection = asked.connection
     body = bytearray()
     while len(body) <= MAX_ERROR_BYTES and (part := await connection.read()):
@@ -158,7 +158,7 @@ async def backend_error(asked: Asked) -> Refusal:
     try:
         text = bytes(body)
         if connection.headers.get("content-encoding", "") == "gzip":
-            # No more than may be read: a few kilobytes can stand for gigabytes.
+            # Bounded: a few kilobytes of gzip can expand to gigabytes.
             text = gzip.GzipFile(fileobj=io.BytesIO(text)).read(MAX_ERROR_BYTES)
         said = json.loads(text)
         sentence, kind = str(said["error"])[:2000], str(said.get("errorType", ""))
@@ -172,20 +172,20 @@ async def backend_error(asked: Asked) -> Refusal:
         asked.backend.error = f"it answered {status}"
     if status == 503:
         return Refusal(Cause.BACKEND, 503, "Prometheus is not ready yet", retry_seconds=5)
-    hint = "; has this Prometheus the endpoint, and is its URL right?" if status == 404 else ""
+    hint = "; check its URL, and that it supports this endpoint" if status == 404 else ""
     return Refusal(Cause.BACKEND, 502, f"the backend answered {status}{hint}")
 
 
 async def read_whole(asked: Asked, limit_bytes: int, *, is_cut: bool = False) -> bytes:
-    """Return the whole of an answer that is held to be read, and give the connection back.
+    """Read a whole response into memory, and release its connection.
 
     Args:
-        asked: what the backend began to answer.
-        limit_bytes: of the answer.
-        is_cut: whether one that is larger is cut, in place of refused.
+        asked: the backend's response, whose head has arrived.
+        limit_bytes: maximum size of the response.
+        is_cut: whether a larger response is truncated instead of refused.
 
     Raises:
-        Refusal: it is an error, too large, or breaks off.
+        Refusal: the response is an error, too large, or incomplete.
     """
     try:
         return await _read_to_its_end(asked, limit_bytes, is_cut=is_cut)
@@ -209,10 +209,10 @@ async def _read_to_its_end(asked: Asked, limit_bytes: int, *, is_cut: bool) -> b
 
 
 def read_data(body: bytes) -> dict[str, Any]:
-    """Return what is within an answer of Prometheus' API.
+    """Parse a response of Prometheus' API.
 
     Raises:
-        Refusal: it is none.
+        Refusal: it is not one.
     """
     try:
         said = json.loads(body)
@@ -220,10 +220,10 @@ def read_data(body: bytes) -> dict[str, Any]:
             return said
     except (ValueError, RecursionError):
         pass
-    sentence = "the backend answered what is no Prometheus' answer"
+    sentence = "the backend does not answer like a Prometheus"
     raise Refusal(Cause.BACKEND, 502, sentence)
 
 
 def broke_off(error: LiveryError) -> str:
-    """Say that a backend did not end its answer."""
-    return f"the backend broke off: {error}"
+    """Return the message for a backend that did not complete its response."""
+    return f"the backend failed: {error}"

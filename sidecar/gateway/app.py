@@ -1,4 +1,4 @@
-"""The gateway: a request in, a tenant's answer out."""
+"""The gateway: authenticates a request, rewrites it for its tenants, and answers it."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 HEALTH = "/health"
 ANSWER_SECONDS = 300.0
-"""How long an answer may be under way: what holds a turn must end."""
+"""Longest duration of a response: it holds a slot, so it must end."""
 _REFUSAL_LINES, _REFUSAL_LINES_PER_SECOND = 100, 10
 _BUILD = {
     "version": "3.5.0", "revision": "livery", "branch": "", "buildUser": "", "buildDate": "",
@@ -38,30 +38,30 @@ _BUILD = {
 
 
 class Authenticator(Protocol):
-    """Knows who asks."""
+    """Authenticates clients."""
 
     async def authenticate(self, headers: Mapping[str, str], peer: str) -> Caller:
-        """Return the caller; raises Refusal where nobody is known by these credentials."""
+        """Return the caller; raises Refusal if the credentials are missing or invalid."""
 
 
 class Observer(Protocol):
-    """Hears of each request."""
+    """Is notified of each request."""
 
     def answered(self, path: str, status: int, seconds: float, refusal: Refusal | None) -> None:
-        """Count an answer; `refusal` is None where there was one."""
+        """Count a response; `refusal` is None if the request was answered."""
 
 
 class Gateway:
-    """Answers tenants.
+    """Answers tenants' requests.
 
     Args:
-        authenticator: knows who asks.
+        authenticator: authenticates clients.
         backends: the Prometheus servers.
-        limiter: bounds of tenants.
-        observer: hears of requests.
-        staleness: says why the present rules cannot be trusted any more; empty where they can.
-        fills_gaps: whether two backends are asked, and what one lacks is taken from the other.
-        pause_seconds: how long a backend may say nothing in the middle of an answer.
+        limiter: applies the tenants' limits.
+        observer: is notified of each request.
+        staleness: returns why the current rules may be out of date; empty if they are not.
+        fills_gaps: whether two backends are queried, and gaps of one are filled from the other.
+        pause_seconds: how long a backend may send nothing in the middle of a response.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class Gateway:
 
     @property
     def fault(self) -> str:
-        """Why nobody is answered; empty where everybody is."""
+        """Why no request is answered; empty if requests are answered."""
         return self._staleness() if self._has_rules else "there are no access rules yet"
 
     def use(self, views: Views) -> None:
-        """Answer under other rules; answers under way under rules that are gone break off."""
+        """Apply new rules; responses in flight are aborted if their tenants' rules changed."""
         views.inherit(self.views)
         self.views = views
         self._has_rules = True
@@ -134,7 +134,7 @@ class Gateway:
         if refusal is None:
             logger.info("answered", extra={**extra, "successful_targets": int(exchange.is_asked)})
         elif self._lines.take(network_of(exchange.request.peer)):
-            # Whoever sends thousands of bad requests fills no disk, and hides nobody else's.
+            # Limited per client: a flood of bad requests neither fills the disk nor hides others.
             extra |= {
                 "peer": exchange.request.peer,
                 "cause": refusal.cause,
@@ -165,7 +165,7 @@ class Gateway:
                 response = await self._ask(request, endpoint, parameters, turn)
         except TimeoutError:
             turn.leave()
-            sentence = "no answer in time; ask for less"
+            sentence = "no response in time; query less data"
             raise Refusal(Cause.BACKEND, 504, sentence) from None
         except BaseException:
             turn.leave()
@@ -195,7 +195,7 @@ class Gateway:
         return await self._shared.get(asking, partial(self._put, asking, turn))
 
     async def _put(self, asking: "_Asking", turn: Turn) -> Response:
-        """Put a question to the backends."""
+        """Send a question to the backends."""
         question, sight = asking.question, asking.sight
         limit_bytes, holds = turn.limits.response_bytes, partial(self._holds, sight)
         until = asyncio.get_running_loop().time() + ANSWER_SECONDS
@@ -207,29 +207,29 @@ class Gateway:
                 raise changed()
             return response
         asked = await self._backends.ask(question, takes_gzip=asking.takes_gzip)
-        # The turn lasts until the answer is taken.
+        # The slot is held until the client has read the response.
         kind, pause_seconds = question.content_type, self._pause_seconds
         terms = Terms(kind, limit_bytes, holds, turn.leave, until, pause_seconds)
         return await pass_on(asked, terms)
 
     def _holds(self, sight: Sight) -> bool:
-        """Tell whether what was asked may still be answered."""
+        """Return whether the access rules of a request still apply."""
         return self.views.same(sight.views, sight.tenants) and not self.fault
 
 
 class _Exchange:
-    """One request, and what is known of who sent it."""
+    """One request, and what is known about its sender."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.user = ""
         self.tenants: Tenants = ()
         self.is_asked = False
-        """Whether a backend had to be."""
+        """Whether the request needs a backend."""
 
 
 class _Asking(NamedTuple):
-    """All that an answer depends on."""
+    """Everything that a response depends on: the key by which requests are coalesced."""
 
     question: Question
     takes_gzip: bool
@@ -244,5 +244,5 @@ _OWN: Mapping[Kind, Any] = {
 
 
 def _shown(path: str) -> str:
-    """Return a path for a metric: those that anybody can make up are one."""
+    """Return a path as a label value of a metric: paths that clients can invent share one."""
     return "/api/v1/label/NAME/values" if path.startswith("/api/v1/label/") else "other"

@@ -1,4 +1,4 @@
-"""The configuration file of prometheus-multi-tenant-proxy: what each of its keys is here."""
+"""Maps the configuration file of prometheus-multi-tenant-proxy to Livery's settings."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,20 +13,20 @@ from sidecar.process.documents import read_document
 MAX_BYTES = 1 << 20
 _KINDS = {"Pod": "Pod", "Service": "Service", "Endpoints": "EndpointSlice"}
 _DISCOVERED = "gateway.backends.discovery"
-_WATCHED = "the injector watches; there is nothing to refresh"
-_UNCACHED = "answers are not kept; identical questions at one time are one"
-_ALWAYS = "at most four requests to a receiver at once, and 30 s for each"
+_WATCHED = "the injector watches Kubernetes; there is nothing to refresh"
+_UNCACHED = "responses are not cached; identical concurrent requests are coalesced"
+_ALWAYS = "fixed: at most four concurrent requests to a receiver, and 30 s for each"
 
 
 class _Key(NamedTuple):
-    """What becomes of a key."""
+    """The equivalent of a key."""
 
     chart: str = ""
-    """Path of the chart's value; empty where there is none."""
+    """Path of the chart's value; empty for none."""
     argument: str = ""
-    """Name of the gateway's argument; empty where there is none."""
+    """Name of the gateway's argument; empty for none."""
     reason: str = ""
-    """Why there is no value, as a sentence."""
+    """Why there is no chart value, as a sentence."""
 
 
 _KEYS = {
@@ -37,26 +37,26 @@ _KEYS = {
     "discovery.kubernetes.resource_types": _Key(_DISCOVERED),
     "discovery.kubernetes.refresh_interval": _Key(reason=_WATCHED),
     "tenants.watch_all_namespaces": _Key(
-        reason="objects of all namespaces count, each for its own namespace"
+        reason="objects of all namespaces are used, each for its own namespace"
     ),
     "tenants.refresh_interval": _Key(reason=_WATCHED),
     "proxy.listen_address": _Key(
-        argument="port", reason="the Service's port is 8080; by hand --port {}"
+        argument="port", reason="the Service's port is 8080; without the chart, --port {}"
     ),
     "proxy.enable_caching": _Key(reason=_UNCACHED),
     "proxy.cache_ttl": _Key(reason=_UNCACHED),
-    "proxy.enable_metrics": _Key(reason="they are always there, on the admin port 8081"),
+    "proxy.enable_metrics": _Key(reason="metrics are always served, on the admin port 8081"),
     "proxy.enable_request_logging": _Key("gateway.logLevel", "log_level"),
     "proxy.max_concurrent_requests": _Key(
         "gateway.limits.maxConcurrentRequests", "max_concurrent_requests"
     ),
     "proxy.backend_timeout": _Key("gateway.backends.timeoutSeconds", "backend_timeout"),
     "remote_write.enabled": _Key(
-        reason="objects say it themselves; as before with "
+        reason="each object enables it; to collect from Prometheus as before, set "
         "remoteWrite.collector.enabled=true,remoteWrite.collect=prometheus"
     ),
-    "remote_write.collection_interval": _Key(reason="each object is collected at its interval"),
-    "remote_write.default_interval": _Key(reason="30s, where an object says none"),
+    "remote_write.collection_interval": _Key(reason="each object is collected at its own interval"),
+    "remote_write.default_interval": _Key(reason="30s for objects without an interval"),
     "remote_write.max_concurrent_jobs": _Key(reason=_ALWAYS),
     "remote_write.timeout": _Key(reason=_ALWAYS),
     "remote_write.batch_size": _Key(reason="a request has at most 1000 series"),
@@ -64,30 +64,30 @@ _KEYS = {
 
 
 class Equal(NamedTuple):
-    """What a key of the file is here."""
+    """The equivalent of a key of the file."""
 
     key: str
     chart: str
-    """Path of a chart's value; empty where there is none."""
+    """Path of a chart's value; empty for none."""
     value: object
     """The chart's value, or why there is none, as a sentence."""
 
 
 class CompatibleConfig(NamedTuple):
-    """A file, read."""
+    """A parsed file."""
 
     equals: tuple[Equal, ...]
     discovery: tuple[Mapping[str, Any], ...]
-    """What leads to backends, as the chart's `gateway.backends.discovery` has it."""
+    """How backends are discovered, in the form of the chart's `gateway.backends.discovery`."""
     defaults: Mapping[str, str]
-    """Values of the gateway's arguments, by their names."""
+    """Defaults of the gateway's arguments, by name."""
 
 
 def read_config(path: Path) -> CompatibleConfig:
     """Read a file.
 
     Raises:
-        SettingsError: it cannot be read, or a key is unknown or wrong; names it.
+        SettingsError: the file cannot be read, or a key is unknown or invalid; names the key.
     """
     try:
         document = Fields(read_document(path, MAX_BYTES), "", _wrong)
@@ -105,7 +105,7 @@ def _given(block: Fields) -> Iterator[str]:
     """Yield the paths of the keys that a file has."""
     before = f"{block.path}." if block.path else ""
     below = [path.removeprefix(before) for path in _KEYS if path.startswith(before)]
-    block.refuse_unknown({path.partition(".")[0] for path in below}, "a key of such a file")
+    block.refuse_unknown({path.partition(".")[0] for path in below}, "a supported key")
     for key in block.value:
         if f"{before}{key}" in _KEYS:
             yield f"{before}{key}"
@@ -130,12 +130,12 @@ def _discovery(block: Fields) -> tuple[Mapping[str, Any], ...]:
     kinds = block.strings("resource_types") or (("Service",) if entry else ())
     for kind in kinds:
         if kind not in _KINDS:
-            raise _wrong(block.name("resource_types"), f"{kind[:40]!r} is not {_or(_KINDS)}")
+            raise _wrong(block.name("resource_types"), f"{kind[:40]!r} is none of {_or(_KINDS)}")
     return tuple({"kind": _KINDS[kind], **entry} for kind in kinds)
 
 
 def _defaults(proxy: Fields) -> Iterator[tuple[str, str]]:
-    """Yield arguments of the gateway."""
+    """Yield defaults of the gateway's arguments."""
     address = proxy.text("listen_address")
     if address:
         port = read_port(address.rpartition(":")[2])
@@ -145,20 +145,20 @@ def _defaults(proxy: Fields) -> Iterator[tuple[str, str]]:
     count = proxy.value.get("max_concurrent_requests")
     if count is not None:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise _wrong("proxy.max_concurrent_requests", "a number from 1 is needed")
+            raise _wrong("proxy.max_concurrent_requests", "an integer from 1 is needed")
         yield "max_concurrent_requests", str(count)
     timeout = proxy.text("backend_timeout")
     if timeout:
         seconds = parse_duration(timeout)
         if not seconds:
-            raise _wrong("proxy.backend_timeout", f"{timeout[:40]!r} is not a duration as 30s")
+            raise _wrong("proxy.backend_timeout", f"{timeout[:40]!r} is not a duration such as 30s")
         yield "backend_timeout", f"{seconds:g}"
     if proxy.value.get("enable_request_logging") is not None:
         yield "log_level", "info" if proxy.flag("enable_request_logging") else "warning"
 
 
 def _equals(given: Iterable[str], defaults: Mapping[str, str]) -> Iterator[Equal]:
-    """Yield what each key is, but those that `_discovery` reads together."""
+    """Yield the equivalent of each key, except those that `_discovery` reads together."""
     for path in given:
         key = _KEYS[path]
         value = defaults.get(key.argument, "")

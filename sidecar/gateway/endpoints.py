@@ -1,4 +1,4 @@
-"""What of Prometheus' API is served: paths, methods and parameters; all else is refused.
+"""The served endpoints of Prometheus' API: paths, methods and parameters; all else is refused.
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 """
@@ -16,14 +16,14 @@ class Kind(Enum):
     QUERY = auto()
     """The query is rewritten."""
     MATCHES = auto()
-    """Each `match[]` is rewritten; where there is none, the tenant's own are put in."""
+    """Each `match[]` is rewritten; without any, selectors of all the tenant's series are added."""
     TEXT = auto()
-    """Nothing of the database is read: it is passed on as it is."""
+    """The query is passed on unchanged: no series are read."""
     METADATA = auto()
     TARGETS = auto()
-    """What targets say of metrics that the tenant can see."""
+    """Answered with the targets' metadata of metrics that the tenant can see."""
     BUILD = auto()
-    """Says which Prometheus to take this for."""
+    """Answered with the version of Prometheus that the gateway emulates."""
     NO_RULES = auto()
     NO_ALERTS = auto()
 
@@ -37,13 +37,13 @@ class Endpoint(NamedTuple):
     repeated: frozenset[str] = frozenset()
     methods: tuple[str, ...] = ("GET", "POST")
     sends: str = "GET"
-    """The method by which backends are asked."""
+    """HTTP method of the request to a backend."""
     content_type: str = JSON
-    """Of the answers."""
+    """Content-Type of the response."""
     needs_matches: bool = False
     """Whether a `match[]` must be given."""
     reads_all: bool = False
-    """Whether all of time is read where no `start` is given."""
+    """Whether a request without `start` reads back without a limit."""
 
 
 _TIMES = ("start", "end", "limit")
@@ -84,15 +84,15 @@ ENDPOINTS = {
     ),
 }
 _VALUES = Endpoint(Kind.MATCHES, frozenset(_TIMES), _MATCH, _GET, reads_all=True)
-# A label's name as Prometheus takes it in a path: plain, or escaped by its own `U__` scheme.
+# A label name as Prometheus accepts it in a path: plain, or in its own `U__` escaping.
 _VALUES_PATH = re.compile(r"/api/v1/label/[a-zA-Z_][a-zA-Z0-9_]*/values")
 
 
 def find_endpoint(path: str, method: str) -> Endpoint:
-    """Return what is served under a path, which is compared as it was sent.
+    """Return the endpoint of a path, which is compared as sent, without decoding.
 
     Raises:
-        Refusal: nothing is, or not by this method.
+        Refusal: the path is not served, or not with this method.
     """
     endpoint = ENDPOINTS.get(path)
     if endpoint is None and _VALUES_PATH.fullmatch(path):
@@ -101,5 +101,5 @@ def find_endpoint(path: str, method: str) -> Endpoint:
         raise Refusal(Cause.ENDPOINT, 404, f"{path[:100]!r} is not served to tenants")
     if method not in endpoint.methods:
         allowed = " and ".join(endpoint.methods)
-        raise Refusal(Cause.ENDPOINT, 405, f"only {allowed} is served under {path}")
+        raise Refusal(Cause.ENDPOINT, 405, f"{path} accepts only {allowed}")
     return endpoint

@@ -1,7 +1,7 @@
-"""Two replicas' answers as one: what the first lacks is taken from the second.
+"""Merges the responses of two replicas: samples that the first lacks are taken from the second.
 
-Replicas of one Prometheus scrape the same targets, each at its own moments. One that was away for a
-while has no samples of that time, and the other does.
+Replicas of one Prometheus scrape the same targets, each at its own times. One that was unavailable
+for a while has no samples of that time, but the other does.
 """
 
 import asyncio
@@ -18,25 +18,25 @@ from sidecar.http.messages import Response
 
 FILLED_PATHS = frozenset(["/api/v1/query", "/api/v1/query_range"])
 MAX_BYTES = 32 << 20
-"""Of one answer: both are held whole."""
+"""Maximum size of one response: both are held in memory."""
 FILLED_AT_ONCE = 2
-"""Each takes some ten times its size while it is made."""
+"""Each takes about ten times its size in memory while it is merged."""
 Answer = dict[str, Any]
 
 
 async def ask_replicas(
     group: BackendGroup, question: Question, replicas: Sequence[Backend], limit_bytes: int
 ) -> Response:
-    """Ask several replicas at once; returns one answer of those that answered.
+    """Query several replicas at once, and merge their responses.
 
     Args:
-        group: whose replicas they are.
-        question: what is asked.
-        replicas: who is asked; what the first ones say goes before.
-        limit_bytes: of the answer, and of each that it is made of.
+        group: the group of the replicas.
+        question: the request to send.
+        replicas: the replicas to query; earlier ones take precedence.
+        limit_bytes: maximum size of the merged response, and of each replica's.
 
     Raises:
-        Refusal: none answers, the query is wrong, or the answer is too large.
+        Refusal: no replica answers, the query is invalid, or a response is too large.
     """
     most = min(limit_bytes, MAX_BYTES)
     asked = (_ask(group, question, backend, most) for backend in replicas)
@@ -55,7 +55,7 @@ def _answers_of(said: Sequence[Answer | Refusal]) -> list[Answer]:
 async def _ask(
     group: BackendGroup, question: Question, backend: Backend, limit_bytes: int
 ) -> Answer | Refusal:
-    """Ask one; its refusal is a value, for another may answer."""
+    """Query one replica; a refusal is returned, not raised, because another may answer."""
     try:
         asked = await group.ask(question, takes_gzip=False, among=[backend])
         body = await read_whole(asked, limit_bytes)
@@ -67,7 +67,7 @@ async def _ask(
 def _parse(body: bytes) -> Answer:
     answer = read_data(body)
     if not isinstance(answer["data"], dict) or not isinstance(answer["data"].get("result"), list):
-        sentence = "the backend answered what is no Prometheus' answer"
+        sentence = "the backend does not answer like a Prometheus"
         raise Refusal(Cause.BACKEND, 502, sentence)
     return answer
 
@@ -78,7 +78,7 @@ def _write(answers: Sequence[Answer], limit_bytes: int) -> bytes:
         for other in others:
             first = fill(first, other)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        sentence = "the backends' answers cannot be made one"
+        sentence = "the backends' responses cannot be merged"
         raise Refusal(Cause.BACKEND, 502, sentence) from error
     body = json.dumps(first, separators=(",", ":")).encode()
     if len(body) > limit_bytes:
@@ -87,11 +87,11 @@ def _write(answers: Sequence[Answer], limit_bytes: int) -> bytes:
 
 
 def fill(answer: Answer, other: Answer) -> Answer:
-    """Return an answer with what another has beside it.
+    """Return a response, completed with the series and samples that only another one has.
 
     Args:
-        answer: as Prometheus' API has it: what it holds stays.
-        other: to the same question.
+        answer: a response of Prometheus' API; its samples take precedence.
+        other: a response to the same query.
     """
     kind = answer["data"].get("resultType")
     if kind not in ("matrix", "vector") or other["data"].get("resultType") != kind:

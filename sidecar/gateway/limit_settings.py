@@ -1,4 +1,4 @@
-"""Bounds of tenants as a file has them: `default`, and `tenants` by name."""
+"""Reads tenants' limits from a file: `default`, and `tenants` by name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,24 +13,24 @@ from sidecar.process.documents import read_document
 
 MAX_BYTES = 1 << 20
 LEAST = 0.001
-"""Of a bound that is no whole number; less would be none, or would last for ever."""
+"""Smallest value of a fractional limit; a smaller one would in effect be zero, or never refill."""
 _FIELDS = frozenset(
     ["requestsPerSecond", "burst", "concurrency", "responseMiB", "queryBytes", "rangeSeconds"]
 )
 
 
 class AllLimits(NamedTuple):
-    """Bounds of all tenants."""
+    """Limits of all tenants."""
 
     default: TenantLimits
     tenants: Mapping[str, TenantLimits]
 
 
 def read_limits(path: Path, default: TenantLimits) -> AllLimits:
-    """Read a file of bounds; what it leaves out is as by default.
+    """Read a file of limits; fields that it omits have their defaults.
 
     Raises:
-        SettingsError: it cannot be read, or a bound is none; names the field.
+        SettingsError: the file cannot be read, or a limit is invalid; names the field.
     """
     try:
         document = Fields(read_document(path, MAX_BYTES), str(path), _wrong)
@@ -41,12 +41,12 @@ def read_limits(path: Path, default: TenantLimits) -> AllLimits:
     tenants = document.at("tenants")
     for name in tenants.value:
         if not is_namespace(name):
-            raise SettingsError(f"{tenants.name(name)}: {name[:63]!r} is no namespace")
+            raise SettingsError(f"{tenants.name(name)}: {name[:63]!r} is not a namespace")
     return AllLimits(usual, {name: _read(tenants.at(name), usual) for name in tenants.value})
 
 
 def _read(block: Fields, default: TenantLimits) -> TenantLimits:
-    block.refuse_unknown(_FIELDS, "a bound")
+    block.refuse_unknown(_FIELDS, "a limit")
     response = _number(block, "responseMiB", default.response_bytes / (1 << 20))
     return TenantLimits(
         requests_per_second=_number(block, "requestsPerSecond", default.requests_per_second),
@@ -73,7 +73,7 @@ def _count(block: Fields, name: str, default: int, most: int = 1_000_000) -> int
     if value is None:
         return default
     if type(value) not in (int, float) or not 1 <= value <= most or value != int(value):
-        raise SettingsError(f"{block.name(name)}: a whole number from 1 to {most} is needed")
+        raise SettingsError(f"{block.name(name)}: an integer from 1 to {most} is needed")
     return int(value)
 
 

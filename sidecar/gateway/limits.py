@@ -1,4 +1,4 @@
-"""What one tenant may ask for, and who of several has the next turn."""
+"""Limits of each tenant, and fair queueing among tenants."""
 
 import asyncio
 import time
@@ -12,24 +12,24 @@ from sidecar.model.promql.parser import MAX_QUERY_BYTES
 
 MAX_WAITING = 1000
 MAX_COUNTED = 10_000
-"""Tenants whose requests are counted; the least recent are forgotten first."""
+"""Tenants whose request rate is tracked; the least recently seen are evicted first."""
 
 
 class TenantLimits(NamedTuple):
-    """Bounds of one tenant."""
+    """Limits of one tenant."""
 
     requests_per_second: float = 50.0
     burst: int = 200
     concurrency: int = 10
-    """Requests under way or waiting for a turn: half of what a Prometheus works on at a time."""
+    """Requests in flight or queued; the default is half of what a Prometheus runs at once."""
     response_bytes: int = 256 << 20
     query_bytes: int = MAX_QUERY_BYTES
     range_seconds: float = float("inf")
-    """The time that a request may read: from its start to its end, and the ranges of its query
-    before, offsets aside."""
+    """Longest time range that a request may read: from `start` to `end`, plus the ranges in its
+    query; offsets are not counted."""
 
     def tightened(self, other: "TenantLimits") -> "TenantLimits":
-        """Return the tighter one of each bound."""
+        """Return the smaller one of each limit."""
         return TenantLimits(
             requests_per_second=min(self.requests_per_second, other.requests_per_second),
             burst=min(self.burst, other.burst),
@@ -41,21 +41,21 @@ class TenantLimits(NamedTuple):
 
 
 class Rates(Protocol):
-    """Counts how often tenants ask; several gateways may share the counts."""
+    """Limits the request rate of tenants; several gateways may share the counts."""
 
     async def take(self, tenant: str, limits: TenantLimits) -> float:
-        """Count a request; returns 0, or in how many seconds there is room for it."""
+        """Count a request; return 0 if it is allowed, else the seconds until it would be."""
 
 
 class LocalRates:
-    """Counts in this process alone."""
+    """Rate limits of this process alone."""
 
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """Tokens, and when they were counted."""
+        """Tokens left by tenant, and when they were computed."""
 
     async def take(self, tenant: str, limits: TenantLimits) -> float:
-        """Count a request; returns 0, or in how many seconds there is room for it."""
+        """Count a request; return 0 if it is allowed, else the seconds until it would be."""
         now = time.monotonic()
         tokens, at = self._buckets.pop(tenant, (float(limits.burst), now))
         tokens = min(float(limits.burst), tokens + (now - at) * limits.requests_per_second)
@@ -67,7 +67,7 @@ class LocalRates:
 
 
 class Turn:
-    """One request under way."""
+    """A slot that one request holds while it is in flight."""
 
     def __init__(self, limiter: "Limiter", tenants: Tenants, limits: TenantLimits) -> None:
         self._limiter: Limiter | None = limiter
@@ -75,22 +75,22 @@ class Turn:
         self.limits = limits
 
     def leave(self) -> None:
-        """End it, once."""
+        """Release the slot; further calls have no effect."""
         if self._limiter is not None:
             self._limiter.leave(self.tenants)
             self._limiter = None
 
 
 class Limiter:
-    """Counts each tenant's requests, and lets so many of all be under way.
+    """Limits each tenant's requests, and the number in flight over all tenants.
 
-    A request for several tenants counts for each of them, and has the tightest of their bounds.
+    A request for several tenants counts towards each of them and gets the smallest of their limits.
 
     Args:
-        default: bounds of a tenant for which there are no others.
-        tenants: bounds by tenant.
-        active: requests of all tenants that may be under way; tenants take turns beyond.
-        rates: counts how often tenants ask.
+        default: limits of tenants without limits of their own.
+        tenants: limits by tenant.
+        active: requests in flight over all tenants; beyond it they are queued by tenant.
+        rates: limits the request rate; by default within this process.
     """
 
     def __init__(
@@ -105,23 +105,23 @@ class Limiter:
         self._left = active
         self._rates = rates or LocalRates()
         self._counts: Counter[str] = Counter()
-        """Requests under way or waiting."""
+        """Requests in flight or queued, by tenant."""
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
-        """Who waits, by the first of its tenants; the first queue has the next turn."""
+        """Queued requests by their first tenant; the first queue gets the next free slot."""
         self._waiting = 0
 
     def of(self, tenants: Tenants) -> TenantLimits:
-        """Return the bounds of a request: of several tenants, the tightest of each kind."""
+        """Return the limits of a request: for several tenants, the smallest of each."""
         first, *others = (self._tenants.get(name, self._default) for name in tenants)
         for other in others:
             first = first.tightened(other)
         return first
 
     async def enter(self, tenants: Tenants) -> "Turn":
-        """Wait for a turn.
+        """Wait for a free slot.
 
         Raises:
-            Refusal: a tenant asks too often or too much at once.
+            Refusal: a tenant exceeds its rate or concurrency, or too many requests are queued.
         """
         await self._count_in(tenants)
         try:
@@ -132,7 +132,7 @@ class Limiter:
         return Turn(self, tenants, self.of(tenants))
 
     def leave(self, tenants: Tenants) -> None:
-        """End a turn."""
+        """Release a slot."""
         self._count_out(tenants)
         self._pass_on()
 
@@ -142,7 +142,7 @@ class Limiter:
             if self._counts[name] >= concurrency:
                 sentence = f"{name} has more than {concurrency} requests at once"
                 raise Refusal(Cause.RATE, 429, sentence, retry_seconds=1)
-        # Counted before the rates are asked for: others come meanwhile.
+        # Counted before the rate check is awaited: other requests may arrive meanwhile.
         self._counts.update(tenants)
         try:
             await self._take_rates(tenants)
@@ -169,7 +169,7 @@ class Limiter:
             self._left -= 1
             return
         if self._waiting >= MAX_WAITING:
-            sentence = "too many requests of all tenants are waiting"
+            sentence = "too many requests of all tenants are queued; retry later"
             raise Refusal(Cause.RATE, 503, sentence, retry_seconds=1)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(tenant, deque()).append(turn)
@@ -192,14 +192,14 @@ class Limiter:
                 del self._queues[tenant]
 
     def _pass_on(self) -> None:
-        """Give the turn to the tenant that has waited for one the longest."""
+        """Pass the slot to the next tenant in turn; if none waits, the slot becomes free."""
         while self._queues:
             tenant = next(iter(self._queues))
             queue = self._queues.pop(tenant)
             turn = queue.popleft()
             self._waiting -= 1
             if queue:
-                self._queues[tenant] = queue  # behind all others
+                self._queues[tenant] = queue  # after all others
             if not turn.done():
                 turn.set_result(None)
                 return

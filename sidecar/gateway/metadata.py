@@ -1,7 +1,7 @@
-"""What metrics are, as the targets say it, and only of what the tenant sees of them.
+"""Metadata (type, unit and help) of the metrics that a tenant may see.
 
-Prometheus' `/api/v1/metadata` does not say whose a help text is; `/api/v1/targets/metadata` does.
-Both endpoints of the gateway are answered from that one.
+Prometheus' `/api/v1/metadata` does not say which target a help text is from;
+`/api/v1/targets/metadata` does. The gateway answers both endpoints from the latter.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from sidecar.model.promql.printer import print_conditions
 from sidecar.model.promql.targets import target_conditions
 
 MAX_ITEMS_BYTES = 8 << 20
-"""Of what targets say; what is behind it is not shown."""
+"""Maximum size of a backend's metadata response; anything beyond is not shown."""
 MAX_ITEMS = 20_000
 MAX_NAMES_BYTES = 4 << 20
 READ_AT_ONCE = 2
@@ -33,7 +33,7 @@ MAX_REMEMBERED = 20
 
 
 class VisibleMetadata:
-    """Answers both endpoints; what all of a tenant's metrics are is remembered for a while."""
+    """Answers both endpoints; the metadata of all of a tenant's metrics is cached for a while."""
 
     def __init__(self, backends: BackendGroup) -> None:
         self._backends = backends
@@ -44,8 +44,8 @@ class VisibleMetadata:
         """Answer `/api/v1/metadata`.
 
         Raises:
-            Refusal: a parameter is no number, or no backend answers.
-            QueryRefusedError: the tenant's names cannot be asked for in so few selectors.
+            Refusal: a parameter is not a number, or no backend answers.
+            QueryRefusedError: the query for the tenant's metric names needs too many selectors.
         """
         limit, of_each = _limit(parameters, "limit", 0), _limit(parameters, "limit_per_metric", 1)
         wanted = _first(parameters, "metric")
@@ -64,8 +64,8 @@ class VisibleMetadata:
         """Answer `/api/v1/targets/metadata`.
 
         Raises:
-            Refusal: a parameter cannot be read, or no backend answers.
-            QueryRefusedError: the tenant's names cannot be asked for in so few selectors.
+            Refusal: a parameter cannot be parsed, or no backend answers.
+            QueryRefusedError: the query for the tenant's metric names needs too many selectors.
         """
         limit, wanted = _limit(parameters, "limit", 0), _first(parameters, "metric")
         conditions = _read_match(_first(parameters, "match_target"))
@@ -92,7 +92,7 @@ class VisibleMetadata:
     async def _items(
         self, sight: Sight, conditions: tuple[Condition, ...] = (), metric: str = ""
     ) -> list[Item]:
-        """Ask what targets say, and leave out what the tenants do not see."""
+        """Query the targets' metadata, and leave out metrics that the tenants may not see."""
         view = sight.view
         if not view.branches:
             return []
@@ -106,7 +106,7 @@ class VisibleMetadata:
             return await asyncio.to_thread(read_items, body, view, names, metric)
 
     async def _names(self, sight: Sight) -> frozenset[str]:
-        """Return the names of the tenants' series."""
+        """Return the metric names of the tenants' series."""
         matches = [("match[]", text) for text in everything(sight.view)]
         question = Question("GET", "/api/v1/label/__name__/values", write_parameters(matches))
         asked = await self._backends.ask(question, takes_gzip=False)
@@ -116,21 +116,21 @@ class VisibleMetadata:
     async def _ask_targets(self, pairs: list[tuple[str, str]]) -> bytes:
         question = Question("GET", "/api/v1/targets/metadata", write_parameters(pairs))
         asked = await self._backends.ask(question, takes_gzip=False)
-        if asked.connection.status == 404:  # what only stores and answers has no targets
+        if asked.connection.status == 404:  # a backend that does not scrape has no targets
             asked.backend.release(asked.connection)
             return b""
         return await read_whole(asked, MAX_ITEMS_BYTES, is_cut=True)
 
 
 class _Seen(NamedTuple):
-    """What tenants were shown."""
+    """Cached metadata of a combination of tenants."""
 
     sight: Sight
     at: float
     items: list[Item]
 
     def holds_for(self, sight: Sight) -> bool:
-        """Tell whether that is not long ago, and by the same rules."""
+        """Return whether the entry is recent and was made under the same access rules."""
         is_recent = time.monotonic() - self.at < REMEMBERED_SECONDS
         return is_recent and sight.views.same(self.sight.views, sight.tenants)
 
@@ -147,9 +147,9 @@ def _first(parameters: Parameters, name: str) -> str:
 
 
 def _limit(parameters: Parameters, name: str, least: int) -> int | None:
-    """Return the end of what is shown; a number that is too small is none, as in Prometheus."""
+    """Return a limit; None, for no limit, if the number is too small, as in Prometheus."""
     text = _first(parameters, name) or "-1"
     try:
         return int(text) if int(text) >= least else None
     except ValueError:
-        raise Refusal(Cause.PARAMETERS, 400, f"{name}={text[:40]!r} is no number") from None
+        raise Refusal(Cause.PARAMETERS, 400, f"{name}={text[:40]!r} is not a number") from None

@@ -1,4 +1,4 @@
-"""What backends are asked in place of a tenant's request."""
+"""The request that is sent to a backend in place of a tenant's request."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from sidecar.model.promql.parser import parse_query, parse_series_selectors
 _ESCAPING = "escaping=allow-utf-8"
 MAX_MATCHES = 50
 MAX_OPERATORS = 200
-"""Of a query that is to be formatted."""
+"""Maximum number of operators in a query for `format_query` or `parse_query`."""
 
 
 class Question(NamedTuple):
@@ -26,15 +26,15 @@ class Question(NamedTuple):
     method: str
     path: str
     form: str
-    """Its parameters, for the URL of a GET or the body of a POST."""
+    """The encoded parameters, for the URL of a GET or the body of a POST."""
     accept: str = ""
-    """How the answer may be written; empty for any way."""
+    """The Accept header; empty for none."""
     content_type: str = JSON
-    """That the answer must have."""
+    """The Content-Type that the response must have."""
 
 
 class Bounds(NamedTuple):
-    """What a question may be."""
+    """Limits of a question."""
 
     query_bytes: int
     range_seconds: float
@@ -43,11 +43,11 @@ class Bounds(NamedTuple):
 def write_question(
     request: Request, endpoint: Endpoint, parameters: Parameters, sight: Sight, *, bounds: Bounds
 ) -> Question:
-    """Write the request anew: nothing of the tenant's is passed on but values that were read.
+    """Build a new request: only parsed values of the tenant's request are passed on.
 
     Raises:
-        Refusal: a query or selector is missing, cannot be parsed, or is more than is allowed.
-        QueryRefusedError: it cannot be answered exactly.
+        Refusal: a query or selector is missing, cannot be parsed, or exceeds a limit.
+        QueryRefusedError: the query cannot be answered exactly.
     """
     try:
         pairs = _rewrite(endpoint, parameters, sight, bounds)
@@ -55,7 +55,7 @@ def write_question(
         name = "match[]" if endpoint.kind is Kind.MATCHES else "query"
         raise Refusal(Cause.QUERY, 400, f'invalid parameter "{name}": {error}') from error
     is_text = endpoint.content_type != JSON
-    # Names that are not plain are written as they are only for who says so.
+    # UTF-8 names are sent unescaped only to clients that accept them.
     escapes = is_text and _ESCAPING in request.headers.get("accept", "")
     return Question(
         endpoint.sends,
@@ -85,10 +85,10 @@ def _rewrite(
     if not text:
         raise Refusal(Cause.PARAMETERS, 400, 'parameter "query" is needed')
     if len(text.encode()) > bounds.query_bytes:
-        sentence = f"a query of over {bounds.query_bytes} bytes; ask in several"
+        sentence = f"the query is over {bounds.query_bytes} bytes; split it into several"
         raise Refusal(Cause.SIZE, 422, sentence)
     if endpoint.kind is Kind.TEXT:
-        # What Prometheus does with it takes time by its cube.
+        # Prometheus formats and parses it in time cubic in its size.
         _check_size(parse_query(text))
         return [*kept, ("query", text)]
     enforced = sight.rewrite(text)
@@ -100,7 +100,7 @@ def _rewrite(
 def _matches(parameters: Parameters, view: View) -> list[str]:
     given = parameters.get("match[]", ())
     if len(given) > MAX_MATCHES:
-        raise Refusal(Cause.PARAMETERS, 400, f"more than {MAX_MATCHES} match[]")
+        raise Refusal(Cause.PARAMETERS, 400, f"more than {MAX_MATCHES} match[] parameters")
     if not given:
         return everything(view)
     return enforce_selectors(parse_series_selectors(given), view)
@@ -116,5 +116,5 @@ def _check_size(tree: Expr) -> None:
         raise Refusal(
             Cause.SIZE,
             422,
-            f"a query of over {MAX_OPERATORS} operators is too large for this endpoint",
+            f"the query has over {MAX_OPERATORS} operators, too many for this endpoint",
         )

@@ -1,4 +1,4 @@
-"""How much time a request may read."""
+"""Limits the time range that a request may read."""
 
 import math
 import re
@@ -13,10 +13,10 @@ _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 
 
 def read_time(parameters: Parameters, name: str) -> float | None:
-    """Return a time as Unix seconds; None where it is not given.
+    """Return a time as Unix seconds; None if it is not given.
 
     Raises:
-        Refusal: it is neither a number nor as RFC 3339 has it.
+        Refusal: it is neither a number nor a time in RFC 3339 format.
     """
     (text,) = parameters.get(name) or [""]
     if not text:
@@ -29,16 +29,16 @@ def read_time(parameters: Parameters, name: str) -> float | None:
         except ValueError:
             moment = None
         if moment is None:
-            sentence = f"{name}={text[:40]!r} is no time: Unix seconds or RFC 3339 are needed"
+            sentence = f"{name}={text[:40]!r} is not a time: use Unix seconds or RFC 3339"
             raise Refusal(Cause.PARAMETERS, 400, sentence) from None
         found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not math.isfinite(found):
-        raise Refusal(Cause.PARAMETERS, 400, f"{name}={text[:40]!r} is no time")
+        raise Refusal(Cause.PARAMETERS, 400, f"{name}={text[:40]!r} is not a time")
     return found
 
 
 def read_lookback(parameters: Parameters) -> float:
-    """Return how long before its evaluation a query may look for a sample: what it asks for.
+    """Return the lookback delta that a request sets, in seconds; 0 if it sets none.
 
     Raises:
         Refusal: it is neither seconds nor a duration.
@@ -50,21 +50,21 @@ def read_lookback(parameters: Parameters) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < math.inf:
-        sentence = f"lookback_delta={text[:40]!r} is neither seconds nor a duration as 5m"
+        sentence = f"lookback_delta={text[:40]!r} is neither seconds nor a duration such as 5m"
         raise Refusal(Cause.PARAMETERS, 400, sentence)
     return seconds
 
 
 def check_range(parameters: Parameters, reach_seconds: float, limit_seconds: float) -> None:
-    """Hold a query to the time that it may read.
+    """Check that a query stays within the time range that it may read.
 
     Args:
-        parameters: `start` and `end` of a query over time.
-        reach_seconds: what the query reads before; infinite where that is calculated.
-        limit_seconds: how much it may read.
+        parameters: the request's, with `start` and `end` of a range query.
+        reach_seconds: how far before its evaluation the query reads; infinite if it is calculated.
+        limit_seconds: longest time range that the query may read.
 
     Raises:
-        Refusal: it is more.
+        Refusal: the query reads more.
     """
     if math.isinf(limit_seconds):
         return
@@ -74,12 +74,12 @@ def check_range(parameters: Parameters, reach_seconds: float, limit_seconds: flo
 
 
 def bounded_start(parameters: Parameters, limit_seconds: float) -> str | None:
-    """Return the `start` by which a request without one is held to what it may read.
+    """Return the `start` that limits a request without one to the time range that it may read.
 
-    None where it has a start of its own, or may read everything.
+    None if the request has its own `start`, or may read everything.
 
     Raises:
-        Refusal: its times are none, or too far apart.
+        Refusal: its times are invalid, or too far apart.
     """
     if math.isinf(limit_seconds):
         return None
@@ -94,11 +94,11 @@ def bounded_start(parameters: Parameters, limit_seconds: float) -> str | None:
 
 def _check_seconds(seconds: float, limit_seconds: float) -> None:
     if math.isinf(seconds):
-        sentence = "a calculated duration cannot be held to the range that you may ask for"
-        raise Refusal(Cause.SIZE, 422, f"{sentence}; write it as a number or as 5m")
+        sentence = "a calculated duration cannot be checked against the limit of time ranges"
+        raise Refusal(Cause.SIZE, 422, f"{sentence}; write a number or a duration such as 5m")
     if seconds > limit_seconds:
         asked, most = _shown(seconds), _shown(limit_seconds)
-        sentence = f"a range of {asked}, the query's own ranges included; {most} may be asked for"
+        sentence = f"the range is {asked} with the query's own ranges; at most {most} is allowed"
         raise Refusal(Cause.SIZE, 422, sentence)
 
 

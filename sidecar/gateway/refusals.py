@@ -1,4 +1,4 @@
-"""Why a request is refused, and how Prometheus' API says it."""
+"""Refused requests, and their error responses in the format of Prometheus' API."""
 
 import json
 from collections.abc import Mapping
@@ -11,31 +11,31 @@ JSON = "application/json"
 
 
 class Cause(Described):
-    """What a request is refused for; the metric counts by it."""
+    """Why a request is refused; a label value of the metric."""
 
-    CREDENTIALS = "credentials", "nobody is known by its credentials"
-    TENANT = "tenant", "it names a tenant that its user may not be, or none of several"
+    CREDENTIALS = "credentials", "the credentials are missing or invalid"
+    TENANT = "tenant", "the caller may not act as the tenant that it names, or must name one"
     ENDPOINT = "endpoint", "the path or method is not served"
-    PARAMETERS = "parameters", "a parameter is unknown, doubled, or not readable"
+    PARAMETERS = "parameters", "a parameter is unknown, repeated, or malformed"
     QUERY = "query", "the query cannot be parsed"
-    ACCESS = "access", "the access rules do not let the query through as it stands"
-    RATE = "rate", "the tenant asks too often or too much at once"
-    SIZE = "size", "the answer or the time range is larger than the tenant may ask for"
-    BACKEND = "backend", "no backend answers as it must"
-    POLICY = "policy", "there are no access rules that can be used"
-    CONTROL = "control", "the injector cannot judge a token now"
+    ACCESS = "access", "the query cannot be answered exactly under the access rules"
+    RATE = "rate", "too many requests, per second or at once"
+    SIZE = "size", "the query, the response or the time range exceeds a limit"
+    BACKEND = "backend", "no backend gives a valid response"
+    POLICY = "policy", "the access rules are missing, out of date, or just changed"
+    CONTROL = "control", "the injector cannot review a token now"
 
 
 class Refusal(LiveryError):
-    """A request that is not answered.
+    """A request that is refused.
 
     Args:
-        cause: what for.
-        status: of the response.
-        sentence: what to change.
-        retry_seconds: when to try again; None where that changes nothing.
-        challenges: the credentials that are asked for, as WWW-Authenticate has them.
-        kind: the API's `errorType`; empty for that of the status.
+        cause: why.
+        status: HTTP status of the response.
+        sentence: the error message: what is wrong, and what to change.
+        retry_seconds: when to retry; None if a retry does not help.
+        challenges: values of WWW-Authenticate headers.
+        kind: the API's `errorType`; empty for the default of the status.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Refusal(LiveryError):
         self.kind = kind
 
     def respond(self) -> Response:
-        """Make the response of it, as Prometheus' API has errors."""
+        """Return the error response, in the format of Prometheus' API."""
         headers = [("WWW-Authenticate", challenge) for challenge in self.challenges]
         if self.retry_seconds is not None:
             headers.append(("Retry-After", str(max(1, round(self.retry_seconds)))))
@@ -73,5 +73,5 @@ _KINDS: Mapping[int, str] = {
 
 
 def succeeded(data: object) -> Response:
-    """Answer with data of our own."""
+    """Return a successful response with the gateway's own data."""
     return Response(200, json.dumps({"status": "success", "data": data}).encode(), JSON)

@@ -1,4 +1,4 @@
-"""Identical requests at the same time: one is asked, the others wait for its answer."""
+"""Coalesces identical concurrent requests: one is sent, the others wait for its response."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -9,35 +9,35 @@ from sidecar.http.messages import Response
 
 
 class _Outcome(Enum):
-    """What becomes of an answer that cannot be shared."""
+    """Why there is no response to share."""
 
     GONE = auto()
-    """Whoever asked went away: the next one asks."""
+    """The request ended without a result: the next waiting client sends its own."""
     LARGE = auto()
-    """It is passed on while it comes, to one alone."""
+    """The response is streamed, which is possible to one client only."""
 
 
 _Shared = Response | Refusal | _Outcome
 
 
 class SharedAnswers:
-    """Answers that are under way."""
+    """Requests in flight, by key."""
 
     def __init__(self) -> None:
         self._under_way: dict[Hashable, asyncio.Future[_Shared]] = {}
 
     async def get(self, key: Hashable, ask: Callable[[], Awaitable[Response]]) -> Response:
-        """Return an answer, perhaps one that somebody else with the same key waits for, too.
+        """Return the response, shared with concurrent requests of the same key.
 
         Args:
-            key: all that the answer depends on.
-            ask: gets the answer.
+            key: everything that the response depends on.
+            ask: sends the request.
 
         Raises:
             Refusal: what `ask` raised.
         """
         while (under_way := self._under_way.get(key)) is not None:
-            # Shielded: who goes away does not take the answer from the others.
+            # Shielded: a client that disconnects does not cancel the response of the others.
             outcome = await asyncio.shield(under_way)
             if isinstance(outcome, Refusal):
                 raise outcome

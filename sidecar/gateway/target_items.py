@@ -1,4 +1,4 @@
-"""What targets say of their metrics, read from `/api/v1/targets/metadata` of a backend."""
+"""Parses the metric metadata in a backend's response of `/api/v1/targets/metadata`."""
 
 import json
 import re
@@ -12,7 +12,7 @@ MAX_TEXT = 500
 """Characters of a name, a type, a unit or a help text."""
 MAX_LABELS = 100
 MAX_DECISIONS = 500_000
-"""Branches of a view that are looked at for one answer; some 100 ms."""
+"""Branches of a view that are evaluated for one response; about 100 ms."""
 _SERIES_OF: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "counter": (("",), ("_total",)),
     "histogram": (("",), ("_bucket", "_count", "_sum")),
@@ -20,12 +20,12 @@ _SERIES_OF: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "summary": (("_count", "_sum"),),
     "info": (("",), ("_info",)),
 }
-"""By type, the endings of the series that a metric of a name has: one of these groups."""
+"""Suffixes of a metric's series, by type: a metric has all those of one of these groups."""
 _skip_space = re.compile(r"\s*").match
 
 
 class Kind(NamedTuple):
-    """What is said of a metric."""
+    """The metadata of a metric."""
 
     type: str
     unit: str
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 
 
 class Item(NamedTuple):
-    """What one target says of one metric."""
+    """One target's metadata of one metric."""
 
     target: Mapping[str, str]
     metric: str
@@ -41,13 +41,13 @@ class Item(NamedTuple):
 
 
 def read_items(body: bytes, view: View, names: frozenset[str], metric: str) -> list[Item]:
-    """Return what is said of metrics that a tenant sees, as far as the answer goes.
+    """Return the metadata of metrics that a tenant may see.
 
     Args:
-        body: of the answer; it may break off.
-        view: what the tenant sees.
-        names: of the tenant's series.
-        metric: that was asked for, which the answer then does not name; empty for all.
+        body: body of the response; it may be truncated.
+        view: what the tenant may see.
+        names: metric names of the tenant's series.
+        metric: the requested metric, which the response then does not name; empty for all.
 
     Raises:
         QueryRefusedError: the view is too large for so many targets.
@@ -73,7 +73,7 @@ def read_items(body: bytes, view: View, names: frozenset[str], metric: str) -> l
 
 
 def _elements(text: str) -> Iterator[Mapping[str, Any]]:
-    """Read the objects of a list one by one, so that other threads have their turns."""
+    """Parse the objects of a list one by one, so that other threads can run in between."""
     decoder, at = json.JSONDecoder(), text.find("[")
     while at >= 0 and text[at : at + 1] in ("[", ","):
         match = _skip_space(text, at + 1)

@@ -1,4 +1,4 @@
-"""Which tenants a request speaks for, and what those may see."""
+"""The tenants on whose behalf a request is made, and what they may see."""
 
 import re
 from collections import OrderedDict
@@ -17,64 +17,64 @@ HEADER = "x-tenant-namespace"
 MAX_CHOSEN = 50
 MAX_REMEMBERED = 1000
 MAX_REMEMBERED_CHARACTERS = 8 << 10
-"""Of a query and what it became; longer ones are rewritten each time."""
+"""Maximum size of a query and its rewritten form together; longer ones are not cached."""
 _is_namespace = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?").fullmatch
 
 Tenants = tuple[str, ...]
 
 
 def is_namespace(name: str) -> bool:
-    """Tell whether a namespace can have this name."""
+    """Return whether a namespace can have this name."""
     return _is_namespace(name) is not None
 
 
 def read_names(text: str) -> list[str]:
-    """Read the names of a list, separated by commas."""
+    """Parse a comma-separated list of names."""
     return [name for part in text.split(",") if (name := part.strip())]
 
 
 async def choose_tenants(caller: Caller, header: str, parameter: Sequence[str]) -> Tenants:
-    """Return the tenants that a request means: those it names, else the caller's only one.
+    """Return the tenants of a request: those that it names, else the caller's only one.
 
     Args:
-        caller: who asks.
-        header: of the request; several are separated by commas.
+        caller: the authenticated client.
+        header: value of the tenant header; several names are separated by commas.
         parameter: values of the parameter `namespace`.
 
     Raises:
-        Refusal: it names one that the caller may not be, or it had to name one; or what the caller
-            may be cannot be found out now.
+        Refusal: the caller may not act as a named tenant, must name one, or its rights cannot be
+            checked now.
     """
     if header and parameter:
-        raise Refusal(Cause.TENANT, 400, f"{HEADER} and {PARAMETER}= name tenants; use one of them")
+        raise Refusal(Cause.TENANT, 400, f"use either {HEADER} or {PARAMETER}=, not both")
     named = read_names(",".join([header, *parameter]))
     if not named:
         if len(caller.tenants) == 1:
             return tuple(caller.tenants)
-        raise Refusal(Cause.TENANT, 400, f"{_unsure(caller)}: name tenants by {HEADER}")
+        raise Refusal(Cause.TENANT, 400, f"{_unsure(caller)}: name one in {HEADER}")
     chosen = tuple(sorted(set(named)))
     if len(chosen) > MAX_CHOSEN:
         raise Refusal(Cause.TENANT, 400, f"more than {MAX_CHOSEN} tenants at once")
     for name in chosen:
         if not is_namespace(name) or not await caller.may_be(name):
-            raise Refusal(Cause.TENANT, 403, f"{caller.name} may not be tenant {name[:63]!r}")
+            raise Refusal(Cause.TENANT, 403, f"{caller.name} may not act as tenant {name[:63]!r}")
     return chosen
 
 
 def _unsure(caller: Caller) -> str:
     if not caller.tenants:
-        return f"{caller.name} is no tenant of itself"
+        return f"{caller.name} has no tenant of its own"
     known = ", ".join(sorted(caller.tenants)[:20])
-    return f"{caller.name} may be several tenants ({known})"
+    return f"{caller.name} may act as several tenants ({known})"
 
 
 class Views:
-    """What tenants may see under the present rules; queries are remembered rewritten.
+    """What tenants may see under the current access rules, with a cache of rewritten queries.
 
     Args:
-        rules: of each tenant.
-        namespace_label: names a series' namespace in the backends.
-        refuses_unseen: whether a selector of which nothing can be seen is an error, in place of
+        rules: access rules by tenant.
+        namespace_label: label that holds a series' namespace in the backends.
+        refuses_unseen: whether a selector for which the rules show nothing is an error instead of
             empty.
     """
 
@@ -92,7 +92,7 @@ class Views:
         self._rewritten: OrderedDict[tuple[Tenants, str], Enforced] = OrderedDict()
 
     def inherit(self, before: "Views") -> None:
-        """Keep what was worked out under the rules before, for tenants whose rules are the same."""
+        """Keep cached results of the previous rules for tenants whose rules did not change."""
         for tenants, view in before._views.items():
             if self.same(before, tenants):
                 self._views[tenants] = view
@@ -101,7 +101,7 @@ class Views:
                 self._rewritten[tenants, text] = rewritten
 
     def same(self, other: "Views", tenants: Tenants) -> bool:
-        """Tell whether tenants have the same rules under both."""
+        """Return whether the tenants have the same rules in both."""
         return other is self or all(
             self.rules.get(name) == other.rules.get(name) for name in tenants
         )
@@ -122,11 +122,11 @@ class Views:
         return view
 
     def rewrite(self, tenants: Tenants, text: str) -> Enforced:
-        """Rewrite a query, or return what it became the last time.
+        """Rewrite a query, or return its cached rewritten form.
 
         Raises:
-            QueryError: it cannot be parsed.
-            QueryRefusedError: it cannot be answered exactly.
+            QueryError: the query cannot be parsed.
+            QueryRefusedError: the query cannot be answered exactly.
         """
         key = (tenants, text)
         known = self._rewritten.get(key)
@@ -142,14 +142,14 @@ class Views:
 
 
 class Sight(NamedTuple):
-    """What the tenants of one request see, however long it lasts."""
+    """What the tenants of one request see, unchanged for as long as it lasts."""
 
     views: Views
     tenants: Tenants
 
     @property
     def view(self) -> View:
-        """All of it."""
+        """Everything that the tenants see."""
         return self.views.view(self.tenants)
 
     def rewrite(self, text: str) -> Enforced:

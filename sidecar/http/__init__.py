@@ -1,1 +1,1 @@
-"""HTTP/1.1 on asyncio and httptools, both ends. It knows no metrics."""
+"""HTTP/1.1 client and server on asyncio and httptools, with nothing specific to metrics."""

@@ -1,4 +1,4 @@
-"""Bodies of responses out of their framing, as they arrive."""
+"""Decodes the framing of response bodies as they arrive."""
 
 from collections import deque
 
@@ -8,12 +8,12 @@ from sidecar.errors import UpstreamError
 from sidecar.http.head import Framing, Head
 
 MAX_HEADER_BYTES = 64 << 10
-"""Of a head, and of what is not body between two parts of a body: chunk sizes, trailers."""
+"""Maximum size of a head, and of chunk sizes and trailers between two parts of a body."""
 _CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Body:
-    """One body; what has arrived waits in `parts`."""
+    """One body; parts that have arrived wait in `parts`."""
 
     def __init__(self, head: Head) -> None:
         self.parts: deque[bytes] = deque()
@@ -21,16 +21,16 @@ class Body:
         """Bytes in `parts`."""
         self.is_whole = head.framing is Framing.NONE
         self.has_surplus = False
-        """Whether more arrived than the body: the server sent what nobody asked for."""
+        """Whether more than the body arrived: the server sent data without a request."""
         self._ends_with_connection = head.framing is Framing.CLOSE
         self._left_bytes = head.length if head.framing is Framing.LENGTH else None
         self._chunks = _Chunks(self) if head.framing is Framing.CHUNKED else None
 
     def feed(self, data: bytes) -> None:
-        """Take what arrived.
+        """Process received bytes.
 
         Raises:
-            UpstreamError: it is not a chunked body, or its chunk sizes or trailers are too long.
+            UpstreamError: the chunks are malformed, or their sizes or trailers are too long.
         """
         if not data:
             return
@@ -53,10 +53,10 @@ class Body:
             self.is_whole = not self._left_bytes
 
     def close(self, *, is_clean: bool) -> None:
-        """Note that nothing more arrives.
+        """Note that no more bytes will arrive.
 
         Args:
-            is_clean: whether the connection ended as the server meant it to.
+            is_clean: whether the server closed the connection in an orderly way.
         """
         self._end_chunks()
         self.is_whole = self.is_whole or (is_clean and self._ends_with_connection)
@@ -67,21 +67,21 @@ class Body:
         self.buffered_bytes += len(part)
 
     def _end_chunks(self) -> None:
-        # The parser and its callbacks hold each other: cut, they are freed at once.
+        # The parser and its callbacks reference each other: without the cycle they are freed now.
         if self._chunks is not None:
             self._chunks.end()
             self._chunks = None
 
 
 class _Chunks:
-    """The parser of a chunked body: it sees a head of ours, so that only chunks are left to it."""
+    """The parser of a chunked body: it is fed a constant head, so that it only parses chunks."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
         self._since_part = 0
-        """Bytes since the last part of the body, counted by what arrives at once."""
+        """Bytes received since the last part of the body, in units of whole reads."""
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # As Go: `5 \r\n` is a chunk size.
+        # As in Go, `5 \r\n` is a chunk size.
         self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self._parser.feed_data(_CHUNKED_HEAD)
 
@@ -93,10 +93,10 @@ class _Chunks:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._body.is_whole:
-                raise UpstreamError(f"the response's chunks are damaged: {error}") from None
+                raise UpstreamError(f"the response's chunks are invalid: {error}") from None
             self._body.has_surplus = True
         if self._since_part > MAX_HEADER_BYTES and not self._body.is_whole:
-            raise UpstreamError(f"more than {MAX_HEADER_BYTES} bytes of headers")
+            raise UpstreamError(f"more than {MAX_HEADER_BYTES} bytes of chunk sizes or trailers")
 
     def end(self) -> None:
         self._parser = None

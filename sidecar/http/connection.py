@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection on asyncio: what scrapes and the policy stream need of a client.
+"""A minimal HTTP/1.1 client connection on asyncio, for scrapes, queries and the policy stream.
 
-A general client costs 0.9 ms of CPU a request and 10 MB; a scrape of a thousand series may cost
-0.5 ms in all. No redirect is followed, no header is added, nothing is decoded.
+A general client costs 0.9 ms of CPU a request and 10 MB; the budget of a whole scrape of a thousand
+series is 0.5 ms. No redirect is followed, no header is added, no content coding is decoded.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from sidecar.http.head import Framing, Head, parse_head
 from sidecar.http.system_errors import ConnectError, describe
 
 _BUFFER_BYTES = 1 << 20
-BROKE = "the connection broke"
-"""Begins the error of a connection that ended without a whole answer."""
+BROKE = "the connection was lost"
+"""Prefix of the error for a connection that ended before its response was complete."""
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _NO_HEAD = Head(0, {}, Framing.NONE, 0, keeps_alive=True)
 
 
 class Connection(asyncio.Protocol):
-    """A connection on which requests follow one another."""
+    """A connection that sends one request after another."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -33,13 +33,13 @@ class Connection(asyncio.Protocol):
         self._is_lost = False
         self._is_paused = False
         self._began = b""
-        """The beginning of a head that has not arrived whole."""
+        """The beginning of a head that has not arrived completely."""
         self._interim_bytes = 0
         self._head = _NO_HEAD
         self._body: Body | None = None
-        """The present response's; None until its head has arrived."""
+        """The current response's body; None until its head has arrived."""
         self.has_answered = False
-        """Whether any byte of the present response arrived."""
+        """Whether any byte of the current response has arrived."""
 
     @classmethod
     async def open(
@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
         """Connect.
 
         Raises:
-            ConnectError: nothing listens there, or TLS failed.
+            ConnectError: the connection or its TLS handshake failed.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -61,32 +61,32 @@ class Connection(asyncio.Protocol):
 
     @property
     def status(self) -> int:
-        """Status of the present response."""
+        """Status of the current response."""
         return self._head.status
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of the present response by name in lower case; of several the first."""
+        """Headers of the current response by lower-case name; of repeated ones the first."""
         return self._head.headers
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the next request may go this way."""
+        """Whether the connection can take another request."""
         if self._body is None or not self._body.is_whole or self._body.has_surplus:
             return False
-        # One that was held back would go on reading the next response only when asked to.
+        # A connection whose reading is paused would not receive the next response.
         return self._head.keeps_alive and not self._is_lost and not self._is_paused
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of the body that have arrived and were not read."""
+        """Bytes of the body that have arrived and have not been read."""
         return 0 if self._body is None else self._body.buffered_bytes
 
     async def send(self, request: bytes) -> int:
-        """Send a whole request; returns the response's status.
+        """Send a whole request; return the response's status.
 
         Raises:
-            UpstreamError: the connection broke, or the response is not HTTP.
+            UpstreamError: the connection was lost, or the response is not HTTP.
         """
         if self._transport is None or self._is_lost or (self._body and self._body.has_surplus):
             raise UpstreamError("the connection was closed")
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         """Return the next part of the body; empty at its end.
 
         Raises:
-            UpstreamError: the connection broke before the end.
+            UpstreamError: the connection was lost before the end.
         """
         body = await self._arrived()
         if not body.parts:
@@ -115,12 +115,12 @@ class Connection(asyncio.Protocol):
         return part
 
     async def read_available(self) -> list[bytes]:
-        """Return all parts of the body that have arrived; none at its end.
+        """Return all parts of the body that have arrived; an empty list at its end.
 
-        They are not joined: the caller copies them once, with what it adds.
+        They are not joined, so that the caller copies them only once.
 
         Raises:
-            UpstreamError: the connection broke before the end.
+            UpstreamError: the connection was lost before the end.
         """
         body = await self._arrived()
         parts = list(body.parts)
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def _arrived(self) -> Body:
-        """Wait until some of the body is there, or its end."""
+        """Wait until some of the body, or its end, has arrived."""
         body = self._body
         if body is None:
             raise UpstreamError("the connection was closed")
@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the body that lasts as long as the connection; break any other."""
+        """Complete a body that ends with the connection; fail any other incomplete one."""
         self._is_lost = True
         if self._body is not None:
             self._body.close(is_clean=exc is None and self._error is None)
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        """Read the head, then the body; hold the sender back while nobody reads."""
+        """Parse the head, then the body; pause reading while too much of it is buffered."""
         self.has_answered = True
         try:
             if self._body is None:
@@ -200,13 +200,13 @@ class Connection(asyncio.Protocol):
 
     def _take_head(self, data: bytes) -> None:
         begin, searched = 0, max(0, len(self._began) - 3)
-        text = self._began + data  # usually the head is whole at once, and nothing is copied
+        text = self._began + data  # usually the head arrives at once, and nothing is copied
         while end := _END_OF_HEAD.search(text, searched):
             if self._interim_bytes + end.start() - begin > MAX_HEADER_BYTES:
                 break
             head = parse_head(text[begin : end.start()])
             if head.status == 101:
-                raise UpstreamError("the response switches protocols, which nobody asked for")
+                raise UpstreamError("the response switches protocols without being asked to")
             if not head.is_interim:
                 self._head, self._body = head, Body(head)
                 self._began = b""
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         self._check_beginning()
 
     def _check_beginning(self) -> None:
-        # What speaks another protocol may wait for us to go on: it never sends an empty line.
+        # A server of another protocol may wait for us instead of ever sending an empty line.
         if not self._began.startswith(b"HTTP/"[: len(self._began)]):
             parse_head(self._began[:60])
 
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
 def render_request(
     method: str, target: str, headers: Mapping[str, str], body: bytes = b""
 ) -> bytes:
-    """Write a request; the caller vouches that no value holds a line end."""
+    """Render a request; the caller ensures that no value contains a line break."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
     if body:
         lines.append(f"Content-Length: {len(body)}")

@@ -1,4 +1,4 @@
-"""Bodies out of their content coding, a bounded piece at a time."""
+"""Decodes the content coding of bodies, a bounded piece at a time."""
 
 import zlib
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ class Decoder:
         self._inflate = None if self.is_identity else zlib.decompressobj(_GZIP_WINDOW_BITS)
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """Yield what the next part of the body holds, at most 256 KiB at once.
+        """Yield the decoded bytes of the next part of the body, at most 256 KiB at a time.
 
-        So a bomb meets the caller's bounds before it has gone off.
+        So the caller's limits stop a decompression bomb before it fills the memory.
 
         Raises:
-            UpstreamError: it is damaged.
+            UpstreamError: the part is damaged.
         """
         if self._inflate is None:
             yield data
@@ -44,10 +44,10 @@ class Decoder:
             yield plain
 
     def finish(self) -> None:
-        """Check that the body was whole.
+        """Check that the body was complete.
 
         Raises:
-            UpstreamError: it broke off.
+            UpstreamError: it was not.
         """
         if self._inflate is not None and not self._inflate.eof:
-            raise UpstreamError("the gzip body broke off")
+            raise UpstreamError("the gzip body is incomplete or followed by other data")

@@ -1,8 +1,9 @@
-"""A listening TLS port that silent and stalled clients cannot fill.
+"""A listening TLS port that silent and stalled clients cannot exhaust.
 
-Asyncio's own server agrees on TLS with each connection at once and shows it to nobody before that
-is done: it could neither be counted by client nor dropped. Here a connection first waits for the
-client's first byte, which costs no more than a socket, then for its turn. Shared with the injector.
+Asyncio's own server begins the handshake of each connection at once and exposes the connection only
+afterwards: until then it can neither be counted by client nor dropped. Here a connection first
+waits for the client's first byte, which costs only a socket, then for its turn. Shared with the
+injector.
 """
 
 import asyncio
@@ -15,25 +16,25 @@ from typing import NamedTuple
 from sidecar.http.peers import PeerShares
 
 TIMEOUT_SECONDS = 10.0
-"""For a client to begin; and then for its handshake."""
+"""Time limit for the client's first byte, and then again for its handshake."""
 _ACCEPTS_AT_ONCE = 16
-"""So that between them is seen who has sent something."""
+"""A few, so that between batches the loop notices which clients have sent something."""
 _RETRY_SECONDS = 1.0
 
 
 class HandshakeBudget(NamedTuple):
-    """Bounds of one port; clients share each by address."""
+    """Limits of one port; each is shared fairly among client addresses."""
 
     silent: int = 256
     """Connections that have sent nothing."""
     agreeing: int = 64
-    """Handshakes under way."""
+    """Handshakes in progress."""
     queued: int = 1_024
-    """Connections that have begun and wait for their turn."""
+    """Connections that have sent something and wait for their handshake."""
 
 
 class _Pending:
-    """A connection before TLS is agreed on."""
+    """A connection before its handshake is complete."""
 
     def __init__(self, connection: socket.socket, peer: str) -> None:
         self.connection = connection
@@ -41,17 +42,17 @@ class _Pending:
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
         self.is_handed_over = False
-        """Whether the connection is a transport's, which closes it."""
+        """Whether a transport owns the connection, and closes it."""
 
 
 class TlsPort:
-    """Accepts connections, and hands each to a protocol once TLS is agreed on.
+    """Accepts connections, and passes each to a protocol once its handshake is complete.
 
     Args:
         listener: a listening socket; it is closed with the port.
-        tls: with the certificate that is served.
+        tls: context with the server's certificate.
         make_protocol: makes the protocol of a connection.
-        budget: bounds of what is not agreed on yet.
+        budget: limits of connections whose handshake is not complete.
     """
 
     def __init__(
@@ -69,16 +70,16 @@ class TlsPort:
         self._agreeing: PeerShares[_Pending] = PeerShares(budget.agreeing)
         self._queued: PeerShares[_Pending] = PeerShares(budget.queued)
         self.dropped = 0
-        """Connections that made room for others, or found none."""
+        """Connections that were dropped: no room, no first byte in time, or the port was closed."""
 
     def start(self, backlog: int) -> None:
-        """Listen."""
+        """Start listening."""
         self._listener.setblocking(False)
         self._listener.listen(backlog)
         self._loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Accept no more; drop what is not agreed on."""
+        """Stop accepting; drop connections whose handshake is not complete."""
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
             self._listener.close()
@@ -87,7 +88,7 @@ class TlsPort:
                 self._drop(pending)
 
     async def wait_closed(self) -> None:
-        """Return at once: connections are the protocols' own."""
+        """Return at once: the protocols close their own connections."""
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_AT_ONCE):
@@ -95,7 +96,7 @@ class TlsPort:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError:  # no descriptors are left
+            except OSError:  # out of file descriptors
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(_RETRY_SECONDS, self._go_on)
                 return
@@ -114,7 +115,7 @@ class TlsPort:
         pending.timer = self._loop.call_later(TIMEOUT_SECONDS, self._drop, pending)
 
     def _begin(self, pending: _Pending) -> None:
-        """Agree on TLS, now that the client has sent something, or wait for a turn."""
+        """Start the handshake, now that the client has sent something, or queue for it."""
         self._loop.remove_reader(pending.connection)
         self._silent.discard(pending)
         if self._agreeing.is_full:
@@ -143,7 +144,7 @@ class TlsPort:
     async def _agree(self, pending: _Pending) -> None:
         pending.is_handed_over = True
         try:
-            with contextlib.suppress(OSError):  # of TLS, too: whatever the client sent
+            with contextlib.suppress(OSError):  # TLS errors, too: the client may send anything
                 await self._loop.connect_accepted_socket(
                     self._make_protocol,
                     pending.connection,
@@ -169,7 +170,7 @@ class TlsPort:
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
-    """Return the client's address; empty where it has gone already."""
+    """Return the client's address; empty if it has disconnected already."""
     peer = transport.get_extra_info("peername")
-    # An IPv6 socket has IPv4 clients as `::ffff:10.0.0.1`, which nobody calls them.
+    # An IPv6 socket reports IPv4 clients as `::ffff:10.0.0.1`.
     return str(peer[0]).removeprefix("::ffff:") if peer else ""

@@ -1,8 +1,8 @@
 """The head of an HTTP/1.x response: status, headers, and where its body ends.
 
-A response is read as leniently as Go's client reads it, because that is what scrapes applications
-today: lines may end in a bare LF, values may be folded, a length may be repeated. How long the body
-is gets decided here and nowhere else.
+A response is parsed as leniently as by Go's client, because that is what scrapes applications
+today: lines may end in a bare LF, values may be folded, a length may be repeated. The length of the
+body is decided here and nowhere else.
 
 Sources: RFC 9112 sections 4 to 6; Go's `net/textproto` and `net/http` for what is tolerated.
 """
@@ -17,7 +17,7 @@ from sidecar.errors import UpstreamError
 _STATUS_LINE = re.compile(r"HTTP/(\d)\.(\d) +(\d{3})(?: .*)?", re.ASCII)
 _LINE = r"[!#$%&'*+.^_`|~0-9A-Za-z-][!#$%&'*+.^_`|~0-9A-Za-z -]*+:[^\x00-\x08\x0a-\x1f\x7f]*+"
 _HEADERS = re.compile(rf"{_LINE}(?:\n{_LINE})*+")
-"""A name with blanks is taken, but is not the header that it resembles."""
+"""A name that contains blanks is accepted, but is not the header that it resembles."""
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BODILESS = (204, 304)
 
@@ -32,7 +32,7 @@ class Framing(Enum):
     CHUNKED = auto()
     """It ends after the last chunk and the trailers."""
     CLOSE = auto()
-    """It ends where the server closes the connection."""
+    """It ends when the server closes the connection."""
 
 
 class Head(NamedTuple):
@@ -40,10 +40,10 @@ class Head(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    """By name in lower case; of a repeated header the first value."""
+    """By lower-case name; the first value of a repeated header."""
     framing: Framing
     length: int
-    """Bytes of the body where the framing is `LENGTH`, else 0."""
+    """Bytes of the body if the framing is `LENGTH`, else 0."""
     keeps_alive: bool
     """Whether the server takes another request on this connection."""
 
@@ -79,7 +79,7 @@ def parse_head(block: bytes) -> Head:
 
 
 def _read_headers(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return the first value of each header, and the further ones of those that are repeated."""
+    """Return the first value of each header, and the further values of repeated ones."""
     if lines and _HEADERS.fullmatch("\n".join(lines)) is None:
         if any(line[:1] in (" ", "\t") for line in lines):
             return _read_headers(_unfold(lines))
@@ -104,7 +104,7 @@ def _unfold(lines: list[str]) -> list[str]:
         if line[:1] not in (" ", "\t"):
             unfolded.append(line)
         elif not unfolded:
-            raise UpstreamError(f"the response's first header line begins blank: {line[:60]!r}")
+            raise UpstreamError(f"the first header line begins with a blank: {line[:60]!r}")
         else:
             unfolded[-1] = " ".join((unfolded[-1].rstrip(" \t"), line.strip(" \t")))
     return unfolded
@@ -115,9 +115,9 @@ def _frame(
 ) -> tuple[Framing, int]:
     if not is_old and "transfer-encoding" in headers:
         codings = [headers["transfer-encoding"], *repeated.get("transfer-encoding", [])]
-        # Any other coding, or two, would have to be guessed at: RFC 9112 section 6.1.
+        # With any other coding, or several, the body's length is unknown: RFC 9112 section 6.1.
         if len(codings) > 1 or codings[0].lower() != "chunked":
-            raise UpstreamError(f"the response's Transfer-Encoding is {', '.join(codings)[:60]!r}")
+            raise UpstreamError(f"unsupported Transfer-Encoding: {', '.join(codings)[:60]!r}")
         return (Framing.NONE if status in _BODILESS else Framing.CHUNKED), 0
     if status in _BODILESS or status < 200:
         return Framing.NONE, 0
@@ -126,7 +126,7 @@ def _frame(
         return Framing.CLOSE, 0
     lengths = {length, *repeated.get("content-length", [])}
     if len(lengths) > 1 or _LENGTH.fullmatch(length) is None:
-        raise UpstreamError(f"the response's Content-Length is {', '.join(lengths)[:60]!r}")
+        raise UpstreamError(f"invalid Content-Length: {', '.join(lengths)[:60]!r}")
     return (Framing.LENGTH, int(length)) if int(length) else (Framing.NONE, 0)
 
 

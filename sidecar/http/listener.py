@@ -12,7 +12,7 @@ def open_socket(host: str, port: int, *, backlog: int = 128) -> socket.socket:
         backlog: connections that may wait to be accepted.
 
     Raises:
-        OSError: the port is taken, or may not be had.
+        OSError: the port is in use, or not permitted.
     """
     family = socket.AF_INET6 if ":" in host or not host else socket.AF_INET
     if not host and not socket.has_dualstack_ipv6():
@@ -23,7 +23,7 @@ def open_socket(host: str, port: int, *, backlog: int = 128) -> socket.socket:
         backlog=backlog,
         dualstack_ipv6=not host and family is socket.AF_INET6,
     )
-    # Connections inherit it; asyncio sets it only where a socket names its protocol. Without, the
-    # end of a large answer waits for the client's delayed acknowledgement.
+    # Connections inherit it; asyncio sets it only on sockets with an explicit protocol. Without it,
+    # the end of a large response waits for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -1,16 +1,16 @@
-"""Content codings: what a client takes, and gzip."""
+"""Content codings: what a client accepts, and gzip."""
 
 import contextlib
 import re
 from collections.abc import AsyncGenerator
 
 GZIP_MIN_BYTES = 512
-"""A smaller body is sent as it is."""
+"""A smaller body is sent uncompressed."""
 _GZIP_WINDOW = 31
 
 
 def takes_gzip(header: str) -> bool:
-    """Tell whether an Accept-Encoding header admits gzip."""
+    """Return whether an Accept-Encoding header accepts gzip."""
     for entry in header.lower().split(",")[:32]:
         coding, _, parameters = entry.partition(";")
         if coding.strip() == "gzip":
@@ -19,16 +19,16 @@ def takes_gzip(header: str) -> bool:
 
 
 def compress(body: bytes) -> bytes:
-    """Compress a body as gzip, at the level that costs least."""
-    # Imported at the first need: not every proxy is ever asked for it.
+    """Compress a body with gzip, at a level that costs little CPU."""
+    # Imported on first use: not every proxy is ever asked for gzip.
     from isal import igzip
 
     return bytes(igzip.compress(body, 1))
 
 
 async def compress_parts(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Compress a body that is still coming."""
-    # Imported at the first need: not every scraper asks for it.
+    """Compress a streamed body."""
+    # Imported on first use: not every scraper asks for gzip.
     from isal import isal_zlib
 
     compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP_WINDOW)
@@ -37,7 +37,7 @@ async def compress_parts(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[b
         async for part in parts:
             data = compressor.compress(part)
             if is_first:
-                # So that the scraper sees that the answer has begun.
+                # Flushed, so that the scraper sees that the response has begun.
                 data += compressor.flush(isal_zlib.Z_SYNC_FLUSH)
                 is_first = False
             if data:

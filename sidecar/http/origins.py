@@ -13,11 +13,11 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port of a server: a redirect never leaves them."""
+    """Scheme, host and port of a server; a redirect to another origin is not followed."""
 
     scheme: str
     host: str
-    """As `Host` names it, an IPv6 address in brackets."""
+    """As in the `Host` header, with an IPv6 address in brackets."""
     port: int
 
     @property
@@ -26,26 +26,26 @@ class Origin(NamedTuple):
         return f"{self.host}:{self.port}"
 
     def follow(self, path: str, location: str) -> str:
-        """Return the path and query to ask for next.
+        """Return the path and query to request next.
 
         Args:
-            path: what was asked for.
+            path: the path that was requested.
             location: the Location header of the response.
 
         Raises:
-            UpstreamError: there is no location, it is not a URL, or it is of another origin.
+            UpstreamError: the location is missing, not a URL, or of another origin.
         """
         shown = repr(location[:200])
         if not location or len(location) > MAX_LOCATION_CHARACTERS:
-            raise UpstreamError(f"answered a redirect whose Location cannot be followed: {shown}")
+            raise UpstreamError(f"redirected to a Location that cannot be followed: {shown}")
         try:
             parts = urlsplit(urljoin(f"{self.scheme}://{self.authority}{path}", location))
             is_own = self._is_own(parts)
         except ValueError:
-            raise UpstreamError(f"answered a redirect to {shown}, which is not a URL") from None
+            raise UpstreamError(f"redirected to {shown}, which is not a URL") from None
         if not is_own:
             raise UpstreamError(
-                f"answered a redirect to {shown}; only redirects to "
+                f"redirected to {shown}; only redirects to "
                 f"{self.scheme}://{self.authority} are followed"
             )
         query = f"?{parts.query}" if parts.query else ""

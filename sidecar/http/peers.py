@@ -14,7 +14,7 @@ class PeerShares(Generic[T]):
     """Connections by age, each with its client's address.
 
     Args:
-        limit: how many there may be; the caller drops the `victim` before it adds one more.
+        limit: maximum number; the caller drops the `victim` before it adds one more.
     """
 
     def __init__(self, limit: int) -> None:
@@ -23,25 +23,25 @@ class PeerShares(Generic[T]):
         self._counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of connections."""
         return len(self._peers)
 
     def __iter__(self) -> Iterator[T]:
-        """All of them, the oldest first."""
+        """All connections, the oldest first."""
         return iter(tuple(self._peers))
 
     @property
     def is_full(self) -> bool:
-        """Whether one must go before another comes."""
+        """Whether a connection must be dropped before another one is added."""
         return len(self._peers) >= self._limit
 
     def add(self, item: T, peer: str) -> None:
-        """Count a connection in."""
+        """Add a connection."""
         self._peers[item] = peer
         self._counts[peer] += 1
 
     def discard(self, item: T) -> None:
-        """Count a connection out; one that is not there is ignored."""
+        """Remove a connection, if it is there."""
         peer = self._peers.pop(item, None)
         if peer is None:
             return
@@ -50,10 +50,10 @@ class PeerShares(Generic[T]):
             del self._counts[peer]
 
     def victim(self, is_idle: Callable[[T], bool], peer: str) -> T | None:
-        """Choose the connection that makes room for one of a client's.
+        """Choose the connection to drop in favor of a new one of a client.
 
-        An idle one goes first: the oldest of the client that has most. A busy one goes only where
-        its client has at least two more than the newcomer's. None: the newcomer must wait.
+        An idle one is dropped first: the oldest one of the client that has the most. A busy one is
+        dropped only if its client has at least two more than the new one's. None: no room is made.
         """
         heaviest = self._heaviest(is_idle)
         if heaviest is not None:
@@ -64,11 +64,11 @@ class PeerShares(Generic[T]):
         return busy
 
     def next_of(self, served: "PeerShares[T]") -> T:
-        """Choose whose turn it is: the oldest of the client that is served least."""
+        """Choose the next connection: the oldest one of the client with the fewest in `served`."""
         return min(self._peers, key=lambda item: served.count(self._peers[item]))
 
     def count(self, peer: str) -> int:
-        """How many of a client there are."""
+        """Number of connections of a client."""
         return self._counts[peer]
 
     def _heaviest(self, is_candidate: Callable[[T], bool]) -> T | None:

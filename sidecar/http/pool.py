@@ -1,4 +1,4 @@
-"""Connections to one server that are kept and used again."""
+"""A pool of connections to one server, kept for reuse."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from sidecar.errors import UpstreamError
 from sidecar.http.connection import Connection
 
 STALE_SECONDS = 0.5
-"""Within which a connection that had been closed while it was idle is found to be."""
+"""A reused connection that fails within this time was closed while it was idle."""
 
 
 class ConnectionPool:
@@ -15,7 +15,7 @@ class ConnectionPool:
 
     Args:
         connect: opens a new connection.
-        max_idle: how many are kept; a further one is closed when its answer was read.
+        max_idle: how many idle connections are kept; further ones are closed on release.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], max_idle: int) -> None:
@@ -25,12 +25,12 @@ class ConnectionPool:
         self._is_closed = False
 
     async def send(self, request: bytes) -> Connection:
-        """Send a request; returns the connection once its status and headers are there.
+        """Send a request; return the connection once the status and headers have arrived.
 
-        The caller hands it back with `release`, whether or not the body was read.
+        The caller returns it with `release`, whether or not the body was read.
 
         Raises:
-            UpstreamError: no connection, or the answer broke off.
+            UpstreamError: there is no connection, or it broke before the headers were complete.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -41,14 +41,14 @@ class ConnectionPool:
             try:
                 return await _send(connection, request)
             except UpstreamError:
-                # The server closed it while it was idle: not its fault, nor a failed request. Later
-                # it worked on the request, which perhaps ended it: that is not done twice.
+                # Early: the server had closed it while it was idle, so the request is sent again.
+                # Later: the request itself may have crashed the server, so it is not repeated.
                 if connection.has_answered or time.monotonic() - began > STALE_SECONDS:
                     raise
         return await _send(await self._connect(), request)
 
     def release(self, connection: Connection) -> None:
-        """Keep a connection whose answer was read to its end; close any other."""
+        """Keep a connection whose response was read to its end; close any other."""
         is_kept = connection.is_reusable and len(self._idle) < self._max_idle
         if is_kept and not self._is_closed:
             self._idle.append(connection)

@@ -1,4 +1,4 @@
-"""Secrets in files: read at each use, for the kubelet and others renew them in place."""
+"""Secrets in files: read at each use, because the kubelet and others renew them in place."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def read_secret(path: Path, what: str) -> str:
 
     Args:
         path: the file.
-        what: how an error calls it.
+        what: its name in error messages.
 
     Raises:
         UpstreamError: it cannot be read, is too large, or is not UTF-8.
@@ -34,12 +34,12 @@ def read_token(path: Path, what: str) -> str:
 
     Args:
         path: the file that holds it.
-        what: how an error calls it.
+        what: its name in error messages.
 
     Raises:
-        UpstreamError: it cannot be read, or holds what an HTTP header may not.
+        UpstreamError: it cannot be read, or contains characters that an HTTP header may not.
     """
     token = read_secret(path, what)
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UpstreamError(f"{what}: {path} holds no token")
+        raise UpstreamError(f"{what}: {path} does not contain a valid token")
     return token

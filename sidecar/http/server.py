@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 server on asyncio and httptools, for endpoints that answer GET.
+"""A small HTTP/1.1 server on asyncio and httptools.
 
-A general server and framework cost a pod 17 MB; what a scrape needs of them is this.
+A general server and framework cost a pod 17 MB; this server has only what Livery needs.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ class Server:
 
     Args:
         handler: answers requests.
-        max_connections: beyond, an idle connection makes room, or one of a client that has more
-            than its share; else the newcomer is refused with 503.
-        keeps_bodies: whether the handler gets requests' bodies; else they are passed over.
+        max_connections: beyond it an idle connection is dropped, or one of a client that has more
+            than its share; otherwise the new connection is refused with 503.
+        keeps_bodies: whether the handler gets the bodies of requests; otherwise they are ignored.
     """
 
     def __init__(
@@ -37,26 +37,26 @@ class Server:
         self.unsent_bytes = 0
         """Bytes of responses that are being written."""
         self.gathered = 0
-        """Responses in parts that are held whole for clients that take them only so."""
+        """Streamed responses that are held in memory for HTTP/1.0 clients."""
         self._sockets: list[asyncio.Server | TlsPort] = []
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
     @property
     def dropped_handshakes(self) -> int:
-        """Connections that were dropped before TLS was agreed on, for others had to have room."""
+        """Connections dropped before their TLS handshake was complete; see `TlsPort.dropped`."""
         return sum(port.dropped for port in self._sockets if isinstance(port, TlsPort))
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen; returns the port, which is new where 0 was asked.
+        """Start listening; return the port, which the system chooses for port 0.
 
         Args:
             host: an address; empty for all, IPv6 and IPv4.
             port: the port.
-            tls: with a certificate, where the port speaks TLS.
+            tls: context with the server's certificate; None for plain HTTP.
 
         Raises:
-            OSError: it is taken, or may not be had.
+            OSError: the port is in use, or not permitted.
         """
         listener = open_socket(host, port)
         if tls is None:
@@ -72,7 +72,7 @@ class Server:
         return ServerConnection(self)
 
     async def drain(self, timeout_seconds: float) -> None:
-        """Take no more requests, finish those in flight, close."""
+        """Stop accepting requests, finish those in flight, and close."""
         self.is_draining = True
         for server in self._sockets:
             server.close()
@@ -85,7 +85,7 @@ class Server:
             connection.abort()
 
     def admit(self, connection: ServerConnection, peer: str) -> bool:
-        """Count a new connection in, where there is room for it or can be made."""
+        """Add a new connection if there is room, or room can be made; return whether it was."""
         if self.connections.is_full:
             victim = self.connections.victim(lambda item: not item.is_busy, peer)
             if victim is None:
@@ -97,7 +97,7 @@ class Server:
         return True
 
     def release(self, connection: ServerConnection) -> None:
-        """Count a closed connection out."""
+        """Remove a closed connection."""
         self.connections.discard(connection)
         if not len(self.connections):
             self._is_empty.set()

@@ -1,6 +1,6 @@
-"""One client's connection to the server: requests read strictly, responses written as taken.
+"""A client's connection to the server: strict parsing, and writing only as fast as it reads.
 
-Each bound below stands against a client that is slow, greedy or malicious.
+Each limit below protects against a client that is slow, greedy or malicious.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _WRITE_BYTES = 256 << 10
 
 
 class Site(Protocol):
-    """What a connection needs of its server."""
+    """What a connection needs from its server."""
 
     handler: Handler
     keeps_bodies: bool
@@ -46,10 +46,10 @@ class Site(Protocol):
     gathered: int
 
     def admit(self, connection: "ServerConnection", peer: str) -> bool:
-        """Count a connection in."""
+        """Add a connection; return whether there is room for it."""
 
     def release(self, connection: "ServerConnection") -> None:
-        """Count it out."""
+        """Remove a connection."""
 
 
 class ServerConnection(asyncio.Protocol):
@@ -59,11 +59,11 @@ class ServerConnection(asyncio.Protocol):
     _headers: dict[str, str]
     _body: list[bytes]
     _received: int
-    """Bytes since the present request began."""
+    """Bytes since the current request began."""
     _has_headers: bool
     _is_complete: bool
     _has_more: bool
-    """Whether more than the one request came; it is not kept, so the connection must end."""
+    """Whether more than one request arrived; the rest is not kept, so the connection must end."""
 
     def __init__(self, server: Site) -> None:
         self._server = server
@@ -94,36 +94,36 @@ class ServerConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, unless there are too many connections."""
+        """Wait for a request; refuse the connection if there are too many."""
         self._transport = cast("asyncio.Transport", transport)
         self._peer = peer_of(transport)
         if not self._server.admit(self, self._peer):
             self._refuse(503, "too many connections")
             return
-        # Written means taken by the kernel: no response lives on behind an idle connection.
-        # (TLS counts an empty buffer as full where nothing may wait: one byte may.)
+        # Writing waits until the kernel has taken all: an idle connection holds no response.
+        # (One byte, not 0, may be buffered: with 0, TLS counts an empty buffer as full.)
         self._transport.set_write_buffer_limits(high=1, low=0)
         self._set_timer(HEADER_TIMEOUT_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what is under way for this client."""
+        """Cancel the request that is being answered."""
         self._server.release(self)
         self._set_timer(None)
         self._writable.set()
-        # Others who wait for the same scrape still get it: `ScrapeCoalescer` sees to that.
+        # Other clients that wait for the same scrape still get it, through `ScrapeCoalescer`.
         if self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """Hold writing back."""
+        """Pause writing."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Go on writing."""
+        """Resume writing."""
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Read the request."""
+        """Parse the request."""
         if self._is_complete:
             self._has_more = True
             self._transport.pause_reading()
@@ -136,7 +136,7 @@ class ServerConnection(asyncio.Protocol):
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
-            # After a whole request it harms that request's response no more than a second one.
+            # After a complete request it is treated as a second one: the response is still sent.
             self._has_more = self._is_complete
             if not self._is_complete:
                 self._refuse(400, f"not a plain HTTP/1.1 request: {error}")
@@ -154,16 +154,16 @@ class ServerConnection(asyncio.Protocol):
             if self._is_complete:
                 self._has_more = True  # it is in a second request
                 return
-            # None is served, and a server may ignore the offer (RFC 9110, section 7.8). The parser
-            # ended the request with its head: another one reads the head again, without the offer,
-            # and the body, of which nothing was read.
+            # Upgrades are not served, and a server may ignore the offer (RFC 9110, section 7.8).
+            # The parser ended the request after its head: a new one parses the head again, without
+            # the offer, and then the body, of which nothing was parsed.
             head, received = self._render_offered(), self._received
             self._begin()
             self._parser, self._received = httptools.HttpRequestParser(self), received
             self._parser.feed_data(head + data[upgrade.args[0] :])
 
     def _render_offered(self) -> bytes:
-        """Write the head that offers another protocol, without its offer."""
+        """Render the head that offers a protocol upgrade again, without the offer."""
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if method == b"CONNECT":
             raise httptools.HttpParserError("CONNECT is not served")
@@ -178,7 +178,7 @@ class ServerConnection(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
-        """Note a second request: it would have to be kept, and no scraper sends one."""
+        """Note a pipelined second request; it is not kept, because no scraper sends one."""
         self._has_more = self._is_complete
 
     def on_url(self, url: bytes) -> None:
@@ -187,7 +187,7 @@ class ServerConnection(asyncio.Protocol):
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; of a repeated one all values, joined."""
+        """Keep a header; the values of a repeated one are joined."""
         if self._is_complete:
             return
         key = name.decode("latin-1").lower()
@@ -195,20 +195,20 @@ class ServerConnection(asyncio.Protocol):
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
-        """Wait for the body."""
+        """Note that the headers are complete."""
         self._has_headers = True
 
     def on_body(self, body: bytes) -> None:
-        """Keep a part of the body, if anybody wants it."""
+        """Keep a part of the body, if the server keeps bodies."""
         if self._server.keeps_bodies and not self._is_complete:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Answer."""
+        """Start to answer the request."""
         if self._is_complete or self._parser.should_upgrade():
             return
         self._is_complete = True
-        # Reading goes on: only so is a client noticed that does not wait any longer.
+        # Reading goes on: otherwise it would not be noticed that the client has disconnected.
         self._set_timer(None)
         method = self._parser.get_method().decode()
         request = read_request(method, self._url, self._headers, self._peer)
@@ -262,7 +262,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             async with contextlib.aclosing(response.parts):
                 await self._deliver(response, response.parts, delivery, keep_alive=keep_alive)
-        # What came, or was decided, while the response went out counts, too.
+        # Checked again: more data may have arrived, or draining begun, during the response.
         if not keep_alive or self._has_more or self._server.is_draining:
             self._transport.close()
         elif not self._transport.is_closing():
@@ -278,7 +278,7 @@ class ServerConnection(asyncio.Protocol):
         *,
         keep_alive: bool,
     ) -> None:
-        """Write a response whose body is still coming."""
+        """Write a streamed response."""
         if delivery is Delivery.CHUNKED:
             await self._write_parts(response, parts, keep_alive=keep_alive)
         elif delivery is Delivery.HEAD:
@@ -286,7 +286,7 @@ class ServerConnection(asyncio.Protocol):
             self._transport.write(render_head(response, delivery, keep_alive=keep_alive))
         elif self._server.gathered >= MAX_GATHERED:
             await _abandon(parts)
-            refusal = plain(503, "too many responses are held whole; ask by HTTP/1.1")
+            refusal = plain(503, "too many buffered responses for HTTP/1.0; use HTTP/1.1")
             await self._write(refusal, delivery, keep_alive=keep_alive)
         else:
             self._server.gathered += 1
@@ -309,11 +309,11 @@ class ServerConnection(asyncio.Protocol):
         except Exception as error:
             if not isinstance(error, LiveryError):
                 logger.exception("a response failed midway")
-            # Without the last chunk nobody takes what came for the whole.
+            # Without the last chunk the client does not take a partial body for the whole.
             self._transport.abort()
 
     async def _take(self, *data: bytes) -> None:
-        """Write once the client has taken what was written before."""
+        """Write, and wait until the kernel has taken everything."""
         self._set_timer(WRITE_TIMEOUT_SECONDS)
         size = sum(map(len, data))
         self._server.unsent_bytes += size
@@ -342,7 +342,7 @@ class ServerConnection(asyncio.Protocol):
             self._set_timer(WRITE_TIMEOUT_SECONDS)
         else:
             self._set_timer(WRITE_TIMEOUT_SECONDS)
-            # In parts: what slow readers have not taken stays one object that they share.
+            # In slices: slow clients that get the same body share it instead of buffering copies.
             self._transport.write(head)
             view = memoryview(body)
             for start in range(0, len(view), _WRITE_BYTES):
@@ -354,13 +354,13 @@ class ServerConnection(asyncio.Protocol):
 
 
 async def _abandon(parts: AsyncGenerator[bytes, None]) -> None:
-    """Begin a body that nobody will read: closing one that never began gives nothing back."""
+    """Start a body that nobody will read: closing a generator that never ran releases nothing."""
     with contextlib.suppress(LiveryError, StopAsyncIteration):
         await anext(parts)
 
 
 async def _gather(response: Response, parts: AsyncGenerator[bytes, None]) -> Response:
-    """Hold a body whole; without its end there is none."""
+    """Read a streamed body into memory; if it is incomplete, return an error response."""
     try:
         return response._replace(body=await gather(parts), parts=None)
     except asyncio.CancelledError:

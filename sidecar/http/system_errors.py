@@ -1,4 +1,4 @@
-"""What the system says of a connection, in words for people."""
+"""Describes system errors of connections in plain words."""
 
 import errno
 import os
@@ -14,12 +14,12 @@ _NUMBERS: dict[type, int] = {
     ConnectionRefusedError: errno.ECONNREFUSED,
     BrokenPipeError: errno.EPIPE,
 }
-"""Of errors that asyncio raises without a number."""
+"""Numbers of errors that asyncio raises without one."""
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]")
 
 
 class ConnectError(UpstreamError):
-    """No connection came about.
+    """A connection could not be established.
 
     Attributes:
         host: name or address that was tried.
@@ -35,7 +35,7 @@ class ConnectError(UpstreamError):
 
 
 def describe(error: BaseException) -> str:
-    """Return what an error of the system or of TLS means, as a clause without its number."""
+    """Return the meaning of a system or TLS error, as a clause without its number."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
@@ -54,7 +54,7 @@ def describe(error: BaseException) -> str:
 
 
 def join_failures(failures: Iterable[ConnectError]) -> str:
-    """Say why no address of a server could be reached; equal reasons are given once."""
+    """Describe why no address of a server could be reached; equal reasons are listed once."""
     hosts: dict[tuple[str, int], list[str]] = {}
     for failure in failures:
         hosts.setdefault((failure.reason, failure.port), []).append(failure.host)

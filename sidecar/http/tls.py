@@ -1,4 +1,4 @@
-"""TLS contexts: whom the proxy trusts, and what it serves with; files are followed."""
+"""TLS contexts: CAs that the proxy trusts, and certificates that it serves, reloaded from files."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ CERTIFICATE_POLL_SECONDS = 5.0
 
 
 def unverified_context() -> ssl.SSLContext:
-    """Trust any server."""
+    """Return a context that does not verify servers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -22,14 +22,14 @@ def unverified_context() -> ssl.SSLContext:
 
 
 def trusting_context(pem: str) -> ssl.SSLContext:
-    """Trust the CAs of a PEM text, and no other.
+    """Return a context that trusts the CAs in a PEM text, and no others.
 
     Raises:
-        ssl.SSLError: it holds no certificate.
-        ValueError: it is not ASCII.
+        ssl.SSLError: the text contains no certificate.
+        ValueError: the text is not ASCII.
     """
     if not pem.isascii():
-        raise ValueError("it holds characters that PEM has not")
+        raise ValueError("it contains characters that are not allowed in PEM")
     context = _client_context()
     context.load_verify_locations(cadata=pem)
     return context
@@ -38,31 +38,31 @@ def trusting_context(pem: str) -> ssl.SSLContext:
 def client_context(
     *, ca_pem: str = "", certificate_pem: str = "", key_pem: str = "", is_verifying: bool = True
 ) -> ssl.SSLContext:
-    """Trust CAs, and show a certificate of one's own.
+    """Return a client context with its own CAs and client certificate.
 
     Args:
         ca_pem: the CAs; empty for the system's.
-        certificate_pem: what is shown; empty for nothing.
-        key_pem: its key.
-        is_verifying: whether a server's certificate must be of one of the CAs.
+        certificate_pem: the client certificate; empty for none.
+        key_pem: the client certificate's key.
+        is_verifying: whether the server's certificate is verified.
 
     Raises:
-        ssl.SSLError: a text holds no certificate, or the key is another's.
+        ssl.SSLError: a text contains no certificate, or the key does not match.
         ValueError: a text is not ASCII.
     """
     context = _client_context() if is_verifying else unverified_context()
     if not (ca_pem + certificate_pem + key_pem).isascii():
-        raise ValueError("it holds characters that PEM has not")
+        raise ValueError("it contains characters that are not allowed in PEM")
     if ca_pem:
         context.load_verify_locations(cadata=ca_pem)
     elif is_verifying:
         context.load_default_certs()
     if certificate_pem:
-        # It is read from files only: one in memory, which ends with this call.
+        # `load_cert_chain` only reads files: this one is in memory, and closed after the call.
         with os.fdopen(os.memfd_create("certificate"), "w") as file:
             file.write(f"{key_pem}\n{certificate_pem}\n")
             file.flush()
-            # An empty password: a key that needs one is an error, not a question at a terminal.
+            # An empty password: an encrypted key is an error, not a prompt on the terminal.
             context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
     return context
 
@@ -76,7 +76,7 @@ def _client_context() -> ssl.SSLContext:
 
 
 class CaFile:
-    """CAs in a file, read again when it changes; the last good ones stay.
+    """CAs in a file, reloaded when it changes; if it is invalid, the last good ones stay.
 
     Args:
         path: a PEM file; None for the system's CAs.
@@ -88,10 +88,10 @@ class CaFile:
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that trusts them now.
+        """Return a context that trusts the current CAs.
 
         Raises:
-            OSError: the file cannot be read or holds no certificate, and never did.
+            OSError: the file could never be loaded: it is unreadable, or has no certificate.
         """
         try:
             stamp = 0 if self._path is None else self._path.stat().st_mtime_ns
@@ -112,10 +112,10 @@ class CaFile:
 
 
 class ServedCertificate:
-    """A certificate and key in files, followed while they are served.
+    """A server certificate and its key in files, reloaded when they change.
 
     Raises:
-        SettingsError: they cannot be used.
+        SettingsError: the files cannot be used.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -126,11 +126,11 @@ class ServedCertificate:
         except (OSError, ssl.SSLError, ValueError) as error:
             reason = f"{certificate} and {key}: {error}"
             raise SettingsError(f"--tls-cert-file, --tls-key-file: {reason}") from error
-        # One context holds a certificate of each kind of key, so a new one is not loaded into it.
+        # A context keeps one certificate per key type, so a new one gets a context of its own.
         self.tls.sni_callback = self._choose
 
     async def follow(self) -> None:
-        """Serve what the files hold whenever they change, until cancelled."""
+        """Reload the files whenever they change, until cancelled."""
         while True:
             await asyncio.sleep(CERTIFICATE_POLL_SECONDS)
             stamps = self._stat()
@@ -141,7 +141,7 @@ class ServedCertificate:
                 self._current = self._load()
             except (OSError, ssl.SSLError, ValueError) as error:
                 extra = {"reason": str(error)}
-                logger.error("the new certificate cannot be used; the last one stays", extra=extra)
+                logger.error("the new certificate cannot be used; the old one stays", extra=extra)
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         connection.context = self._current
@@ -149,7 +149,7 @@ class ServedCertificate:
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # An empty password: a key that needs one is an error, not a question at a terminal.
+        # An empty password: an encrypted key is an error, not a prompt on the terminal.
         certificate, key = self._files
         context.load_cert_chain(certificate, key, password="")
         return context

@@ -1,1 +1,1 @@
-"""The kubelet's metrics, labelled while they arrive; its pods, as targets."""
+"""Kubelet metrics, labelled while they stream; kubelet pods, served as targets."""

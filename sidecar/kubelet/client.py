@@ -1,4 +1,4 @@
-"""The kubelet: asked over TLS with a token, its answers taken while they come.
+"""Client for the kubelet: requests over TLS with a token; response bodies are streamed.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/
 """
@@ -25,35 +25,35 @@ MAX_IDLE_CONNECTIONS = 4
 MAX_REASON_BYTES = 300
 _CADVISOR = "/metrics/cadvisor"
 _HINTS = {
-    401: "the kubelet does not know the token",
-    403: "the service account may not get {right}; see the chart's ClusterRole",
+    401: "the token was rejected",
+    403: "the service account is not allowed to get {right}; see the chart's ClusterRole",
 }
 _RIGHTS = {"/pods": "nodes/pods (before Kubernetes 1.33: nodes/proxy)"}
-"""By path; `nodes/metrics` for all others that are asked for."""
+"""RBAC resource by path; `nodes/metrics` for every other path."""
 
 
 class KubeletSettings(NamedTuple):
-    """Where the kubelet is, and by what it is known."""
+    """How to reach the kubelet, verify it and authenticate to it."""
 
     url: str
-    """`https://host:port`, with the path before the kubelet's own, if any."""
+    """`https://host:port`, with a path prefix, if any."""
     api_server: str = ""
-    """`https://host:port` of the API server whose node proxy is asked; empty for the kubelet."""
+    """`https://host:port` of the API server to go through; empty for direct access."""
     port: int = KUBELET_PORT
-    """Of kubelets that are asked directly."""
+    """Port of kubelets that are accessed directly."""
     token_file: Path | None = None
     ca_file: Path | None = None
-    """PEM of the CAs that sign it; None for the system's."""
+    """CAs that sign the kubelet's certificate, PEM; None for the system's."""
     is_verified: bool = True
     cadvisor_path: str = ""
-    """The kubelet's own path of cAdvisor's metrics, where it is another than ours."""
+    """The kubelet's path for cAdvisor metrics; empty if it is the same as the proxy's."""
 
     def of_node(self, name: str, address: str) -> "KubeletSettings":
         """Return the settings for one node's kubelet.
 
         Args:
-            name: the node's; needed to ask through the API server.
-            address: a host or IP address, or a whole URL; not needed through the API server.
+            name: the node's name; needed for access through the API server.
+            address: a host, IP address or whole URL; not needed for access through the API server.
         """
         if self.api_server:
             return self._replace(url=f"{self.api_server}/api/v1/nodes/{name}/proxy")
@@ -63,11 +63,11 @@ class KubeletSettings(NamedTuple):
 
 
 Parts = AsyncGenerator[list[bytes], None]
-"""A body while it comes, as it came; to be closed once it was begun."""
+"""Chunks of a response body as they arrive; must be closed once iteration has started."""
 
 
 class KubeletClient:
-    """Asks one kubelet, over connections that are kept.
+    """Sends requests to one kubelet over pooled connections.
 
     Raises:
         SettingsError: the URL is invalid, or the CAs cannot be read.
@@ -83,18 +83,18 @@ class KubeletClient:
         self._ca_bundle = CaFile(settings.ca_file)
         self._unverified = None if settings.is_verified else unverified_context()
         self._pool = ConnectionPool(self._connect, MAX_IDLE_CONNECTIONS)
-        self._context()  # so that a wrong file is found at once
+        self._context()  # reports an unusable CA file at once
 
     async def get(self, path: str, *, accept: str, timeout_seconds: float) -> Parts:
-        """Ask; returns the body's parts when the answer begins.
+        """Send a request; returns the body's chunks when the response begins.
 
         Args:
-            path: the kubelet's own, with its query.
-            accept: the one media type that is taken.
-            timeout_seconds: until the answer begins.
+            path: the path at the kubelet, with its query.
+            accept: the only accepted media type.
+            timeout_seconds: until the response begins.
 
         Raises:
-            UpstreamTimeoutError: it did not begin in time.
+            UpstreamTimeoutError: the response did not begin in time.
             UpstreamError: no connection, not HTTP, or a status other than 200; says what to do.
         """
         request = self._render(path, accept, timeout_seconds)
@@ -114,7 +114,7 @@ class KubeletClient:
         return self._read(connection, decoder)
 
     def close(self) -> None:
-        """Drop the connections, those under way when they are done."""
+        """Close idle connections now, and those in use when they are released."""
         self._pool.close()
 
     def _render(self, path: str, accept: str, timeout_seconds: float) -> bytes:
@@ -122,7 +122,7 @@ class KubeletClient:
             "Host": f"{bracket(self._host)}:{self._port}",
             "User-Agent": f"livery-proxy/{VERSION}",
             "Accept": accept,
-            # Within one node compressing costs the kubelet more than it saves anyone.
+            # Within a node, compression costs the kubelet more than it saves.
             "Accept-Encoding": "identity",
             "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_seconds:.3f}",
         }
@@ -139,7 +139,7 @@ class KubeletClient:
         return await Connection.open(self._host, self._port, tls=tls, server_name=self._host)
 
     def _context(self) -> ssl.SSLContext | None:
-        """Return how the kubelet is verified now: a cluster's CA is renewed, too."""
+        """Return the TLS context, reloaded when the CA file changes; None for http."""
         if not self._is_secure:
             return None
         try:
@@ -162,13 +162,13 @@ class KubeletClient:
 
 
 def _split(url: str) -> SplitResult:
-    """Divide a URL, and see that all of it can be sent."""
+    """Parse the kubelet's URL, and check that a request can be sent to it."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         host.encode("idna")
         is_good = parts.scheme in ("https", "http") and bool(host) and parts.port != 0
-    except ValueError:  # of ports, brackets, and names that are none
+    except ValueError:  # an invalid port, bracket or host name
         is_good = False
     is_plain = url.isascii() and url.isprintable() and " " not in url
     if not is_good or not is_plain or parts.query or parts.fragment:
@@ -179,7 +179,7 @@ def _split(url: str) -> SplitResult:
 def _decoder(connection: Connection, accept: str) -> Decoder:
     kind = connection.headers.get("content-type", "")
     if not _is_wanted(kind, accept):
-        raise UpstreamError(f"the kubelet answered {kind[:80]!r} in place of {accept}")
+        raise UpstreamError(f"the kubelet sent {kind[:80]!r} instead of {accept}")
     return Decoder(connection.headers.get("content-encoding", ""))
 
 
@@ -190,7 +190,7 @@ def _is_wanted(kind: str, accept: str) -> bool:
 
 
 async def _refusal(connection: Connection, path: str) -> str:
-    """Say why not, with the beginning of what the kubelet says; the rest is not read."""
+    """Describe an error response by its status and the beginning of its body; closes it."""
     status = connection.status
     try:
         said = b"" if status in _HINTS else await connection.read()

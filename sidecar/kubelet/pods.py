@@ -1,4 +1,4 @@
-"""The pods of a node, asked for beside its metrics where series shall wear what is theirs."""
+"""The pods of a node, fetched with its metrics so that series can get their pods' labels."""
 
 import asyncio
 import contextlib
@@ -16,18 +16,19 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 5.0
 TIMEOUT_SECONDS = 30.0
 RETRY_SECONDS = 1.0
-"""Where there was never an answer."""
+"""Retry delay until the first successful pod list."""
 PATIENCE_SECONDS = 1.0
-"""What a scrape waits where there was one."""
+"""How long a scrape waits for a newer list if there is one already."""
 
 
 class KubeletPods:
-    """The index of one kubelet's pods; the last good one stays.
+    """The index of one kubelet's pods; the last good one is kept when a fetch fails.
 
     Args:
-        kubelet: whom to ask.
-        wanted: what series wear of a pod.
-        apply: takes a new index, and texts of which each series that it concerns holds one.
+        kubelet: client for the kubelet.
+        wanted: labels and annotations of pods to add to series.
+        apply: called with a new index, and substrings: every affected series contains at least
+            one.
     """
 
     def __init__(
@@ -43,22 +44,22 @@ class KubeletPods:
         self._next_at = 0.0
         self._index: PodIndex | None = None
         self.error = ""
-        """Why the last question was not answered; empty where it was."""
+        """Why the last fetch failed; empty if it succeeded."""
 
     async def refresh(self, deadline: float) -> None:
-        """Ask, unless that was done just now.
+        """Fetch the pods, unless that was done recently.
 
         Args:
-            deadline: of the scrape, by the loop's clock. Where an answer is known already, little
-                of the time is spent on a new one: it comes for the next scrape.
+            deadline: of the scrape, by the loop's clock. If there is a list already, the scrape
+                waits only briefly for a newer one, which then serves the next scrape.
 
         Raises:
-            UpstreamTimeoutError: there was never an answer, and none in time.
-            UpstreamError: there was never one: series would go without what they wear.
+            UpstreamTimeoutError: there is no list yet, and none arrived in time.
+            UpstreamError: there is no list yet, so series would lack their pods' labels.
         """
         loop = asyncio.get_running_loop()
         if self._task is None and loop.time() >= self._next_at:
-            # A task of its own: a scraper that goes away takes the answer from nobody.
+            # A separate task: a scraper that disconnects does not cancel it for the others.
             self._task = asyncio.create_task(self._ask())
         if self._task is not None:
             seconds = deadline - loop.time()
@@ -67,11 +68,11 @@ class KubeletPods:
             await asyncio.wait([self._task], timeout=max(0.0, seconds))
         if self._index is None:
             if not self.error:
-                raise UpstreamTimeoutError("the kubelet did not tell its pods in time")
+                raise UpstreamTimeoutError("the kubelet did not send its pod list in time")
             raise UpstreamError(self.error)
 
     def close(self) -> None:
-        """Ask no further."""
+        """Cancel a fetch that is running."""
         if self._task is not None:
             self._task.cancel()
 
@@ -82,7 +83,7 @@ class KubeletPods:
         except LiveryError as error:
             self._note_failure(str(error))
         except TimeoutError:
-            self._note_failure("the kubelet did not tell its pods in time")
+            self._note_failure("the kubelet did not send its pod list in time")
         finally:
             self._task = None
 
@@ -96,7 +97,7 @@ class KubeletPods:
 
     def _note_failure(self, reason: str) -> None:
         if reason != self.error:
-            logger.warning("the node's pods are not known", extra={"reason": reason})
+            logger.warning("the node's pods cannot be fetched", extra={"reason": reason})
         self.error = reason
         wait_seconds = RETRY_SECONDS if self._index is None else REFRESH_SECONDS
         self._next_at = asyncio.get_running_loop().time() + wait_seconds
@@ -109,5 +110,5 @@ class KubeletPods:
         async with contextlib.aclosing(parts):
             async for some in parts:
                 reader.feed(b"".join(some))
-                await asyncio.sleep(0)  # scrapes go on between two parts
+                await asyncio.sleep(0)  # lets scrapes run between two parts
         return reader.finish()

@@ -1,4 +1,4 @@
-"""One kubelet's metrics, labelled on their way to who scrapes them."""
+"""Proxy for one kubelet: adds labels to its metrics and serves them to scrapers."""
 
 import asyncio
 import contextlib
@@ -30,47 +30,47 @@ from sidecar.process.metrics import Telemetry
 logger = logging.getLogger(__name__)
 
 MAX_SCRAPES = 2
-"""At once, of one endpoint; others wait within their own time."""
+"""Concurrent scrapes of the kubelet per endpoint; others wait until their own deadline."""
 MAX_WAITING = 16
-"""Scrapes of one endpoint, those under way included; the next gets 503."""
+"""Scrapes of one endpoint, running and waiting; any further one gets 503."""
 MAX_CHANGED = 20
-"""Namespaces, pods and containers; of more everything is rewritten anew, which is cheaper."""
+"""Changed namespaces, pods and containers; if there are more, clearing the caches is cheaper."""
 MAX_VARIANTS = 2
-"""Kinds of clients that are cached for, per endpoint."""
+"""Caches per endpoint: one for each name escaping that clients negotiate."""
 CADVISOR_LABELS = frozenset(
     b"container image name id node device interface cpu state failure_type scope tcp_state "
     b"udp_state kernel_version os_type".split()
 )
-"""Labels by which cAdvisor tells its series apart: queries rely on where they are and are not.
+"""Labels that identify cAdvisor's series. Never added: queries rely on where they are absent.
 Source: https://github.com/google/cadvisor/blob/master/docs/storage/prometheus.md"""
 _ACCEPT = "text/plain;version=0.0.4"
 
 
 _TextKey = tuple[str, Escaping]
-"""Path and query, and what the client takes."""
+"""Path with query, and the escaping that the client negotiated."""
 
 
 class TextSettings(NamedTuple):
-    """What is made of a kubelet's text."""
+    """How a kubelet's exposition is rewritten."""
 
     namespace_label: str = "namespace"
-    """Label of a series that names the namespace whose labels it wears."""
+    """Label that names a series' namespace; that namespace's labels are added to the series."""
     keeps_timestamps: bool = False
     limits: Limits = NODE_LIMITS
     pod_labels: PodLabels | None = None
-    """What series wear of their pods; None where pods are not asked for."""
+    """Pod labels and annotations to add to series; None if pods are not fetched."""
 
 
 class KubeletProxy:
     """Answers scrapes of one kubelet's endpoints.
 
     Args:
-        kubelet: how it is asked.
-        text: what is made of its text.
-        telemetry: counts scrapes.
-        on_change: told when an endpoint fails, or does so no longer.
-        on_scraped: called when a scrape has ended, and more may be cached than before.
-        turns: how many scrapes of all kubelets may be under way; others wait within their time.
+        kubelet: how to reach the kubelet.
+        text: how its exposition is rewritten.
+        telemetry: receives the scrape metrics.
+        on_change: called after an endpoint's first scrape, and when its error changes.
+        on_scraped: called when a scrape has ended; the caches may have grown.
+        scrape_slots: limits concurrent scrapes of all kubelets; others wait until their deadline.
 
     Raises:
         SettingsError: the kubelet's address or CA cannot be used.
@@ -99,26 +99,26 @@ class KubeletProxy:
         self._index: PodIndex | None = None
         self._caches: dict[tuple[str, Escaping], StreamCache] = {}
         self._changed: set[str] | None = set()
-        """What changed since the caches were filled: texts of which each series that may be
-        concerned holds one; None where it may be any."""
+        """Substrings for what changed since the caches were filled: every affected series contains
+        at least one. None if any series may be affected."""
         self.running: dict[str, int] = {}
-        """Scrapes under way or waiting, by endpoint."""
+        """Running and waiting scrapes, by endpoint."""
         self._turns: dict[str, asyncio.Semaphore] = {}
         """By endpoint."""
         self._texts: dict[_TextKey, SharedText] = {}
-        """Those that are read now."""
+        """Responses that are being read now."""
         self.pods: KubeletPods | None = None
         if text.pod_labels is not None:
             self.pods = KubeletPods(self._kubelet, text.pod_labels, self._apply_pods)
 
     @property
     def cached_bytes(self) -> int:
-        """Size of its caches."""
+        """Size of the series caches."""
         return sum(cache.size_bytes for cache in self._caches.values())
 
     @property
     def pods_error(self) -> str:
-        """Why the kubelet did not tell its pods the last time; empty where it did."""
+        """Why the last pod list could not be fetched; empty if it could."""
         return self.pods.error if self.pods is not None else ""
 
     def apply(
@@ -127,12 +127,12 @@ class KubeletProxy:
         endpoint_relabelings: Mapping[str, tuple[Rule, ...]],
         namespaces: Collection[str] | None,
     ) -> None:
-        """Put a policy in force.
+        """Apply a policy.
 
         Args:
             encoded: the policy.
-            endpoint_relabelings: rules of single endpoints, after the policy's own.
-            namespaces: those whose labels are others now; None where rules changed.
+            endpoint_relabelings: relabel rules per endpoint, applied after the policy's own.
+            namespaces: namespaces whose labels changed; None if rules changed.
         """
         self._encoded = encoded
         self._endpoint_relabelings = endpoint_relabelings
@@ -145,7 +145,7 @@ class KubeletProxy:
         self._add_changed(marks)
 
     def states(self) -> list[TargetState]:
-        """Return how the last scrape of each endpoint went."""
+        """Return the result of each endpoint's last scrape."""
         return list(self._states.values())
 
     def forget(self) -> None:
@@ -153,7 +153,7 @@ class KubeletProxy:
         self._caches.clear()
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         if self.pods is not None:
             self.pods.close()
         self._kubelet.close()
@@ -167,7 +167,7 @@ class KubeletProxy:
         text = self._texts.get(key)
         if text is None or not text.is_for(deadline):
             if self.running.get(endpoint, 0) >= MAX_WAITING:
-                return plain(503, "too many scrapes of this endpoint at once")
+                return plain(503, "too many concurrent scrapes of this endpoint")
             turns = self._turns.setdefault(endpoint, asyncio.Semaphore(MAX_SCRAPES))
             slot = _Slot(self.running, endpoint, (turns, self._scrape_slots))
             text = SharedText(self._labelled(path, slot, wanted, deadline), deadline)
@@ -206,7 +206,7 @@ class KubeletProxy:
     async def _labelled(
         self, path: str, slot: "_Slot", wanted: Negotiated, deadline: float
     ) -> AsyncGenerator[bytes, None]:
-        """Ask the kubelet once it is this scrape's turn; yields its text with labels."""
+        """Scrape the kubelet when a slot is free; yields its exposition with labels added."""
         try:
             await slot.acquire(deadline)
             timeout_seconds = deadline - asyncio.get_running_loop().time()
@@ -223,7 +223,7 @@ class KubeletProxy:
                 yield part
 
     async def _ask(self, path: str, timeout_seconds: float, deadline: float) -> Parts:
-        """Ask for metrics, and at the same time for pods: the kubelet takes long for the first."""
+        """Request metrics and pods concurrently: the kubelet takes long to answer with metrics."""
         ask = self._kubelet.get(path, accept=_ACCEPT, timeout_seconds=timeout_seconds)
         if self.pods is None:
             return await ask
@@ -260,7 +260,7 @@ class KubeletProxy:
         except LiveryError as error:
             stream.leave()
             extra = {"endpoint": endpoint, "reason": str(error)}
-            logger.warning("a scrape broke off", extra=extra)
+            logger.warning("a scrape was aborted", extra=extra)
             self._telemetry.add("livery_node_broken_scrapes_total", endpoint=endpoint)
             self._note(endpoint, str(error))
             raise
@@ -316,7 +316,7 @@ class KubeletProxy:
             self._changed = None
 
     def _invalidate(self) -> None:
-        """Rewrite what was changed, now that somebody asks: of many nodes not all at once."""
+        """Invalidate what changed, only when scraped: many nodes do not do it all at once."""
         if self._changed is None:
             self._caches.clear()
         elif self._changed:
@@ -326,7 +326,7 @@ class KubeletProxy:
 
 
 class _Slot:
-    """One scrape's place among those of its endpoint; given back once, by whoever is last."""
+    """One scrape's slot within the concurrency limits; releasing it twice has no effect."""
 
     def __init__(
         self,
@@ -341,10 +341,10 @@ class _Slot:
         running[endpoint] = running.get(endpoint, 0) + 1
 
     async def acquire(self, deadline: float) -> None:
-        """Wait until not too many are under way.
+        """Wait for a free slot.
 
         Raises:
-            UpstreamTimeoutError: that took all of the scrape's time.
+            UpstreamTimeoutError: no slot became free before the deadline.
         """
         try:
             async with asyncio.timeout_at(deadline):
@@ -352,10 +352,10 @@ class _Slot:
                     await turn.acquire()
                     self._held.append(turn)
         except TimeoutError:
-            raise UpstreamTimeoutError("too many scrapes are under way") from None
+            raise UpstreamTimeoutError("no scrape slot became free in time") from None
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the slot."""
         if self._is_held:
             self._is_held = False
             self._running[self.endpoint] -= 1
@@ -364,17 +364,17 @@ class _Slot:
 
 
 async def _next(parts: Parts, deadline: float) -> list[bytes]:
-    """Return what came next; nothing at the end."""
+    """Return the next chunks; an empty list at the end."""
     try:
         async with asyncio.timeout_at(deadline):
             return await anext(parts, [])
     except TimeoutError:
-        reason = "the kubelet's text was not whole in the scrape's time"
+        reason = "the kubelet's response was not complete within the scrape timeout"
         raise UpstreamTimeoutError(reason) from None
 
 
 async def _drop(parts: Parts) -> None:
-    # Only what was begun gives its connection back; nothing is waited for.
+    # Only a started generator releases its connection; this does not wait for data.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0), contextlib.aclosing(parts):
             await anext(parts, [])

@@ -1,7 +1,7 @@
-"""One labelled text for all who ask for it before it begins: the kubelet is asked once.
+"""Coalesces scrapes: clients that ask before the labelled response begins share one response.
 
-The kubelet takes seconds until its text begins, and scrapers of one job come at once. A task of its
-own reads the text, so that none of them can end it for the others.
+The kubelet takes seconds until its response begins, and the scrapers of one job arrive at the same
+time. A separate task reads the response, so that no client can end it for the others.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from collections.abc import AsyncGenerator
 from sidecar.errors import LiveryError, UpstreamError, UpstreamTimeoutError
 
 MAX_UNREAD_BYTES = 256 << 10
-"""What one reader may leave unread before the others wait for it."""
+"""Unread bytes of one reader above which the others wait for it."""
 PATIENCE_SECONDS = 1.0
-"""How long the others wait for one that takes nothing; then it loses its answer."""
+"""How long the others wait for a stalled reader; after that its response is aborted."""
 _GRACE_SECONDS = 0.1
-"""By which a text that ends in time says why itself."""
+"""Extra wait after the deadline, in which the reading task can report its own error."""
 MAX_LOST_SECONDS = 1.0
-"""What a scrape may lose of its time by joining one that ends before."""
+"""How much earlier than its own a shared response's deadline may be for a scrape to join it."""
 
 
 class Reader:
-    """One client's share of the text."""
+    """One client's queue of response parts."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
@@ -36,11 +36,11 @@ class Reader:
 
     @property
     def is_full(self) -> bool:
-        """Whether what it has not read is as much as it may be."""
+        """Whether it has more unread bytes than allowed."""
         return self._unread > MAX_UNREAD_BYTES
 
     def put(self, part: bytes) -> None:
-        """Give it the next part."""
+        """Append the next part."""
         self._parts.append(part)
         self._unread += len(part)
         if self.is_full:
@@ -48,24 +48,24 @@ class Reader:
         self._news.set()
 
     def end(self, error: LiveryError | None = None) -> None:
-        """Say that nothing more comes, and why if that is too early."""
+        """Mark the end, with the error if the response is incomplete."""
         self._error, self._has_ended = error, True
         self._news.set()
 
     def leave(self) -> None:
-        """Say that its client is gone: nobody waits for it any more."""
+        """Note that its client is gone, so that nobody waits for it any more."""
         self._room.set()
 
     async def wait_for_room(self) -> None:
-        """Wait until it has read some of what it has, or is gone."""
+        """Wait until it is no longer full, or its client is gone."""
         await self._room.wait()
 
     async def next(self) -> bytes:
-        """Return the next part; nothing at the end.
+        """Return the next part; empty at the end.
 
         Raises:
-            LiveryError: the text broke off.
-            UpstreamTimeoutError: there is no more time.
+            LiveryError: the response is incomplete.
+            UpstreamTimeoutError: the deadline has passed.
         """
         try:
             async with asyncio.timeout_at(self._deadline + _GRACE_SECONDS):
@@ -73,7 +73,7 @@ class Reader:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            reason = "the kubelet's text was not whole in the scrape's time"
+            reason = "the kubelet's response was not complete within the scrape timeout"
             raise UpstreamTimeoutError(reason) from None
         if self._parts:
             part = self._parts.popleft()
@@ -87,11 +87,11 @@ class Reader:
 
 
 class SharedText:
-    """A text while it is read.
+    """A response that is being read, for one or more readers.
 
     Args:
-        parts: the text.
-        deadline: when it is over, in the loop's time.
+        parts: the response's parts.
+        deadline: when reading must end, by the loop's clock.
     """
 
     def __init__(self, parts: AsyncGenerator[bytes, None], deadline: float) -> None:
@@ -102,22 +102,22 @@ class SharedText:
 
     @property
     def has_readers(self) -> bool:
-        """Whether anybody still wants it."""
+        """Whether any reader is left."""
         return bool(self._readers)
 
     def is_for(self, deadline: float) -> bool:
-        """Tell whether somebody whose time ends then can have it, from its beginning."""
+        """Tell whether a scrape with this deadline can join and read from the beginning."""
         lasts = self._deadline >= deadline - MAX_LOST_SECONDS
         return lasts and not self._has_begun and not self._task.done()
 
     def join(self, deadline: float) -> Reader:
-        """Give it to one more; before it begins only."""
+        """Add a reader; only allowed before the response begins."""
         reader = Reader(deadline)
         self._readers.append(reader)
         return reader
 
     async def leave(self, reader: Reader) -> None:
-        """Forget a reader; without any the text is not read on, and its place is given back."""
+        """Remove a reader; after the last one, reading stops and the scrape's slot is released."""
         if reader in self._readers:
             self._readers.remove(reader)
         reader.leave()
@@ -126,8 +126,8 @@ class SharedText:
             await asyncio.wait([self._task])
 
     async def _read(self, parts: AsyncGenerator[bytes, None]) -> None:
-        # Whatever ends it before its end: what was cut is not served as whole.
-        error: LiveryError | None = UpstreamError("the kubelet's text was not read to its end")
+        # Applies to any early end: a truncated response must not look complete.
+        error: LiveryError | None = UpstreamError("the kubelet's response was not read to its end")
         try:
             async with contextlib.aclosing(parts):
                 async for part in parts:
@@ -152,5 +152,5 @@ class SharedText:
             except TimeoutError:
                 self._readers.remove(reader)
                 reader.end(UpstreamError("the scraper read too slowly"))
-        if reader in self._readers:  # it may be gone since
+        if reader in self._readers:  # it may have left meanwhile
             reader.put(part)

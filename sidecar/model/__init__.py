@@ -1,1 +1,1 @@
-"""Pure cores of the proxy: bytes and values in, bytes and values out. No I/O, no clock."""
+"""The proxy's pure core: bytes and values in, bytes and values out; no I/O, no clock."""

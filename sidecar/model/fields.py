@@ -1,7 +1,7 @@
-"""Typed fields of documents that somebody else wrote: JSON or YAML, already parsed.
+"""Validated access to the fields of untrusted documents: JSON or YAML, already parsed.
 
-One reader for policies, settings, Kubernetes objects and lists of pods: each says by `error` which
-error of its own names the field.
+Used for policies, settings, Kubernetes objects and pod lists. Each caller passes, as `error`, the
+factory of its own exception, which names the field.
 """
 
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ from typing import Any
 from sidecar.errors import RuleError, show
 
 MakeError = Callable[[str, str], Exception]
-"""Makes an error of a field's path and a reason."""
+"""Makes an exception from a field's path and a reason."""
 
 
 _KINDS = {
@@ -20,7 +20,7 @@ _KINDS = {
 
 
 def kind_of(value: object) -> str:
-    """Name what a value is without showing it, since it may be a secret."""
+    """Name a value's type without showing the value, since it may be a secret."""
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
@@ -36,10 +36,10 @@ def join_path(path: str, key: str) -> str:
 
 
 def read_mapping(value: object, path: str, error: MakeError = RuleError) -> dict[Any, Any]:
-    """Return a mapping; null is an empty one.
+    """Return a mapping; null is read as an empty one.
 
     Raises:
-        Exception: made by `error`; it is something else.
+        Exception: made by `error`; the value is not a mapping.
     """
     if value is None:
         return {}
@@ -51,16 +51,16 @@ def read_mapping(value: object, path: str, error: MakeError = RuleError) -> dict
 def read_string_map(
     value: object, path: str, error: MakeError = RuleError, *, null_is_empty: bool = False
 ) -> dict[str, str]:
-    """Return a mapping of strings; null is an empty one.
+    """Return a mapping of strings; null is read as an empty one.
 
     Args:
-        value: what was parsed.
-        path: where it stands.
-        error: makes the error.
-        null_is_empty: whether a null value is the empty string, as Kubernetes reads it.
+        value: the parsed value.
+        path: its path in the document.
+        error: makes the exception.
+        null_is_empty: whether a null item is read as the empty string, as in Kubernetes.
 
     Raises:
-        Exception: made by `error`; a key or value is no string.
+        Exception: made by `error`; the value is not a mapping of strings.
     """
     found = read_mapping(value, path, error)
     for key, item in found.items():
@@ -72,10 +72,10 @@ def read_string_map(
 
 
 def read_string_list(value: object, path: str, error: MakeError = RuleError) -> tuple[str, ...]:
-    """Return a list of strings; null is an empty one.
+    """Return a list of strings; null is read as an empty one.
 
     Raises:
-        Exception: made by `error`; it is no list, or an item is no string.
+        Exception: made by `error`; the value is not a list of strings.
     """
     if value is None:
         return ()
@@ -85,10 +85,10 @@ def read_string_list(value: object, path: str, error: MakeError = RuleError) -> 
 
 
 def read_mappings(value: object, path: str, error: MakeError = RuleError) -> list[dict[Any, Any]]:
-    """Return a list of mappings; null is an empty one.
+    """Return a list of mappings; null is read as an empty one.
 
     Raises:
-        Exception: made by `error`; it is something else.
+        Exception: made by `error`; the value is not a list of mappings.
     """
     if value is None:
         return []
@@ -98,10 +98,10 @@ def read_mappings(value: object, path: str, error: MakeError = RuleError) -> lis
 
 
 def read_text(value: object, path: str, error: MakeError = RuleError) -> str:
-    """Return a string; null is the empty one.
+    """Return a string; null is read as the empty string.
 
     Raises:
-        Exception: made by `error`; it is something else.
+        Exception: made by `error`; the value is not a string.
     """
     if value is None:
         return ""
@@ -113,10 +113,10 @@ def read_text(value: object, path: str, error: MakeError = RuleError) -> str:
 def read_flag(
     value: object, path: str, error: MakeError = RuleError, *, default: bool = False
 ) -> bool:
-    """Return true or false; null is the default.
+    """Return true or false; null is read as the default.
 
     Raises:
-        Exception: made by `error`; it is something else.
+        Exception: made by `error`; the value is not a boolean.
     """
     if value is None:
         return default
@@ -129,12 +129,12 @@ class Fields:
     """The fields of one mapping.
 
     Args:
-        value: the mapping; null is an empty one.
-        path: where it stands; empty for a document.
-        error: makes errors.
+        value: the mapping; null is read as an empty one.
+        path: its path; empty for a whole document.
+        error: makes exceptions.
 
     Raises:
-        Exception: made by `error`; it is no mapping.
+        Exception: made by `error`; the value is not a mapping.
     """
 
     def __init__(self, value: object, path: str = "", error: MakeError = RuleError) -> None:
@@ -147,25 +147,25 @@ class Fields:
         return join_path(self.path, key)
 
     def unknown(self, known: Collection[str]) -> list[str]:
-        """Return the keys that are not known, sorted."""
+        """Return the keys that are not in `known`, sorted."""
         return sorted(map(str, set(self.value) - set(known)))
 
     def refuse_unknown(self, known: Collection[str], what: str) -> None:
-        """Refuse a field that is not known.
+        """Reject fields that are not in `known`.
 
         Args:
-            known: the fields.
-            what: what a field is called, as in "not a setting".
+            known: the allowed fields.
+            what: how the message calls a field, as in "not a setting".
 
         Raises:
-            Exception: made by `error`; names the first.
+            Exception: made by `error`; there is an unknown field, and it names the first.
         """
         for key in self.unknown(known):
             names = ", ".join(sorted(known))
             raise self._error(self.name(key), f"not {what} (known here: {names})")
 
     def text(self, key: str) -> str:
-        """Return a string; empty where it is absent or null."""
+        """Return a string, empty if it is absent or null."""
         return read_text(self.value.get(key), self.name(key), self._error)
 
     def flag(self, key: str, *, default: bool = False) -> bool:
@@ -185,11 +185,11 @@ class Fields:
         return read_mapping(self.value.get(key), self.name(key), self._error)
 
     def at(self, key: str) -> "Fields":
-        """Return the fields of a mapping; empty where it is absent or null."""
+        """Return the fields of a mapping, empty if it is absent or null."""
         return Fields(self.value.get(key), self.name(key), self._error)
 
     def each(self, key: str) -> "list[Fields]":
-        """Return the fields of each mapping of a list."""
+        """Return the fields of each mapping in a list."""
         items = read_mappings(self.value.get(key), self.name(key), self._error)
         return [
             Fields(item, f"{self.name(key)}[{at}]", self._error) for at, item in enumerate(items)

@@ -1,4 +1,4 @@
-"""Headers of the scraper's request that targets get: `livery.dev/pass-headers`."""
+"""Headers of the scrape request that are passed on to targets: `livery.dev/pass-headers`."""
 
 import re
 
@@ -10,14 +10,14 @@ _OWN = re.compile(
     r"host|connection|keep-alive|te|trailer|upgrade|expect|user-agent"
     r"|(?:accept|content|transfer|proxy|x-prometheus)(?:-.*)?"
 )
-"""What the proxy says itself: on these depends what it reads, and where."""
+"""Headers that the proxy sets itself: they determine what it reads, and from where."""
 
 
 def parse_passed_headers(text: str) -> tuple[str, ...]:
-    """Read a comma-separated list of header names; returns them in lower case, each once.
+    """Parse a comma-separated list of header names; returns them in lower case, each once.
 
     Raises:
-        SettingsError: a name is not valid, is one that the proxy sends itself, or there are more
+        SettingsError: a name is invalid or a header that the proxy sends itself, or there are more
             than `MAX_PASSED_HEADERS`.
     """
     names = dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip())
@@ -25,7 +25,7 @@ def parse_passed_headers(text: str) -> tuple[str, ...]:
         raise SettingsError(f"{len(names)} headers; at most {MAX_PASSED_HEADERS} can be passed on")
     for name in names:
         if _NAME.fullmatch(name) is None:
-            raise SettingsError(f"{name[:40]!r} is not the name of a header")
+            raise SettingsError(f"{name[:40]!r} is not a valid header name")
         if _OWN.fullmatch(name):
             raise SettingsError(f"{name!r} cannot be passed on: the proxy sends its own")
     return tuple(names)

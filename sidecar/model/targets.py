@@ -1,6 +1,7 @@
-"""Where a workload exposes its metrics: `name=scheme://host:port/path`.
+"""Addresses of a workload's metrics endpoints: `name=scheme://host:port/path`.
 
-In a pod the host stays empty and means the pod itself; commas within a list are percent-encoded.
+In a pod the host is empty and means the pod itself. In a list of targets, a comma within a target
+is percent-encoded.
 """
 
 import re
@@ -27,18 +28,18 @@ class Target(NamedTuple):
     """One endpoint of a workload."""
 
     name: str
-    """The container's name; what the target label says."""
+    """The container's name; the value of the target label."""
     scheme: str
     host: str
-    """Empty for the pod itself: loopback, then the pod's own address."""
+    """Empty for the pod itself: loopback is tried first, then the pod's own address."""
     port: int
     path: str
     """Path and query."""
     is_guess: bool = False
-    """Several ports are declared, and nothing says whether this one has metrics."""
+    """Whether the port was guessed: several ports are declared, and any may serve metrics."""
 
     def __str__(self) -> str:
-        """Write it as it is read."""
+        """Return the form that `parse_target` reads."""
         name = f"{self.name}=" if self.name else ""
         return f"{name}{self.scheme}://{self.host}:{self.port}{self.path}"
 
@@ -59,7 +60,7 @@ class RawTarget(NamedTuple):
 
 
 def parse_raw_target(text: str) -> RawTarget:
-    """Read a target whose port may be the name of a container's port.
+    """Parse a target whose port may be the name of a container port.
 
     Raises:
         TargetError: it is not `[name=]http[s]://[host][:port][/path]`.
@@ -76,11 +77,11 @@ def parse_raw_target(text: str) -> RawTarget:
 
 
 def parse_target(text: str, *, allows_remote: bool = False) -> Target:
-    """Read a target.
+    """Parse a target.
 
     Raises:
-        TargetError: it is malformed, its port is no number from 1 to 65535, or its host is not
-            this machine's loopback and `allows_remote` is false.
+        TargetError: it is malformed, its port is not a number from 1 to 65535, or its host is not
+            a loopback address and `allows_remote` is false.
     """
     raw = parse_raw_target(text)
     if not allows_remote and _LOOPBACK.fullmatch(raw.host) is None:
@@ -91,10 +92,10 @@ def parse_target(text: str, *, allows_remote: bool = False) -> Target:
 
 
 def parse_port(text: str) -> int:
-    """Read a port number.
+    """Parse a port number.
 
     Raises:
-        TargetError: it is not written as a number from 1 to 65535 without leading zeros.
+        TargetError: it is not a number from 1 to 65535, or has leading zeros.
     """
     if not re.fullmatch(r"[1-9][0-9]{0,4}", text, re.ASCII) or int(text) > 65535:
         raise TargetError(f"port {text[:40]!r} is not a number from 1 to 65535")
@@ -102,25 +103,25 @@ def parse_port(text: str) -> int:
 
 
 def check_path(path: str | None) -> str:
-    """Return a path fit for a request line; `/metrics` where none is given.
+    """Return a path that is valid in a request line; `/metrics` if none is given.
 
     Raises:
-        TargetError: it does not begin with `/`, is too long, or holds blanks or control
-            characters.
+        TargetError: it does not begin with `/`, is too long, or contains a space, a control or a
+            non-ASCII character.
     """
     if not path:
         return "/metrics"
     if len(path) > MAX_PATH_BYTES:
-        raise TargetError(f"a path of {len(path)} characters; {MAX_PATH_BYTES} are allowed")
+        raise TargetError(f"the path has {len(path)} characters; {MAX_PATH_BYTES} are allowed")
     if not path.startswith("/"):
         raise TargetError(f"path {path[:80]!r} does not begin with /")
     if _PATH.fullmatch(path) is None:
-        raise TargetError(f"path {path[:80]!r} holds a blank, a control or a non-ASCII character")
+        raise TargetError(f"path {path[:80]!r} has a space, a control or a non-ASCII character")
     return path
 
 
 def split_targets(text: str) -> list[str]:
-    """Divide a comma-separated list; a comma within a target is written `%2C`.
+    """Split a comma-separated list of targets; a comma within a target is written `%2C`.
 
     Raises:
         TargetError: there are more than `MAX_TARGETS`.

@@ -1,1 +1,1 @@
-"""The pods of a cluster without a control plane: listed and watched at its API server."""
+"""Pods without a control plane: listed and watched directly at the cluster's API server."""

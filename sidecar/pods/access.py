@@ -1,4 +1,4 @@
-"""Where an API server is, and by what it knows its caller; files are followed.
+"""Address of an API server and credentials for it; files are reloaded when they change.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 """
@@ -21,24 +21,24 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Material(NamedTuple):
-    """A certificate or key: a file that is followed, or what it would hold."""
+    """A certificate or key: a file, reloaded when it changes, or its content."""
 
     file: Path | None = None
     data: bytes = b""
 
     def __repr__(self) -> str:
-        """Name the file, and never the data."""
+        """Show the file, never the data."""
         return f"Material({self.file or 'data'})"
 
     def stamp(self) -> int:
-        """Return what changes when the file does."""
+        """Return the file's modification time; 0 for inline data or an unreadable file."""
         with contextlib.suppress(OSError):
             return 0 if self.file is None else self.file.stat().st_mtime_ns
         return 0
 
 
 class Credentials(NamedTuple):
-    """What the API server is shown; empty for nothing."""
+    """Credentials for the API server; empty for anonymous requests."""
 
     token: str = ""
     token_file: Path | None = None
@@ -48,12 +48,12 @@ class Credentials(NamedTuple):
     key: Material | None = None
 
     def __repr__(self) -> str:
-        """Name kinds, and never a secret."""
+        """Show which kinds are set, never a secret."""
         kinds = [name for name, value in zip(self._fields, self, strict=True) if value]
         return f"Credentials({', '.join(kinds)})"
 
     def header(self) -> str:
-        """Return the Authorization header; a token's file is read anew each time.
+        """Return the Authorization header; a token file is read each time.
 
         Raises:
             UpstreamError: the file cannot be read, or holds no token.
@@ -69,28 +69,28 @@ class Credentials(NamedTuple):
 
 
 class ApiAccess(NamedTuple):
-    """One API server."""
+    """How to reach one API server, verify it and authenticate to it."""
 
     host: str
     port: int
     is_secure: bool
     prefix: str = ""
-    """Path before the API's own."""
+    """Path prefix of the API."""
     server_name: str = ""
-    """What its certificate must show, where that is not the host."""
+    """Name that its certificate must have; empty for the host."""
     ca: Material | None = None
-    """CAs that sign it; None for the system's."""
+    """CAs that sign its certificate; None for the system's."""
     is_verified: bool = True
     credentials: Credentials = Credentials()
     namespace: str = "default"
-    """Whose pods are meant where nobody says."""
+    """Namespace to use if none is given."""
 
 
 def split_server(url: str, what: str) -> ApiAccess:
-    """Read an API server's URL.
+    """Parse an API server's URL.
 
     Raises:
-        SettingsError: it is not one; `what` says where it stands.
+        SettingsError: it is invalid; the error begins with `what`, which names its source.
     """
     try:
         parts = urlsplit(url)
@@ -105,7 +105,7 @@ def split_server(url: str, what: str) -> ApiAccess:
 
 
 def read_in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ApiAccess | None:
-    """Return the API server as a pod's own files and variables have it; None outside of a pod."""
+    """Read API server access from a pod's service account and environment; None outside a pod."""
     host = environ.get("KUBERNETES_SERVICE_HOST", "")
     if not host or not (folder / "token").exists():
         return None
@@ -124,7 +124,7 @@ def read_in_cluster(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) 
 
 
 class ApiTls:
-    """TLS to an API server, set up anew when a file of it changes.
+    """TLS context for an API server, rebuilt when one of its files changes.
 
     Args:
         access: the API server.
@@ -136,7 +136,7 @@ class ApiTls:
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext | None:
-        """Return how the server is verified and what certificate it is shown; None for http.
+        """Return the TLS context, with the client certificate if there is one; None for http.
 
         Raises:
             UpstreamError: a file cannot be read, or holds no certificate or key.
@@ -150,7 +150,7 @@ class ApiTls:
             try:
                 self._context, self._stamps = self._load(), stamps
             except (OSError, ssl.SSLError, ValueError) as error:
-                # ValueError: not ASCII, or a key that wants a password.
+                # ValueError: not ASCII, or a key that needs a password.
                 raise UpstreamError(f"TLS to the API server cannot be set up: {error}") from error
         return self._context
 
@@ -167,14 +167,14 @@ class ApiTls:
         certificate, key = access.credentials.certificate, access.credentials.key
         if certificate is not None and key is not None:
             with _as_file(certificate) as certificate_path, _as_file(key) as key_path:
-                # An empty password: a key that needs one is an error, not a question.
+                # An empty password makes an encrypted key an error, not a prompt.
                 context.load_cert_chain(certificate_path, key_path, password="")
         return context
 
 
 @contextlib.contextmanager
 def _as_file(material: Material) -> Iterator[Path]:
-    """Give a file that holds it: OpenSSL reads certificates of its own from nowhere else."""
+    """Yield a file that contains it: OpenSSL loads client certificates from files only."""
     if material.file is not None:
         yield material.file
         return

@@ -1,4 +1,4 @@
-"""Requests to an API server that last no longer than one answer, or one watch."""
+"""Client for an API server: single requests and watches."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from sidecar.pods.access import ApiAccess, ApiTls
 
 MAX_ANSWER_BYTES = 64 << 20
 MAX_EVENT_BYTES = 8 << 20
-"""Of one line of a watch; etcd holds 1.5 MB of an object."""
+"""Limit for one line of a watch; etcd stores at most 1.5 MB per object."""
 REQUEST_TIMEOUT_SECONDS = 30.0
 _MAX_REASON_CHARACTERS = 300
 _UNAUTHORIZED = 401
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class ApiError(UpstreamError):
-    """The API server refused.
+    """The API server answered with an error.
 
     Attributes:
-        status: the HTTP status; 410 where a watch is too old.
+        status: the HTTP status; 410 if a watch's resourceVersion is too old.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -37,11 +37,11 @@ class ApiError(UpstreamError):
 
 
 class ApiClient:
-    """Asks one API server.
+    """Sends requests to one API server.
 
     Args:
-        access: where it is, and by what it knows us.
-        renew: reads that anew; asked where the server does not know us any more.
+        access: its address and the credentials for it.
+        renew: reads them again; called after a 401, to use renewed credentials.
     """
 
     def __init__(self, access: ApiAccess, renew: Callable[[], ApiAccess] | None = None) -> None:
@@ -54,9 +54,9 @@ class ApiClient:
         """Return an object.
 
         Raises:
-            ApiError: it refused; has the status.
+            ApiError: it answered with an error; has the status.
             UpstreamTimeoutError: it did not answer in time.
-            UpstreamError: it cannot be reached, or answers what is no object.
+            UpstreamError: it cannot be reached, or the response is not an object.
         """
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
@@ -74,17 +74,17 @@ class ApiClient:
     async def watch(
         self, path: str, query: Mapping[str, str], silence_seconds: float
     ) -> AsyncGenerator[Json | None, None]:
-        """Yield None when the watch has begun, then events until the server ends it.
+        """Yield None when the watch has started, then events until the server ends it.
 
         Args:
             path: of the collection.
-            query: with `watch`.
-            silence_seconds: how long nothing may come.
+            query: query parameters, with `watch`.
+            silence_seconds: how long the connection may be silent.
 
         Raises:
-            ApiError: it refused; has the status.
-            UpstreamTimeoutError: nothing came for so long.
-            UpstreamError: the connection broke, or a line is no object.
+            ApiError: it answered with an error; has the status.
+            UpstreamTimeoutError: the connection was silent for longer.
+            UpstreamError: the connection was lost, or a line is not an object.
         """
         try:
             async with asyncio.timeout(silence_seconds) as deadline:
@@ -99,11 +99,11 @@ class ApiClient:
                     connection.close()
         except TimeoutError:
             raise UpstreamTimeoutError(
-                f"the API server has not said anything for {silence_seconds:g} s"
+                f"the API server has sent nothing for {silence_seconds:g} s"
             ) from None
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         self._pool.close()
 
     async def _send(self, path: str, query: Mapping[str, str]) -> Connection:
@@ -130,7 +130,7 @@ class ApiClient:
         return connection
 
     def _renew_credentials(self) -> None:
-        """Take a token that somebody has renewed in the kubeconfig, for the next request."""
+        """Reload the credentials for the next request: the kubeconfig may have new ones."""
         if self._renew is not None:
             with contextlib.suppress(SettingsError):
                 self._access = self._access._replace(credentials=self._renew().credentials)
@@ -143,7 +143,7 @@ class ApiClient:
 
 
 async def _of_server(work: Awaitable[T]) -> T:
-    """Say of a connection's error whose it is."""
+    """Add to a connection's error that it concerns the API server."""
     try:
         return await work
     except UpstreamError as error:
@@ -168,23 +168,23 @@ async def _lines(connection: Connection) -> AsyncIterator[bytes]:
             buffer.clear()
         buffer += rest
         if len(buffer) > MAX_EVENT_BYTES:
-            raise UpstreamError(f"an event of a watch is over {MAX_EVENT_BYTES >> 20} MiB")
+            raise UpstreamError(f"a watch event is over {MAX_EVENT_BYTES >> 20} MiB")
 
 
 def _parse(text: bytes) -> Json:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UpstreamError("the API server sent what is not JSON") from error
+        raise UpstreamError("the API server sent invalid JSON") from error
     if not isinstance(found, dict):
-        raise UpstreamError("the API server sent what is not an object")
+        raise UpstreamError("the API server did not send a JSON object")
     return found
 
 
 def _reason(said: bytes) -> str:
-    """Return what a Status object says, or the beginning of what came in its place."""
+    """Return the message of a Status object, or the beginning of any other body."""
     try:
         text = str(json.loads(said)["message"])
     except (ValueError, RecursionError, KeyError, TypeError):
         text = said.decode(errors="replace")
-    return " ".join(text[:_MAX_REASON_CHARACTERS].split()) or "nothing else"
+    return " ".join(text[:_MAX_REASON_CHARACTERS].split()) or "no reason given"

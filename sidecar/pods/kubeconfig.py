@@ -1,4 +1,4 @@
-"""The API server that a kubeconfig names.
+"""API server access as configured in a kubeconfig.
 
 Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
 """
@@ -16,19 +16,19 @@ from sidecar.process.documents import read_document
 MAX_BYTES = 4 << 20
 _LISTS = ("clusters", "contexts", "users")
 _OTHER_PROGRAMS = {
-    "exec": "runs another program for credentials",
-    "auth-provider": "uses an auth-provider, which Kubernetes has removed",
+    "exec": "runs an external program for credentials",
+    "auth-provider": "uses an auth-provider (removed from Kubernetes)",
 }
 
 
 def kubeconfig_files(given: str, environ: Mapping[str, str]) -> list[Path]:
-    """Return the files that are merged: the one given, those of KUBECONFIG, or the usual one."""
+    """Return the files to merge: the given one, those of KUBECONFIG, or the default one."""
     if given:
         return [Path(given).expanduser()]
     named = [part for part in environ.get("KUBECONFIG", "").split(":") if part]
     if named:
         files = [Path(part).expanduser() for part in named]
-        # As kubectl: of several, those that do not exist are passed over.
+        # As in kubectl: if there are several, missing files are skipped.
         return [file for file in files if file.exists()] or files[:1]
     usual = Path(environ.get("HOME", "/")) / ".kube" / "config"
     return [usual] if usual.exists() else []
@@ -38,18 +38,18 @@ def read_kubeconfig(files: Sequence[Path], context: str = "") -> ApiAccess:
     """Read the API server of a context.
 
     Args:
-        files: of several, the first that names a thing wins.
-        context: its name; empty for the current one.
+        files: the files to merge; the first one that defines an entry wins.
+        context: the context's name; empty for the current one.
 
     Raises:
-        SettingsError: a file cannot be read, names no such context, or wants what a proxy cannot
-            do; names the file or field.
+        SettingsError: a file cannot be read, there is no such context, or it needs an unsupported
+            feature; names the file or field.
     """
     merged = _Merged(files)
     name = context or merged.current
     if not name:
         raise SettingsError(
-            f"{merged.where}: it has no current-context; name one with --context"
+            f"{merged.where}: current-context is not set; choose a context with --context"
             f"{merged.known('contexts')}"
         )
     chosen = merged.find("contexts", name, "context")
@@ -57,7 +57,9 @@ def read_kubeconfig(files: Sequence[Path], context: str = "") -> ApiAccess:
     user_name = chosen.text("user")
     user = merged.find("users", user_name, "user") if user_name else Fields({}, "", _wrong)
     if cluster.text("proxy-url"):
-        raise SettingsError(f"{cluster.name('proxy-url')}: a proxy to the API server is not used")
+        raise SettingsError(
+            f"{cluster.name('proxy-url')}: a proxy to the API server is not supported"
+        )
     access = split_server(cluster.text("server"), cluster.name("server"))
     return access._replace(
         server_name=cluster.text("tls-server-name"),
@@ -72,19 +74,19 @@ def _read_user(merged: "_Merged", user: Fields) -> Credentials:
     for key, reason in _OTHER_PROGRAMS.items():
         if user.value.get(key):
             raise SettingsError(
-                f"{user.name(key)}: it {reason}, which livery-proxy does not; use a context with a "
-                "token, a token file or a client certificate (kubectl create token makes one)"
+                f"{user.name(key)}: it {reason}, which livery-proxy does not support; use a "
+                "context with a token (kubectl create token), a token file or a client certificate"
             )
     for key in ("as", "as-uid", "as-groups", "as-user-extra"):
         if user.value.get(key):
             raise SettingsError(
-                f"{user.name(key)}: livery-proxy impersonates nobody; without it the proxy would "
-                "have other rights than are meant"
+                f"{user.name(key)}: livery-proxy does not support impersonation; ignoring this "
+                "field would give the proxy other permissions than intended"
             )
     certificate = merged.material(user, "client-certificate")
     private_key = merged.material(user, "client-key")
     if (certificate is None) is not (private_key is None):
-        reason = "client-certificate and client-key: one without the other"
+        reason = "client-certificate and client-key must be set together"
         raise SettingsError(f"{user.path}: {reason}")
     token_file = user.text("tokenFile")
     password = user.text("password")
@@ -102,13 +104,13 @@ def _wrong(path: str, reason: str) -> SettingsError:
 
 
 class _Merged:
-    """Several files as one: of each name the first entry."""
+    """Several files merged: the first entry with a name wins."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         if not files:
             raise SettingsError(
-                "there is no kubeconfig (~/.kube/config, KUBECONFIG, --kubeconfig), and this is "
-                "not a pod with a service account's token"
+                "no kubeconfig found (--kubeconfig, KUBECONFIG, ~/.kube/config), and this is "
+                "not a pod with a service account token"
             )
         self.where = ", ".join(map(str, files))
         self.current = ""
@@ -118,7 +120,7 @@ class _Merged:
             self._add(file)
 
     def find(self, kind: str, name: str, what: str) -> Fields:
-        """Return what an entry says.
+        """Return an entry's fields.
 
         Raises:
             SettingsError: there is no such entry.
@@ -129,12 +131,12 @@ class _Merged:
         return found
 
     def known(self, kind: str) -> str:
-        """Say which entries there are."""
+        """List the existing entries of a kind, for an error."""
         names = sorted(name for of_kind, name in self._entries if of_kind == kind)
-        return f" (there are: {', '.join(names[:20])})" if names else " (there is none)"
+        return f" (available: {', '.join(names[:20])})" if names else " (none is defined)"
 
     def material(self, fields: Fields, key: str) -> Material | None:
-        """Return what a file, or a field beside it in Base64, holds; None for neither.
+        """Return the material in the Base64 field or else the file; None if neither is set.
 
         Raises:
             SettingsError: it is not Base64.
@@ -142,7 +144,7 @@ class _Merged:
         encoded = fields.text(f"{key}-data")
         if encoded:
             try:
-                # A block of YAML may have it over several lines.
+                # A YAML block may split it over several lines.
                 return Material(data=base64.b64decode("".join(encoded.split()), validate=True))
             except (binascii.Error, ValueError) as error:
                 raise SettingsError(f"{fields.name(f'{key}-data')}: not Base64") from error
@@ -150,7 +152,7 @@ class _Merged:
         return Material(self.relative(fields, file)) if file else None
 
     def relative(self, fields: Fields, file: str) -> Path:
-        """Return a path as it is meant: from the folder of the kubeconfig that names it."""
+        """Resolve a path relative to the folder of the kubeconfig that contains it."""
         return self._folders[fields.path] / file
 
     def _add(self, file: Path) -> None:

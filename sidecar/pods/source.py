@@ -1,4 +1,4 @@
-"""The pods of some namespaces, and those namespaces' labels where they are wanted."""
+"""Watches the pods of some or all namespaces and, if wanted, the namespaces' labels."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,13 +14,13 @@ _UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 
 class KubernetesPods:
-    """Follows pods at an API server.
+    """Watches pods at an API server.
 
     Args:
         client: the API server.
-        namespaces: whose pods; none for those of all.
-        selector: a label selector.
-        wants_labels: whether namespaces' labels are followed, too.
+        namespaces: the namespaces to watch; empty for all.
+        selector: a label selector for pods.
+        wants_labels: whether namespaces' labels are watched, too.
         on_change: called after each change.
     """
 
@@ -61,18 +61,18 @@ class KubernetesPods:
 
     @property
     def is_listed(self) -> bool:
-        """Whether everything that may be listed was listed once: some of it, at least."""
+        """Whether every list succeeded or is forbidden, and at least one list of pods succeeded."""
         settled = all(watch.is_listed or watch.status == _FORBIDDEN for watch in self._all)
         return settled and any(watch.is_listed for watch in self._watches)
 
     @property
     def pods(self) -> list[ScrapedPod]:
-        """The pods, as they are known."""
+        """The pods that are known now."""
         return [pod for watch in self._watches for pod in watch.objects.values()]
 
     @property
     def namespace_labels(self) -> dict[str, Mapping[str, str]]:
-        """Labels of namespaces by their keys."""
+        """The labels of each namespace."""
         return {name: labels for watch in self._labels for name, labels in watch.objects.values()}
 
     @property
@@ -82,11 +82,11 @@ class KubernetesPods:
 
     @property
     def failures(self) -> int:
-        """How often the API server could not be followed."""
+        """Number of failed lists and watches."""
         return sum(watch.failures for watch in self._all)
 
     def error(self) -> str:
-        """Say why pods cannot be followed now, and what to do; empty where they are."""
+        """Return why pods cannot be watched now, and what to do; empty if they can."""
         kinds: tuple[tuple[str, Sequence[Watch[Any]]], ...] = (
             ("pods", self._watches),
             ("namespaces", self._labels),
@@ -105,18 +105,18 @@ class KubernetesPods:
         return ""
 
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
-        """Return what runs for as long as pods are followed."""
+        """Return the background tasks of the watches; each runs until cancelled."""
         return [watch.run for watch in self._all]
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         self._client.close()
 
 
 def _hint(what: str, status: int, error: str, forbidden: Sequence[str]) -> str:
-    """Say what to do, with commands for the namespaces that are forbidden; empty for all."""
+    """Return the fix, with commands for each forbidden namespace (empty name: cluster-wide)."""
     if status == _UNAUTHORIZED:
-        return "; the token or certificate is not valid (any more): make a new one"
+        return "; the token or certificate is invalid or has expired: create a new one"
     if status != _FORBIDDEN:
         return ""
     found = _ACCOUNT.search(error)
@@ -130,7 +130,7 @@ def _hint(what: str, status: int, error: str, forbidden: Sequence[str]) -> str:
             f"kubectl create {kind} {name} --verb=list,watch --resource={what}{scope}",
             f"kubectl create {kind}binding {name} --{kind}={name} {account}{scope}",
         ]
-    return f"; list and watch on {what} are missing: {'; '.join(commands)}"
+    return f"; grant list and watch on {what}: {'; '.join(commands)}"
 
 
 def _parse_pod(obj: Json) -> ScrapedPod:
@@ -145,5 +145,5 @@ def _parse_labels(obj: Json) -> tuple[str, Mapping[str, str]]:
         else (0, 0)
     )
     if not isinstance(name, str) or not isinstance(labels, dict):
-        raise PodsError("a namespace has no name, or its labels are no mapping")
+        raise PodsError("a namespace has no name, or its labels are not a mapping")
     return name, {str(key): str(text) for key, text in labels.items()}

@@ -1,4 +1,4 @@
-"""A collection of objects kept up to date: listed in pages, then watched from there.
+"""Keeps a collection of objects up to date: lists it in pages, then watches it.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -19,13 +19,13 @@ from sidecar.pods.api import ApiClient, ApiError, Json
 logger = logging.getLogger(__name__)
 
 PAGE = 50
-"""Objects that are asked for at once: as Python's values they take five times their text."""
+"""Objects per list request: as Python values they take five times the size of their JSON."""
 MAX_OBJECTS = 20_000
 MAX_PAGES = 2 * MAX_OBJECTS // PAGE
 WATCH_SECONDS = 270.0
-"""How long one watch is asked to last, give or take a fifth."""
+"""Requested duration of one watch, plus or minus 20%."""
 SILENCE_SECONDS = 90.0
-"""What may pass without an event before the connection is taken for dead: bookmarks come each
+"""Time without an event after which the connection is considered dead: bookmarks come every
 minute."""
 SHORTEST_WATCH_SECONDS = 1.0
 """A watch that ends sooner, without an event, has failed."""
@@ -37,14 +37,14 @@ T = TypeVar("T")
 
 
 class Watch(Generic[T]):
-    """Follows one collection; the last state stays while the API server is away.
+    """Watches one collection; keeps the last state while the API server is unavailable.
 
     Args:
         client: the API server.
-        path: of the collection, as `/api/v1/namespaces/shop/pods`.
-        selection: query parameters that choose objects, such as `labelSelector`.
-        parse: makes of an object what is kept; None where it is as if it were not there. Raises
-            LiveryError of one that cannot be read.
+        path: of the collection, such as `/api/v1/namespaces/shop/pods`.
+        selection: query parameters that select objects, such as `labelSelector`.
+        parse: converts an object to what is kept; returns None to ignore it, and raises
+            LiveryError if it cannot be read.
         on_change: called after each change.
     """
 
@@ -63,26 +63,26 @@ class Watch(Generic[T]):
         self._parse = parse
         self._on_change = on_change
         self._version = ""
-        """Of the last thing that is known; empty where all must be listed."""
+        """resourceVersion of the known state; empty if a new list is needed."""
         self.objects: dict[str, T] = {}
         """By uid."""
         self.is_listed = False
-        """Whether there ever was a whole list."""
+        """Whether a complete list was ever read."""
         self.confirmed_at = time.monotonic()
-        """When the API server last said that this is the state."""
+        """When the API server last confirmed the state, in monotonic seconds."""
         self.error = ""
-        """Why it is not up to date; empty where it is."""
+        """Why the state is not up to date; empty if it is."""
         self.status = 0
-        """HTTP status of that error, where it has one."""
+        """HTTP status of that error; 0 if it has none."""
         self.failures = 0
 
     @property
     def age_seconds(self) -> float:
-        """How old the state may be."""
+        """Time since the state was confirmed; 0 while it is up to date."""
         return time.monotonic() - self.confirmed_at if self.error else 0.0
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """List and watch until cancelled."""
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             started = time.monotonic()
@@ -96,7 +96,7 @@ class Watch(Generic[T]):
                 backoff = FIRST_BACKOFF_SECONDS  # it worked for a while
                 if not self.error:
                     continue
-            # A server that ends every watch at once is not asked a thousand times a second.
+            # A server that ends every watch at once must not be queried in a tight loop.
             await asyncio.sleep(random.uniform(backoff / 2, backoff))
             backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
 
@@ -106,19 +106,19 @@ class Watch(Generic[T]):
             self._version = ""
             return
         if 400 <= status < 500 and status != _PATIENCE:
-            self._version = ""  # what this version leads to may be an error for ever
+            self._version = ""  # this version may cause the same error forever
         self.failures += 1
         self.status = status
         if str(error) != self.error:
             self.error = str(error)
-            logger.warning("pods cannot be followed; trying again", extra={"reason": self.error})
+            logger.warning("pods cannot be watched; retrying", extra={"reason": self.error})
             self._on_change()
 
     def _confirm(self) -> None:
         self.confirmed_at = time.monotonic()
         if self.error:
             self.error, self.status = "", 0
-            logger.info("pods are followed again")
+            logger.info("pods are watched again")
             self._on_change()
 
     async def _list(self) -> None:
@@ -156,7 +156,7 @@ class Watch(Generic[T]):
         started = time.monotonic()
         taken = 0
         events = self._client.watch(self._path, query, SILENCE_SECONDS)
-        # A silent connection may be a dead one: the next watch shows which.
+        # A silent connection may be dead: the next watch shows whether it was.
         with contextlib.suppress(UpstreamTimeoutError):
             async with contextlib.aclosing(events):
                 async for event in events:
@@ -165,8 +165,8 @@ class Watch(Generic[T]):
                         taken += 1
                     self._confirm()
         if not taken and time.monotonic() - started < SHORTEST_WATCH_SECONDS:
-            self._version = ""  # who ends each watch at once may have missed what happened
-            raise UpstreamError("the API server ended the watch at once")
+            self._version = ""  # a server that ends watches at once may have lost events
+            raise UpstreamError("the API server ended the watch immediately")
 
     def _take(self, event: Mapping[str, object]) -> None:
         kind = event.get("type")
@@ -180,14 +180,14 @@ class Watch(Generic[T]):
         elif kind in ("ADDED", "MODIFIED"):
             self._keep(obj, self.objects)
         elif kind != "BOOKMARK":
-            raise _wrong("type", f"{str(kind)[:40]!r} is no kind of event")
-        # Of a bookmark only the version is used.
+            raise _wrong("type", f"{str(kind)[:40]!r} is not an event type")
+        # Only the version of a bookmark is used.
         self._version = str(metadata.get("resourceVersion") or self._version)
         if kind != "BOOKMARK":
             self._on_change()
 
     def _keep(self, obj: object, objects: dict[str, T]) -> None:
-        """Keep an object under its uid; one that cannot be read is left out."""
+        """Store an object by its uid; one that cannot be read is skipped."""
         whole = read_mapping(obj, "items[]", _wrong)
         uid = read_mapping(whole.get("metadata"), "metadata", _wrong).get("uid")
         if not isinstance(uid, str) or not uid:

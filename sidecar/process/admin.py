@@ -1,4 +1,4 @@
-"""The admin port, alike in every role: health, readiness and the proxy's own metrics."""
+"""The admin port, the same in every role: health, readiness and the proxy's own metrics."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from sidecar.process.readiness import Readiness
 def answer_admin(
     path: str, readiness: Readiness, render_metrics: Callable[[], bytes], *others: str
 ) -> Response:
-    """Answer on the admin port.
+    """Handle a request on the admin port.
 
     Args:
-        path: what is asked for.
-        readiness: of the proxy.
+        path: path of the request.
+        readiness: readiness of the proxy.
         render_metrics: writes the proxy's own metrics.
-        others: what the role serves itself.
+        others: paths that the role serves itself.
     """
     if path == "/healthz":
         return plain(200, "ok")
@@ -25,4 +25,4 @@ def answer_admin(
     if path == "/metrics":
         return Response(200, render_metrics(), "text/plain; version=0.0.4; charset=utf-8")
     served = ", ".join([*others, "/metrics", "/healthz"])
-    return plain(404, f"{served} and /readyz are served here")
+    return plain(404, f"not found; paths served here: {served}, /readyz")

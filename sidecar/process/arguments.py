@@ -1,31 +1,32 @@
-"""What the roles' command lines and environments have in common."""
+"""Parts shared by the roles' command lines and environments."""
 
 import argparse
 from typing import NoReturn
 
 from sidecar import VERSION
 from sidecar.errors import SettingsError
+from sidecar.process.help_format import HelpFormatter
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads a command line; what is wrong is an error of ours, never an exit."""
+    """Parses a command line; an invalid one raises SettingsError and never exits."""
 
     @classmethod
     def of_role(cls, role: str, *, prog: str, description: str, examples: str) -> "Parser":
-        """Make what the command lines of all roles begin with."""
+        """Create a parser with the arguments that all roles share."""
         parser = cls(
             prog=prog,
             description=description,
             epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
             allow_abbrev=False,
         )
         parser.add_argument("--version", action="version", version=f"livery-proxy {VERSION}")
-        parser.add_argument("--role", choices=[role], required=True, help="what this proxy does")
+        parser.add_argument("--role", choices=[role], required=True, help="role of this proxy")
         return parser
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong.
+        """Raise an error for an invalid command line.
 
         Raises:
             SettingsError: always.
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def read_port(text: str) -> int | None:
-    """Return a port, 0 for one that the system chooses; None if the text is not a port."""
+    """Return a port, where 0 lets the system choose one; None if the text is not a port."""
     if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
         return int(text)
     return None

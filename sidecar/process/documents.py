@@ -14,14 +14,14 @@ def read_document(path: Path, max_bytes: int) -> object:
     """Read a file.
 
     Raises:
-        DocumentError: it cannot be read, is too large, is neither YAML nor JSON, or gives a key
-            twice; names it.
+        DocumentError: it cannot be read, is too large, is neither YAML nor JSON, or has a key
+            twice; the message names the file.
     """
     return next(iter(_read(path, max_bytes, is_single=True)), None)
 
 
 def read_documents(path: Path, max_bytes: int) -> list[object]:
-    """Read a file of several documents, as manifests are; those that are empty are left out.
+    """Read a file of several documents, such as manifests; empty documents are skipped.
 
     Raises:
         DocumentError: as `read_document` does.
@@ -53,11 +53,11 @@ def _read(path: Path, max_bytes: int, *, is_single: bool) -> list[object]:
 
 
 def _read_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return a mapping; the last of two values would win, and may widen what the first narrows."""
+    """Return a mapping; refuses duplicate keys, as the last could widen what the first narrows."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise DocumentError(f"key {_first_twice(keys)!r} is given twice")
+        raise DocumentError(f"duplicate key {_first_twice(keys)!r}")
     return found
 
 
@@ -83,7 +83,7 @@ def _is_deeper(document: object, levels: int) -> bool:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file does, or one of a folder; zeros where there is none."""
+    """Return a stamp that changes with a file, or a folder's files; zeros if there is none."""
     try:
         stats = [path.stat(), *(item.stat() for item in (path.iterdir() if path.is_dir() else ()))]
     except OSError:
@@ -92,7 +92,7 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 def _load_yaml(text: str, path: Path, *, is_single: bool) -> list[object]:
-    # Imported only here: a proxy in a cluster gets its policy as JSON and does not pay for it.
+    # Imported here so that a proxy in a cluster, which gets its policy as JSON, does not load it.
     import yaml
 
     try:
@@ -106,11 +106,11 @@ def _load_yaml(text: str, path: Path, *, is_single: bool) -> list[object]:
     except DocumentError as error:
         raise DocumentError(f"{path}: {error}") from error
     except yaml.MarkedYAMLError as error:
-        # Without the text itself, which may hold a secret; a tag's error quotes it.
+        # The message must not quote the text, which may hold a secret; a tag's error does.
         mark = error.problem_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         is_tag = isinstance(error, yaml.constructor.ConstructorError)
-        problem = "a tag that is not known" if is_tag else error.problem
+        problem = "unknown tag" if is_tag else error.problem
         raise DocumentError(f"{path}: not YAML: {problem}{where}") from None
     except yaml.reader.ReaderError as error:
         where = f"at character {error.position}"
@@ -119,8 +119,8 @@ def _load_yaml(text: str, path: Path, *, is_single: bool) -> list[object]:
         yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
         ValueError,
     ):  # fmt: skip
-        # What PyYAML's own constructors raise of dates, numbers and tags that are none.
-        raise DocumentError(f"{path}: not YAML: a value is not of its kind") from None
+        # PyYAML's own constructors raise these for invalid dates, numbers and tags.
+        raise DocumentError(f"{path}: not YAML: a value is invalid for its type") from None
 
 
 def _nodes(loader: Any) -> Iterator[Any]:
@@ -129,7 +129,7 @@ def _nodes(loader: Any) -> Iterator[Any]:
 
 
 def _check_keys(node: Any) -> None:
-    """Refuse a key that a mapping gives twice."""
+    """Refuse mappings with a duplicate key."""
     if node is None or not isinstance(node.value, list):
         return
     pairs = [item for item in node.value if isinstance(item, tuple)]
@@ -137,19 +137,19 @@ def _check_keys(node: Any) -> None:
     twice = _first_twice(keys)
     if twice is not None:
         line = node.start_mark.line + 1
-        raise DocumentError(f"key {twice!r} is given twice in the mapping at line {line}")
+        raise DocumentError(f"duplicate key {twice!r} in the mapping at line {line}")
     for item in node.value:
         for child in item if isinstance(item, tuple) else (item,):
             _check_keys(child)
 
 
 def _check_events(events: Iterable[object]) -> None:
-    """Refuse what a few lines of YAML can blow up: copies by alias, depth without end."""
+    """Refuse what a few lines of YAML can inflate: copies by alias, and unlimited depth."""
     depth = 0
     for event in events:
         name = type(event).__name__
         if name == "AliasEvent":
-            raise DocumentError("aliases (*name) are not read here; write the value out")
+            raise DocumentError("aliases (*name) are not supported; write the value out")
         if name.startswith(("Sequence", "Mapping")):
             depth += 1 if name.endswith("StartEvent") else -1
         if depth > MAX_DEPTH:

@@ -1,4 +1,4 @@
-"""A histogram in text format, without a client library's 3.5 MB."""
+"""A histogram in text format, without the 3.5 MB of a client library."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from sidecar.model.exposition.escapes import escape
 
 
 class Histogram:
-    """Counts values by one label.
+    """A histogram with one label.
 
     Args:
-        name: of the metric.
-        text: its HELP.
-        label: tells its histograms apart.
-        bounds: upper bounds of the buckets, without infinity, rising.
+        name: name of the metric.
+        text: its help text.
+        label: name of the label.
+        bounds: upper bounds of the buckets, ascending, without +Inf.
     """
 
     def __init__(self, name: str, text: str, label: str, bounds: Sequence[float]) -> None:
@@ -25,7 +25,7 @@ class Histogram:
         self._sums: dict[str, float] = {}
 
     def observe(self, value: str, amount: float) -> None:
-        """Count an amount under a label's value."""
+        """Observe an amount for a label value."""
         counts = self._counts.get(value)
         if counts is None:
             counts = self._counts[value] = [0] * (len(self._bounds) + 1)

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, or a readable line where a person watches."""
+"""Logs: one JSON object per line, or readable lines on a terminal."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
 
     Args:
         level: one of `LEVELS`.
-        stream: where to; JSON unless it is a terminal.
+        stream: destination; lines are JSON unless it is a terminal.
     """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)

@@ -1,4 +1,4 @@
-"""The own process: facts, and what is asked of its allocator."""
+"""Memory and CPU time of this process, and tuning of its allocator."""
 
 import contextlib
 import resource
@@ -15,10 +15,11 @@ _KEPT_BYTES = 2 << 20
 
 
 def keep_freed_memory() -> None:
-    """Return memory that starting freed; then let the C library keep a little for each scrape.
+    """Return memory freed during startup to the system; then let the C library keep a little.
 
-    By default it gives each scrape's buffers back and takes them anew: 44 page faults a scrape of
-    1,000 series, an eighth of its CPU. At most 2 MiB are kept; other C libraries are left alone.
+    By default the C library returns each scrape's buffers and requests them again: 44 page faults
+    for a scrape of 1,000 series, an eighth of its CPU time. At most 2 MiB are kept. C libraries
+    without these functions are left alone.
     """
     if sys.platform != "linux":
         return
@@ -32,7 +33,7 @@ def keep_freed_memory() -> None:
 
 
 def resident_bytes() -> int:
-    """Resident memory now; where the system does not tell, the most it ever was."""
+    """Return resident memory, or its peak if the system does not report the current value."""
     try:
         return int(_STATM.read_text().split()[1]) * resource.getpagesize()
     except (OSError, IndexError, ValueError):
@@ -41,5 +42,5 @@ def resident_bytes() -> int:
 
 
 def cpu_seconds() -> float:
-    """User and system time so far."""
+    """Return user and system CPU time so far."""
     return time.process_time()

@@ -1,4 +1,4 @@
-"""The proxy's own metrics: a few numbers and their text, without a client library's 3.5 MB."""
+"""The proxy's own metrics in text format, without the 3.5 MB of a client library."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Family(NamedTuple):
 
 PROCESS_FAMILIES = (
     Family("gauge", "process_resident_memory_bytes", "Resident memory."),
-    Family("counter", "process_cpu_seconds_total", "User and system time."),
+    Family("counter", "process_cpu_seconds_total", "User and system CPU time."),
 )
 
 
@@ -28,7 +28,7 @@ def build_info(prefix: str) -> Family:
 
 
 class Telemetry:
-    """Counters and gauges by name and labels; none has a sample before it is set or added."""
+    """Counters and gauges by name and labels; none has a sample until it is set or added to."""
 
     def __init__(self, families: Sequence[Family]) -> None:
         self._families = families
@@ -37,7 +37,7 @@ class Telemetry:
         }
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
-        """Count up."""
+        """Increase a counter."""
         samples = self._samples[name]
         key = tuple(sorted(labels.items()))
         samples[key] = samples.get(key, 0) + amount

@@ -1,4 +1,4 @@
-"""Ports that may be busy for a while, and what listens on them."""
+"""Opens ports, which may be busy for a while, and serves on them."""
 
 import asyncio
 import errno
@@ -38,10 +38,10 @@ def read_host(environ: Mapping[str, str]) -> str:
 
 
 class Ports:
-    """Opens the proxy's ports; a busy one is tried again and again, and said to be.
+    """Opens the proxy's ports; a busy port is retried and reported.
 
     Args:
-        on_change: hears that a port became busy, or free.
+        on_change: called when a port is found to be busy, or has become free.
     """
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
@@ -49,11 +49,11 @@ class Ports:
         self.host = ""
         """The address to listen on; empty for all."""
         self.bound: dict[str, int] = {}
-        """Port by what it is for, once it is open."""
+        """Open ports, by purpose."""
         self.faults: dict[str, str] = {}
-        """Why not, by what it is for."""
+        """Why ports cannot be opened, by purpose."""
         self.is_stopping = False
-        """Whether new requests should go elsewhere."""
+        """Whether the proxy is shutting down, so that new requests should go elsewhere."""
 
     async def listen(
         self,
@@ -64,30 +64,33 @@ class Ports:
         *,
         flag: str = "",
     ) -> None:
-        """Listen on a port of the host; returns when that works.
+        """Listen on a port of the host; returns once the port is open.
 
         Args:
-            server: what listens.
-            port: where.
-            purpose: what for, in sentences.
-            tls: certificates; None for plain HTTP.
-            flag: the setting that chooses the port, where a busy one is not waited for.
+            server: the server that listens.
+            port: the port.
+            purpose: purpose of the port, for messages.
+            tls: TLS context with the certificate; None for plain HTTP.
+            flag: flag that sets the port, if a busy port is an error; empty to wait for the port.
 
         Raises:
-            SettingsError: the port is busy, and there is a flag for another.
+            SettingsError: the port is busy, and `flag` is set.
         """
         while True:
             try:
                 bound = await server.start(self.host, port, tls)
             except OSError as error:
+                if error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL) and self.host:
+                    said = f"{LISTEN_ADDRESS} is {self.host}, which is no address of this host"
+                    raise SettingsError(said) from error
                 if flag:
                     said = f"port {port} {_trouble(error)}: choose another with {flag}"
                     raise SettingsError(said) from error
-                # The application may give the port up yet; leaving would harm its pod.
+                # The application may still release the port; exiting would harm its pod.
                 self.faults[purpose] = f"cannot listen on port {port}: it {_trouble(error)}"
                 self._on_change()
                 extra = {"port": port, "reason": f"it {_trouble(error)}"}
-                logger.error("a port is busy; trying on", extra=extra)
+                logger.error("a port is busy; retrying", extra=extra)
                 await asyncio.sleep(PORT_RETRY_SECONDS)
                 continue
             if self.faults.pop(purpose, None):
@@ -105,9 +108,9 @@ class Listener(NamedTuple):
     purpose: str
     tls: ssl.SSLContext | None = None
     drain_seconds: float = 1.0
-    """How long what is in flight may take at the end."""
+    """How long requests in flight may take at shutdown."""
     flag: str = ""
-    """The setting that chooses the port, where a busy one is not waited for."""
+    """Flag that sets the port, if a busy port is an error; empty to wait for the port."""
 
 
 async def serve(
@@ -118,15 +121,15 @@ async def serve(
     *,
     linger_seconds: float = 0.0,
 ) -> None:
-    """Listen and keep tasks up until `stop`; then finish what is in flight.
+    """Serve and run tasks until `stop` is set, then finish requests in flight.
 
     Args:
         ports: opens the ports.
-        listeners: what listens; those with a flag first of all.
-        tasks: work beside.
-        stop: ends it.
-        linger_seconds: how long new requests are answered after that: who sends to a Service
-            learns late that one of its pods goes.
+        listeners: the servers and their ports; those with a flag are opened first.
+        tasks: background tasks; they are restarted if they fail.
+        stop: starts the shutdown.
+        linger_seconds: how long new requests are still answered after that, because clients of a
+            Service learn with a delay that a pod is terminating.
 
     Raises:
         SettingsError: a port that has a flag is busy.
@@ -139,7 +142,7 @@ async def serve(
         listening = [ports.listen(one.server, one.port, one.purpose, one.tls) for one in waiting]
         started = [group.create_task(work) for work in (*listening, *map(keep_up, tasks))]
         await stop.wait()
-        logger.info("stopping; what is in flight is finished")
+        logger.info("stopping; finishing requests in flight")
         if linger_seconds:
             ports.is_stopping = True
             await asyncio.sleep(linger_seconds)
@@ -150,4 +153,4 @@ async def serve(
 
 
 def _trouble(error: OSError) -> str:
-    return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {describe(error)}"
+    return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {describe(error)}"

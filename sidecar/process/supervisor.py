@@ -1,6 +1,6 @@
-"""Tasks that go on though they failed.
+"""Restarts tasks that fail.
 
-Shared with the injector, so it imports nothing else of the proxy.
+Shared with the injector, so it imports nothing else from the proxy.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ RESTART_SECONDS = 5.0
 async def keep_up(
     run: Callable[[], Awaitable[None]], restart_seconds: float = RESTART_SECONDS
 ) -> None:
-    """Start a task again that failed in a way nobody foresaw: the process must not end for it."""
+    """Run a task, and restart it after an unexpected failure, which must not end the process."""
     while True:
         try:
             await run()

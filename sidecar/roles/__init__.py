@@ -1,1 +1,1 @@
-"""The proxy's roles, each a small module that composes the cores and edges."""
+"""The proxy's roles. Each is a small package that composes the rest of the proxy."""

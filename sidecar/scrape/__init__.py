@@ -1,1 +1,1 @@
-"""From targets to one answer: fetched, read, merged, shared among equal scrapes."""
+"""Scrapes targets: fetches, parses and merges, and shares the result among equal scrapes."""

@@ -1,4 +1,4 @@
-"""A scrape as an answer that its client can read."""
+"""Renders a scrape as an HTTP response for its client."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from sidecar.scrape.rendering import Scrape
 
 
 def render_scrape(scrape: Scrape, wanted: Negotiated, headers: Mapping[str, str]) -> Response:
-    """Make an answer of a scrape, compressed where the client takes it."""
+    """Return a scrape's HTTP response, compressed if the client accepts gzip."""
     if scrape.status != 200:
         return Response(scrape.status, scrape.body + b"\n")
     kind = content_type(wanted._replace(fmt=scrape.fmt))

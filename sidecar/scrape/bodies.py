@@ -1,4 +1,4 @@
-"""The text of what a target answered, in the format in which it is read."""
+"""Converts a target's response to the format in which it is parsed."""
 
 from sidecar.errors import LimitError, UpstreamError
 from sidecar.model.exposition.formats import Format, format_of_body
@@ -9,16 +9,16 @@ from sidecar.scrape.fetch import Fetched
 
 
 def text_of(fetched: Fetched, wanted: Format, fallback: Format | None, limits: Limits) -> bytes:
-    """Return a target's exposition; OpenMetrics as text where that is wanted.
+    """Return a target's exposition; OpenMetrics is converted if `wanted` is the text format.
 
     Args:
-        fetched: what it answered.
-        wanted: the format of the answer that it becomes a part of.
-        fallback: its format where its Content-Type says nothing that can be read.
-        limits: its bounds.
+        fetched: the target's response.
+        wanted: format of the response that it becomes a part of.
+        fallback: format for a missing or unsupported Content-Type.
+        limits: limits of the target.
 
     Raises:
-        UpstreamError: it is not an exposition in text.
+        UpstreamError: the Content-Type is not that of a text exposition.
         LimitError: it has too many lines.
         ExpositionError: it is not valid OpenMetrics.
     """
@@ -26,11 +26,11 @@ def text_of(fetched: Fetched, wanted: Format, fallback: Format | None, limits: L
     if fmt is None:
         raise UpstreamError(
             f"answered Content-Type {fetched.content_type[:80]!r}, which is not a text "
-            "exposition; where the body is one, annotate the pod with "
+            "exposition; if the body is one, annotate the pod with "
             "livery.dev/fallback-protocol: PrometheusText0.0.4"
         )
     if fmt is Format.OPENMETRICS and wanted is Format.TEXT:
-        # Checked before it is converted: each line takes many times its length while it is.
+        # Checked before the conversion, during which each line takes many times its length.
         limit = limits.samples + MAX_COMMENT_LINES
         if fetched.body.count(b"\n") > limit:
             raise LimitError(f"more than {limit} lines of OpenMetrics")

@@ -1,4 +1,4 @@
-"""Simultaneous scrapes that ask the same share one run; runs take turns, fairly by client."""
+"""Coalesces equal concurrent scrapes into one run; runs take turns, fairly by client."""
 
 import asyncio
 import time
@@ -10,15 +10,16 @@ from typing import Generic, Protocol, TypeVar
 from sidecar.scrape.request import ScrapeRequest
 
 MAX_RUNS = 8
-"""Runs with a query, and as many without, that may be under way or wait; joining one is free."""
+"""Limit of active and waiting runs, separate for those with and without a query; joining a run
+is always allowed."""
 MAX_RUNS_OF_PEER = 2
-"""Of these, runs of each kind that one client's address may have begun."""
+"""Limit of those runs, of each kind, that one client address may have started."""
 _SLACK_SECONDS = 0.5
-"""How much later than its own time a client may be answered by a scrape that it joins."""
+"""How long after its own timeout a client may get the result of a run that it joined."""
 
 
 class BusyError(Exception):
-    """As many scrapes are waiting, or as much is unsent, as may be; the text says which."""
+    """Too many scrapes are waiting, or too much is unsent; the message says which."""
 
 
 A_co = TypeVar("A_co", covariant=True)
@@ -26,18 +27,18 @@ A = TypeVar("A")
 
 
 class Scrapes(Protocol[A_co]):
-    """What scrapes."""
+    """Runs scrapes."""
 
     @property
     def policy(self) -> object:
-        """What is active now; an answer is shared only while it stays the same object."""
+        """The active policy; a result is shared only while it stays the same object."""
 
     async def scrape(self, request: ScrapeRequest, timeout_seconds: float) -> A_co:
-        """Scrape."""
+        """Run one scrape."""
 
 
 class _Run(Generic[A]):
-    """One scrape and those who wait for it."""
+    """One scrape and the clients that wait for it."""
 
     task: asyncio.Task[None]
 
@@ -47,25 +48,25 @@ class _Run(Generic[A]):
         self.request = request
         self.timeout_seconds = timeout_seconds
         self.ends_at = time.monotonic() + timeout_seconds
-        """When it must be over; waiting for its turn takes of its time."""
+        """Its deadline; the wait for its turn counts as part of its time."""
         self.peer = peer
-        """Address of the client that began it."""
+        """Address of the client that started it."""
         self.policy = policy
-        """What was active when it began."""
+        """The policy that was active when it started."""
         self.waiting: set[asyncio.Future[A]] = set()
         self.is_done = False
         self.turn: asyncio.Future[None] | None = None
-        """Wakes the task when it may begin; None if it need not wait."""
+        """Wakes the task when it may start; None if it need not wait."""
         self.is_left: asyncio.Future[None] | None = None
-        """Wakes the task when the last who waited has taken the answer."""
+        """Wakes the task when the last waiting client has taken the result."""
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is what Prometheus asks: a scrape without a query."""
+        """Whether it has no query, like Prometheus' own scrapes."""
         return not self.request.query
 
     def finish(self, answer: A | None, error: BaseException | None) -> None:
-        """Give all who wait the answer, or why there is none."""
+        """Pass the result or the error to all waiting clients."""
         self.is_done = True
         for waiter in self.waiting:
             if waiter.done():
@@ -79,17 +80,17 @@ class _Run(Generic[A]):
 
 
 class ScrapeCoalescer(Generic[A]):
-    """Lets equal scrapes share one fan-out, and others take turns.
+    """Lets equal scrapes share one fan-out, while different ones take turns.
 
-    Few fan-outs at a time bound the memory. Who is next: scrapes without a query before those
-    with one, then the client that was served least lately, then the one that came first.
+    A limit on concurrent fan-outs bounds memory. Scrapes without a query precede those with one;
+    then the least recently served client is next, then the oldest scrape.
 
     Args:
-        scraper: what scrapes.
-        is_full: whether too much is unsent.
-        max_active: fan-outs at a time; with more than one, a scraper that has much time does not
-            hold up one that has little.
-        max_of_peer: runs of each kind that one client's address may have begun.
+        scraper: runs the scrapes.
+        is_full: returns whether too much is unsent.
+        max_active: concurrent fan-outs; with more than one, a client with a long timeout does not
+            hold up one with a short timeout.
+        max_of_peer: limit of runs of each kind that one client address may have started.
     """
 
     def __init__(
@@ -106,19 +107,19 @@ class ScrapeCoalescer(Generic[A]):
         self._max_of_peer = max_of_peer
         self._joinable: dict[ScrapeRequest, _Run[A]] = {}
         self._runs: list[_Run[A]] = []
-        """Under way or waiting, by age."""
+        """Active and waiting runs, oldest first."""
         self._active: list[_Run[A]] = []
         self._served: dict[str, None] = {}
-        """Clients of the runs above that had a turn, the latest last."""
+        """Clients of the runs above that have had a turn, most recent last."""
         self.waiting = 0
-        """Scrapes that wait for an answer now."""
+        """Clients that are waiting for a result."""
 
     async def get(self, request: ScrapeRequest, timeout_seconds: float, peer: str = "") -> A:
-        """Scrape, or join a scrape under way that answers the same.
+        """Run a scrape, or join a run with the same result.
 
         Args:
             request: what the client asks for.
-            timeout_seconds: for each target, and for reading what they say.
+            timeout_seconds: for fetching each target, and for parsing the responses.
             peer: the client's address.
 
         Raises:
@@ -139,8 +140,8 @@ class ScrapeCoalescer(Generic[A]):
                 self._leave(run)
 
     def _serves(self, run: _Run[A], timeout_seconds: float) -> bool:
-        # Whoever has more time must not fail because another had less, nor wait for one that has
-        # more; and who asks after a policy came gets what it says.
+        # A client with more time must not fail because another had less, nor wait for one that
+        # has more; and a client that asks after a policy change must get the new policy's result.
         has_time = run.timeout_seconds >= timeout_seconds
         ends_in_time = run.ends_at <= time.monotonic() + timeout_seconds + _SLACK_SECONDS
         is_present = not run.is_done and run.policy is self._scraper.policy
@@ -151,7 +152,7 @@ class ScrapeCoalescer(Generic[A]):
         self._make_room(run)
         self._joinable[request] = run
         self._runs.append(run)
-        # A task of its own: a client that goes away does not take the answer from the others.
+        # A task of its own, so that a client that disconnects does not cancel it for the others.
         run.task = asyncio.create_task(self._take_turn(run))
         if len(self._active) < self._max_active:
             self._active.append(run)
@@ -160,7 +161,7 @@ class ScrapeCoalescer(Generic[A]):
         return run
 
     def _make_room(self, run: _Run[A]) -> None:
-        """Refuse a run, or the latest of a client that has more of them waiting."""
+        """Refuse the run, or drop the newest waiting run of a client that has more runs."""
         if not self._runs:
             return
         alike = [item for item in self._runs if item.is_usual == run.is_usual]
@@ -182,12 +183,12 @@ class ScrapeCoalescer(Generic[A]):
             await self._wait_for_turn(run)
             run.finish(await self._scrape_now(run), None)
             if self.waiting > len(run.waiting):
-                # Those who waited take it, and count it as unsent, before the next one begins.
+                # Clients take the result, which then counts as unsent, before the next run starts.
                 run.is_left = asyncio.get_running_loop().create_future()
                 await run.is_left
         except asyncio.CancelledError as error:
             run.finish(None, None)
-            # The frames hold all that was read, and the task them, until garbage is collected.
+            # The task holds the frames, and they hold all that was read, until garbage collection.
             traceback.clear_frames(error.__traceback__)
             raise
         except Exception as error:
@@ -202,11 +203,11 @@ class ScrapeCoalescer(Generic[A]):
             async with asyncio.timeout(run.timeout_seconds):
                 await run.turn
         except TimeoutError:
-            raise BusyError("other scrapes took all of this one's time") from None
+            raise BusyError("timed out while waiting for other scrapes") from None
 
     async def _scrape_now(self, run: _Run[A]) -> A:
         if self._is_full():
-            raise BusyError("earlier responses have not been read yet")
+            raise BusyError("clients have not read earlier responses yet")
         if run.turn is None:
             return await self._scraper.scrape(run.request, run.timeout_seconds)
         left_seconds = max(0.0, run.ends_at - time.monotonic())
@@ -242,4 +243,4 @@ class ScrapeCoalescer(Generic[A]):
         if run.is_left is not None and not run.is_left.done():
             run.is_left.set_result(None)
         if not run.is_done:
-            run.task.cancel()  # nobody is left who would read it
+            run.task.cancel()  # no client is left to read the result

@@ -1,4 +1,4 @@
-"""When a scrape must be over."""
+"""The deadline of a scrape."""
 
 import asyncio
 import contextlib
@@ -10,27 +10,27 @@ T = TypeVar("T")
 
 
 class Deadline:
-    """When a scrape must be over; at once, if nobody waits for it any more."""
+    """The deadline of a scrape; it expires at once when no client waits any more."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self._at = time.monotonic() + timeout_seconds
 
     @property
     def left_seconds(self) -> float:
-        """Time that is left; none after it."""
+        """Time left; 0 after the deadline."""
         return max(0.0, self._at - time.monotonic())
 
     def is_over(self) -> bool:
-        """Tell whether it has come."""
+        """Return whether the deadline has passed."""
         return time.monotonic() > self._at
 
     def come(self) -> None:
-        """Let it have come."""
+        """Make the deadline expire now."""
         self._at = 0.0
 
 
 async def in_thread(deadline: Deadline, work: Callable[[], T]) -> T:
-    """Work in a thread; who is cancelled waits for its end, so that no two are in one cache."""
+    """Run `work` in a thread; if cancelled, wait for its end, so that no two use one cache."""
     job = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(job)

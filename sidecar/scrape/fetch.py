@@ -1,4 +1,4 @@
-"""Targets' bodies: fetched within a deadline and a budget of bytes, decoded, never more."""
+"""Fetches and decodes targets' bodies, within a timeout and a budget of bytes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sidecar.model.targets import Target
 
 MAX_REDIRECTS = 5
 _PART_BYTES = 32
-"""What a part of a body counts beside its bytes: a chunk of one byte is as much work as of many."""
+"""Bytes counted per part of a body in addition to its own: even a one-byte chunk takes work."""
 _FRAMING_BYTES = 1 << 20
 _ASKS_FOR_CREDENTIALS = (401, 403, 407)
 _BAD_REQUEST = 400
@@ -25,9 +25,9 @@ _HINTS = {
     "http": "; if it speaks TLS, annotate the pod with prometheus.io/scheme: https",
     "https": "; if it speaks no TLS, annotate the pod with prometheus.io/scheme: http",
 }
-"""What may be meant where the other side does not go on."""
+"""Likely fix, by scheme, if a connection breaks off."""
 CREDENTIALS_HINT = (
-    "what the scraper sends is passed on where the pod is annotated with "
+    "to pass on the scraper's credentials, annotate the pod with "
     "livery.dev/pass-headers: Authorization"
 )
 
@@ -40,34 +40,34 @@ class Fetched(NamedTuple):
 
 
 class Bytes(Protocol):
-    """Bytes that a body may take."""
+    """A budget of bytes for a body."""
 
     def take(self, count: int) -> bool:
-        """Use some of them up; False where `wait` has to be asked for them.
+        """Consume bytes; returns False if `wait` must be called instead.
 
         Raises:
-            LimitError: there are not so many left.
+            LimitError: not enough bytes are left.
         """
 
     async def wait(self, count: int) -> None:
-        """Wait until so many may be used, and use them."""
+        """Wait until the bytes are available, and consume them."""
 
     def give_back(self, count: int) -> None:
-        """Leave to others what was taken in vain."""
+        """Return the bytes of a failed fetch to the budget."""
 
 
 class Budget:
-    """Bytes that may still be read; one for each target, one for the whole scrape."""
+    """Bytes that may still be read: one budget for each target, one for the whole scrape."""
 
     def __init__(self, limit_bytes: int, what: str) -> None:
         self._left = limit_bytes
         self._sentence = f"more than {limit_bytes >> 20} MiB {what}"
 
     def take(self, count: int) -> bool:
-        """Use some of it up; always at once.
+        """Consume bytes; always returns True.
 
         Raises:
-            LimitError: there is not so much left.
+            LimitError: not enough bytes are left.
         """
         if count > self._left:
             raise LimitError(self._sentence)
@@ -79,31 +79,31 @@ class Budget:
         self.take(count)
 
     def give_back(self, count: int) -> None:
-        """Leave to others what was taken in vain."""
+        """Return the bytes of a failed fetch to the budget."""
         self._left += count
 
 
 class Question(NamedTuple):
-    """What one scrape asks of a target."""
+    """What varies between requests to a target."""
 
     accept: str
     """The Accept header."""
     query: str = ""
     """A query string to add to the target's own."""
     passed: Sequence[tuple[str, str]] = ()
-    """Headers of the scraper's own that the target is to get."""
+    """Headers of the scraper's request that are passed to the target."""
 
 
 class TargetClient:
-    """Fetches one target again and again, over one connection while that lasts.
+    """Fetches one target repeatedly, over a connection that is kept open.
 
     Args:
-        target: what is fetched.
-        pod_ip: of the pod that it is in; empty where it is not known.
-        limit_bytes: of its body, decompressed.
-        addresses: where it may be reached, the first first; by default the target's own host, or
-            loopback and the pod's address.
-        credentials_hint: what to do where it asks for credentials.
+        target: the target to fetch.
+        pod_ip: IP of the target's pod; empty if it is not known.
+        limit_bytes: maximum size of its body, decompressed.
+        addresses: addresses in the order in which they are tried; by default the target's own
+            host, or loopback and the pod's address.
+        credentials_hint: what to do if the target asks for credentials.
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class TargetClient:
         self.target = target
         self._limit_bytes = limit_bytes
         self._credentials_hint = credentials_hint
-        # `Host` as Prometheus sent it before there was a proxy: some applications check it.
+        # The `Host` that Prometheus would send without a proxy: some applications check it.
         host = target.host or bracket(pod_ip) or "localhost"
         self._origin = Origin(target.scheme, host, target.port)
         # An application may listen on one address family only, or on the pod's address only.
         own = [address for address in ("127.0.0.1", "::1", pod_ip) if address]
         self._addresses = list(addresses) or ([target.host.strip("[]")] if target.host else own)
-        # Within one pod there is no one to impersonate the application but the pod itself.
+        # Unverified: within one pod, only the pod itself can impersonate the application.
         self._tls = unverified_context() if target.scheme == "https" else None
         self._pool = ConnectionPool(self._connect, max_idle=1)
         self._is_connecting = False
@@ -133,9 +133,9 @@ class TargetClient:
         """Fetch the target's exposition; redirects within its own origin are followed.
 
         Args:
-            question: what is asked.
-            timeout_seconds: for the whole of it, connecting included.
-            budget: the scrape's bytes.
+            question: what to request.
+            timeout_seconds: for the whole fetch, including connecting.
+            budget: the scrape's budget of bytes.
 
         Raises:
             UpstreamTimeoutError: it took longer.
@@ -148,7 +148,7 @@ class TargetClient:
         except TimeoutError:
             hint = _HINTS["https"] if self._is_connecting and self._tls is not None else ""
             raise UpstreamTimeoutError(
-                f"no whole response within {timeout_seconds:.3g} s{hint}"
+                f"no complete response within {timeout_seconds:.3g} s{hint}"
             ) from None
 
     def close(self) -> None:
@@ -192,7 +192,7 @@ class TargetClient:
             "Host": self._origin.authority,
             "User-Agent": f"livery-proxy/{VERSION}",
             "Accept": question.accept,
-            # On loopback compressing costs the application more than it saves anyone.
+            # On loopback, compression costs the application more than it saves.
             "Accept-Encoding": "identity",
             "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_seconds:.3f}",
         }

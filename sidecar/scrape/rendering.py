@@ -1,7 +1,7 @@
-"""The second step of a scrape: one answer out of what was collected.
+"""The second step of a scrape: renders what was collected as one response.
 
-A client never gets a 200 that hides a loss: a single target's failure is the answer's status; of
-several, `livery_target_up` says which failed.
+A status of 200 never hides a failure: with one target, its failure is the response's status; with
+several, `livery_target_up` shows which failed.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ TARGET_METRICS = {
     "scrape_duration_seconds": "How long the target's scrape took.",
     "samples": "Samples that the target exposed.",
 }
-"""What stands beside the series of several targets, by the name behind `livery_target_`."""
+"""Help texts of the metrics added for several targets, by name without `livery_target_`."""
 
 
 class Collected(NamedTuple):
-    """What one fan-out brought: an outcome for each target, in their order."""
+    """Result of one fan-out: an outcome for each target, in their order."""
 
     view: ScrapeView
     targets: Sequence[Target]
@@ -37,41 +37,41 @@ class Collected(NamedTuple):
 
 
 class TargetResult(NamedTuple):
-    """How one target's part of a scrape went."""
+    """Result of scraping one target."""
 
     target: Target
     error: LiveryError | None
     duration_seconds: float
     samples: int
     is_silent: bool = False
-    """It was guessed and never answered: perhaps it has no metrics."""
+    """Whether the target was guessed and never answered, so it may serve no metrics."""
 
 
 @dataclass(frozen=True)
 class Scrape:
-    """One answer, or why there is none."""
+    """One response, or the reason for its failure."""
 
     status: int
     body: bytes
-    """The exposition; with a status other than 200 one sentence."""
+    """The exposition; with a status other than 200, the reason."""
     fmt: Format
     results: tuple[TargetResult, ...]
     samples_out: int = 0
     left_out: int = 0
-    """Series that are not in it, for another has their name in this client's escaping."""
+    """Series omitted because the client's escaping makes them equal to another."""
 
     @cached_property
     def gzipped(self) -> bytes:
-        """The body, compressed once for all who take it so."""
+        """The body, compressed once for all clients that accept gzip."""
         return compress(self.body)
 
 
 def render(collected: Collected, limit_bytes: int) -> Scrape:
-    """Merge what was collected and write it.
+    """Merge and render what was collected.
 
     Args:
-        collected: the outcomes, which are used up by a response.
-        limit_bytes: of the answer.
+        collected: the outcomes; a successful response empties their list.
+        limit_bytes: maximum size of the response.
     """
     view, targets, outcomes, durations, silent = collected
     while True:
@@ -89,7 +89,7 @@ def render(collected: Collected, limit_bytes: int) -> Scrape:
 
 
 def sum_up(collected: Collected) -> Scrape:
-    """Say how each target's part went, without an answer."""
+    """Return the targets' results without rendering a response."""
     _, targets, outcomes, durations, silent = collected
     results = tuple(
         _result(target, outcome, duration, is_silent=target in silent)
@@ -122,14 +122,14 @@ def _write(
     size = plan.size + sum(reading.tail_bytes for reading in readings) + len(own)
     if size > limit_bytes:
         error = LimitError(
-            f"the answer would be {size} bytes with its labels; {limit_bytes} are allowed"
+            f"the response with labels would be {size} bytes; at most {limit_bytes} are allowed"
         )
         return Scrape(502, str(error).encode(), fmt, results)
     if len(readings) == 1:
         tails = readings[0].tails
     else:
         tails = [tail for reading in readings for tail in reading.tails]
-    # The plan has the text: what was read, many small objects, goes before the answer is made.
+    # The plan holds the text, so the readings' many small objects are freed before rendering.
     readings.clear()
     outcomes.clear()
     return Scrape(200, plan.render(tails, own), fmt, results, plan.samples, plan.left_out)

@@ -1,4 +1,4 @@
-"""What a client asks for."""
+"""A client's scrape request."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ from sidecar.model.exposition.formats import Negotiated
 
 
 class ScrapeRequest(NamedTuple):
-    """What a client asks for; equal requests get the same answer."""
+    """A client's scrape request; equal requests get the same response."""
 
     wanted: Negotiated
-    """The client's format; OpenMetrics is asked of a single target only."""
+    """The client's format and escaping; OpenMetrics is requested from a single target only."""
     query: str = ""
     """The client's query string, passed to a single target."""
     passed: tuple[tuple[str, str], ...] = ()
-    """Headers of the client's that every target gets."""
+    """Headers of the client's request that are passed to every target."""
     is_written: bool = True
-    """Whether an answer is; not where only somebody else takes what the targets say."""
+    """Whether to render a response; False for the forwarder, which uses what was collected."""

@@ -1,4 +1,4 @@
-"""One scrape: all targets at once, each under its own deadline; collected, then rendered."""
+"""One scrape: fetches all targets at once, each with its own timeout, then renders the result."""
 
 import asyncio
 import time
@@ -19,9 +19,9 @@ from sidecar.scrape.settings import ScrapeLimits
 from sidecar.scrape.view import Outcome, ScrapeQuota, ScrapeView
 
 INLINE_BYTES = 256 << 10
-"""A larger body is read in a thread, so that others are answered meanwhile."""
+"""Larger bodies are parsed in a thread, so that the event loop is not blocked."""
 MAX_VARIANTS = 2
-"""Kinds of clients (formats and escapings) that are cached for: an old and a new Prometheus."""
+"""Client variants (format and escaping) with a cache: an old and a new Prometheus."""
 
 _DEFAULT_LIMITS = ScrapeLimits()
 HASTY_SECONDS = 3.0
@@ -30,14 +30,14 @@ _LATE = (LateError, UpstreamTimeoutError)
 
 
 class Scraper:
-    """Scrapes targets under the present policy, one scrape at a time.
+    """Scrapes targets under the current policy, one scrape at a time.
 
     Args:
-        targets: what is scraped.
-        context: how their series are told apart, and whose they are.
-        pod_ip: of the pod that the targets are in; empty where it is not known.
-        limits: bounds of each scrape.
-        fallback: format of targets whose Content-Type says nothing that can be read.
+        targets: the targets to scrape.
+        context: labels that distinguish the targets' series, and their owner.
+        pod_ip: IP of the targets' pod; empty if it is not known.
+        limits: limits of each scrape.
+        fallback: format of targets with a missing or unsupported Content-Type.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Scraper:
         self._context = context
         self.policy = SeriesPolicy()
         self.on_collected: Callable[[Collected, Negotiated], None] | None = None
-        """Takes what each scrape collects, before it is rendered."""
+        """Called with what a scrape collected, before it is rendered."""
         self._views: dict[Negotiated, ScrapeView] = {}
 
     @property
@@ -66,7 +66,7 @@ class Scraper:
         return sum(view.cached_bytes for view in self._views.values())
 
     def use(self, policy: SeriesPolicy) -> None:
-        """Rewrite under another policy from the next scrape on, with empty caches."""
+        """Rewrite series under a new policy from the next scrape on, with empty caches."""
         self.policy = policy
         self._views.clear()
 
@@ -76,11 +76,11 @@ class Scraper:
             client.close()
 
     async def scrape(self, request: ScrapeRequest, timeout_seconds: float) -> Scrape:
-        """Scrape all targets and merge what they say.
+        """Scrape all targets and merge their series.
 
         Args:
             request: what the client asks for.
-            timeout_seconds: for each target, and for reading what they say.
+            timeout_seconds: for fetching each target, and for parsing the responses.
         """
         deadline = Deadline(timeout_seconds)
         collected, is_quick = await self._collect(request, timeout_seconds, deadline)
@@ -100,13 +100,13 @@ class Scraper:
         return (await self._collect(request, timeout_seconds, deadline))[0]
 
     def render(self, collected: Collected) -> Scrape:
-        """Write what was collected as one answer."""
+        """Render what was collected as one response."""
         return render(collected, self._limits.answer_bytes)
 
     async def _collect(
         self, request: ScrapeRequest, timeout_seconds: float, deadline: Deadline
     ) -> tuple[Collected, bool]:
-        """Return what the targets said, and whether it takes little time to render."""
+        """Return the targets' outcomes, and whether they can be rendered quickly."""
         wanted, query = request.wanted, request.query
         if len(self._clients) > 1:
             wanted, query = wanted._replace(fmt=Format.TEXT), ""
@@ -118,15 +118,15 @@ class Scraper:
         is_quick = True
         while fetched:
             is_quick &= _is_quick(fetched[0], view)
-            # Taken out of the queue: its text stands in the reading then, and a second copy of
-            # it could be the one too many.
+            # Popped so that the body is freed once the reading holds its text: a second copy
+            # might exceed the memory limit.
             outcome = await _read(
                 view, len(outcomes), fetched.popleft(), deadline=deadline, room=quota.samples
             )
             outcomes.append(outcome if len(self._clients) == 1 else quota.take(outcome))
             del outcome
             if fetched:
-                await asyncio.sleep(0)  # others have their turn between two large bodies
+                await asyncio.sleep(0)  # lets other tasks run between two large bodies
         self._hear(outcomes)
         return Collected(view, self._targets, outcomes, durations, self._silent), is_quick
 
@@ -145,13 +145,13 @@ class Scraper:
         fetches = [
             _timed(client.fetch(question, timeout_seconds, budget)) for client in self._clients
         ]
-        # One target needs no task of its own: a scrape is half as many turns of the loop.
+        # A single target needs no task of its own, which halves the event loop's iterations.
         is_single = len(fetches) == 1
         fetched = [await fetches[0]] if is_single else await asyncio.gather(*fetches)
         return deque(item[0] for item in fetched), [item[1] for item in fetched]
 
     def _answered(self, wanted: Negotiated, first: Fetched | LiveryError) -> Negotiated:
-        """Return what the answer will be in: a target may not have what it was asked for."""
+        """Return the response's format: a target may not support the requested one."""
         if wanted.fmt is Format.OPENMETRICS and isinstance(first, Fetched):
             fmt = format_of_body(first.content_type, self._fallback)
             return wanted._replace(fmt=fmt or wanted.fmt)

@@ -1,4 +1,4 @@
-"""The bounds of a scrape."""
+"""Limits of a scrape."""
 
 from typing import NamedTuple
 
@@ -6,25 +6,25 @@ from sidecar.model.exposition.limits import Limits
 
 
 class ScrapeLimits(NamedTuple):
-    """Bounds of one scrape; the defaults fit a container of 128 MiB."""
+    """Limits of one scrape; the defaults fit a container of 128 MiB."""
 
     target: Limits = Limits()
-    """Of each target; its samples and series bound all targets together, too."""
+    """Limits of each target; its samples and series also limit all targets together."""
     target_bytes: int = 10 << 20
-    """Of one target's body, decompressed."""
+    """Size of one target's body, decompressed."""
     scrape_bytes: int = 24 << 20
-    """Of all targets' bodies together, decompressed."""
+    """Size of all targets' bodies together, decompressed."""
     answer_bytes: int = 24 << 20
-    """Of the answer."""
+    """Size of the response."""
     cache_bytes: int = 16 << 20
-    """Of the series caches of all targets, for all kinds of clients, together."""
+    """Size of the series caches of all targets and client variants together."""
 
     @classmethod
     def settable(cls, **limits: int) -> "ScrapeLimits":
-        """Return the bounds that follow from those that users set: the others grow with them.
+        """Return limits with those that users set; the other sizes grow in proportion to `bytes`.
 
         Args:
-            limits: `samples`, `labels` and `bytes`; each may be left out.
+            limits: `samples`, `labels` and `bytes`, all optional.
         """
         own = cls()
         target_bytes = limits.get("bytes", own.target_bytes)

@@ -1,4 +1,4 @@
-"""One kind of client's view of a workload, and the caches behind it."""
+"""A workload's series for one client variant, and their caches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,21 +18,21 @@ from sidecar.scrape.bodies import text_of
 from sidecar.scrape.fetch import Fetched
 
 MAX_REASON_CHARACTERS = 400
-"""Of why a target is missing from an answer."""
+"""Maximum length of the reason why a target is missing from a response."""
 Outcome = Reading | LiveryError
-"""One target's part of a scrape, or why there is none."""
+"""One target's parsed response, or its error."""
 
 
 class ScrapeView:
-    """A workload's series for one kind of client under one policy.
+    """A workload's series for one client variant under one policy.
 
     Args:
-        policy: what is put on and let through.
-        context: how targets are told apart, and whom they speak for.
-        targets: in their stable order; an index below counts in it.
+        policy: labels to add, relabel rules and access rules.
+        context: labels that distinguish the targets' series, and their owner.
+        targets: the targets, in a stable order to which indexes refer.
         wanted: the client's format and escaping.
-        limits: bounds of each target.
-        fallback: format of targets whose Content-Type says nothing that can be read.
+        limits: limits of each target.
+        fallback: format of targets with a missing or unsupported Content-Type.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class ScrapeView:
         self._fallback = fallback
         rewriters = [self._rewriter(policy, target) for target in targets]
         self._caches = [SeriesCache(item, wanted.fmt, limits) for item in rewriters]
-        # The proxy's own series wear labels and pass no rules.
+        # The proxy's own series get labels, but rules do not apply to them.
         self._own_policy = replace(policy, relabelings=(), access_rules=None)
         self._entries: list[object] = []
         self._plan: MergePlan | None = None
         self.rules = max((item.rules for item in rewriters), default=0)
-        """How many rules and patterns a series may have to go through."""
+        """Maximum number of rules and patterns that apply to a series."""
 
     @property
     def cached_bytes(self) -> int:
@@ -71,13 +71,13 @@ class ScrapeView:
         is_late: Callable[[], bool],
         room: int | None = None,
     ) -> Outcome:
-        """Read one target's answer.
+        """Parse one target's response.
 
         Args:
-            index: of the target.
-            fetched: what it answered.
-            is_late: whether the scrape's time is up; asked again and again.
-            room: samples that other targets have left; None for any number.
+            index: index of the target.
+            fetched: its response.
+            is_late: returns whether the deadline has passed; called repeatedly.
+            room: samples that other targets have left over; None for no limit.
         """
         try:
             text = text_of(fetched, self.wanted.fmt, self._fallback, self._limits)
@@ -86,23 +86,23 @@ class ScrapeView:
             return error.with_traceback(None)  # its frames hold the whole body
 
     def plan(self, readings: Sequence[Reading]) -> MergePlan:
-        """Plan the answer; the last plan is used again while nothing but values changed.
+        """Plan the response; the last plan is reused while only values change.
 
         Raises:
-            MergeError: one of the readings does not go together with those before it.
+            MergeError: a reading cannot be merged with those before it.
         """
         entries: list[object] = [reading.shape for reading in readings]
         if self._plan is not None and _are_same(entries, self._entries):
             return self._plan
-        self._plan, self._entries = None, []  # two plans at once could be one too many
+        self._plan, self._entries = None, []  # frees memory: two plans at once might not fit
         plan = plan_merge(readings, self.wanted.fmt)
-        # What was too large for the cache must not be kept alive by its plan.
+        # The plan must not keep alive what was too large for the cache.
         if all(cache.size_bytes for cache in self._caches):
             self._plan, self._entries = plan, entries
         return plan
 
     def render_errors(self, errors: Sequence[tuple[Target, LiveryError]]) -> bytes:
-        """Write why targets are missing from an answer, as comments."""
+        """Write the errors of targets that are missing from a response, as comments."""
         lines = [f"# {_describe(target)}: {error}" for target, error in errors]
         return b"".join(
             " ".join(line[:MAX_REASON_CHARACTERS].split()).encode(errors="replace") + b"\n"
@@ -112,7 +112,7 @@ class ScrapeView:
     def render_own(
         self, families: Sequence[tuple[str, str, Sequence[tuple[Target, float]]]]
     ) -> bytes:
-        """Write gauges of the proxy's own: name behind the prefix, help, a value a target."""
+        """Write the proxy's own gauges, given as name suffix, help text and value per target."""
         parts = []
         for suffix, text, values in families:
             name = b"livery_target_" + suffix.encode()
@@ -142,7 +142,7 @@ class ScrapeView:
 
 
 class ScrapeQuota:
-    """What all targets of one scrape may expose together: each alone may be within its bounds."""
+    """Limits of all targets of one scrape together, in addition to those of each target."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -151,11 +151,11 @@ class ScrapeQuota:
 
     @property
     def samples(self) -> int:
-        """How many more samples there may be."""
+        """How many more samples are allowed."""
         return self._samples
 
     def take(self, outcome: Outcome) -> Outcome:
-        """Let a target in, or say why there is no room for it."""
+        """Count a target's outcome; returns it, or an error if it exceeds the limits."""
         if isinstance(outcome, LiveryError):
             return outcome
         if outcome.samples > self._samples:

@@ -117,7 +117,7 @@ def test_without_javascript_the_page_and_the_playground_work(
     page.get_by_role("button", name="Apply the rules").click()
 
     expect(page.locator("#played")).to_contain_text('team="blue"')
-    expect(page.locator("#link")).to_contain_text("without JavaScript")
+    expect(page.locator("#link")).to_contain_text("Without JavaScript")
     plain.close()
 
 
@@ -128,8 +128,8 @@ def test_an_injector_that_went_away_is_said_and_found_again(
     page.goto(stage.url)
     page.route("**/live*", lambda route: route.abort())
     stage.label("shop", team="frontend")
-    expect(page.locator("#link")).to_contain_text("trying again")
+    expect(page.locator("#link")).to_contain_text("retrying")
     page.unroute("**/live*")
 
-    expect(page.locator("#link")).to_contain_text("updates by itself")
+    expect(page.locator("#link")).to_contain_text("updates automatically")
     expect(page.locator("[id='n-shop']")).to_contain_text("team=frontend")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.real_parts.chart import REGISTRY
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have
 from tests.real_parts.prometheus import Prometheus, promtool_program, running_prometheus
@@ -23,7 +24,7 @@ def _monitors(*values: str) -> dict[str, dict[str, Any]]:
     settings = [part for value in values for part in ("--set", value)]
     ran = subprocess.run(
         [have(helm_program), "template", "livery", CHART, "--namespace", "livery-system",
-         "--set", "monitoring.podMonitor.enabled=true", *settings],
+         "--set", "monitoring.podMonitor.enabled=true", *REGISTRY, *settings],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     objects = [item for item in yaml.safe_load_all(ran.stdout) if item]

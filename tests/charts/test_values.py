@@ -41,18 +41,23 @@ _VALUES: dict[str, Any] = {
 
 
 def _template(values: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    given = {"image": {"registry": "localhost"}, **values}
     return subprocess.run(
         [have(helm_program), "template", "livery", CHART, "--values", "-"],
-        input=json.dumps(values), capture_output=True, text=True, check=False,
+        input=json.dumps(given), capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def _objects(**values: Any) -> dict[tuple[str, str], Any]:
+    ran = _template(values)
+    assert ran.returncode == 0, ran.stderr
+    found = [item for item in yaml.safe_load_all(ran.stdout) if item]
+    return {(item["kind"], item["metadata"]["name"]): item for item in found}
 
 
 @pytest.fixture(scope="module")
 def objects() -> dict[tuple[str, str], Any]:
-    ran = _template(_VALUES)
-    assert ran.returncode == 0, ran.stderr
-    found = [item for item in yaml.safe_load_all(ran.stdout) if item]
-    return {(item["kind"], item["metadata"]["name"]): item for item in found}
+    return _objects(**_VALUES)
 
 
 def test_every_object_and_pod_has_the_common_labels(objects: dict[tuple[str, str], Any]) -> None:
@@ -129,3 +134,90 @@ def test_labels_by_which_livery_finds_its_own_are_not_the_user_s(name: str) -> N
 
     assert ran.returncode != 0
     assert f"invalid propertyName '{name}'" in ran.stderr
+
+
+def test_without_a_registry_a_sentence_says_what_to_do() -> None:
+    ran = _template({"image": {"registry": ""}})
+
+    assert ran.returncode != 0
+    assert "image.registry is not set: push both images with `make images push" in ran.stderr
+
+
+def test_a_name_of_one_s_own_is_that_of_every_object() -> None:
+    objects = _objects(fullnameOverride="colours")
+
+    assert ("Deployment", "colours-injector") in objects
+    assert all(
+        name.startswith("colours") or kind == "CustomResourceDefinition"
+        for kind, name in objects
+        if kind != "Pod"
+    )
+
+
+def test_a_service_account_of_one_s_own_gets_the_rights_and_is_not_created() -> None:
+    account = {"create": False, "name": "given", "annotations": {}}
+    objects = _objects(injector={"serviceAccount": account})
+    bindings = [item for (kind, _), item in objects.items() if kind.endswith("RoleBinding")]
+    subjects = [subject["name"] for item in bindings for subject in item["subjects"]]
+
+    assert ("ServiceAccount", "livery-injector") not in objects
+    pod = objects["Deployment", "livery-injector"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "given"
+    assert len(bindings) > 1
+    assert "livery-injector" not in subjects
+    assert "given" in subjects
+
+
+def test_the_injector_runs_in_the_node_s_network_where_that_is_wanted() -> None:
+    pod = _objects(injector={"hostNetwork": True})["Deployment", "livery-injector"]
+    spec = pod["spec"]["template"]["spec"]
+
+    assert (spec["hostNetwork"], spec["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "name"),
+    [
+        ("webhook", "MutatingWebhookConfiguration", "livery"),
+        ("policy", "MutatingAdmissionPolicy", "livery"),
+    ],
+)
+def test_selectors_narrow_what_is_injected(mode: str, kind: str, name: str) -> None:
+    expression = {"key": "tier", "operator": "NotIn", "values": ["system"]}
+    objects = _objects(
+        injection={"mode": mode},
+        webhook={
+            "namespaceSelector": {"matchLabels": {"env": "prod"}, "matchExpressions": [expression]},
+            "objectSelector": {"matchLabels": {"metrics": "yes"}},
+        },
+    )
+    found = objects[kind, name]
+    where = found["webhooks"][0] if mode == "webhook" else found["spec"]["matchConstraints"]
+
+    labels = where["namespaceSelector"]["matchLabels"]
+    assert labels == {"livery.dev/inject": "enabled", "env": "prod"}
+    assert where["namespaceSelector"]["matchExpressions"][1:] == [expression]
+    assert where["objectSelector"] == {"matchLabels": {"metrics": "yes"}}
+
+
+def test_alerts_link_to_their_runbooks_where_an_address_is_given() -> None:
+    base = "https://docs.example/troubleshooting.md"
+    rule = {"enabled": True, "labels": {}, "runbookUrl": base}
+    objects = _objects(monitoring={"prometheusRule": rule})
+    alerts = [
+        item
+        for group in objects["PrometheusRule", "livery"]["spec"]["groups"]
+        for item in group["rules"]
+        if "alert" in item
+    ]
+
+    assert len(alerts) > 20
+    for item in alerts:
+        assert item["annotations"]["runbook_url"] == f"{base}#{item['alert'].lower()}"
+
+
+def test_without_an_address_alerts_link_nowhere() -> None:
+    text = _template({"monitoring": {"prometheusRule": {"enabled": True}}}).stdout
+
+    assert "LiveryTargetDown" in text
+    assert "runbook_url" not in text

@@ -12,6 +12,7 @@ from kubernetes.client import Configuration
 
 from injector.errors import KubeError
 from injector.kube.api.client import KubeClient
+from tests.real_parts.chart import REGISTRY
 from tests.real_parts.kubernetes import (
     ApiServer,
     etcd_program,
@@ -97,6 +98,8 @@ class Release(NamedTuple):
 
     def helm(self, *arguments: str) -> str:
         """Run helm for this release's namespace; returns what it says."""
+        if arguments[0] in {"install", "upgrade"}:
+            arguments = (*arguments[:3], *REGISTRY, *arguments[3:])
         ran = subprocess.run(
             [helm_program(), "--kubeconfig", self.kubeconfig, "-n", self.own.name, *arguments],
             capture_output=True, text=True, check=False,

@@ -229,7 +229,7 @@ def test_a_token_that_is_not_valid_is_said_to_be_one(
 
     assert done.returncode == 1
     assert "answered 401" in done.stderr
-    assert "is not valid (any more)" in done.stderr
+    assert "is invalid or has expired" in done.stderr
 
 
 def test_a_real_prometheus_scrapes_a_hundred_pods_while_pods_come_and_go(

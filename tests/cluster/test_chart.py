@@ -23,6 +23,8 @@ from sidecar.roles.aggregate.settings import parse_aggregate_settings
 from sidecar.roles.gateway.settings import GatewaySettings, parse_gateway_settings
 from sidecar.scrape.pods.settings import OnConflict, PodsSettings
 from tests.cluster.fixtures import CHART, CRD_PATH, Namespace, Release
+from tests.cluster.versions import needs_mutating_policies, needs_validating_policies
+from tests.real_parts.chart import REGISTRY
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have
 
@@ -88,6 +90,8 @@ SCRIPTS = CHART.parent.parent / "scripts"
 OPERATOR = ("serviceMonitor", "podMonitor", "prometheusRule")
 RULES = "/apis/observability.ethos.io/v1alpha1/namespaces/{}/metricaccesses"
 STRICT = {"dryRun": "All", "fieldValidation": "Strict"}
+ENFORCED = pytest.param(EVERYTHING, marks=needs_validating_policies)
+BY_POLICY = pytest.param({"injection.mode": "policy"}, marks=needs_mutating_policies)
 
 
 def _render(*arguments: str, **values: str) -> list[JsonObject]:
@@ -106,7 +110,8 @@ def _node_object(kind: str, **values: str) -> JsonObject:
 
 
 def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(have(helm_program)), *arguments]
+    registry = REGISTRY if arguments[0] == "template" else ()
+    command = [str(have(helm_program)), *arguments[:3], *registry, *arguments[3:]]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -130,8 +135,9 @@ def test_helm_finds_nothing_to_say_of_the_chart() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{}, EVERYTHING, {"injection.mode": "none"}, {"injection.mode": "policy"},
-     {"injection.mode": "policy", "control.enabled": "false"},
+    [{}, ENFORCED, {"injection.mode": "none"}, BY_POLICY,
+     pytest.param({"injection.mode": "policy", "control.enabled": "false"},
+                  marks=needs_mutating_policies),
      {"certificates.mode": "provided", "certificates.secretName": "tls"}, ALL_NODES,
      AGGREGATES, GATEWAY_WITH_ALL],
 )  # fmt: skip
@@ -144,9 +150,7 @@ def test_the_api_server_takes_every_object_strictly(
         client.request("POST", path, query=STRICT, body=obj)
 
 
-@pytest.mark.parametrize(
-    "values", [EVERYTHING, ALL_NODES, AGGREGATES, GATEWAY_WITH_ALL, {"injection.mode": "policy"}]
-)
+@pytest.mark.parametrize("values", [ENFORCED, ALL_NODES, AGGREGATES, GATEWAY_WITH_ALL, BY_POLICY])
 def test_every_object_names_its_namespace(client: KubeClient, values: dict[str, str]) -> None:
     for obj in _render("--namespace", "somewhere", "--no-hooks", **values):
         is_inside = "/namespaces/" in _path(client, obj, "somewhere")
@@ -285,7 +289,7 @@ _PROVIDED = ["certificates.mode=provided", "certificates.secretName=theirs"]
         ([*_PROVIDED, "certificates.publish=false"], "needs certificates.caBundle (--set-file"),
         (
             [*_PROVIDED, "certificates.publish=false", "certificates.caBundle=abc"],
-            "certificates.caBundle is no certificate in PEM",
+            "certificates.caBundle is not a PEM certificate",
         ),
         (
             [*(f"{key}={value}" for key, value in AGGREGATE.items()), "control.enabled=false"],
@@ -293,7 +297,7 @@ _PROVIDED = ["certificates.mode=provided", "certificates.secretName=theirs"]
         ),
         (
             [f"{key.replace('0', at)}={value}" for at in "01" for key, value in AGGREGATE.items()],
-            "two are named web",
+            "the name web is used twice",
         ),
         (
             [
@@ -315,7 +319,7 @@ _PROVIDED = ["certificates.mode=provided", "certificates.secretName=theirs"]
                 "gateway.backends.tokenSecret=a",
                 "gateway.backends.basicAuthSecret=b",
             ],
-            "tokenSecret and basicAuthSecret must not be given both",
+            "tokenSecret and basicAuthSecret must not both be set",
         ),
         (
             [
@@ -323,7 +327,7 @@ _PROVIDED = ["certificates.mode=provided", "certificates.secretName=theirs"]
                 "gateway.backends.tokenSecret=a",
                 "gateway.backends.discovery[0].labelSelector=a=b",
             ],
-            "gateway.backends.discovery needs namespaces where tokenSecret or basicAuthSecret",
+            "needs namespaces if tokenSecret or basicAuthSecret",
         ),
         (["enforce.optOut=refuse"], "has no effect without enforce.enabled: true"),
     ],
@@ -354,6 +358,7 @@ def test_a_provided_certificate_needs_a_secret_and_an_old_cluster_no_policy() ->
     assert "injection.mode policy needs Kubernetes 1.36" in old.stderr
 
 
+@needs_mutating_policies
 def test_a_policy_without_a_control_service_needs_no_pod_of_ours() -> None:
     kinds = {
         item["kind"] for item in _render(**{"injection.mode": "policy", "control.enabled": "false"})
@@ -537,11 +542,11 @@ def test_objects_of_the_first_implementation_are_taken_unchanged(
         ({}, "spec.metrics: Required"),
         ({"metrics": []}, "spec.metrics"),
         ({"metrics": ["x" * 5000]}, "spec.metrics[0]: Too long"),
-        ({"metrics": ["up"], "remoteWrite": {"enabled": True}}, "needs a target"),
+        ({"metrics": ["up"], "remoteWrite": {"enabled": True}}, "remoteWrite.target is required"),
         ({"metrics": ["up"], "remoteWrite": {"interval": "often"}}, "spec.remoteWrite.interval"),
         ({"metrics": ["up"], "remoteWrite": {"target": {"type": "kafka"}}}, "Unsupported value"),
         ({"metrics": ["up"], "remoteWrite": {"enabled": True, "target": {"type": "remote_write"}}},
-         "needs its block"),
+         "requires the block remoteWrite"),
         ({"metrics": ["up"], "remoteWrite": {"metricRelabelings": [{"action": "explode"}]}},
          "metricRelabelings[0].action"),
         ({"metrics": ["up"], "metric": 1}, 'unknown field "spec.metric"'),

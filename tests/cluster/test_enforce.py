@@ -13,12 +13,14 @@ from injector.model.cluster import names
 from injector.model.cluster.state import ClusterState
 from injector.platform.settings import ControlAddress, Platform
 from tests.cluster.fixtures import Namespace, installed_chart, make_namespace, until
+from tests.cluster.versions import needs_validating_policies
 from tests.real_parts.kubernetes import ApiServer
 
 PROXY = {"livery.dev/proxy": "pod"}
 RELEASED: list[tuple[str, str]] = []
 """The release whose policies judge, and its namespace."""
 _NUMBERS = itertools.count()
+pytestmark = needs_validating_policies
 
 
 @pytest.fixture(scope="module")
@@ -157,15 +159,15 @@ def _create(
 @pytest.mark.parametrize(
     ("containers", "labels", "annotations", "says"),
     [
-        ([{"image": "evil:1"}], PROXY, STATUS, "is not Livery's image"),
-        ([{"image": f"{IMAGE}-evil:1"}], PROXY, STATUS, "is not Livery's image"),
-        ([{"image": f"evil/{IMAGE}:1"}], PROXY, STATUS, "is not Livery's image"),
+        ([{"image": "evil:1"}], PROXY, STATUS, "does not use Livery's image"),
+        ([{"image": f"{IMAGE}-evil:1"}], PROXY, STATUS, "does not use Livery's image"),
+        ([{"image": f"evil/{IMAGE}:1"}], PROXY, STATUS, "does not use Livery's image"),
         ([], PROXY, {}, "has no container livery-proxy"),
         ([], {}, STATUS, "has no container livery-proxy"),
-        ([{}], {}, STATUS, "lead past it"),
-        ([{}], PROXY, {**STATUS, "prometheus.io/port": "8080"}, "lead past it"),
-        ([{}], PROXY, {**STATUS, "prometheus_io_port": "16090"}, "lead past it"),
-        ([{"ports": []}], PROXY, STATUS, "lead past it"),
+        ([{}], {}, STATUS, "do not point Prometheus at it"),
+        ([{}], PROXY, {**STATUS, "prometheus.io/port": "8080"}, "do not point Prometheus at it"),
+        ([{}], PROXY, {**STATUS, "prometheus_io_port": "16090"}, "do not point Prometheus at it"),
+        ([{"ports": []}], PROXY, STATUS, "do not point Prometheus at it"),
         ([{"command": ["sh"]}], PROXY, STATUS, "was not written by Livery"),
         ([{"args": ["--role", "pod", "--policy", "/x"]}], PROXY, STATUS, "not written by Livery"),
         ([{"args": ["--role", "pod", "--policy=/x"]}], PROXY, STATUS, "not written by Livery"),

@@ -29,6 +29,7 @@ from tests.cluster.injector import (
     running_injector,
     until,
 )
+from tests.cluster.versions import needs_mutating_policies
 from tests.real_parts.kubernetes import ApiServer
 from tests.webhook_certs.test_provided import provided
 
@@ -41,6 +42,7 @@ def by_policy(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
         yield made
 
 
+@needs_mutating_policies
 async def test_a_pod_injected_by_policy_is_told_of_labels_as_any_other(
     client: KubeClient, by_policy: Release
 ) -> None:

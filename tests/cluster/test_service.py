@@ -195,7 +195,7 @@ async def test_a_pod_that_asked_and_has_no_proxy_is_told_why_once(
         await asyncio.sleep(1)  # both looked several times
         (lost, why), (old, how) = await messages()
         assert (lost, old) == ("lost", "old")
-        assert "nothing that its annotations name can be scraped" in why
+        assert "its annotations name no target that can be scraped" in why
         assert "restart it" in how
         assert first.service is not second.service
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from sidecar import VERSION
+from tests.first_hour.blocks import bash_blocks, commands
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.prometheus import prometheus_program
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "livery-system"
-TAG = "e2e"
+TAG = VERSION
 
 
 class Cluster:
@@ -57,6 +60,14 @@ class Cluster:
     def livery(self, *arguments: str) -> str:
         """Run livery; returns what it says."""
         return self._run([sys.executable, "-m", "injector", *arguments], None)
+
+    def bash(self, command: str) -> str:
+        """Run a command of the documentation, with helm and livery on PATH."""
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "helm").symlink_to(helm_program())
+            programs = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+            shell = ["env", f"PATH={programs}", "bash", "-euo", "pipefail", "-c", command]
+            return self._run(shell, None)
 
     def doctor(self) -> str:
         """Return what `livery doctor` prints, problems or not."""
@@ -113,16 +124,19 @@ def until(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
 @pytest.fixture(scope="session")
 def prometheus_image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image with Prometheus and nothing else, in the cluster."""
-    folder = tmp_path_factory.mktemp("prometheus")
-    shutil.copy(prometheus_program(), folder / "prometheus")
+    return build_image("prometheus", prometheus_program(), tmp_path_factory.mktemp("prometheus"))
+
+
+def build_image(name: str, program: Path, folder: Path) -> str:
+    """Build an image with one program, /bin/NAME, load it, and return the image's name."""
+    shutil.copy(program, folder / "program")
     (folder / "Dockerfile").write_text(
-        "ARG BASE_IMAGE=python:3.13-slim\nFROM ${BASE_IMAGE}\nCOPY prometheus /bin/prometheus\n"
-        'ENTRYPOINT ["/bin/prometheus"]\n'
+        "ARG BASE_IMAGE=python:3.13-slim\nFROM ${BASE_IMAGE}\n"
+        f'COPY program /bin/{name}\nENTRYPOINT ["/bin/{name}"]\n'
     )
     build = shlex.split(os.environ["E2E_BUILD_IMAGE"])
-    image = f"localhost/livery-prometheus:{TAG}"
-    dockerfile = str(folder / "Dockerfile")
-    subprocess.run([*build, image, str(folder), "-f", dockerfile], check=True)
+    image = f"localhost/livery-{name}:{TAG}"
+    subprocess.run([*build, image, str(folder), "-f", str(folder / "Dockerfile")], check=True)
     return image
 
 
@@ -134,12 +148,10 @@ def cluster() -> Iterator[Cluster]:
         command = [*build, f"localhost/livery-{name}:{TAG}", ".", "-f", f"Dockerfile.{name}"]
         subprocess.run(command, cwd=ROOT, check=True)
     made = Cluster()
-    tags = f"injector.image.tag={TAG},sidecar.image.tag={TAG},labels.protected={{team}}"
     started = time.monotonic()
-    made.helm(
-        "install", "livery", "charts/livery", "--create-namespace", "--set", tags,
-        "--wait", "--timeout", "3m",
-    )  # fmt: skip
+    # Before it kind is created, and the images are built and loaded.
+    *_, install = commands(bash_blocks("docs/quickstart.md")[0])
+    made.bash(f"{install} --timeout 3m")
     print(f"installed after {time.monotonic() - started:.1f} s")
     yield made
     made.helm("uninstall", "livery", "--wait")

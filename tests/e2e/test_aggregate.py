@@ -162,7 +162,7 @@ def test_doctor_knows_the_aggregate(cluster: Cluster, aggregate: str) -> None:
         "-n", SHOP, "annotate", "pod", bare["metadata"]["name"], "prometheus.io/scrape=false",
         "--overwrite",
     )  # fmt: skip
-    words = f"aggregate {NAMESPACE}/{aggregate} has no pod to scrape: 1 without"
+    words = f"aggregate {NAMESPACE}/{aggregate} has no pod to scrape; matching pods: 1 without"
     until(lambda: words in cluster.doctor(), 60)
     cluster.kubectl(
         "-n", SHOP, "annotate", "pod", bare["metadata"]["name"], "prometheus.io/scrape=true",

@@ -1,56 +1,82 @@
-"""What docs/quickstart.md does behind kind: two teams, and `sum by (team)` in a Prometheus."""
+"""docs/quickstart.md, as a reader follows it: its commands, with a Prometheus of the operator."""
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, TAG, Cluster, until
-from tests.e2e.prometheus import prometheus_manifest
+from tests.e2e.conftest import Cluster, build_image, until
+from tests.e2e.operator import install_operator, remove_operator
+from tests.first_hour.blocks import bash_blocks, commands
 
 pytestmark = pytest.mark.timeout(600)
 
 MONITORING = f"first-{int(time.time())}"
-_TEAMS = ROOT / "examples" / "quickstart" / "teams.yaml"
+_, TEAMS, MONITORS, HANDOVER = bash_blocks("docs/quickstart.md")
 _QUERY = "sum%20by%20(team)%20(rate(http_requests_total[1m]))"
 
 
 @pytest.fixture(scope="module")
-def teams(cluster: Cluster, prometheus_image: str) -> Iterator[Cluster]:
-    """The quick start's two teams, and a Prometheus that discovers pods by their annotations."""
-    text = _TEAMS.read_text().replace("livery-injector:0.1.0", f"livery-injector:{TAG}")
+def teams(
+    cluster: Cluster, prometheus_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """The quick start's two teams and its monitors, with the operator's Prometheus."""
+
+    def build(name: str, program: Path) -> str:
+        return build_image(name, program, tmp_path_factory.mktemp(name))
+
     cluster.kubectl("create", "namespace", MONITORING)
-    cluster.kubectl("apply", "-f", "-", stdin=text)
-    manifest = prometheus_manifest(MONITORING, prometheus_image, ("shop", "bank"))
-    cluster.kubectl("apply", "-f", "-", stdin=manifest)
-    for namespace, name in (("shop", "web"), ("bank", "api")):
-        status = ("rollout", "status", f"deployment/{name}", "--timeout=120s")
-        cluster.kubectl("-n", namespace, *status)
-    status = ("rollout", "status", "statefulset/prometheus", "--timeout=120s")
-    cluster.kubectl("-n", MONITORING, *status)
-    yield cluster
+    install_operator(cluster, MONITORING, build, prometheus_image)
+    with cluster.upgraded():
+        for command in commands(MONITORS):
+            # A scrape each 30 s would only make the test longer.
+            cluster.bash(f"{command} --set monitoring.podMonitor.interval=5s")
+        for command in commands(TEAMS):
+            said = cluster.bash(command)
+        assert said.rstrip().endswith("No problem found.")
+        yield cluster
+    remove_operator(cluster, MONITORING)
     for namespace in ("shop", "bank", MONITORING):
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
+def _ask(cluster: Cluster, path: str) -> dict[str, list[dict[str, dict[str, str]]]]:
+    base = f"/api/v1/namespaces/{MONITORING}/pods/prometheus-k8s-0:9090/proxy/api/v1"
+    found: dict[str, list[dict[str, dict[str, str]]]] = cluster.get_raw(f"{base}/{path}")["data"]
+    return found
+
+
 def _sums(cluster: Cluster) -> set[str]:
-    path = f"/api/v1/namespaces/{MONITORING}/pods/prometheus-0:9090/proxy/api/v1/query"
-    found = cluster.get_raw(f"{path}?query={_QUERY}")["data"]["result"]
+    found = _ask(cluster, f"query?query={_QUERY}")["result"]
     return {item["metric"].get("team", "") for item in found}
 
 
 def test_metrics_are_summed_by_team_and_a_namespace_changes_hands(teams: Cluster) -> None:
-    pods = teams.pods("shop", "app=web")
-    assert [len(pod["status"]["initContainerStatuses"]) for pod in pods] == [1, 1]
     until(lambda: _sums(teams) == {"frontend", "payments"})
 
-    teams.kubectl("label", "namespace", "shop", "team=backend", "--overwrite")
+    for command in commands(HANDOVER):
+        teams.bash(command)
 
     until(lambda: "backend" in _sums(teams))
 
 
-def test_a_pod_of_it_is_explained_by_its_name(teams: Cluster) -> None:
-    (pod, _) = teams.pods("shop", "app=web")
-    said = teams.livery("explain", "pod", pod["metadata"]["name"], "-n", "shop")
+def test_prometheus_takes_the_alerts_and_scrapes_the_injector(teams: Cluster) -> None:
+    until(lambda: len(_ask(teams, "rules")["groups"]) > 3)
+    until(lambda: _ask(teams, "query?query=livery_policy_streams")["result"])
 
+
+def test_a_pod_its_namespace_and_a_series_are_explained(teams: Cluster) -> None:
+    (pod, _) = teams.pods("shop", "app=web")
+    name = pod["metadata"]["name"]
+
+    said = teams.livery("explain", "pod", name, "-n", "shop")
     assert "has a proxy: localhost/livery-sidecar" in said
+    said = teams.livery("explain", "namespace", "shop")
+    assert "injects: new pods go to the webhook" in said
+    assert 'team="' in said
+    assert f"{name}  has a proxy" in said
+    said = teams.livery("explain", "series", 'http_requests_total{code="200"}', "-n", "shop",
+                        "--pod", name)  # fmt: skip
+    assert "from the namespace's label team" in said
+    assert "exposed as http_requests_total{" in said

@@ -45,12 +45,20 @@ def test_the_version_is_told(livery: Livery) -> None:
     assert livery("--version").out == f"livery {VERSION}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["inject", "--nonsense"], ["--nonsense"]])
-def test_a_wrong_call_exits_2(livery: Livery, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "usage: livery"),
+        (["nonsense"], "livery: argument COMMAND: invalid choice: 'nonsense'"),
+        (["inject", "--nonsense"], "livery: unrecognized arguments: --nonsense"),
+        (["--nonsense"], "livery: the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_wrong_call_exits_2(livery: Livery, arguments: list[str], says: str) -> None:
     ran = livery(*arguments)
 
     assert ran.code == 2
-    assert "usage: livery" in ran.err
+    assert says in ran.err
 
 
 def test_livery_alone_shows_its_help(livery: Livery) -> None:
@@ -63,9 +71,11 @@ def test_livery_alone_shows_its_help(livery: Livery) -> None:
 def test_a_command_that_is_misspelled_is_guessed(livery: Livery) -> None:
     ran = livery("expalin", "pod")
 
-    assert (ran.code, ran.err) == (
-        2,
-        "livery: there is no command expalin; did you mean explain?\n",
+    assert ran.code == 2
+    assert re.fullmatch(
+        r"livery: argument COMMAND: invalid choice: 'expalin' \(choose from [a-z', ]+\); "
+        r"did you mean explain\? See livery --help\n",
+        ran.err,
     )
 
 

@@ -11,6 +11,8 @@ import yaml
 from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have
 
+REGISTRY = ("--set", "image.registry=localhost")
+"""What nobody can leave out; flags after it take precedence."""
 CHART = Path(__file__).parent.parent.parent / "charts" / "livery"
 
 
@@ -18,7 +20,7 @@ def render_chart(template: str, *flags: str) -> list[Any]:
     """Return the objects of one template, by the default values and these flags."""
     command = [
         str(have(helm_program)), "template", "livery", str(CHART), "--namespace", "livery-system",
-        "--show-only", template, *flags,
+        "--show-only", template, *REGISTRY, *flags,
     ]  # fmt: skip
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [item for item in yaml.safe_load_all(text) if item is not None]

@@ -19,9 +19,9 @@ from webhook_certs.authority import create_authority, issue_leaf
 from injector.errors import KubeError
 from injector.kube.api.client import KubeClient
 from tests.real_parts.go import build
+from tests.real_parts.kubernetes_versions import PACKAGE, chosen_version, module_of, tags_of
 from tests.real_parts.ports import free_port
 
-VERSION = "1.36.3"
 _HERE = Path(__file__).parent
 READY_SECONDS = 60.0
 TOKEN = "administrator"
@@ -38,13 +38,14 @@ _STAMP = "-X k8s.io/component-base/version."
 
 def kube_apiserver_program() -> Path:
     """Returns the path of the kube-apiserver program, built if need be."""
-    major, minor, _ = VERSION.split(".")
+    version = chosen_version()
+    major, minor, patch = version
     variables = (
-        f"{_STAMP}gitVersion=v{VERSION} {_STAMP}gitMajor={major} {_STAMP}gitMinor={minor} "
-        f"{_STAMP}gitTreeState=clean"
+        f"{_STAMP}gitVersion=v{major}.{minor}.{patch} {_STAMP}gitMajor={major} "
+        f"{_STAMP}gitMinor={minor} {_STAMP}gitTreeState=clean"
     )
-    package = "k8s.io/kubernetes/cmd/kube-apiserver"
-    return build(_HERE / "kubernetes_module", package, "kube-apiserver", variables=variables)
+    module, tags = module_of(version), tags_of(version)
+    return build(module, PACKAGE, "kube-apiserver", tags=tags, variables=variables)
 
 
 def etcd_program() -> Path:
@@ -55,7 +56,7 @@ def etcd_program() -> Path:
 def helm_program() -> Path:
     """Returns the path of the helm program, built if need be."""
     stamp = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersion"
-    _, minor, _ = VERSION.split(".")
+    _, minor, _ = chosen_version()
     return build(
         _HERE / "helm_module",
         "helm.sh/helm/v3/cmd/helm",

@@ -193,7 +193,7 @@ def test_logs_are_one_json_object_a_line(tmp_path: Path) -> None:
 
     entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert {"level", "time", "msg", "logger"} <= set(entries[0])
-    assert entries[-1]["msg"] == "stopping; what is in flight is finished"
+    assert entries[-1]["msg"] == "stopping; finishing requests in flight"
 
 
 async def test_it_works_without_docstrings_as_in_the_image(tmp_path: Path) -> None:
@@ -209,3 +209,19 @@ async def test_it_works_without_docstrings_as_in_the_image(tmp_path: Path) -> No
 
             assert reply == (200, 'a{team="blue"} 1\n')
             assert await asyncio.to_thread(proxy.stop) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("hash-pasword", "did you mean hash-password?"),
+        ("chek", "did you mean check?"),
+        ("serve", "there are check and hash-password."),
+    ],
+)
+def test_a_command_that_does_not_exist_is_named_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], name: str, proposed: str
+) -> None:
+    assert main([name]) == 2
+    said = capsys.readouterr().err
+    assert said == f"livery-proxy: {name!r} is not a command; {proposed} See livery-proxy --help\n"

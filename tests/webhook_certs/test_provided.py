@@ -45,9 +45,9 @@ def test_a_wildcard_counts_for_one_label() -> None:
     [
         ({"ca.crt": ""}, "ca.crt is missing"),
         ({"tls.key": ""}, "tls.key is missing"),
-        ({"tls.crt": "nonsense"}, "tls.crt is no PEM certificate"),
-        ({"ca.crt": "nonsense"}, "ca.crt is no PEM certificate"),
-        ({"tls.key": "nonsense"}, "tls.key is no PEM key"),
+        ({"tls.crt": "nonsense"}, "tls.crt is not a PEM certificate"),
+        ({"ca.crt": "nonsense"}, "ca.crt is not a PEM certificate"),
+        ({"tls.key": "nonsense"}, "tls.key is not a PEM key"),
         ({"tls.key": provided()["tls.key"]}, "tls.key is not the key of tls.crt"),
         (provided("elsewhere"), "the certificate is not for livery-injector"),
         ({"ca.crt": "x" * (300 << 10)}, "ca.crt is over 256 KiB"),

@@ -237,7 +237,7 @@ def test_a_ca_from_the_future_is_not_used(store: FolderStore) -> None:
 
 @pytest.mark.parametrize("name", ["", "ünï"], ids=repr)
 def test_a_bad_name_is_one_clear_error(store: FolderStore, name: str) -> None:
-    with pytest.raises(CertificateError, match="neither a DNS name nor an address"):
+    with pytest.raises(CertificateError, match="neither a DNS name nor an IP address"):
         Rotation(store, [name]).issue(NOW)
 
 

@@ -1,5 +1,4 @@
-"""Serving certificates for webhooks: an own CA, leaves signed in memory, rotation without restart.
+"""Serving certificates for webhooks: a private CA, leaves in memory, rotation without restarts.
 
-Imports neither `injector` nor `sidecar`, nor any Kubernetes client: it could be a package of its
-own.
+Imports neither `injector`, `sidecar` nor a Kubernetes client: it could be a separate package.
 """

@@ -1,4 +1,4 @@
-"""A CA and the leaves that it signs: ECDSA P-256, short names, no surprises.
+"""A CA and the leaf certificates that it signs, with ECDSA P-256 keys.
 
 Source: https://www.rfc-editor.org/rfc/rfc5280 (extensions) and RFC 9525 (names in SANs only).
 """
@@ -18,22 +18,22 @@ from webhook_certs.errors import CertificateError
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(hours=24)
 BACKDATE = timedelta(minutes=5)
-"""Clocks of nodes differ: a certificate made now must count a little before now."""
+"""Clocks of nodes differ: a certificate is valid from shortly before it is issued."""
 
 
 class Authority(NamedTuple):
-    """A CA: certificate and private key, PEM; the key is empty once it has nothing left to sign."""
+    """A CA: certificate and private key, PEM; the key is empty once it is no longer needed."""
 
     certificate_pem: str
     key_pem: str
 
     def __repr__(self) -> str:
-        """Name the CA; never its key."""
+        """Show the CA's fingerprint, never its key."""
         return f"Authority({fingerprint(self.certificate_pem)[:23]}…)"
 
 
 class Leaf(NamedTuple):
-    """A serving certificate with what a server needs: chain without root, key, and its end."""
+    """A serving certificate: chain without the root, private key and validity period."""
 
     chain_pem: str
     key_pem: str
@@ -41,17 +41,17 @@ class Leaf(NamedTuple):
     not_after: datetime
 
     def __repr__(self) -> str:
-        """Tell how long it is valid; never its key."""
+        """Show the validity period, never the key."""
         return f"Leaf({self.not_before:%Y-%m-%dT%H:%MZ} to {self.not_after:%Y-%m-%dT%H:%MZ})"
 
 
 def create_authority(name: str, now: datetime, lifetime: timedelta = CA_LIFETIME) -> Authority:
-    """Make a new self-signed CA.
+    """Create a new self-signed CA.
 
     Args:
-        name: its common name; a suffix makes every CA's subject its own.
-        now: the present.
-        lifetime: how long it counts.
+        name: its common name; a suffix makes every CA's subject unique.
+        now: the current time.
+        lifetime: how long it is valid.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(
@@ -62,9 +62,9 @@ def create_authority(name: str, now: datetime, lifetime: timedelta = CA_LIFETIME
 
 
 def cross_sign(signer: Authority, signed: Authority, now: datetime) -> str:
-    """Certify a CA by another, PEM: who trusts only the signer then trusts the signed one's leaves.
+    """Cross-sign a CA; clients that trust only the signer then trust the signed CA's leaves. PEM.
 
-    It counts as long as both do.
+    The certificate is valid as long as both CAs are.
 
     Raises:
         CertificateError: a certificate or key cannot be read, or one of both CAs has expired.
@@ -91,25 +91,25 @@ def issue_leaf(
     lifetime: timedelta = LEAF_LIFETIME,
     intermediates_pem: str = "",
 ) -> Leaf:
-    """Make a serving certificate.
+    """Issue a serving certificate.
 
     Args:
         authority: the CA that signs.
         names: DNS names and IP addresses, at least one.
-        now: the present.
-        lifetime: how long it counts, at most as long as the CA.
-        intermediates_pem: cross-signed certificates to send behind it.
+        now: the current time.
+        lifetime: how long it is valid, at most as long as the CA.
+        intermediates_pem: cross-signed certificates to send after it.
 
     Raises:
         CertificateError: there is no name, or the CA has expired.
     """
     if not names:
-        raise CertificateError("a serving certificate needs a name")
+        raise CertificateError("a serving certificate needs at least one name")
     sans = [_general_name(name) for name in names]
     ca = load_certificate(authority.certificate_pem)
     end = min(now + lifetime, ca.not_valid_after_utc)
     if not ca.not_valid_before_utc <= now < end:
-        raise CertificateError("the CA has expired, or does not count yet")
+        raise CertificateError("the CA has expired or is not valid yet")
     key = ec.generate_private_key(ec.SECP256R1())
     begin = max(now - BACKDATE, ca.not_valid_before_utc)
     builder = (
@@ -144,7 +144,7 @@ def load_certificate(pem: str) -> x509.Certificate:
 
 
 def fingerprint(pem: str) -> str:
-    """Name a certificate by its SHA-256, as `openssl x509 -fingerprint -sha256` does."""
+    """Return a certificate's SHA-256 as `openssl x509 -fingerprint -sha256` prints it."""
     return load_certificate(pem).fingerprint(hashes.SHA256()).hex(":").upper()
 
 
@@ -202,7 +202,7 @@ def _general_name(name: str) -> x509.GeneralName:
             return x509.DNSName(name)
     except ValueError:
         pass
-    raise CertificateError(f"{name!r} is neither a DNS name nor an address")
+    raise CertificateError(f"{name!r} is neither a DNS name nor an IP address")
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -1,8 +1,8 @@
-"""Trust that outlives a change of who issues the certificate.
+"""Trust that survives a change of the certificate's issuer.
 
-While somebody else provides it, the own CA is kept and carried along: clients are told to trust it,
-too, so that they go on when the own one issues again; and it vouches for the other's CA, so that
-clients that know only the own one verify what is served now.
+While the certificate is provided externally, the self-managed CA is kept: clients trust it, too, so
+that they keep working when it issues again. It also cross-signs the external CA, so that clients
+that know only the self-managed CA can verify the certificate that is served now.
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ _END = "-----END CERTIFICATE-----\n"
 
 
 class CarriedTrust:
-    """Issues what another does, with the trust in the own CA.
+    """Serves another issuer's certificate and preserves trust in the self-managed CA.
 
     Args:
         provided: issues the certificate.
-        store: keeps the own CA; one that cannot be read or written is left out.
-        names: of the server.
+        store: stores the self-managed CA, which is left out if it cannot be read or written.
+        names: the server's names.
     """
 
     def __init__(self, provided: Issuer, store: Store, names: Sequence[str]) -> None:
         self._provided = provided
         self._own = Rotation(store, names)
         self._bridges: dict[tuple[str, str], str] = {}
-        """What vouches for a CA, by it and the one that does."""
+        """Cross-signed certificates, by the signing and the signed CA."""
 
     def issue(self, now: datetime) -> Material:
-        """Return what is served now.
+        """Return what to serve now.
 
         Raises:
             CertificateError: nothing usable is provided.
@@ -58,7 +58,7 @@ class CarriedTrust:
     def _bridge(self, signer: Authority, pem: str, now: datetime) -> str:
         key = signer.certificate_pem, pem
         if key not in self._bridges:
-            # Made once: a chain that differs would be a renewed certificate.
+            # Created once: a chain that differs would look like a renewed certificate.
             self._bridges[key] = cross_sign(signer, Authority(pem, ""), now)
         return self._bridges[key]
 

@@ -1,13 +1,13 @@
 """Errors of `webhook_certs`.
 
-CertificateError   a key, certificate or chain is wrong, or cannot be kept
-  ConflictError    another process saved first: load again and go on from there
+CertificateError   a key, certificate or chain is invalid or cannot be stored
+  ConflictError    another process saved first: load again and retry
 """
 
 
 class CertificateError(Exception):
-    """A key, certificate or chain cannot be used; says which and why."""
+    """A key, certificate or chain cannot be used; the message says which and why."""
 
 
 class ConflictError(CertificateError):
-    """The store holds something newer than what was changed."""
+    """The store has changed since it was loaded."""

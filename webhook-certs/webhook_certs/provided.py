@@ -1,4 +1,4 @@
-"""A certificate that somebody else issues and renews, cert-manager say: checked, then served."""
+"""Checks a certificate that is issued and renewed externally, for example by cert-manager."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -27,17 +27,17 @@ _MAX_PEM_BYTES = 256 << 10
 
 
 def read_provided(files: Mapping[str, str], name: str, now: datetime, source: str) -> Material:
-    """Check what was provided.
+    """Check the provided certificate.
 
     Args:
         files: PEM texts by `tls.crt`, `tls.key`, `ca.crt`.
-        name: the DNS name under which clients will ask.
-        now: the present.
-        source: where the files are from, for errors.
+        name: the DNS name that clients use.
+        now: the current time.
+        source: where the files come from, for errors.
 
     Raises:
-        CertificateError: one is missing or unreadable, the key is another certificate's, the name
-            is not in it, or it does not count now.
+        CertificateError: a file is missing or unreadable, the key does not match, or the
+            certificate is not for the name, not signed by the CA, or not valid now.
     """
     for key in (CHAIN, KEY, CA_BUNDLE):
         if not files.get(key):
@@ -53,7 +53,7 @@ def read_provided(files: Mapping[str, str], name: str, now: datetime, source: st
         raise CertificateError(f"{source}: the certificate is not for {name} (it names {listed})")
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if not begin <= now < end:
-        raise CertificateError(f"{source}: the certificate counts from {begin} to {end}, not now")
+        raise CertificateError(f"{source}: the certificate is valid from {begin} to {end}, not now")
     if leaf not in ca_bundle:
         verifier = _verifier(ca_bundle, name, now)
         try:
@@ -64,12 +64,12 @@ def read_provided(files: Mapping[str, str], name: str, now: datetime, source: st
     served = Leaf(files[CHAIN], files[KEY], begin, end)
     check_leaf(served)
     ends = min(item.not_valid_after_utc for item in ca_bundle)
-    # Written anew: comments, blanks and a missing last newline are others' business no more.
+    # Normalized: without comments and blanks, with a final newline.
     return Material(served, "".join(map(_pem, ca_bundle)), ends, now + _LOOK_AGAIN)
 
 
 def rewrite_bundle(pem: str, source: str) -> str:
-    """Write a CA bundle in the form that `read_provided` publishes, without comments.
+    """Return a CA bundle in the form that `read_provided` returns, without comments.
 
     Raises:
         CertificateError: it is not PEM.
@@ -81,7 +81,7 @@ def _certificates(files: Mapping[str, str], key: str, source: str) -> list[x509.
     try:
         return x509.load_pem_x509_certificates(files[key].encode())
     except ValueError as error:
-        raise CertificateError(f"{source}: {key} is no PEM certificate: {error}") from error
+        raise CertificateError(f"{source}: {key} is not a PEM certificate: {error}") from error
 
 
 def _pem(certificate: x509.Certificate) -> str:
@@ -89,9 +89,10 @@ def _pem(certificate: x509.Certificate) -> str:
 
 
 def _verifier(ca_bundle: list[x509.Certificate], name: str, now: datetime) -> ServerVerifier:
-    """Make what verifies as a client does that trusts the CAs.
+    """Build a verifier that checks certificates as a client that trusts the CAs does.
 
-    Private CAs leave out extensions that public ones must have: names, time and signatures count.
+    Private CAs leave out extensions that public ones must have, so only names, validity periods
+    and signatures are checked.
     """
     ca_policy = ExtensionPolicy.permit_all().require_present(
         x509.BasicConstraints, Criticality.AGNOSTIC, None
@@ -108,14 +109,14 @@ def _check_key(leaf: x509.Certificate, pem: str, source: str) -> None:
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError) as error:
-        raise CertificateError(f"{source}: {KEY} is no PEM key without password") from error
+        raise CertificateError(f"{source}: {KEY} is not a PEM key without a password") from error
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
         raise CertificateError(f"{source}: {KEY} is not the key of {CHAIN}")
 
 
 def _covers(pattern: str, name: str) -> bool:
-    """Tell whether a name of a certificate, `*` for its first label perhaps, is a server's."""
+    """Return whether a certificate's name, whose first label may be `*`, matches a server's."""
     pattern, name = pattern.lower(), name.lower()
     return pattern == name or (pattern[:2] == "*." and pattern[2:] == name.partition(".")[2])
 

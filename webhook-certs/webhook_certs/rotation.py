@@ -1,9 +1,9 @@
-"""Which certificate to serve now, and when to look again.
+"""Decides which certificate to serve now, and when to check again.
 
-A CA is renewed at half its life. Its successor is vouched for by it, and that certificate is sent
-in the chain until the old CA ends: clients with only the old CA, only the new one, or both, verify
-the same leaf. So nobody has to learn of a new CA before it is used, and still it is published
-first: `Material.bundle_pem` names every CA that counts.
+A CA is renewed at half its lifetime. It cross-signs its successor, and that certificate is sent in
+the chain until the old CA expires: clients with only the old CA, only the new one, or both, verify
+the same leaf. So no client needs a new CA before it is used. It is published first nevertheless:
+`Material.bundle_pem` contains every valid CA.
 """
 
 from collections.abc import Sequence
@@ -24,20 +24,20 @@ from webhook_certs.errors import CertificateError, ConflictError
 from webhook_certs.stores import Generation, Kept, Store
 
 KEY_GRACE = timedelta(days=1)
-"""How long the key of a CA is kept after it has vouched for its successor."""
+"""How long the key of a CA is kept after it has cross-signed its successor."""
 _ATTEMPTS = 5
 NAME = "livery"
 
 
 class Lifetimes(NamedTuple):
-    """How long certificates count; short ones make rotation testable."""
+    """How long certificates are valid; short lifetimes make rotation testable."""
 
     authority: timedelta = CA_LIFETIME
     leaf: timedelta = LEAF_LIFETIME
 
 
 class Material(NamedTuple):
-    """What a server serves with, what its clients must trust, and when to ask again."""
+    """The certificate to serve, the CAs that clients must trust, and when to call `issue` again."""
 
     leaf: Leaf
     bundle_pem: str
@@ -46,13 +46,13 @@ class Material(NamedTuple):
 
 
 class Issuer(Protocol):
-    """Who says what to serve."""
+    """Provides the certificate to serve."""
 
     def issue(self, now: datetime) -> Material:
-        """Return what to serve now; the same leaf as before where it is still good.
+        """Return what to serve now; the same leaf as before while it is still good.
 
         Raises:
-            CertificateError: there is none.
+            CertificateError: there is no usable certificate.
         """
 
 
@@ -68,9 +68,9 @@ class Rotation:
         self._last: Material | None = None
 
     def issue(self, now: datetime) -> Material:
-        """Return a leaf, making or renewing the CA first where that is due.
+        """Return a leaf; create or renew the CA first if that is due.
 
-        It is a new one when half the life of the last is over, or the CAs changed.
+        The leaf is a new one if half the lifetime of the last is over, or if the CAs changed.
 
         Raises:
             CertificateError: the store cannot be read or written.
@@ -86,8 +86,8 @@ class Rotation:
             self._names,
             now,
             lifetime=self._lifetimes.leaf,
-            # From the newest CA back to the oldest that counts, each vouched for by the one before:
-            # one path and no choice, for verifiers do not go back on a choice.
+            # From the newest CA back to the oldest valid one, each cross-signed by the one before:
+            # a single path, because verifiers do not backtrack.
             intermediates_pem="".join(
                 item.cross_signed_pem for item in reversed(kept.generations[1:])
             ),
@@ -99,7 +99,7 @@ class Rotation:
         return self._last
 
     def generations(self, now: datetime) -> tuple[Generation, ...]:
-        """Return the CAs that are valid now, oldest first; one is made where there is none.
+        """Return the CAs that are valid now, oldest first; create one if there is none.
 
         Raises:
             CertificateError: the store cannot be read or written.
@@ -107,7 +107,7 @@ class Rotation:
         return self._ensure(now).generations
 
     def renew_authority(self, now: datetime) -> None:
-        """Make a new CA at once, whatever the present one's age.
+        """Create a new CA at once, whatever the age of the current one.
 
         Raises:
             CertificateError: the store cannot be read or written.
@@ -140,9 +140,9 @@ class Rotation:
 
 
 def _has_spent_keys(generations: tuple[Generation, ...], now: datetime) -> bool:
-    """Tell whether older CAs still have the keys with which they vouched for the newest."""
+    """Return whether older CAs still have keys that are no longer needed for cross-signing."""
     newest = load_certificate(generations[-1].authority.certificate_pem)
-    # Not at once: to a replica whose clock is behind the newest is not valid yet.
+    # Not at once: for a replica whose clock is behind, the newest CA is not valid yet.
     is_settled = now >= newest.not_valid_before_utc + KEY_GRACE
     return is_settled and any(item.authority.key_pem for item in generations[:-1])
 
@@ -155,7 +155,7 @@ def _without_spent_keys(generations: tuple[Generation, ...]) -> tuple[Generation
 
 
 def _current(generations: tuple[Generation, ...], now: datetime) -> tuple[Generation, ...]:
-    """Those that count now: a clock that was ahead may have left one from the future."""
+    """Return the CAs that are valid now: a clock that was ahead may have created a future one."""
     return tuple(item for item in generations if _counts(item.authority, now))
 
 

@@ -1,7 +1,7 @@
-"""Where the CAs are kept: a protocol, and its form as a folder.
+"""Storage of the CAs: a protocol, and its implementation as a folder.
 
-What is kept is a list of generations, newest last. A generation holds a CA and the certificate by
-which the one before vouches for it.
+A store contains a list of generations, newest last. A generation is a CA with the certificate by
+which the CA before it cross-signs it.
 """
 
 import contextlib
@@ -20,30 +20,30 @@ FILE_NAME = "authorities.json"
 
 
 class Generation(NamedTuple):
-    """A CA and the certificate by which the one before it vouches for it, PEM."""
+    """A CA and the certificate by which the CA before it cross-signs it, PEM."""
 
     authority: Authority
     cross_signed_pem: str = ""
 
 
 class Kept(NamedTuple):
-    """What a store holds, and the version that a change must name."""
+    """The content of a store, and the version that a change must name."""
 
     generations: tuple[Generation, ...]
     version: str
 
 
 class Store(Protocol):
-    """Keeps generations; `save` takes place only over the version that was loaded."""
+    """Stores generations; `save` replaces only the version that was loaded."""
 
     def load(self) -> Kept:
-        """Return what is kept; nothing yet gives no generations."""
+        """Return the content; no generations if nothing was saved yet."""
 
     def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
-        """Replace what is kept.
+        """Replace the content.
 
         Raises:
-            ConflictError: it is no longer of that version.
+            ConflictError: the content has another version now.
         """
 
 
@@ -54,10 +54,10 @@ class FolderStore:
         self._path = folder / FILE_NAME
 
     def load(self) -> Kept:
-        """Return what the file holds.
+        """Return the content of the file.
 
         Raises:
-            CertificateError: it cannot be read, or is not what was written.
+            CertificateError: the file cannot be read or is invalid.
         """
         try:
             text = self._path.read_text()
@@ -68,7 +68,7 @@ class FolderStore:
         return Kept(decode_generations(text, str(self._path)), _version(text))
 
     def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
-        """Write the file as a whole or not at all.
+        """Write the file atomically.
 
         Raises:
             ConflictError: the file changed since it was loaded.
@@ -86,7 +86,7 @@ class FolderStore:
         return Kept(generations, _version(text))
 
     def _replace(self, text: str) -> None:
-        # mkstemp makes the file unreadable for others before anything secret is in it.
+        # mkstemp makes the file unreadable to others before a secret is written to it.
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".authorities-")
         try:
             with os.fdopen(handle, "w") as file:
@@ -100,7 +100,7 @@ class FolderStore:
 
 
 def _version(text: str) -> str:
-    # A hash, not the text: a version may be shown.
+    # A hash, not the text, which contains keys: a version may be shown.
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -121,15 +121,15 @@ def decode_generations(text: str, source: str) -> tuple[Generation, ...]:
     """Read what `encode_generations` wrote.
 
     Raises:
-        CertificateError: it is something else.
+        CertificateError: the text is something else.
     """
     try:
         items = _list(json.loads(text)["generations"])
         names = ("certificate", "key", "crossSigned")
         fields = [[_text(item[name]) for name in names] for item in items]
         return tuple(Generation(Authority(pem, key), crossed) for pem, key, crossed in fields)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CertificateError(f"{source} is not what was written there: {error!r}") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CertificateError(f"{source} does not contain valid CAs") from None
 
 
 def _list(value: object) -> list[Any]:

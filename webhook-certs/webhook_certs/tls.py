@@ -1,4 +1,4 @@
-"""A server's TLS context whose certificate changes while it serves."""
+"""A server's TLS context whose certificate can be replaced while it serves."""
 
 import os
 import ssl
@@ -11,10 +11,10 @@ from webhook_certs.errors import CertificateError
 
 
 def create_server_context(leaf: Leaf) -> ssl.SSLContext:
-    """Make a context that serves a leaf.
+    """Create a context that serves a leaf.
 
     Raises:
-        CertificateError: key and certificate do not belong together.
+        CertificateError: key and certificate do not match.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -23,23 +23,23 @@ def create_server_context(leaf: Leaf) -> ssl.SSLContext:
 
 
 def use_leaf(context: ssl.SSLContext, leaf: Leaf) -> None:
-    """Serve another leaf from the next handshake on; those under way end with the old one.
+    """Serve another leaf from the next handshake on; handshakes in progress keep the old one.
 
-    To be called on the thread that accepts connections.
+    Must be called on the thread that accepts connections.
 
     Raises:
-        CertificateError: key and certificate do not belong together; the old one stays.
+        CertificateError: key and certificate do not match; the old leaf stays.
     """
-    # Tried on a context of its own first: a failed load would leave the live one without a key.
+    # Try a separate context first: a failed load would leave the live one without a key.
     check_leaf(leaf)
     _load(context, leaf)
 
 
 def check_leaf(leaf: Leaf) -> None:
-    """See that a leaf can be served.
+    """Check that a leaf can be served.
 
     Raises:
-        CertificateError: OpenSSL refuses it: its key is another's, or too weak.
+        CertificateError: OpenSSL refuses it: its key does not match or is too weak.
     """
     _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), leaf)
 
@@ -54,7 +54,7 @@ def _load(context: ssl.SSLContext, leaf: Leaf) -> None:
 
 @contextmanager
 def _file(pem: str) -> Iterator[str]:
-    """Give a secret a path for as long as OpenSSL reads it; in memory where the system can."""
+    """Give a secret a path while OpenSSL reads it; in memory if the system supports it."""
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("leaf", os.MFD_CLOEXEC)
         try:

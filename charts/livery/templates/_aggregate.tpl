@@ -55,7 +55,7 @@ labels:
 {{- end }}
 {{- end }}
 
-{{- /* The grants of the control service: those of the values, and one for each of the chart's aggregates. */ -}}
+{{- /* The control service's grants for aggregates: those of the values, and one for each of the chart's. */ -}}
 {{- define "livery.aggregateGrants" -}}
 {{- $grants := .Values.control.grants.aggregates -}}
 {{- range .Values.aggregates -}}

@@ -13,13 +13,13 @@ labels:
   app.kubernetes.io/component: collector
 {{- end }}
 
-{{- /* Why the values of the collector cannot be together; nothing where they can. */ -}}
+{{- /* Fails if values of the collector are missing or contradict each other. */ -}}
 {{- define "livery.collectorCheck" -}}
 {{- if not .Values.control.enabled -}}
-{{- fail "remoteWrite.collector.enabled needs control.enabled: the control service says what is collected" -}}
+{{- fail "remoteWrite.collector.enabled needs control.enabled: the control service sends collectors their rules" -}}
 {{- end -}}
 {{- if not (or .Values.gateway.backends.static .Values.gateway.backends.discovery) -}}
-{{- fail "remoteWrite.collector.enabled needs a Prometheus: name it in gateway.backends.static, or say in gateway.backends.discovery what leads to it" -}}
+{{- fail "remoteWrite.collector.enabled needs a Prometheus: set gateway.backends.static or gateway.backends.discovery" -}}
 {{- end -}}
 {{- include "livery.backendsCheck" . -}}
 {{- end }}

@@ -13,36 +13,36 @@ labels:
   app.kubernetes.io/component: gateway
 {{- end }}
 
-{{- /* Why the values of the gateway cannot be together; nothing where they can. */ -}}
+{{- /* Fails if values of the gateway are missing or contradict each other. */ -}}
 {{- define "livery.gatewayCheck" -}}
 {{- $gateway := .Values.gateway -}}
 {{- if not .Values.control.enabled -}}
 {{- fail "gateway.enabled needs control.enabled: the control service sends gateways the access rules" -}}
 {{- end -}}
 {{- if not (or $gateway.backends.static $gateway.backends.discovery) -}}
-{{- fail "gateway.enabled needs a Prometheus: name it in gateway.backends.static, or say in gateway.backends.discovery what leads to it" -}}
+{{- fail "gateway.enabled needs a Prometheus: set gateway.backends.static or gateway.backends.discovery" -}}
 {{- end -}}
 {{- if and (eq $gateway.auth.mode "trusted-header") (not $gateway.auth.trustedHeader.sources) -}}
-{{- fail "gateway.auth.mode trusted-header needs gateway.auth.trustedHeader.sources: the addresses of the proxy that authenticates" -}}
+{{- fail "gateway.auth.mode trusted-header needs gateway.auth.trustedHeader.sources: the address ranges of the authenticating proxy" -}}
 {{- end -}}
 {{- include "livery.backendsCheck" . -}}
 {{- end }}
 
-{{- /* Something where the platform's Prometheus is asked: by a gateway or a collector. */ -}}
+{{- /* Non-empty if a gateway or a collector queries the platform's Prometheus. */ -}}
 {{- define "livery.asksPrometheus" -}}
 {{- if or .Values.gateway.enabled .Values.remoteWrite.collector.enabled }}yes{{ end -}}
 {{- end }}
 
-{{- /* Why the values of backends cannot be together; nothing where they can. */ -}}
+{{- /* Fails if values of the backends contradict each other. */ -}}
 {{- define "livery.backendsCheck" -}}
 {{- $backends := .Values.gateway.backends -}}
 {{- range $backends.discovery -}}
 {{- if and (not .namespaces) (or $backends.tokenSecret $backends.basicAuthSecret) -}}
-{{- fail "gateway.backends.discovery needs namespaces where tokenSecret or basicAuthSecret is set: any namespace could get the secret with an object that looks like Prometheus" -}}
+{{- fail "gateway.backends.discovery needs namespaces if tokenSecret or basicAuthSecret is set: otherwise a matching object in any namespace would receive the credentials" -}}
 {{- end -}}
 {{- end -}}
 {{- if and $backends.tokenSecret $backends.basicAuthSecret -}}
-{{- fail "gateway.backends: tokenSecret and basicAuthSecret must not be given both" -}}
+{{- fail "gateway.backends: tokenSecret and basicAuthSecret must not both be set; remove one" -}}
 {{- end -}}
 {{- end }}
 
@@ -97,7 +97,7 @@ labels:
 {{- end }}
 {{- end }}
 
-{{- /* What is mounted from Secrets of the user's: name of the volume to name of the Secret. */ -}}
+{{- /* The user's Secrets that are mounted: name of the Secret by name of the volume. */ -}}
 {{- define "livery.backendSecrets" -}}
 {{- $backends := .Values.gateway.backends -}}
 {{- $found := dict -}}

@@ -1,12 +1,17 @@
-{{- define "livery.name" -}}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{- end }}
-{{- /* Webhooks are asked in the order of their configurations' names: a mesh's must see the annotation
-that lets Prometheus past it. */ -}}
+{{- define "livery.name" -}}{{ .Values.fullnameOverride | default .Release.Name | trunc 50 | trimSuffix "-" }}{{- end }}
+{{- /* The API server calls webhooks in the order of their configurations' names, and this one must come before
+a mesh's: the mesh must see the annotation that exempts the proxy's ports. */ -}}
 {{- define "livery.webhook" -}}{{ if ne .Values.injection.mesh "none" }}0-{{ end }}{{ include "livery.name" . }}{{- end }}
-{{- /* The annotation that lists ports which go past a mesh; empty for none. */ -}}
+{{- /* The annotation that lists ports which bypass the mesh; empty without a mesh. */ -}}
 {{- define "livery.exempting" -}}
 {{- dict "istio" "traffic.sidecar.istio.io/excludeInboundPorts" "linkerd" "config.linkerd.io/skip-inbound-ports" | dig .Values.injection.mesh "" -}}
 {{- end }}
 {{- define "livery.injector" -}}{{ include "livery.name" . }}-injector{{- end }}
+{{- define "livery.account" -}}
+{{- if not (or .Values.injector.serviceAccount.create .Values.injector.serviceAccount.name) -}}
+{{- fail "injector.serviceAccount.create is false: set injector.serviceAccount.name to an existing ServiceAccount" -}}
+{{- end -}}
+{{ .Values.injector.serviceAccount.name | default (include "livery.injector" .) }}{{- end }}
 
 {{- define "livery.labels" -}}
 app.kubernetes.io/name: livery
@@ -19,7 +24,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{- /* What monitors say of an endpoint besides its port, as a block of fields. */ -}}
+{{- /* The fields of a monitor's endpoint, except its port. */ -}}
 {{- define "livery.endpoint" -}}
 interval: {{ .interval }}
 {{- with .scrapeTimeout }}
@@ -36,9 +41,14 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: injector
 {{- end }}
 
-{{- /* An image's whole name: (dict "root" . "image" .Values.injector.image) */ -}}
+{{- define "livery.registry" -}}{{ .Values.global.imageRegistry | default .Values.image.registry }}{{- end }}
+
+{{- /* Full reference of an image: (dict "root" . "image" .Values.injector.image) */ -}}
 {{- define "livery.image" -}}
-{{- $registry := .root.Values.global.imageRegistry | default .root.Values.image.registry -}}
+{{- $registry := include "livery.registry" .root -}}
+{{- if not $registry -}}
+{{- fail "image.registry is not set: push both images with `make images push IMG_REGISTRY=registry.example/livery`, then add --set image.registry=registry.example/livery" -}}
+{{- end -}}
 {{- $name := printf "%s/%s" $registry .image.repository -}}
 {{- if .image.digest -}}{{ $name }}@{{ .image.digest }}
 {{- else -}}{{ $name }}:{{ .image.tag | default .root.Chart.AppVersion }}
@@ -62,7 +72,7 @@ runAsNonRoot: true
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{- /* Whether there is an injector at all: a policy without a control service needs none. */ -}}
+{{- /* Whether the injector is deployed: injection.mode policy without the control service needs none. */ -}}
 {{- define "livery.runs" -}}
 {{- if or .Values.control.enabled (ne .Values.injection.mode "policy") }}true{{ end -}}
 {{- end }}
@@ -76,7 +86,7 @@ https://{{ include "livery.injector" . }}.{{ .Release.Namespace }}.svc:8444
 [kube-system, kube-public, kube-node-lease, {{ .Release.Namespace | quote }}]
 {{- end }}
 
-{{- /* CEL: what does not ask for a proxy never leaves the API server. */ -}}
+{{- /* CEL: whether a pod requests a proxy; all other pods never leave the API server. */ -}}
 {{- define "livery.asksForAProxy" -}}
 has(object.metadata.annotations)
 && !('kubernetes.io/config.mirror' in object.metadata.annotations)
@@ -87,14 +97,14 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape([^a-zA-Z0-9]slow)?$')
 && object.metadata.annotations[k] == 'true'))
 {{- end }}
 
-{{- /* The naming part of the label rules, as the proxy reads it. */ -}}
+{{- /* The label rules that concern names, in the format that the proxy reads. */ -}}
 {{- define "livery.labelRules" -}}
 {{- with .Values.labels -}}
 {{- dict "prefix" .prefix "protected" (sortAlpha (uniq .protected)) "rename" .rename | toRawJson -}}
 {{- end -}}
 {{- end }}
 
-{{- /* What tells an outdated proxy: the injector computes the same. */ -}}
+{{- /* Hash that identifies outdated proxies; the injector computes the same hash. */ -}}
 {{- define "livery.templateHash" -}}
 {{- $control := ternary (include "livery.controlUrl" .) nil .Values.control.enabled -}}
 {{- $facts := dict
@@ -105,18 +115,20 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape([^a-zA-Z0-9]slow)?$')
   "targetLabel" .Values.exposition.targetLabel
   "version" .Chart.AppVersion -}}
 {{- if ne .Values.injection.mesh "none" }}{{ $_ := set $facts "mesh" .Values.injection.mesh }}{{ end -}}
+{{- with .Values.sidecar.extraArgs }}{{ $_ := set $facts "extraArgs" . }}{{ end -}}
+{{- with .Values.sidecar.extraEnv }}{{ $_ := set $facts "extraEnv" . }}{{ end -}}
 {{- if not .Values.control.enabled }}{{ $_ := set $facts "labelRules" (include "livery.labelRules" . | fromJson) }}{{ end -}}
 {{- $facts | toRawJson | sha256sum | trunc 12 -}}
 {{- end }}
 
-{{- /* A regular expression of patterns in which * stands for anything; of none, what never matches. */ -}}
+{{- /* Regular expression for patterns in which * matches anything; one that never matches for an empty list. */ -}}
 {{- define "livery.keyPattern" -}}
 {{- $parts := list -}}
 {{- range . }}{{ $parts = append $parts (regexQuoteMeta . | replace "\\*" ".*") }}{{ end -}}
 {{- if $parts }}^({{ join "|" $parts }})${{ else }}[^\s\S]{{ end -}}
 {{- end }}
 
-{{- /* CEL: a string as in JSON, without its quotes. */ -}}
+{{- /* CEL: escapes a string for JSON, without quotes. */ -}}
 {{- define "livery.celEscape" -}}
 .replace('\\', '\\\\').replace('"', '\\"')
 {{- range $code := untilStep 0 32 1 -}}
@@ -125,29 +137,29 @@ k.matches('^prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape([^a-zA-Z0-9]slow)?$')
 {{- end -}}
 {{- end }}
 
-{{- /* What a MetricAccess object says of each kind of target. */ -}}
+{{- /* CRD: fields of each kind of target of a MetricAccess object. */ -}}
 {{- define "livery.targetBlocks" -}}
 prometheus:
   type: object
-  description: A Prometheus of the tenant's, with --web.enable-remote-write-receiver.
+  description: The tenant's own Prometheus; it must run with --web.enable-remote-write-receiver.
   properties:
-    serviceName: {type: string, maxLength: 253, description: Its Service.}
-    servicePort: {type: integer, minimum: 1, maximum: 65535, description: The Service's port.}
-    replicas: {type: integer, minimum: 1, maximum: 32, description: How many; each gets everything. Needs statefulSetName.}
+    serviceName: {type: string, maxLength: 253, description: Name of its Service.}
+    servicePort: {type: integer, minimum: 1, maximum: 65535, description: Port of its Service.}
+    replicas: {type: integer, minimum: 1, maximum: 32, description: Number of replicas; each receives all samples. Needs statefulSetName.}
     statefulSetName:
       type: string
       maxLength: 253
-      description: The StatefulSet by whose pods' names each replica is reached.
+      description: StatefulSet of the replicas; each replica is addressed by its pod's name.
 pushgateway:
   type: object
-  description: A Pushgateway of the tenant's.
+  description: The tenant's own Pushgateway.
   properties:
-    serviceName: {type: string, maxLength: 253, description: Its Service.}
-    servicePort: {type: integer, minimum: 1, maximum: 65535, description: The Service's port.}
-    jobName: {type: string, maxLength: 253, description: The job under which metrics are grouped.}
+    serviceName: {type: string, maxLength: 253, description: Name of its Service.}
+    servicePort: {type: integer, minimum: 1, maximum: 65535, description: Port of its Service.}
+    jobName: {type: string, maxLength: 253, description: Job under which metrics are grouped; by default each series' own.}
     deleteOnShutdown:
       type: boolean
-      description: Whether a sender deletes its groups when it ends; false by default.
+      description: Whether a sender deletes its groups when it stops; false by default.
 remoteWrite:
   type: object
   description: Any receiver of Prometheus remote write 1.0.
@@ -157,40 +169,40 @@ remoteWrite:
       type: string
       maxLength: 2048
       pattern: '^https?://.+'
-      description: Where it takes samples, as https://host/api/v1/write.
+      description: URL that accepts samples, such as https://host/api/v1/write.
     basicAuth:
       type: object
-      description: Name and password that it asks for.
+      description: User name and password for basic authentication.
       properties:
-        username: {type: string, maxLength: 256, description: The name.}
+        username: {type: string, maxLength: 256, description: User name.}
         passwordSecret:
-          description: A Secret of this namespace that holds the password.
+          description: Secret of this namespace that contains the password.
           {{- include "livery.secretKey" . | nindent 10 }}
     bearerTokenSecret:
-      description: A Secret of this namespace that holds a bearer token, in place of basicAuth.
+      description: Secret of this namespace that contains a bearer token, in place of basicAuth.
       {{- include "livery.secretKey" . | nindent 6 }}
     tlsConfig:
       type: object
-      description: Which CAs are trusted, and which certificate is shown.
+      description: Trusted CAs and the client certificate.
       properties:
         caSecret:
-          description: The CAs, in place of the system's.
+          description: Trusted CAs, in place of the system's.
           {{- include "livery.secretKey" . | nindent 10 }}
         certSecret:
-          description: A certificate to show, with keySecret.
+          description: Client certificate; needs keySecret.
           {{- include "livery.secretKey" . | nindent 10 }}
         keySecret:
-          description: Its key.
+          description: Private key of the client certificate.
           {{- include "livery.secretKey" . | nindent 10 }}
         serverName:
           type: string
           maxLength: 253
-          description: The name that the receiver's certificate must show; the URL's by default.
-        insecureSkipVerify: {type: boolean, description: Whether any certificate is believed.}
+          description: Name that the receiver's certificate must have; the URL's host by default.
+        insecureSkipVerify: {type: boolean, description: Whether to skip verification of the receiver's certificate.}
     headers:
       type: object
       maxProperties: 32
-      description: Headers of each request.
+      description: Additional headers of each request.
       additionalProperties: {type: string, maxLength: 4096, description: The header's value.}
 {{- end }}
 
@@ -199,50 +211,50 @@ type: object
 required: [name, key]
 properties:
   name: {type: string, maxLength: 253, description: The Secret's name.}
-  key: {type: string, maxLength: 253, description: Its key.}
+  key: {type: string, maxLength: 253, description: Key in the Secret.}
 {{- end }}
 
 {{- define "livery.writeOptions" -}}
 extraLabels:
   type: object
   maxProperties: 64
-  description: Labels that every sent series gets.
+  description: Labels that are added to every sent series.
   additionalProperties: {type: string, maxLength: 4096, description: The label's value.}
 honorLabels:
   type: boolean
-  description: Whether a series' own label wins over extraLabels; false by default.
+  description: Whether a series' own label takes precedence over extraLabels; false by default.
 metricRelabelings:
   type: array
   maxItems: 100
-  description: Prometheus relabel rules, before extraLabels are added.
+  description: Prometheus relabel rules, applied before extraLabels are added.
   items:
     type: object
-    description: One rule, as Prometheus has it.
+    description: One Prometheus relabel rule.
     properties:
       sourceLabels:
         type: array
         maxItems: 64
         description: The labels whose values are joined.
         items: {type: string, maxLength: 256, description: A label's name.}
-      separator: {type: string, maxLength: 64, description: "What joins them; ; by default."}
+      separator: {type: string, maxLength: 64, description: Separator of the joined values; a semicolon by default.}
       regex: {type: string, maxLength: 4096, description: "RE2, anchored; (.*) by default."}
-      modulus: {type: integer, format: int64, minimum: 0, description: Of hashmod.}
-      targetLabel: {type: string, maxLength: 256, description: The label that is written.}
-      replacement: {type: string, maxLength: 4096, description: "What is written; $1 by default."}
+      modulus: {type: integer, format: int64, minimum: 0, description: Modulus of the action hashmod.}
+      targetLabel: {type: string, maxLength: 256, description: The label that the rule sets.}
+      replacement: {type: string, maxLength: 4096, description: "The value that the rule sets; $1 by default."}
       action:
         type: string
-        description: replace by default.
+        description: What the rule does; replace by default.
         pattern: '^(?i:replace|keep|drop|hashmod|labelmap|labeldrop|labelkeep|lowercase|uppercase|keepequal|dropequal)$'
 {{- end }}
 
-{{- /* Namespaces of the service accounts that exporters have, joined by |. */ -}}
+{{- /* Namespaces of the service accounts in control.grants.exporters, joined by |. */ -}}
 {{- define "livery.exporterNamespaces" -}}
 {{- $names := list -}}
 {{- range .Values.control.grants.exporters -}}{{- $names = append $names (. | splitList "/" | first) -}}{{- end -}}
 {{- $names | uniq | sortAlpha | join "|" -}}
 {{- end }}
 
-{{- /* A number of bytes, with a unit perhaps, as a number. */ -}}
+{{- /* A number of bytes, with or without a unit, as an integer. */ -}}
 {{- define "livery.bytes" -}}
 {{- $text := toString . -}}
 {{- $number := regexFind "^[0-9]+" $text | int64 -}}

@@ -1,8 +1,8 @@
-{{- /* A node proxy's pod, of the DaemonSet and of the Deployment. */ -}}
+{{- /* Pod template of node proxies, for the DaemonSet and the Deployment. */ -}}
 {{- define "livery.nodePod" -}}
 {{- $node := .Values.node -}}
 {{- if not .Values.control.enabled -}}
-{{- fail "node.enabled needs control.enabled: node proxies hear of labels from the control service" -}}
+{{- fail "node.enabled needs control.enabled: node proxies receive namespace labels from the control service" -}}
 {{- end -}}
 metadata:
   labels:
@@ -13,7 +13,7 @@ metadata:
     {{- with $node.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
   {{- $annotations := dict }}
   {{- if and (eq $node.mode "daemonset") (eq $node.auth.mode "none") }}
-  {{- /* The stock job for annotated pods has no token to show. */}}
+  {{- /* The usual scrape job for annotated pods sends no token, so it fits auth.mode none only. */}}
   {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString $node.port) "prometheus.io/path" "/metrics/cadvisor" }}
   {{- if $node.tls.secretName }}{{ $_ := set $annotations "prometheus.io/scheme" "https" }}{{ end }}
   {{- end }}
@@ -31,7 +31,7 @@ spec:
   hostNetwork: true
   dnsPolicy: ClusterFirstWithHostNet
   {{- end }}
-  {{- /* A Deployment that tolerates everything would stay on nodes that are gone. */}}
+  {{- /* A Deployment that tolerates everything would keep its pods on nodes that are gone. */}}
   {{- if or (eq $node.mode "daemonset") (ne (toJson $node.tolerations) `[{"operator":"Exists"}]`) }}
   tolerations: {{- toYaml $node.tolerations | nindent 4 }}
   {{- end }}
@@ -171,13 +171,13 @@ app.kubernetes.io/component: node
 {{- end }}
 {{- end }}
 
-{{- /* What is said of discovery besides that it is wanted, as JSON; empty for nothing. */ -}}
+{{- /* The fields of node.discovery except `enabled`, as JSON; empty if there are none. */ -}}
 {{- define "livery.discoveryArguments" -}}
 {{- $given := omit .Values.node.discovery "enabled" -}}
 {{- if and .Values.node.discovery.enabled $given }}{{ toRawJson $given }}{{ end -}}
 {{- end }}
 
-{{- /* Whether a node proxy asks its kubelet for pods. */ -}}
+{{- /* Whether node proxies list their kubelets' pods. */ -}}
 {{- define "livery.nodePods" -}}
 {{- $from := .Values.labels.fromPods -}}
 {{- if or .Values.node.discovery.enabled .Values.node.completeCgroups $from.include $from.annotations }}true{{ end -}}

@@ -1,1 +1,1 @@
-"""`livery demo`: the main job on one machine, without a cluster."""
+"""`livery demo`: Livery on one machine, without a cluster."""

@@ -1,4 +1,4 @@
-"""The demo's application: a small web server that counts, with histograms and exemplars."""
+"""The demo's application: a small web server with counters, histograms and exemplars."""
 
 import argparse
 import signal
@@ -8,12 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.5)
 _STEP_SECONDS = 5.0
-"""How often requests come: counters stand still between two looks that follow each other."""
+"""Interval at which counters rise: two scrapes in quick succession return equal values."""
 _STARTED = time.monotonic()
 
 
 def render_metrics(step: int, *, openmetrics: bool) -> str:
-    """Write the application's metrics as they are after so many steps."""
+    """Write the application's metrics as they are after `step` steps."""
     lines = ["# HELP http_requests Requests served.", "# TYPE http_requests counter"]
     if not openmetrics:
         lines = [line.replace("http_requests", "http_requests_total") for line in lines]
@@ -46,15 +46,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the demo prints what matters."""
+        """Log nothing: the demo prints what matters."""
 
 
 def main() -> int:
-    """Serve until stopped; prints the port."""
+    """Print the port, and serve until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
-    # As a container's first process it would ignore SIGTERM, and its pod take 30 seconds to end.
+    # As PID 1 of a container it would ignore SIGTERM, and its pod would take 30 seconds to stop.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     server = ThreadingHTTPServer(("127.0.0.1", given.port), _Handler)
     print(server.server_address[1], flush=True)

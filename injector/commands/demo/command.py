@@ -25,11 +25,12 @@ from injector.commands.demo.stage import START_SECONDS, Actor, Stage, read_metri
 from injector.errors import DemoError, SettingsError
 from injector.web.status.view import Hint
 from sidecar.errors import LiveryError
+from sidecar.process.help_format import HelpFormatter
 from sidecar.process.logs import configure_logs
 
 EXAMPLES = """examples:
-  livery demo --once     run through it and exit
-  livery demo            stay until Ctrl-C; edit a namespace's labels and see the next scrape
+  livery demo --once     run all steps and exit
+  livery demo            run until Ctrl-C; edit a namespace's labels and see the next scrape
 """
 _PODS = ("shop.yaml", "bank.yaml")
 _BROKEN_POD = "cart.yaml"
@@ -43,35 +44,34 @@ def add_parsers(commands: Any) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "demo",
-        help="see it work on this machine, without a cluster",
+        help="try Livery on this machine, without a cluster",
         description="Send two teams' pods through the real webhook, run their proxies as the "
-        "injected containers say, scrape them, change a namespace's label, scrape again. With "
-        "prometheus on PATH it is started, too, and finds the proxies; each team asks a gateway "
-        "before it, and sees its own; and one team's series are sent to a Prometheus of its own.",
+        "injected containers specify, scrape them, change a namespace's label, scrape again. "
+        "Without --once, and with prometheus on PATH, a Prometheus is started that discovers the "
+        "proxies; each team queries it through a gateway and sees only its own series; and one "
+        "team's series are also sent to a Prometheus of its own.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--once", action="store_true", help="run through it and exit")
+    parser.add_argument("--once", action="store_true", help="run all steps and exit")
     parser.add_argument(
         "--manifests",
         type=Path,
-        default=_PACKAGED if _PACKAGED.is_dir() else _IN_A_CLONE,
         metavar="DIR",
-        help="a folder like examples/demo, which is the default; it is copied, not changed",
+        help="a folder like examples/demo (the default); it is copied, not changed",
     )
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     """Run the demo."""
-    if not all((given.manifests / pod).is_file() for pod in _PODS):
-        raise SettingsError(
-            f"{given.manifests} is not a demo's folder: it has no {' and '.join(_PODS)}"
-        )
+    manifests = given.manifests or (_PACKAGED if _PACKAGED.is_dir() else _IN_A_CLONE)
+    if not all((manifests / pod).is_file() for pod in _PODS):
+        raise SettingsError(f"{manifests} is not a demo's folder: it has no {' and '.join(_PODS)}")
     configure_logs("error")
     folder = Path(tempfile.mkdtemp(prefix="livery-demo-"))
     try:
-        return asyncio.run(_run(folder, given.manifests, once=given.once))
+        return asyncio.run(_run(folder, manifests, once=given.once))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -82,29 +82,41 @@ async def _run(folder: Path, manifests: Path, *, once: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        stage = Stage(folder, manifests, stack)
-        stage.start_injector()
-        service = stage.service
-        _step(
-            "1",
-            f"the injector: webhook on port {service.ports[0]}, control service on "
-            f"{service.ports[1]}, TLS; status page http://localhost:{service.status_port}",
-        )
-        actors = [await stage.start_pod(pod) for pod in _PODS]
-        broken = None
-        if (manifests / _BROKEN_POD).is_file():
-            broken = await stage.start_pod(_BROKEN_POD, has_app=False)
-        await _introduce(actors, broken)
-        if once:
-            await _relabel_and_show(stage, actors[0])
-            print(paint("\nDone. Nothing is left behind.", GREEN))
-        else:
-            prometheus = await start_prometheus(actors, folder / "prometheus", stack)
-            if prometheus is not None:
-                await _ask_as_tenants(stage, actors, prometheus, stack)
-                await _send_to_one(stage, folder / "receiver", stack)
-            await _stay(stage, actors, prometheus, stop)
+        shown = asyncio.create_task(_show(stack, folder, manifests, once=once))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({shown, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not shown.done():
+            print("\nStopping the demo's processes ...", flush=True)
+            shown.cancel()
+        with suppress(asyncio.CancelledError):
+            await shown
     return 0
+
+
+async def _show(stack: AsyncExitStack, folder: Path, manifests: Path, *, once: bool) -> None:
+    stage = Stage(folder, manifests, stack)
+    stage.start_injector()
+    service = stage.service
+    _step(
+        "1",
+        f"the injector: webhook on port {service.ports[0]}, control service on "
+        f"{service.ports[1]}, TLS; status page http://localhost:{service.status_port}",
+    )
+    actors = [await stage.start_pod(pod) for pod in _PODS]
+    broken = None
+    if (manifests / _BROKEN_POD).is_file():
+        broken = await stage.start_pod(_BROKEN_POD, has_app=False)
+    await _introduce(actors, broken)
+    if once:
+        await _relabel_and_show(stage, actors[0])
+        print(paint("\nDone. Nothing is left behind.", GREEN))
+    else:
+        prometheus = await start_prometheus(actors, folder / "prometheus", stack)
+        if prometheus is not None:
+            await _ask_as_tenants(stage, actors, prometheus, stack)
+            await _send_to_one(stage, folder / "receiver", stack)
+        await _stay(stage, actors, prometheus)
 
 
 async def _introduce(actors: Sequence[Actor], broken: Actor | None) -> None:
@@ -117,14 +129,14 @@ async def _introduce(actors: Sequence[Actor], broken: Actor | None) -> None:
     for other in others:
         print(f"      and so did {other.namespace}/{other.name}")
     ports = ", ".join(f"{actor.namespace} on port {actor.proxy_port}" for actor in actors)
-    _step("4", f"their proxies run as the injected containers say: {ports}")
+    _step("4", f"their proxies run as the injected containers specify: {ports}")
     if broken is not None:
-        await read_metrics(broken.proxy_port)  # a proxy learns of it when it is scraped
+        await read_metrics(broken.proxy_port)  # the proxy notices at its first scrape
         print(
             f"      {broken.namespace}/{broken.name} fails on purpose: nothing listens on port "
             f"{broken.app_port}, and the status page says so"
         )
-    _step("5", "what the applications say, and what Prometheus gets:")
+    _step("5", "what the applications expose, and what Prometheus scrapes:")
     for actor in actors:
         before, after = await read_metrics(actor.app_port), await read_metrics(actor.proxy_port)
         for line in [line for line in before.splitlines() if line.startswith("http_requests")][:3]:
@@ -138,7 +150,7 @@ async def _ask_as_tenants(
 ) -> None:
     tenants = [actor.namespace for actor in actors]
     gateway = await start_gateway(stage, prometheus, tenants, stack)
-    _step("6", f"a gateway before Prometheus: each tenant asks it for {QUERY}")
+    _step("6", f"a gateway in front of Prometheus: each tenant queries {QUERY}")
     for tenant, lines in (await ask_until_answered(gateway, tenants)).items():
         for line in lines or ["no answer yet"]:
             print(f"      {tenant:8}-> {_highlight(line)}")
@@ -147,7 +159,7 @@ async def _ask_as_tenants(
 
 async def _send_to_one(stage: Stage, folder: Path, stack: AsyncExitStack) -> None:
     address = await start_forwarding(stage, folder, stack)
-    _step("7", f"{TENANT}'s own Prometheus, which its proxy sends to; it has, of everybody:")
+    _step("7", f"{TENANT}'s own Prometheus, to which its proxy sends; the series that it has:")
     for line in await look_until_there(address) or ["nothing yet"]:
         print(f"      {_highlight(line)}")
     print(f"      {paint(by_hand(address), DIM)}")
@@ -160,7 +172,7 @@ async def _relabel_and_show(stage: Stage, actor: Actor) -> None:
     _step("6", "kubectl label namespace shop team=backend --overwrite (here: a file edit)")
     while 'team="backend"' not in (metrics := await read_metrics(actor.proxy_port)):
         if time.perf_counter() - started > START_SECONDS:
-            raise DemoError("the label did not arrive")
+            raise DemoError("the new label did not reach the series in time")
         await asyncio.sleep(0.01)
     took = (time.perf_counter() - started) * 1000
     _step("7", f"shop: team frontend → backend, on its series after {took:.0f} ms:")
@@ -168,12 +180,10 @@ async def _relabel_and_show(stage: Stage, actor: Actor) -> None:
         print(f"   -> {_highlight(line)}")
 
 
-async def _stay(
-    stage: Stage, actors: Sequence[Actor], prometheus: str | None, stop: asyncio.Event
-) -> None:
+async def _stay(stage: Stage, actors: Sequence[Actor], prometheus: str | None) -> None:
     shown = [_series(await read_metrics(actor.proxy_port)) for actor in actors]
     _invite(stage, actors, prometheus)
-    while not stop.is_set():
+    while True:
         for index, actor in enumerate(actors):
             with suppress(LiveryError):
                 series = _series(await read_metrics(actor.proxy_port))
@@ -183,9 +193,7 @@ async def _stay(
                     print(f"{actor.namespace}: {changes}, on its series after {took:.0f} ms")
                     print(f"   -> {_highlight(series)}", flush=True)
                 shown[index] = series
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
-    print("\nEnding what the demo started ...", flush=True)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _invite(stage: Stage, actors: Sequence[Actor], prometheus: str | None) -> None:
@@ -200,7 +208,7 @@ def _invite(stage: Stage, actors: Sequence[Actor], prometheus: str | None) -> No
     print(
         f"\n{paint('Now you:', BOLD)} open http://localhost:{stage.service.status_port}\n"
         f"and edit a label of a namespace, such as shop's team, in\n    {stage.namespaces_file}\n"
-        "The page and this terminal show what the next scrape carries. By hand:"
+        "The page and this terminal show the labels of the next scrape. To scrape by hand:"
     )
     for actor in actors:
         print(f"    curl -s localhost:{actor.proxy_port}/metrics     # {actor.namespace}")
@@ -208,7 +216,7 @@ def _invite(stage: Stage, actors: Sequence[Actor], prometheus: str | None) -> No
         print("(With prometheus on PATH, the demo would start it and show the series there.)")
     else:
         link = query_link(prometheus)
-        hints.append(Hint("Prometheus found the proxies by annotations; see series change teams:",
+        hints.append(Hint("Prometheus found the proxies by annotations. Watch series change teams:",
                           code="requests by team", link=link))  # fmt: skip
         print(f"Prometheus shows series changing teams:\n    {link}")
     print("Ctrl-C ends the demo.", flush=True)
@@ -220,14 +228,14 @@ def _step(number: str, text: str) -> None:
 
 
 def _series(metrics: str) -> str:
-    """Return the first request counter's name and labels; empty where there is none."""
+    """Return the first request counter's name and labels; empty if there is none."""
     lines = metrics.splitlines()
     line = next((item for item in lines if item.startswith("http_requests_total")), "")
     return line.rsplit(" ", 1)[0]
 
 
 def _changes(before: str, after: str) -> str:
-    """Say which labels of a series became what, such as `team frontend → backend`."""
+    """Describe how the labels of a series changed, such as `team frontend → backend`."""
     was, now = dict(_LABEL.findall(before)), dict(_LABEL.findall(after))
     return ", ".join(
         f"{name} {was.get(name, '(none)')} → {now.get(name, '(none)')}"

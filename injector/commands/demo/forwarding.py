@@ -1,4 +1,4 @@
-"""The demo's forwarding, where Prometheus is installed: one team's series go to its own."""
+"""The demo's forwarding, if Prometheus is installed: one team's series go to its own server."""
 
 import asyncio
 import json
@@ -35,11 +35,11 @@ async def start_forwarding(stage: Stage, folder: Path, stack: AsyncExitStack) ->
 
     Args:
         stage: runs the injector and the tenant's proxy.
-        folder: for the tenant's Prometheus.
-        stack: what ends it.
+        folder: data folder of the tenant's Prometheus.
+        stack: stops it on exit.
 
     Returns:
-        Its address.
+        Its URL.
     """
     address = await start_receiver(folder, stack)
     stack.push_async_callback(stage.end_proxies)
@@ -48,7 +48,7 @@ async def start_forwarding(stage: Stage, folder: Path, stack: AsyncExitStack) ->
 
 
 async def look_until_there(address: str) -> list[str]:
-    """Ask the tenant's Prometheus until it has series; returns a line for each namespace."""
+    """Query the tenant's Prometheus until it has series; return one line per result."""
     deadline = time.monotonic() + START_SECONDS
     found: list[str] = []
     while not found and time.monotonic() < deadline:
@@ -78,5 +78,5 @@ async def _look(address: str) -> list[str]:
 
 
 def by_hand(address: str) -> str:
-    """Return the command that asks for what is there of everybody."""
+    """Return the command that lists the namespaces whose series it has."""
     return f"curl -s '{address}/api/v1/query?{urlencode({'query': 'count by (namespace) (up)'})}'"

@@ -1,4 +1,4 @@
-"""The demo's gateway, where Prometheus runs: two tenants ask it the same query."""
+"""The demo's gateway, if Prometheus runs: two tenants send it the same query."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ class Gateway(NamedTuple):
     port: int
 
     def by_hand(self, tenant: str) -> str:
-        """Return the command that asks it."""
+        """Return the command that queries it as a tenant."""
         url = f"localhost:{self.port}/api/v1/query?{urlencode({'query': QUERY})}"
         return f"curl -s -u {tenant}:{tenant} '{url}'"
 
@@ -40,13 +40,13 @@ class Gateway(NamedTuple):
 async def start_gateway(
     stage: Stage, prometheus: str, tenants: Sequence[str], stack: AsyncExitStack
 ) -> Gateway:
-    """Start a gateway before Prometheus, whose rules the demo's injector sends.
+    """Start a gateway in front of Prometheus; its rules come from the demo's injector.
 
     Args:
         stage: runs the injector.
         prometheus: its URL.
-        tenants: who may ask, each for itself.
-        stack: what ends it.
+        tenants: the gateway's users, each for its own namespace.
+        stack: stops it on exit.
     """
     users, token = _write_files(stage.folder, tenants)
     port = free_port()
@@ -62,7 +62,7 @@ async def start_gateway(
 
 
 def _write_files(folder: Path, tenants: Sequence[str]) -> tuple[Path, Path]:
-    """Write the users of the gateway, and its token; returns both paths."""
+    """Write the gateway's users and its token; return both paths."""
     users = folder / "users.json"
     known = [
         {"name": name, "passwordHash": hash_password(name), "tenants": [name]} for name in tenants
@@ -75,7 +75,7 @@ def _write_files(folder: Path, tenants: Sequence[str]) -> tuple[Path, Path]:
 
 
 async def ask(gateway: Gateway, tenant: str) -> list[str]:
-    """Ask as a tenant; returns a line for each series, none where it is not answered yet."""
+    """Query as a tenant; return a line per series, none if the query is not answered yet."""
     login = base64.b64encode(f"{tenant}:{tenant}".encode()).decode()
     headers = {"Host": "localhost", "Authorization": f"Basic {login}", "Connection": "close"}
     target = f"/api/v1/query?{urlencode({'query': QUERY})}"
@@ -97,7 +97,7 @@ async def ask(gateway: Gateway, tenant: str) -> list[str]:
 
 
 async def ask_until_answered(gateway: Gateway, tenants: Sequence[str]) -> dict[str, list[str]]:
-    """Ask as each tenant until Prometheus has series of each; returns their lines."""
+    """Query as each tenant until Prometheus has series of each; return their lines."""
     deadline = time.monotonic() + START_SECONDS
     found: dict[str, list[str]] = {}
     while time.monotonic() < deadline:

@@ -1,8 +1,7 @@
-"""The demo's kubelet: it starts an injected container as a process, as the container says.
+"""The demo's kubelet: it starts an injected container as a process.
 
-Command, arguments, environment and the token file are the container's own. Two things need a
-stand-in where there is no container: its files lie under a folder of the demo, and its image is
-this installation.
+Command, arguments, environment and token file are as the container specifies. Two things are
+replaced: the container's file system is a folder of the demo, and its image is this installation.
 """
 
 import asyncio
@@ -25,8 +24,8 @@ async def start_container(
     Args:
         pod: the pod as admitted.
         container: one of its containers.
-        root: the folder that plays the container's file system.
-        tokens: token by audience, as a token request would give it.
+        root: the folder that replaces the container's file system.
+        tokens: tokens by audience, as the TokenRequest API would issue them.
     """
     _mount_volumes(pod, container, root, tokens)
     command = [_expand(part) for part in (*container["command"], *container["args"])]
@@ -36,7 +35,7 @@ async def start_container(
         *command,
         env=_environment(pod, container, root),
         stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C in a terminal is not the container's
+        start_new_session=True,  # Ctrl-C must not reach the container
     )
 
 
@@ -63,9 +62,9 @@ def _environment(
         "metadata.namespace": pod["metadata"].get("namespace", ""),
         "status.podIP": _POD_IP,
     }
-    # What an image brings along: where programs are, and where Python finds this installation.
+    # What an image provides: the paths of programs, and where Python finds this installation.
     environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
-    environment[LISTEN_ADDRESS] = _POD_IP  # the demo is nobody else's business in a network
+    environment[LISTEN_ADDRESS] = _POD_IP  # not reachable from the network
     for item in container.get("env", []):
         reference = item.get("valueFrom", {}).get("fieldRef")
         value = fields[reference["fieldPath"]] if reference else item.get("value", "")
@@ -77,5 +76,5 @@ def _environment(
 
 
 def _expand(text: str) -> str:
-    """Read `$$` as the kubelet does; references to variables the proxy's container has none."""
+    """Expand `$$` as the kubelet does; the proxy's container refers to no variables."""
     return text.replace("$$", "$")

@@ -1,4 +1,4 @@
-"""The demo's Prometheus, where one is installed: it finds proxies as it finds annotated pods."""
+"""The demo's Prometheus, if it is installed: it discovers proxies as annotated pods."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from injector.commands.demo.stage import Actor, end_process, free_port
 
 QUERY = "sum by (team) (rate(http_requests_total[15s]))"
-# The job of annotated pods that most installations have; only where pods come from is a file here.
+# The scrape job for annotated pods that most installations have, but with pods read from a file.
 _CONFIG = """\
 global: {scrape_interval: 1s}
 scrape_configs:
@@ -41,12 +41,12 @@ scrape_configs:
 async def start_prometheus(
     actors: Sequence[Actor], folder: Path, stack: AsyncExitStack
 ) -> str | None:
-    """Start Prometheus on the pods; returns its address, None where none is installed.
+    """Start Prometheus for the pods; return its URL, None if it is not installed.
 
     Args:
         actors: the pods, as the API server would list them after admission.
         folder: for its configuration and data.
-        stack: what ends it.
+        stack: stops it on exit.
     """
     program = shutil.which("prometheus")
     if program is None:
@@ -56,11 +56,11 @@ async def start_prometheus(
 
 
 async def start_receiver(folder: Path, stack: AsyncExitStack) -> str:
-    """Start a Prometheus that scrapes nothing and takes what it is sent; returns its address.
+    """Start a Prometheus that only receives remote write; return its URL.
 
     Args:
         folder: for its configuration and data.
-        stack: what ends it.
+        stack: stops it on exit.
     """
     _write_config(folder, "global: {}\n")
     program = shutil.which("prometheus") or "prometheus"
@@ -95,7 +95,7 @@ def _write_config(folder: Path, text: str) -> None:
 
 
 def query_link(address: str) -> str:
-    """Write the address of the query that shows series changing teams."""
+    """Return the URL of the query that shows series changing teams."""
     fields = {"g0.expr": QUERY, "g0.tab": "0", "g0.range_input": "5m"}
     return f"{address}/graph?{urlencode(fields)}"
 

@@ -32,7 +32,7 @@ from sidecar.process.ports import LISTEN_ADDRESS
 WEBHOOK_NAME = "livery-injector.livery-system.svc"
 STATUS_PORT = 8080
 GATEWAY_ACCOUNT = "livery-system/default"
-"""The gateway's service account, as the injector's folder of tokens knows it."""
+"""The gateway's service account, as the injector derives it from the token folder."""
 START_SECONDS = 15.0
 _NAMES = (WEBHOOK_NAME, "localhost", "127.0.0.1")
 
@@ -45,15 +45,15 @@ class Actor(NamedTuple):
     app_port: int
     proxy_port: int
     operations: Sequence[Any]
-    """What the webhook wrote."""
+    """The JSON patch that the webhook returned."""
     review_seconds: float
-    """How long it took, TLS included."""
+    """Duration of the webhook call, TLS included."""
     annotations: Mapping[str, str]
-    """Of the admitted pod: what Prometheus discovers it by."""
+    """Annotations of the admitted pod, by which Prometheus discovers it."""
 
 
 class Stage:
-    """What the demo runs; everything ends with the stack that it was started on."""
+    """The processes of the demo; they stop when the given stack is closed."""
 
     def __init__(self, folder: Path, manifests: Path, stack: AsyncExitStack) -> None:
         self.manifests = folder / "world"
@@ -66,7 +66,7 @@ class Stage:
 
     @property
     def namespaces_file(self) -> Path:
-        """The file whose labels there are to edit."""
+        """The file with the namespaces' labels, for the user to edit."""
         return self.manifests / "namespaces.yaml"
 
     def start_injector(self) -> None:
@@ -101,7 +101,7 @@ class Stage:
         self._stack.push_async_callback(end)
 
     def control_environment(self, token: Path) -> dict[str, str]:
-        """Return by which variables a proxy with a token finds the control service."""
+        """Return the environment with which a proxy finds the control service."""
         return {
             **os.environ,
             "LIVERY_CONTROL_URL": f"https://{WEBHOOK_NAME}:{self.service.ports[1]}",
@@ -112,7 +112,7 @@ class Stage:
         }
 
     async def end_proxies(self) -> None:
-        """End the proxies, while those to whom they send are still there."""
+        """Stop the proxies while their remote-write receivers are still running."""
         await asyncio.gather(*map(end_process, self._proxies))
 
     async def start_pod(self, file: str, *, has_app: bool = True) -> Actor:
@@ -138,7 +138,7 @@ class Stage:
             "-m",
             "injector.commands.demo.app",
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the demo's; it ends what it started
+            start_new_session=True,  # Ctrl-C reaches only the demo, which stops its processes
         )
         self._stack.push_async_callback(end_process, process)
         if process.stdout is None:
@@ -152,7 +152,7 @@ class Stage:
         annotations["prometheus.io/port"] = str(app_port)
         pod["spec"]["containers"][0]["ports"][0]["containerPort"] = app_port
         if _free_port(16090) != 16090 or _free_port(16091) != 16091:
-            annotations[PORT] = str(_free_pair())  # pods have an address of their own, not here
+            annotations[PORT] = str(_free_pair())  # here all pods share one address
         return pod
 
     async def _review(self, pod: dict[str, Any], namespace: str, name: str) -> tuple[Any, float]:
@@ -204,7 +204,7 @@ async def read_metrics(port: int) -> str:
 
 
 async def end_process(process: asyncio.subprocess.Process) -> None:
-    """End a process that the demo started, and wait for its end."""
+    """Stop a process that the demo started, and wait until it has exited."""
     if process.returncode is None:
         process.terminate()
         with suppress(TimeoutError):
@@ -220,7 +220,7 @@ def free_port() -> int:
 
 
 def _free_port(wanted: int) -> int:
-    """Return the port, or another where something listens on it."""
+    """Return the port, or another one if something already listens on it."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", wanted))

@@ -1,9 +1,9 @@
 """`livery explain`: why something is as it is, in the cluster or in files."""
 
-import argparse
 from typing import Any
 
 from injector.commands.explain import access, namespace, pod, query, series
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   livery explain pod web-0 -n shop
@@ -28,7 +28,7 @@ def add_parsers(commands: Any) -> None:
         help="explain a pod, namespace, series, query or access rule",
         description="Explain why something is as it is.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     kinds = parser.add_subparsers(dest="what", required=True, metavar="KIND")
     for kind in (pod, namespace, series, query, access):

@@ -26,12 +26,13 @@ from sidecar.model.access.rules import parse_access_rule
 from sidecar.model.fields import Fields
 from sidecar.model.labels.relabel import relabel_steps
 from sidecar.model.policy.forward import parse_forward_rule
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   livery explain access -n shop
       the objects of the cluster that KUBECONFIG names: what they show, where they send it
   livery explain access -n shop to-own-prometheus --series 'http_requests_total{code="500"}'
-      what becomes of a series, step by step
+      how a series is processed, step by step
   livery explain access -f metricaccess.yaml --series up
       with the objects of a file
 
@@ -46,7 +47,7 @@ def add_parser(kinds: Any) -> None:
         help="what MetricAccess objects show and send",
         description="Explain what MetricAccess objects show, and what they send where.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="one object; all by default")
@@ -61,7 +62,7 @@ def add_parser(kinds: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Explain the objects."""
     if not (given.namespace or given.filename):
-        raise SettingsError("name the namespace with -n NAMESPACE, or files with -f")
+        raise SettingsError("-n NAMESPACE or -f FILE is required")
     series = None if given.series is None else read_series(given.series, "--series")
     platform, cluster = read_tenants(given, [given.namespace or "default"])
     namespaces = cluster.namespaces_with("MetricAccess")
@@ -135,7 +136,7 @@ def _write(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  shows  {write_reading(facts)}"
         yield from _write_sending(facts["sends"])
     for problem in facts["problems"]:
-        yield f"  {paint('not in force', YELLOW)}: {problem}"
+        yield f"  {paint('not active', YELLOW)}: {problem}"
     yield from _write_status(facts.get("status") or {})
     if "series" in facts:
         yield from _write_followed(facts["series"])
@@ -158,7 +159,7 @@ def _write_sending(facts: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _write_status(status: Mapping[str, Any]) -> Iterator[str]:
-    """Write what Livery reported in the object, where it comes from a cluster."""
+    """Write the status that Livery reported in the object, if it comes from a cluster."""
     for item in status.get("conditions") or ():
         if item.get("type") == "Ready":
             colour = GREEN if item.get("status") == "True" else YELLOW
@@ -169,7 +170,7 @@ def _write_status(status: Mapping[str, Any]) -> Iterator[str]:
             f"  now    {facts.get('series', 0)} series by {facts.get('senders', 0)} senders; "
             f"samples: {facts.get('samplesSent', 0)} sent, {facts.get('samplesFailed', 0)} "
             f"refused, {facts.get('samplesDropped', 0)} dropped, "
-            f"{facts.get('samplesWaiting', 0)} wait; lag {facts.get('lagSeconds', 0)} s"
+            f"{facts.get('samplesWaiting', 0)} waiting; lag {facts.get('lagSeconds', 0)} s"
         )
 
 
@@ -178,14 +179,14 @@ def _follow(namespace: str, verdict: AccessVerdict, series: Mapping[str, str]) -
     access, grant, sending = verdict.metric_access, verdict.grant, verdict.forwarding.sending
     rule = None if access is None or grant is None else rule_of(access, grant)
     if rule is None:
-        return {"series": write_series(series), "inForce": False}
+        return {"series": write_series(series), "isActive": False}
     seen = {"namespace": namespace, **series}
     sends = None if sending is None else parse_forward_rule(Fields(sending, verdict.name)).sending
     parsed = parse_access_rule(rule, verdict.name) if sends is None else sends.access
     pattern = parsed.pattern_of(seen)
     facts: dict[str, Any] = {
         "series": write_series(seen),
-        "inForce": True,
+        "isActive": True,
         "pattern": None if pattern is None else pattern.text,
         "steps": [],
     }
@@ -206,14 +207,14 @@ def _follow(namespace: str, verdict: AccessVerdict, series: Mapping[str, str]) -
 
 
 def _write_followed(facts: Mapping[str, Any]) -> Iterator[str]:
-    if not facts["inForce"]:
-        yield f"  series {facts['series']}: {paint('nothing is in force', YELLOW)}"
+    if not facts["isActive"]:
+        yield f"  series {facts['series']}: {paint('nothing is active', YELLOW)}"
         return
     yield f"  series {facts['series']}"
     if facts["pattern"] is None:
-        yield f"  {paint('not chosen', YELLOW)}: no pattern matches, or a labelSelector does not"
+        yield f"  {paint('not selected', YELLOW)}: no pattern matches, or a labelSelector does not"
         return
-    yield f"  chosen by {facts['pattern']}"
+    yield f"  selected by {facts['pattern']}"
     for step in facts["steps"]:
         if step["series"] is None:
             yield f"  {paint('dropped', YELLOW)} by {step['rule']}"
@@ -222,4 +223,4 @@ def _write_followed(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {step['rule']}: {step['series']}{unchanged}"
     if "sentAs" in facts:
         sent = facts["sentAs"]
-        yield f"  {paint('sent as', GREEN)} {sent}" if sent else "  left without a name"
+        yield f"  {paint('sent as', GREEN)} {sent}" if sent else "  not sent: no metric name left"

@@ -1,4 +1,4 @@
-"""A tenant's MetricAccess objects, of files or of the cluster, as several commands read them."""
+"""Reads tenants' MetricAccess objects, from files or the cluster, for several commands."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -14,33 +14,34 @@ from injector.platform.settings import Platform
 
 
 def add_access_arguments(add: Any) -> None:
-    """Add the arguments that say where objects are.
+    """Add the arguments that select the source of the objects.
 
     Args:
         add: the parser's `add_argument`.
     """
     add("-f", "--filename", action="append", default=[], metavar="FILE",
-        help="MetricAccess objects, in place of the cluster's; - is stdin")  # fmt: skip
+        help="Namespace and MetricAccess objects, instead of the cluster's: a file, a folder, "
+        "an http(s) URL, or - for stdin")  # fmt: skip
     add("--platform", type=Path, metavar="FILE",
-        help="with -f: platform settings (YAML), which grant reading other namespaces")  # fmt: skip
-    add("--livery-namespace", default="livery-system", help="Livery's own (%(default)s)")
-    add("--release", default="livery", help="Helm's name for it (%(default)s)")
+        help="with -f: platform settings (YAML), which may grant other namespaces")  # fmt: skip
+    add("--livery-namespace", default="livery-system", help="Livery's namespace (%(default)s)")
+    add("--release", default="livery", help="Helm release (%(default)s)")
 
 
 def read_tenants(
     given: argparse.Namespace, tenants: Sequence[str]
 ) -> tuple[Platform, ClusterState]:
-    """Read the objects of tenants, and the settings by which they are judged.
+    """Read the objects of tenants, and the platform settings that apply to them.
 
     Args:
         given: the arguments of `add_access_arguments`.
-        tenants: namespaces; with files the first is that of objects that name none.
+        tenants: namespaces; in files, objects that name no namespace belong to the first one.
 
     Raises:
         SettingsError: the arguments contradict each other, or a file cannot be read.
     """
     if given.platform is not None and not given.filename:
-        raise SettingsError("--platform goes with -f: the cluster has settings of its own")
+        raise SettingsError("--platform needs -f: without it, the cluster's own settings apply")
     return _read_files(given, tenants[0]) if given.filename else _read_cluster(given, tenants)
 
 
@@ -61,7 +62,7 @@ def _read_files(given: argparse.Namespace, usual: str) -> tuple[Platform, Cluste
 def _read_cluster(
     given: argparse.Namespace, tenants: Sequence[str]
 ) -> tuple[Platform, ClusterState]:
-    # Imported only here: who works on files does not pay the client's 24 MB.
+    # Imported only here: commands on files do not load the client, which takes 24 MB.
     from injector.kube.api.client import connect
     from injector.kube.objects.installed import (
         read_access_objects,
@@ -85,7 +86,7 @@ def _read_cluster(
 
 
 def describe_reading(verdict: AccessVerdict) -> dict[str, Any]:
-    """Describe what an object lets its tenant read; empty where it grants nothing."""
+    """Describe what an object lets its tenant read; empty if it grants nothing."""
     access, grant = verdict.metric_access, verdict.grant
     if access is None or grant is None:
         return {}

@@ -18,16 +18,18 @@ from injector.commands.inputs import (
 from injector.commands.reports import add_output_argument, print_report
 from injector.commands.workloads import decide_offline
 from injector.errors import SettingsError
+from injector.model.admission.selection import is_enabled
 from injector.model.admission.troubles import find_proxy
 from injector.model.cluster.names import INJECT
 from injector.model.cluster.objects import Object, name_of
 from sidecar.model.labels.namespace_labels import LabelFate, explain_labels
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   livery explain namespace shop
-      of the cluster that KUBECONFIG names: its labels, and each pod's proxy
+      a namespace of the cluster that KUBECONFIG names: its labels, and each pod's proxy
   livery explain namespace shop -f namespace.yaml --platform platform.yaml
-      of a file, with these settings
+      the same from a file, with these settings
 
 exit codes: 0 explained, 1 it does not opt in to injection, 2 wrong arguments
 """
@@ -42,7 +44,7 @@ def add_parser(kinds: Any) -> None:
         description="Explain a namespace: whether its pods get proxies, which of its labels "
         "become labels of their series and why others do not, and which pods have a proxy.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help="the namespace")
     add_input_arguments(parser)
@@ -78,7 +80,8 @@ def _describe(name: str, offline: Offline, pods: Iterable[Object]) -> dict[str, 
     labels = {} if known is None else known.labels
     return {
         "namespace": name,
-        "injects": known is not None and known.is_labelled,
+        "injects": is_enabled(known, offline.platform),
+        "isLabelled": known is not None and known.is_labelled,
         "labels": [
             {
                 "key": item.key,
@@ -110,6 +113,8 @@ def _write(facts: Mapping[str, Any]) -> Iterator[str]:
     yield paint(f"Namespace {name}", BOLD)
     if facts["injects"]:
         yield f"  {paint('injects', GREEN)}: new pods go to the webhook"
+    elif facts["isLabelled"]:
+        yield f"  {paint('does not inject', YELLOW)}: the webhook's namespaceSelector excludes it"
     else:
         yield f"  {paint('does not inject', YELLOW)}: it lacks {INJECT}=enabled"
         yield f"    kubectl label namespace {name} {INJECT}=enabled"

@@ -23,24 +23,26 @@ from injector.errors import SettingsError
 from injector.model.admission.decide import Decision
 from injector.model.admission.inject import patch
 from injector.model.admission.outcomes import Reason, WarningCode
+from injector.model.admission.selection import is_enabled
 from injector.model.admission.templates import PodProxy
 from injector.model.admission.troubles import find_data_port, find_proxy, is_drifted, mend_drift
 from injector.model.cluster.names import INJECT, PROXY_CONTAINER
 from injector.model.cluster.objects import Object, name_of, namespace_of
 from sidecar.model.labels.namespace_labels import derive_labels
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   livery explain pod web-0 -n shop
       a pod of the cluster that KUBECONFIG names: its proxy, or why it has none
   livery explain pod -f pod.yaml --patch
-      a manifest, and what would be written into it
+      a manifest, and the patch for it
   livery explain pod -f pod.yaml --namespace-label team=frontend
       the same in a namespace with this label
 
 exit codes: 0 explained, 1 no pod in the files or a malformed one, 2 wrong arguments
 """
 Facts = Mapping[str, Any]
-"""What is said of one pod, as `-o json` prints it."""
+"""The facts about one pod, as `-o json` prints them."""
 
 
 def add_parser(kinds: Any) -> None:
@@ -50,19 +52,19 @@ def add_parser(kinds: Any) -> None:
         help="why a pod gets a proxy or not",
         description="Explain why pods get a proxy or not: those of the cluster, or of manifests.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="a pod of the cluster")
     add_input_arguments(parser)
     parser.add_argument(
-        "--patch", action="store_true", help="also show what would be written into the pod"
+        "--patch", action="store_true", help="also show the patch that would be applied"
     )
     add_output_argument(parser)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Explain every pod that was named."""
+    """Explain the named pod, or every pod in the files."""
     pods = _examine_files(given) if given.name is None else [_examine_live(given)]
     if not pods:
         return 1
@@ -72,6 +74,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _examine_files(given: argparse.Namespace) -> list[Facts]:
+    if not given.filename:
+        raise SettingsError("name a pod of the cluster, or manifests with -f FILE")
     offline = read_offline(given)
     manifests = read_all(given.filename)
     check_namespaces(manifests, given.namespace)
@@ -83,7 +87,7 @@ def _examine_files(given: argparse.Namespace) -> list[Facts]:
             pods.append(_examine(manifest.obj, offline, given, known))
     if not any(pods):
         kinds = ", ".join(sorted({str(manifest.obj.get("kind")) for manifest in manifests}))
-        print(f"livery: there is no pod and no pod template here, only {kinds}", file=sys.stderr)
+        print(f"livery: the files contain no pod or pod template, only {kinds}", file=sys.stderr)
     return [pod for pod in pods if pod is not None]
 
 
@@ -130,13 +134,13 @@ def _examine(
     given: argparse.Namespace,
     known: Collection[str] = (),
 ) -> Facts | None:
-    """Decide about an object's pod; returns None where it has none.
+    """Decide about an object's pod; return None if it has none.
 
     Args:
         obj: the object.
         offline: the settings that apply.
         given: the command's arguments.
-        known: namespaces whose labels are known, where no cluster is asked.
+        known: namespaces whose labels are known from files, if there is no cluster.
     """
     pod = find_pod(obj)
     if pod is None:
@@ -164,10 +168,14 @@ def describe_decision(
     """Describe what would become of a pod that is created now."""
     labelled = offline.cluster.namespace(namespace)
     is_labelled = labelled is not None and labelled.is_labelled if is_known else None
+    is_selected = not is_labelled or is_enabled(labelled, offline.platform)
     facts: dict[str, Any] = {
         "namespace": namespace,
         "namespaceLabelled": is_labelled,
-        "wouldBeInjected": decision.reason is Reason.INJECTED and is_labelled is not False,
+        "namespaceSelected": is_selected,
+        "wouldBeInjected": decision.reason is Reason.INJECTED
+        and is_labelled is not False
+        and is_selected,
         "reason": str(decision.reason),
         "sentence": decision.sentence,
         "warnings": [
@@ -193,9 +201,9 @@ def _describe_plan(proxy: PodProxy, offline: Offline) -> Facts:
 
 
 def _doubt(code: WarningCode, offline: Offline) -> str:
-    """Say where a command on files cannot know better."""
+    """Qualify a warning that is uncertain without a cluster."""
     if code is WarningCode.NAME_TAKEN and not offline.is_from_cluster:
-        return f", unless Livery's image is not {offline.platform.image}: --from-cluster knows"
+        return f", assuming Livery's image is {offline.platform.image}; check with --from-cluster"
     return ""
 
 
@@ -208,12 +216,12 @@ def _write(facts: Facts) -> Iterator[str]:
 def _write_proxy(facts: Facts) -> Iterator[str]:
     yield f"{paint('has a proxy', GREEN)}: {facts['image']}, metrics on {facts['port']}"
     if "notRunning" in facts:
-        yield f"{paint('it does not run', YELLOW)}: {facts['notRunning']}"
+        yield f"{paint('it is not running', YELLOW)}: {facts['notRunning']}"
     if "fix" in facts:
-        drifted = "its annotations lead Prometheus past the proxy"
-        yield f"{paint(drifted, YELLOW)}; put them right with"
+        drifted = "its annotations do not point Prometheus at the proxy"
+        yield f"{paint(drifted, YELLOW)}; correct them with"
         yield f"    {facts['fix']}"
-    yield "livery doctor says more about running proxies"
+    yield "livery doctor reports more about running proxies"
 
 
 def _write_decision(facts: Facts) -> Iterator[str]:
@@ -227,6 +235,10 @@ def _write_decision(facts: Facts) -> Iterator[str]:
         yield f"{lacks}: namespace {namespace} lacks {INJECT}=enabled"
         yield f"    {facts['fix']}"
         said = f"with that label: {said}"
+    elif not facts["namespaceSelected"]:
+        lacks = paint("would not be injected", YELLOW)
+        yield f"{lacks}: the webhook's namespaceSelector does not match namespace {namespace}"
+        return
     yield said
     for warning in facts["warnings"]:
         yield f"warning ({warning['code']}): {warning['text']}"
@@ -247,4 +259,4 @@ def _write_plan(proxy: Facts | None) -> Iterator[str]:
     labels = ", ".join(f'{name}="{value}"' for name, value in proxy["labels"].items())
     yield f"proxy: {kind}, metrics on port {proxy['port']}, admin on {proxy['adminPort']}"
     yield from (f"target: {target}" for target in proxy["targets"])
-    yield f"labels at its start: {labels or 'none yet'}"
+    yield f"labels at startup: {labels or 'none yet'}"

@@ -22,12 +22,13 @@ from sidecar.model.promql.branches import View, rules_for
 from sidecar.model.promql.enforcement import enforce_query
 from sidecar.model.promql.parser import parse_query
 from sidecar.model.promql.printer import print_conditions
+from sidecar.process.help_format import HelpFormatter
 
 EXAMPLES = """examples:
   livery explain query -n shop 'sum(rate(http_requests_total[5m]))'
       with the MetricAccess objects of the cluster that KUBECONFIG names
   livery explain query -n shop -f metricaccess.yaml up
-      with those of a file
+      with the objects of a file
   livery explain query -n shop -n bank up
       as two tenants at once
 
@@ -43,7 +44,7 @@ def add_parser(kinds: Any) -> None:
         description="Show the query that the gateway sends to Prometheus for a tenant's query, "
         "and the access rules that decide it.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("query", metavar="QUERY", help="PromQL")
@@ -61,7 +62,7 @@ def run(given: argparse.Namespace) -> int:
     """Explain one query."""
     tenants = list(dict.fromkeys(given.namespace))
     if not tenants:
-        raise SettingsError("name the tenant with -n NAMESPACE")
+        raise SettingsError("-n NAMESPACE (the tenant) is required")
     platform, cluster = read_tenants(given, tenants)
     rules: list[dict[str, Any]] = []
     described = []
@@ -127,4 +128,4 @@ def _write_tenant(tenant: Mapping[str, Any]) -> Iterator[str]:
         if "shows" in item:
             yield f"  {item['name']}: {write_reading(item)}"
         for problem in item["problems"]:
-            yield f"  {paint('not in force', YELLOW)}: {item['name']}: {problem}"
+            yield f"  {paint('not active', YELLOW)}: {item['name']}: {problem}"

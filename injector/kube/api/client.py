@@ -1,4 +1,4 @@
-"""The API server, asked in JSON: configuration, TLS, tokens and transport are the library's."""
+"""JSON client for the API server; the library does configuration, TLS, tokens and transport."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from injector.errors import KubeError, SettingsError
 REQUEST_TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 256 << 20
 MAX_EVENT_BYTES = 16 << 20
-"""One object with all that stands around it; etcd holds no more than 1.5 MB of one."""
+"""Limit for one object with its envelope; etcd stores at most 1.5 MB per object."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 _REFUSED = re.compile(
     r"HTTPS?Connection\(host='(?P<host>[^']*)', port=(?P<port>\d+)\): "
-    r".*\[Errno -?\d+\] (?P<reason>.*)"
+    r".*\[Errno -?\d+\] (?P<reason>[^()]*)"
 )
 """The library's words where no connection came about."""
 _FAILURES = (ApiException, urllib3.exceptions.HTTPError, OSError)
@@ -32,10 +32,10 @@ JsonObject = dict[str, Any]
 
 
 class KubeClient:
-    """One cluster; its methods block, and may be called in several threads."""
+    """Client for one cluster; its methods block, and may be called from several threads."""
 
     def __init__(self, configuration: Configuration) -> None:
-        configuration.retries = False  # who asks decides what to do about a failure
+        configuration.retries = False  # the caller decides how to handle a failure
         configuration.connection_pool_maxsize = 32
         self._api = ApiClient(configuration)
 
@@ -50,29 +50,30 @@ class KubeClient:
         accept: str = "application/json",
         warn: Callable[[str], None] = lambda warning: None,
     ) -> JsonObject:
-        """Ask once; returns the answer's object.
+        """Send one request; returns the response's object.
 
         Args:
             method: the HTTP method.
             path: of the object or collection.
-            query: parameters.
+            query: query parameters.
             body: an object to send.
             content_type: of the body.
-            accept: in which form the answer is wanted.
-            warn: takes each warning that comes with the answer.
+            accept: the media type of the response.
+            warn: called with each warning in the response.
 
         Raises:
-            KubeError: the API server cannot be reached, refuses, or answers what is no object.
+            KubeError: the API server cannot be reached, answers with an error, or does not send an
+                object.
         """
         headers = {"Accept": accept, "Content-Type": content_type}
         data = self._read(method, path, query, headers=headers, body=body, warn=warn)
         return _parse(data, path)
 
     def read_text(self, path: str) -> str:
-        """Return what is at a path as text: of a pod, say, through the API server's proxy.
+        """Return the text at a path, for example of a pod through the API server's proxy.
 
         Raises:
-            KubeError: the API server cannot be reached, or refuses.
+            KubeError: the API server cannot be reached, or answers with an error.
         """
         return self._read("GET", path, None, headers={"Accept": "*/*"}, body=None).decode(
             errors="replace"
@@ -96,11 +97,13 @@ class KubeClient:
         try:
             data = response.read(MAX_ANSWER_BYTES + 1, decode_content=True)
         except _FAILURES as error:
-            raise KubeError(0, f"{method} {path}: the answer broke off: {error}") from error
+            raise KubeError(0, f"{method} {path}: the response was cut off: {error}") from error
         finally:
             response.release_conn()
         if len(data) > MAX_ANSWER_BYTES:
-            raise KubeError(0, f"{method} {path}: more than {MAX_ANSWER_BYTES >> 20} MiB")
+            raise KubeError(
+                0, f"{method} {path}: the response is over {MAX_ANSWER_BYTES >> 20} MiB"
+            )
         if response.status >= 300:
             raise KubeError(response.status, f"{method} {path}: {_message(data)}")
         return bytes(data)
@@ -109,10 +112,10 @@ class KubeClient:
     def watch(
         self, path: str, query: Mapping[str, str], *, accept: str, read_timeout_seconds: float
     ) -> Iterator[Iterator[JsonObject]]:
-        """Follow a resource; gives its events until the connection ends.
+        """Watch a resource; gives its events until the connection ends.
 
         Raises:
-            KubeError: as for `request`, and when nothing comes for too long.
+            KubeError: as for `request`, and if nothing arrives for too long.
         """
         headers = {"Accept": accept}
         timeout = (REQUEST_TIMEOUT_SECONDS, read_timeout_seconds)
@@ -123,7 +126,7 @@ class KubeClient:
                 raise KubeError(response.status, f"watch {path}: {_message(data)}")
             yield _events(response, path)
         finally:
-            response.close()  # it may be in the midst of an event: not to be used again
+            response.close()  # it may have stopped within an event, so it cannot be reused
 
     def _send(
         self,
@@ -150,10 +153,10 @@ class KubeClient:
 
 
 def connect() -> KubeClient:
-    """Connect as the pod that this is, or as the kubeconfig says.
+    """Connect with the pod's service account, or else with the kubeconfig.
 
     Raises:
-        SettingsError: neither is there, or it cannot be read.
+        SettingsError: neither exists, or it cannot be read.
     """
     configuration = Configuration()
     try:
@@ -162,28 +165,27 @@ def connect() -> KubeClient:
         try:
             config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except Exception as error:  # the library also raises its YAML library's errors
-            raise SettingsError(f"no cluster: not in a pod, and {_kubeconfig()}: {_short(error)}"
-                                ) from error  # fmt: skip
+            raise SettingsError(f"no cluster: not in a pod, and {_kubeconfig(error)}") from error
     return KubeClient(configuration)
 
 
 def current_namespace() -> str:
-    """Return the namespace that the kubeconfig's context names; empty where none does."""
+    """Return the namespace of the kubeconfig's current context; empty if it has none."""
     try:
         _, context = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
         return str(context["context"].get("namespace") or "")
-    except Exception:  # in a pod there is none; the library raises whatever its YAML's does
+    except Exception:  # a pod has no kubeconfig; the library also raises its YAML library's errors
         return ""
 
 
-def _kubeconfig() -> str:
-    """Say which kubeconfig cannot be used, and how to name another."""
+def _kubeconfig(error: Exception) -> str:
+    """Return which kubeconfig cannot be used, and how to choose another."""
     named = os.environ.get("KUBECONFIG")
     path = named or str(Path("~/.kube/config").expanduser())
     if all(not Path(part).exists() for part in path.split(os.pathsep) if part):
-        way = "" if named else "; KUBECONFIG names another"
+        way = "" if named else "; set KUBECONFIG to use another"
         return f"there is no kubeconfig {path}{way}"
-    return f"the kubeconfig {path} cannot be used"
+    return f"the kubeconfig {path} cannot be used: {_short(error)}"
 
 
 def _events(response: Any, path: str) -> Iterator[JsonObject]:
@@ -196,7 +198,7 @@ def _events(response: Any, path: str) -> Iterator[JsonObject]:
                 buffer.clear()
             buffer += rest
             if len(buffer) > MAX_EVENT_BYTES:
-                raise KubeError(0, f"watch {path}: an event of over {MAX_EVENT_BYTES >> 20} MiB")
+                raise KubeError(0, f"watch {path}: an event is over {MAX_EVENT_BYTES >> 20} MiB")
     except _FAILURES as error:
         raise KubeError(0, f"watch {path}: {_short(error)}") from error
 
@@ -205,9 +207,9 @@ def _parse(data: bytes, path: str) -> JsonObject:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise KubeError(0, f"{path}: the answer is not JSON") from error
+        raise KubeError(0, f"{path}: the response is not JSON") from error
     if not isinstance(found, dict):
-        raise KubeError(0, f"{path}: the answer is no object")
+        raise KubeError(0, f"{path}: the response is not a JSON object")
     return found
 
 

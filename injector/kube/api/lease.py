@@ -1,4 +1,4 @@
-"""One replica of several, by a Lease: who holds it writes objects' status.
+"""Leader election by a Lease: the replica that holds it writes objects' status.
 
 Source: https://kubernetes.io/docs/concepts/architecture/leases/
 """
@@ -17,21 +17,21 @@ RENEW_SECONDS = 5.0
 
 
 class Lease:
-    """A Lease that the chart made; its methods block."""
+    """A Lease that the chart creates; its methods block."""
 
     def __init__(self, client: KubeClient, namespace: str, name: str, holder: str) -> None:
         self._client = client
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}"
         self._holder = holder
         self._seen = ("", 0.0)
-        """Another holder's last renewal, and when this replica saw it: clocks differ."""
+        """Another holder's last `renewTime`, and when this replica first saw it: clocks differ."""
         self.is_held = False
 
     def renew(self) -> bool:
-        """Take or keep the Lease; tells whether it is held.
+        """Acquire or renew the Lease; returns whether it is held.
 
         Raises:
-            KubeError: the API server does not say; it is not held then.
+            KubeError: a request failed; the Lease is not held then.
         """
         self.is_held = False
         lease = self._client.request("GET", self._path)
@@ -46,12 +46,12 @@ class Lease:
                 return False  # another replica was faster
             raise
         if holder != self._holder:
-            logger.info("this replica writes the status of objects")
+            logger.info("this replica now writes the status of objects")
         self.is_held = True
         return True
 
     def release(self) -> None:
-        """Give it up at the end, so that another need not wait."""
+        """Release the Lease at shutdown, so that another replica need not wait."""
         if self.is_held:
             self.is_held = False
             lease = self._client.request("GET", self._path)

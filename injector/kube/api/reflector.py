@@ -1,4 +1,4 @@
-"""A resource kept up to date: list in pages, then watch from there, again and again.
+"""Keeps a resource up to date: lists it in pages, then watches it, and repeats that.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 PAGE = 500
 WATCH_SECONDS = 270.0
-"""How long one watch is asked to last, give or take a fifth."""
+"""Requested duration of one watch, plus or minus 20%."""
 SILENCE_SECONDS = 15.0
-"""What may pass behind its end before the connection counts as dead."""
+"""Silence allowed beyond a watch's duration before its connection is considered dead."""
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 30.0
 _EXPIRED = 410
@@ -33,7 +33,7 @@ _LARGE_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def trim(obj: JsonObject) -> JsonObject:
-    """Leave out what nobody asks for: half of a Namespace is who set which field."""
+    """Drop fields that are not used: half of a Namespace is `managedFields`."""
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
         return obj
@@ -47,36 +47,36 @@ def trim(obj: JsonObject) -> JsonObject:
 
 
 class Resource(NamedTuple):
-    """What is followed."""
+    """A resource to watch."""
 
     kind: str
     path: str
-    """Of the collection, as `/api/v1/namespaces`."""
+    """Path of the collection, such as `/api/v1/namespaces`."""
     selector: str = ""
     """A field selector."""
     label_selector: str = ""
     is_metadata_only: bool = False
     is_optional: bool = False
-    """Whether the cluster may not have it (yet): a resource of a CRD."""
+    """Whether the cluster may lack it, as with a CRD that is not installed (yet)."""
     keep: Callable[[JsonObject], JsonObject | None] = trim
-    """Makes of an object what is kept; None where it is as if it were not there."""
+    """Converts an object to what is kept; returns None to ignore it."""
 
 
 class Sink(Protocol):
-    """Takes what a reflector learns; called in the reflector's thread."""
+    """Receives a reflector's objects; called in the reflector's thread."""
 
     def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
-        """Take the whole of a resource."""
+        """Replace all objects of a resource."""
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
-        """Take a new or changed object."""
+        """Add or update an object."""
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
-        """Forget an object."""
+        """Remove an object."""
 
 
 class Reflector:
-    """Follows one resource in a thread of its own."""
+    """Watches one resource in a separate thread."""
 
     def __init__(
         self,
@@ -92,20 +92,20 @@ class Reflector:
         self._sink = sink
         self._on_failure = on_failure
         self._on_deleted = on_deleted
-        """Takes every object that was deleted while it was watched, kept or not."""
+        """Called with every object that is deleted during a watch, whether it was kept or not."""
         self._version = ""
-        """Of the last thing that is known; empty where all must be listed."""
+        """resourceVersion of the known state; empty if a new list is needed."""
         self._stop = threading.Event()
         self.error = ""
-        """Why it is not up to date; empty where it is."""
+        """Why the state is not up to date; empty if it is."""
 
     def start(self) -> None:
-        """Begin, in a thread that does not keep the process."""
+        """Start a daemon thread."""
         name = f"reflector-{self._resource.kind}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Take nothing more; a watch that waits ends with the process."""
+        """Stop taking events; a blocked watch ends with the process."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -120,7 +120,7 @@ class Reflector:
             except KubeError as error:
                 self._fail(error)
             except Exception as error:
-                logger.exception("a reflector failed; it starts over")
+                logger.exception("a reflector failed; restarting")
                 self._version = ""
                 self._fail(KubeError(0, repr(error)))
             if self._stop.is_set():
@@ -129,14 +129,14 @@ class Reflector:
                 backoff = FIRST_BACKOFF_SECONDS  # it worked for a while
                 if not self.error:
                     continue
-            # A server that ends every watch at once is not asked a thousand times a second.
+            # A server that ends every watch at once must not be queried in a tight loop.
             self._stop.wait(random.uniform(backoff / 2, backoff))
             backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
 
     def _fail(self, error: KubeError) -> None:
         if error.status == _EXPIRED:
             self._version = ""
-            logger.info("a watch is too old; listing anew", extra={"kind": self._resource.kind})
+            logger.info("a watch has expired; listing again", extra={"kind": self._resource.kind})
             return
         if error.status == 404 and self._resource.is_optional:
             self._sink.replace(self._resource, ())
@@ -145,7 +145,7 @@ class Reflector:
         self.error = str(error)
         self._on_failure(self._resource.kind)
         extra = {"kind": self._resource.kind, "reason": str(error)}
-        logger.warning("a resource cannot be followed; trying again", extra=extra)
+        logger.warning("a resource cannot be watched; retrying", extra=extra)
 
     def _list(self) -> None:
         objects: list[JsonObject] = []
@@ -191,7 +191,7 @@ class Reflector:
         if kind == "ERROR":
             code = int(obj.get("code") or 0)
             if code not in _TRY_AGAIN:
-                self._version = ""  # what this version leads to may be an error for ever
+                self._version = ""  # this version may cause the same error forever
             raise KubeError(code, str(obj.get("message", "an error"))[:500])
         if kind == "DELETED":
             self._on_deleted(obj)
@@ -201,7 +201,7 @@ class Reflector:
                 self._sink.remove(self._resource, obj)
             else:
                 self._sink.put(self._resource, kept)
-        # Of a bookmark only the version counts.
+        # Only the version of a bookmark is used.
         self._version = str((obj.get("metadata") or {}).get("resourceVersion") or self._version)
 
     def _selection(self) -> dict[str, str]:

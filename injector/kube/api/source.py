@@ -1,4 +1,4 @@
-"""The cluster as a source: reflectors' threads learn, the event loop's thread writes."""
+"""Loads the cluster's state: reflector threads receive objects, the event loop writes them."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from sidecar.model.access.objects import API_VERSION
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.02
-"""What comes within is one change for those who look at the whole."""
+"""Changes within this time are coalesced into one notification."""
 NODES = Resource("Node", "/api/v1/nodes", keep=keep_node)
 RESOURCES = (
     Resource("Namespace", "/api/v1/namespaces"),
@@ -25,7 +25,7 @@ RESOURCES = (
 
 
 class ClusterSource:
-    """Puts the cluster's objects into its state and follows them."""
+    """Writes the cluster's objects to the cluster state and keeps it up to date."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class ClusterSource:
     ) -> None:
         self._cluster = cluster
         self._keys: dict[str, set[Key]] = {}
-        """Of each kind that was listed, what is known of it."""
+        """The known objects of each kind that was listed."""
         self.statuses: dict[Key, Mapping[str, Any]] = {}
-        """The status of each object, as the API server has it."""
+        """The status of each MetricAccess object at the API server."""
         self._kinds = [resource.kind for resource in resources]
         self._reflectors = [
             Reflector(client, resource, self, on_failure=on_failure) for resource in resources
@@ -47,10 +47,10 @@ class ClusterSource:
         self._changed = asyncio.Event()
 
     def open(self) -> None:
-        """Do nothing yet: the reflectors begin with `changes`, in whose loop they write."""
+        """Do nothing: `changes` starts the reflectors; objects are written in its event loop."""
 
     async def changes(self) -> AsyncIterator[None]:
-        """Follow the cluster; yields whenever something was learned."""
+        """Watch the cluster; yields after each change."""
         self._loop = asyncio.get_running_loop()
         for reflector in self._reflectors:
             reflector.start()
@@ -65,7 +65,7 @@ class ClusterSource:
                 reflector.stop()
 
     def problems(self) -> Sequence[str]:
-        """Say which resources cannot be followed now."""
+        """Return the errors of resources that cannot be watched now."""
         return [reflector.error for reflector in self._reflectors if reflector.error]
 
     def has_read(self) -> bool:
@@ -73,7 +73,7 @@ class ClusterSource:
         return all(kind in self._keys for kind in self._kinds)
 
     def unready(self) -> str:
-        """Say what has not been listed yet."""
+        """Return which resources have not been listed yet, and why; empty if all have."""
         missing = [kind for kind in self._kinds if kind not in self._keys]
         if not missing:
             return ""
@@ -83,15 +83,15 @@ class ClusterSource:
     # In the reflectors' threads
 
     def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
-        """Take the whole of a resource."""
+        """Replace all objects of a resource."""
         self._hand_over(self._replace, resource.kind, objects)
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
-        """Take a new or changed object."""
+        """Add or update an object."""
         self._hand_over(self._put, resource.kind, obj)
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
-        """Forget an object."""
+        """Remove an object."""
         self._hand_over(self._remove, resource.kind, obj)
 
     def _hand_over(self, work: Callable[..., None], *given: object) -> None:
@@ -104,8 +104,8 @@ class ClusterSource:
         try:
             work(*given)
         except ObjectError as error:
-            # The API server checks more than this does: it is a fault of ours.
-            logger.error("an object cannot be used", extra={"reason": str(error)})
+            # The API server validates more strictly, so this is a bug of ours.
+            logger.error("an object is malformed", extra={"reason": str(error)})
         self._changed.set()
 
     def _replace(self, kind: str, objects: Sequence[JsonObject]) -> None:
@@ -121,7 +121,7 @@ class ClusterSource:
         key = key_of(kind, obj)
         self._keys.setdefault(kind, set()).add(key)
         if kind == "MetricAccess":
-            # Kept apart: what we write must not look like a change of what its author wrote.
+            # Kept apart: a status that we write must not look like a change by the author.
             self.statuses[key] = obj.get("status") or {}
             obj = {name: value for name, value in obj.items() if name != "status"}
         self._cluster.put(kind, obj)

@@ -1,4 +1,4 @@
-"""The CA, published where the webhook or the policy reads it."""
+"""Publishes the CA where the webhook or the admission policy reads it."""
 
 import base64
 import logging
@@ -21,7 +21,7 @@ _CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigur
 
 
 class WebhookBundle:
-    """The `caBundle` of a MutatingWebhookConfiguration's webhooks; the rest is the chart's."""
+    """The `caBundle` of a MutatingWebhookConfiguration's webhooks; the chart owns the rest."""
 
     def __init__(self, client: KubeClient, name: str) -> None:
         self._client = client
@@ -29,10 +29,10 @@ class WebhookBundle:
         self._path = f"{_CONFIGURATIONS}/{quote(name)}"
 
     def publish(self, bundle_pem: str) -> None:
-        """Apply the bundle to every webhook there, as the owner of that field alone.
+        """Apply the bundle to every webhook, as the owner of that field only.
 
         Raises:
-            KubeError: the API server refused.
+            KubeError: a request failed.
         """
         configuration = self._client.request("GET", self._path)
         if _has(configuration, bundle_pem):
@@ -50,18 +50,18 @@ class WebhookBundle:
         logger.info("the webhook's CA was published", extra={"configuration": self._name})
 
     def is_published(self, bundle_pem: str) -> bool:
-        """Tell whether every webhook there has exactly this bundle.
+        """Tell whether every webhook has exactly this bundle.
 
         Raises:
-            KubeError: the API server did not say.
+            KubeError: the request failed.
         """
         return _has(self._client.request("GET", self._path), bundle_pem)
 
     def contains(self, bundle_pem: str) -> bool:
-        """Tell whether every webhook there has these CAs, beside others perhaps.
+        """Tell whether every webhook has these CAs; it may have others, too.
 
         Raises:
-            KubeError: the API server did not say.
+            KubeError: the request failed.
         """
         webhooks = _webhooks(self._client.request("GET", self._path))
         configs = [item.get("clientConfig") or {} for item in webhooks]
@@ -69,12 +69,12 @@ class WebhookBundle:
 
 
 class PublishedObject:
-    """An object some of whose texts hold the CAs, and are ours: the rest is the chart's.
+    """An object in which we own the CAs and some other values; the chart owns the rest.
 
     Args:
         client: the cluster.
-        place: where it is, and where its texts stand.
-        others: gives what stands there beside the CAs.
+        place: the object, and the key that holds the CAs.
+        others: returns the values to write beside the CAs, by key.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class PublishedObject:
         self._path = place.path
 
     def publish(self, bundle_pem: str) -> None:
-        """Apply the texts, as the owner of these alone.
+        """Apply the values, as the owner of these fields only.
 
         Raises:
-            KubeError: the API server refused.
+            KubeError: a request failed.
         """
         if self.is_published(bundle_pem):
             return
@@ -109,18 +109,18 @@ class PublishedObject:
         logger.info("the CA was published", extra={"kind": place.kind, "object": place.name})
 
     def is_published(self, bundle_pem: str) -> bool:
-        """Tell whether it says exactly this.
+        """Tell whether the object has exactly these values.
 
         Raises:
-            KubeError: the API server did not say.
+            KubeError: the request failed.
         """
         return self._texts(bundle_pem).items() <= self._read().items()
 
     def contains(self, bundle_pem: str) -> bool:
-        """Tell whether it names these CAs, beside others perhaps.
+        """Tell whether the object has these CAs; it may have others, too.
 
         Raises:
-            KubeError: the API server did not say.
+            KubeError: the request failed.
         """
         return bundle_pem in str(self._read().get(self._place.key, ""))
 
@@ -135,31 +135,31 @@ class PublishedObject:
 
 
 class Place(NamedTuple):
-    """Which text of which object."""
+    """One data value or annotation of an object."""
 
     kind: str
     namespace: str
     name: str
     key: str
     is_annotation: bool = False
-    """Else it is of the object's data."""
+    """Whether `key` is an annotation; otherwise it is in the object's data."""
 
     @property
     def path(self) -> str:
-        """The object's."""
+        """The object's API path."""
         return f"/api/v1/namespaces/{self.namespace}/{self.kind.lower()}s/{quote(self.name)}"
 
 
 def policy_facts(
     client: KubeClient, namespace: str, name: str, address: Callable[[], str] | None = None
 ) -> PublishedObject:
-    """What a policy tells proxies of the control service: annotations of a Secret.
+    """Control service facts that the admission policy gives proxies: annotations of a Secret.
 
     Args:
         client: the cluster.
         namespace: the Secret's.
         name: the Secret's.
-        address: gives the control service's ClusterIP; None where only the CAs are asked for.
+        address: returns the control service's ClusterIP; None if only the CAs are needed.
     """
 
     def others() -> Mapping[str, str]:
@@ -170,39 +170,39 @@ def policy_facts(
 
 
 def ca_bundle_map(client: KubeClient, namespace: str, name: str) -> PublishedObject:
-    """A ConfigMap with the CAs, for proxies that are not injected: `ca.crt`."""
+    """A ConfigMap with the CAs in `ca.crt`, for proxies that are not injected."""
     return PublishedObject(client, Place("ConfigMap", namespace, name, CA_BUNDLE))
 
 
 class FanOutPublisher:
-    """Publishes in several places; published is what is in all."""
+    """Publishes to several objects; published means present in all of them."""
 
     def __init__(self, publishers: Sequence[Publisher]) -> None:
         self._publishers = publishers
 
     def publish(self, bundle_pem: str) -> None:
-        """Write the bundle in each.
+        """Write the bundle to every object.
 
         Raises:
-            KubeError: the API server refused.
+            KubeError: a request failed.
         """
         for publisher in self._publishers:
             publisher.publish(bundle_pem)
 
     def is_published(self, bundle_pem: str) -> bool:
-        """Tell whether each has it.
+        """Tell whether every object has the bundle.
 
         Raises:
-            KubeError: the API server did not say.
+            KubeError: a request failed.
         """
         return all(publisher.is_published(bundle_pem) for publisher in self._publishers)
 
 
 class AdditivePublisher:
-    """Publishes for replicas that need not know the same CAs.
+    """Publishes for replicas that may know different CAs.
 
-    Where somebody else provides the certificate each replica adds the CA that was there before, as
-    far as it saw it: what one publishes must not take the other's away, for ever in turns.
+    With an externally provided certificate each replica also publishes the previous CA, if it has
+    seen one. Replicas must not take turns overwriting one another's bundles forever.
     """
 
     def __init__(self, publisher: WebhookBundle | PublishedObject) -> None:
@@ -210,20 +210,20 @@ class AdditivePublisher:
         self._has_written = False
 
     def publish(self, bundle_pem: str) -> None:
-        """Write exactly the bundle the first time, later only what is missing.
+        """Write the bundle the first time, and later only if CAs of it are missing.
 
         Raises:
-            KubeError: the API server refused.
+            KubeError: a request failed.
         """
         if not self._has_written or not self._publisher.contains(bundle_pem):
             self._publisher.publish(bundle_pem)
             self._has_written = True
 
     def is_published(self, bundle_pem: str) -> bool:
-        """Tell whether the bundle is there, beside others perhaps.
+        """Tell whether the bundle is present; there may be other CAs, too.
 
         Raises:
-            KubeError: the API server did not say.
+            KubeError: the request failed.
         """
         return self._publisher.contains(bundle_pem)
 

@@ -1,4 +1,4 @@
-"""Secrets of certificates: the injector's own CA, or a certificate that others renew."""
+"""Certificates in Secrets: the injector's own CA, or an externally renewed certificate."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ _FILES = (CHAIN, KEY, CA_BUNDLE)
 
 
 class SecretStore:
-    """Generations in one Secret; a change takes place only over the version that was read."""
+    """CA generations in one Secret; a write fails if the Secret has changed since it was read."""
 
     def __init__(self, client: KubeClient, namespace: str, name: str) -> None:
         self._client = client
@@ -27,10 +27,10 @@ class SecretStore:
         self._source = f"Secret {namespace}/{name}"
 
     def load(self) -> Kept:
-        """Return what the Secret holds; one that is not there, or empty, holds none.
+        """Return the stored generations; none if the Secret is missing or empty.
 
         Raises:
-            CertificateError: it cannot be read, or is not what was written.
+            CertificateError: the Secret cannot be read, or its content is invalid.
         """
         try:
             secret = self._client.request("GET", f"{self._path}/{self._name}")
@@ -46,7 +46,7 @@ class SecretStore:
         return Kept(decode_generations(text, self._source), version)
 
     def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
-        """Write the Secret; made if it is not there.
+        """Write the Secret; creates it if it is missing.
 
         Raises:
             ConflictError: it changed since it was loaded.
@@ -63,7 +63,7 @@ class SecretStore:
         }
         try:
             if version:
-                # A merge keeps what the chart wrote there, labels and annotations.
+                # A merge patch keeps the labels and annotations that the chart wrote.
                 change: JsonObject = {"metadata": {"resourceVersion": version}, "data": data}
                 path = f"{self._path}/{self._name}"
                 written = self._client.request("PATCH", path, body=change, content_type=MERGE)
@@ -77,7 +77,7 @@ class SecretStore:
 
 
 class ProvidedSecret:
-    """A Secret of type kubernetes.io/tls whose certificate somebody else renews."""
+    """A Secret of type kubernetes.io/tls whose certificate is renewed externally."""
 
     def __init__(self, client: KubeClient, namespace: str, name: str, server_name: str) -> None:
         self._client = client
@@ -85,16 +85,16 @@ class ProvidedSecret:
         self._source = f"Secret {namespace}/{name}"
         self._server_name = server_name
         self._present = self._before = ""
-        """The CAs that the Secret names, and those that it named before."""
+        """The Secret's current CAs, and its previous ones."""
 
     def issue(self, now: datetime) -> Material:
         """Return the certificate that the Secret holds now.
 
-        A CA that was there before stays in the bundle: leaves that it signed are served until all
+        The previous CA stays in the bundle: leaf certificates that it signed are served until all
         replicas have the new one.
 
         Raises:
-            CertificateError: it cannot be read, or cannot be served.
+            CertificateError: the Secret cannot be read, or its certificate cannot be served.
         """
         try:
             data = self._client.request("GET", self._path).get("data") or {}
@@ -104,13 +104,13 @@ class ProvidedSecret:
         material = read_provided(files, self._server_name, now, self._source)
         if material.bundle_pem != self._present:
             self._before, self._present = self._present, material.bundle_pem
-        # The one before counts for a while: another replica may serve what it signed.
+        # The previous CA stays valid: another replica may still serve what it signed.
         others = self._before if self._before not in material.bundle_pem else ""
         return material._replace(bundle_pem=material.bundle_pem + others)
 
 
 def decode_text(encoded: object, source: str) -> str:
-    """Read a value of a Secret; an absent one is empty."""
+    """Decode a value of a Secret; a missing one is empty."""
     if encoded is not None and not isinstance(encoded, str):
         raise CertificateError(f"{source} is not text")
     try:

@@ -1,1 +1,1 @@
-"""`livery doctor`: what is wrong with an installation, and the command that mends each."""
+"""`livery doctor`: diagnoses an installation and prints the fix for each problem."""

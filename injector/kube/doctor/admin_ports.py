@@ -1,4 +1,4 @@
-"""Proxies' admin ports, asked through the API server."""
+"""Proxies' admin ports, queried through the API server."""
 
 from injector.kube.api.client import JsonObject
 from injector.model.cluster.names import PROXY_CONTAINER
@@ -8,10 +8,10 @@ ADMIN_PORT = "livery-admin"
 
 
 def find_admin_port(pod: JsonObject) -> int | None:
-    """Return the admin port of a pod's proxy; None where it has none.
+    """Return the admin port of a pod's proxy; None if it has none.
 
     Raises:
-        ObjectError: it is no pod.
+        ObjectError: the pod is malformed.
     """
     for container in get_list(get_mapping(pod, "spec"), "containers", "spec"):
         if container.get("name") == PROXY_CONTAINER:
@@ -22,5 +22,5 @@ def find_admin_port(pod: JsonObject) -> int | None:
 
 
 def admin_path(namespace: str, pod: str, port: int, page: str) -> str:
-    """Return the path of a page of a proxy's admin port at the API server."""
+    """Return the API server path of a page on a proxy's admin port."""
     return f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{page}"

@@ -1,4 +1,4 @@
-"""Aggregates: whether each has pods, may know them, and finds them up."""
+"""Checks of aggregates: each has targets, is granted their pods, and finds them up."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from injector.kube.doctor.grants import read_platform
 from injector.model.cluster.objects import get_mapping, name_of, namespace_of
 
 _NAMED = 3
-"""Targets that a sentence names."""
+"""Targets named in one finding."""
 
 
 class Aggregate(NamedTuple):
@@ -26,7 +26,7 @@ class Aggregate(NamedTuple):
 
     @property
     def log(self) -> str:
-        """The command that shows what it says."""
+        """The command that shows its log."""
         return f"kubectl -n {self.namespace} logs {self.name} --tail=50"
 
     @property
@@ -37,20 +37,20 @@ class Aggregate(NamedTuple):
 
 
 def look_at_aggregates(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Whether every aggregate has pods to scrape, and those are up."""
+    """Check that every aggregate has pods to scrape, and that they are up."""
     labels = "livery.dev/proxy=aggregate"
     for pod in find_all(client, "/api/v1/pods", MAX_PODS, labelSelector=labels):
         namespace, name, admin = namespace_of(pod), name_of(pod), find_admin_port(pod)
         if (pod.get("status") or {}).get("phase") != "Running" or admin is None:
             remedy = f"kubectl -n {namespace} describe pod {name}"
-            yield Finding(False, f"aggregate {namespace}/{name} does not run", remedy)
+            yield Finding(False, f"aggregate {namespace}/{name} is not running", remedy)
             continue
         account = str(get_mapping(pod, "spec").get("serviceAccountName") or "default")
         aggregate = Aggregate(name, namespace, account, admin, {})
         try:
             shown = json.loads(client.read_text(admin_path(namespace, name, admin, "targets")))
         except (KubeError, ValueError) as error:
-            sentence = f"aggregate {namespace}/{name} cannot be asked: {error}"
+            sentence = f"aggregate {namespace}/{name} cannot be queried: {error}"
             yield Finding(False, sentence, aggregate.log)
             continue
         yield from _judge(aggregate._replace(shown=shown), client, installation)
@@ -62,10 +62,10 @@ def _judge(
     name, shown = f"{aggregate.namespace}/{aggregate.name}", aggregate.shown
     missing = [str(item) for item in shown.get("notGranted") or ()]
     if missing:
-        sentence = f"aggregate {name} may not know the pods of {', '.join(missing)}"
+        sentence = f"aggregate {name} is not granted the pods of {', '.join(missing)}"
         yield Finding(False, sentence, _grant(aggregate, missing, client, installation))
     elif shown.get("trouble"):
-        sentence = f"aggregate {name} does not hear of pods: {shown['trouble']}"
+        sentence = f"aggregate {name} gets no updates of pods: {shown['trouble']}"
         yield Finding(False, sentence, aggregate.log)
     for warning in shown.get("warnings") or ():
         namespace, pod = warning.get("namespace"), warning.get("pod")
@@ -93,12 +93,12 @@ def _judge_targets(aggregate: Aggregate, name: str) -> Finding:
 def _grant(
     aggregate: Aggregate, missing: Sequence[str], client: KubeClient, installation: Installation
 ) -> str:
-    """Return the command that grants it: the whole list, since Helm replaces lists."""
+    """Return the command that adds the grant; it sets the whole list, as Helm replaces lists."""
     platform = read_platform(client, installation)
     present = {} if platform is None else dict(platform.aggregates)
     account = f"{aggregate.namespace}/{aggregate.account}"
     present[account] = (*present.get(account, ()), *missing)
-    # The chart adds those of its own.
+    # The chart adds the grants of its own aggregates.
     own = f"{installation.namespace}/{installation.injector.removesuffix('-injector')}-aggregate-"
     grants = [
         {"serviceAccount": name, "namespaces": list(namespaces)}
@@ -118,12 +118,12 @@ def _why(shown: Mapping[str, Any]) -> str:
     counts = [
         (pods.get("notAnnotated"), 'without prometheus.io/scrape: "true"'),
         (pods.get("notRunning"), "not running"),
-        (pods.get("running"), "without a target that can be scraped"),
+        (pods.get("running"), "without a usable target"),
     ]
     found = ", ".join(f"{count} {what}" for count, what in counts if count)
-    return f": {found} match" if found else ": no pod matches its selector"
+    return f"; matching pods: {found}" if found else ": no pod matches its selector"
 
 
 def _select(shown: Mapping[str, Any]) -> str:
     selector = str(shown.get("selector") or "")
-    return f"kubectl get pods -A -l '{selector}'    # does its selector match these?"
+    return f"kubectl get pods -A -l '{selector}'    # the pods that its selector matches"

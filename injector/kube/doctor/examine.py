@@ -1,4 +1,4 @@
-"""Everything that is looked at, with the rights of whoever asks; nothing is changed."""
+"""Runs all checks, with the caller's permissions; changes nothing."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -27,22 +27,22 @@ _CHECKS: Mapping[str, Callable[[KubeClient, Installation], Iterator[Finding]]] =
     "MetricAccess": look_at_definition,
     "the injector": look_at_injector,
     "the certificates": look_at_certificates,
-    "what sends pods to the injector": look_at_registration,
-    "rights": look_at_grants,
+    "the webhook or policy": look_at_registration,
+    "permissions": look_at_grants,
     "node proxies": look_at_nodes,
     "aggregates": look_at_aggregates,
     "gateways": look_at_gateways,
     "namespaces": look_at_namespaces,
     "monitors": look_at_monitors,
 }
-"""By what is looked at."""
+"""Checks by subject."""
 
 
 def examine(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Look at everything; what cannot be read is a finding of its own.
+    """Run all checks; what cannot be read is a finding of its own.
 
     Raises:
-        KubeError: the API server cannot be reached (0), or does not know who asks (401).
+        KubeError: the API server cannot be reached (0), or rejects the credentials (401).
     """
     for what, check in _CHECKS.items():
         try:
@@ -54,14 +54,14 @@ def examine(client: KubeClient, installation: Installation) -> Iterator[Finding]
                     return
         except KubeError as error:
             if error.status in (0, 401):
-                # Nor will it answer the next look.
+                # The next check would fail, too.
                 raise KubeError(error.status, error.reason) from error
-            yield Finding(False, f"{what} cannot be looked at: {error}", _remedy(error))
+            yield Finding(False, f"{what} cannot be checked: {error}", _remedy(error))
         except (CertificateError, SettingsError, ObjectError) as error:
-            yield Finding(False, f"{what} cannot be looked at: {error}")
+            yield Finding(False, f"{what} cannot be checked: {error}")
 
 
 def _remedy(error: KubeError) -> str:
     if error.status != 403:
         return ""
-    return "ask whoever runs the cluster for that right; livery doctor only reads, and tries pods"
+    return "ask a cluster admin for this permission; livery doctor only reads, and dry-runs pods"

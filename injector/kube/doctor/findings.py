@@ -1,4 +1,4 @@
-"""What a look ends in, and what it is about."""
+"""The findings of checks, the installation that is checked, and reads that checks share."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,34 +8,34 @@ from injector.kube.api.client import JsonObject, KubeClient
 from injector.platform.settings import Platform
 
 MAX_PODS = 20_000
-"""Of one namespace; more are not looked at, and said to be."""
+"""Pods checked per namespace; a finding says so if there are more."""
 PULL_FAILURES = frozenset(["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
-"""Why a container waits for its image."""
+"""Waiting reasons of a container whose image cannot be pulled."""
 _PAGE = 500
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     is_well: bool
     sentence: str
     remedy: str = ""
-    """A command, or what to look at."""
+    """A command that fixes it, or what to check."""
 
 
 class Installation(NamedTuple):
-    """Which installation is meant."""
+    """The installation to check."""
 
     namespace: str
     name: str
-    """The Helm release's."""
+    """Name of the Helm release."""
     read_platform: Callable[[str, str], Platform]
-    """Reads settings in YAML, and their name for errors; raises SettingsError."""
+    """Parses settings; takes YAML and a name for errors, raises SettingsError."""
 
     @property
     def injector(self) -> str:
-        """Name of its Deployment, its Service and its service account."""
-        return f"{self.name[:50].rstrip('-')}-injector"  # as the chart cuts it
+        """Name of the injector's Deployment, Service and service account."""
+        return f"{self.name[:50].rstrip('-')}-injector"  # truncated as in the chart
 
     @property
     def install(self) -> str:
@@ -47,13 +47,13 @@ class Installation(NamedTuple):
 
     @property
     def upgrade(self) -> str:
-        """The command that puts the chart's objects back, and keeps the user's values."""
+        """The command that restores the chart's objects and keeps the user's values."""
         return (
             f"helm upgrade {self.name} charts/livery -n {self.namespace} --reset-then-reuse-values"
         )
 
     def reapply(self, *settings: str) -> str:
-        """Return the command that puts objects back, by Helm or without it.
+        """Return the command that restores the chart's objects, with Helm or without it.
 
         Args:
             settings: values of the chart to set, such as `crds.enabled=true`.
@@ -64,21 +64,21 @@ class Installation(NamedTuple):
 
     @property
     def scale(self) -> str:
-        """The command that runs the injector again."""
+        """The command that scales the injector up again."""
         return f"kubectl -n {self.namespace} scale deployment/{self.injector} --replicas=2"
 
     @property
     def log(self) -> str:
-        """The command that shows what the injector says."""
+        """The command that shows the injector's log."""
         selector = f"app.kubernetes.io/component=injector,app.kubernetes.io/instance={self.name}"
         return f"kubectl -n {self.namespace} logs -l {selector} --tail=50 --prefix"
 
 
 def find(client: KubeClient, path: str) -> JsonObject | None:
-    """Return an object, None where there is none, or no such kind.
+    """Return an object; None if it or its kind does not exist.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: the request failed.
     """
     try:
         return client.request("GET", path)
@@ -89,16 +89,16 @@ def find(client: KubeClient, path: str) -> JsonObject | None:
 
 
 def find_all(client: KubeClient, path: str, most: int, **query: str) -> list[JsonObject]:
-    """Return the objects of a collection, in pages; none where there is no such kind.
+    """Return the objects of a collection, read in pages; empty if the kind does not exist.
 
     Args:
         client: the cluster.
         path: of the collection.
-        most: about how many at most.
+        most: after how many no further page is read.
         query: selectors.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: a request failed.
     """
     found: list[JsonObject] = []
     asked = {"limit": str(_PAGE), **query}

@@ -1,4 +1,4 @@
-"""Gateways: whether each has rules and Prometheus servers, and may be told of tenants."""
+"""Checks of gateways: each has a grant, Prometheus servers and access rules."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from injector.platform.settings import Platform
 
 
 def look_at_gateways(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Whether every gateway answers, and no application can pass for another tenant's."""
+    """Check that every gateway works, and that no application can pose as another tenant's."""
     pods = find_all(client, "/api/v1/pods", MAX_PODS, labelSelector="livery.dev/proxy=gateway")
     if not pods:
         return
@@ -24,8 +24,8 @@ def look_at_gateways(client: KubeClient, installation: Installation) -> Iterator
     if platform is not None and platform.gateway_namespace_label not in platform.labels.protected:
         label = platform.gateway_namespace_label
         sentence = (
-            f"applications can write the label {label} themselves, and so appear in another "
-            "tenant's answers (unless Prometheus sees to it: enforcedNamespaceLabel)"
+            f"applications can set the label {label} themselves, so their series can appear in "
+            "another tenant's results (unless Prometheus sets enforcedNamespaceLabel)"
         )
         protected = ",".join(sorted({*platform.labels.protected, label, "pod"}))
         remedy = installation.reapply(f"'labels.protected={{{protected}}}'")
@@ -40,11 +40,11 @@ def _look_at(
     log = f"kubectl -n {namespace} logs {name} --tail=50"
     if (pod.get("status") or {}).get("phase") != "Running" or port is None:
         remedy = f"kubectl -n {namespace} describe pod {name}"
-        yield Finding(False, f"{shown} does not run", remedy)
+        yield Finding(False, f"{shown} is not running", remedy)
         return
     account = str(get_mapping(pod, "spec").get("serviceAccountName") or "default")
     if platform is not None and f"{namespace}/{account}" not in platform.gateways:
-        sentence = f"{shown}: {namespace}/{account} is not granted what tenants may see"
+        sentence = f"{shown}: {namespace}/{account} is not granted the tenants' access rules"
         granted = ",".join([*platform.gateways, f"{namespace}/{account}"])
         remedy = installation.reapply(f"'control.grants.gateways={{{granted}}}'")
         yield Finding(False, sentence, remedy)
@@ -52,16 +52,16 @@ def _look_at(
     try:
         health = json.loads(client.read_text(admin_path(namespace, name, port, "health")))
     except (KubeError, ValueError) as error:
-        yield Finding(False, f"{shown} cannot be asked: {error}", log)
+        yield Finding(False, f"{shown} cannot be queried: {error}", log)
         return
     yield _judge(shown, health if isinstance(health, dict) else {}, platform, log)
 
 
 def _say_none(shown: str, platform: Platform | None) -> tuple[str, str]:
-    """Say that a gateway knows no Prometheus, and what to change."""
+    """Return the finding that a gateway has no Prometheus server, and the fix."""
     found = () if platform is None else platform.backends
     if not found:
-        sentence = f"{shown} knows no Prometheus to ask"
+        sentence = f"{shown} has no Prometheus server to query"
         return sentence, "set gateway.backends.static, or gateway.backends.discovery"
     looked = "; ".join(
         f"{item.kind} with {item.label_selector or 'any label'} in "
@@ -69,7 +69,8 @@ def _say_none(shown: str, platform: Platform | None) -> tuple[str, str]:
         for item in found
     )
     sentence = (
-        f"{shown} knows no Prometheus to ask: gateway.backends.discovery finds none ({looked})"
+        f"{shown} has no Prometheus server to query: gateway.backends.discovery finds none "
+        f"({looked})"
     )
     first = found[0]
     where = f"-n {first.namespaces[0]}" if first.namespaces else "-A"
@@ -79,14 +80,14 @@ def _say_none(shown: str, platform: Platform | None) -> tuple[str, str]:
 def _judge(shown: str, health: Mapping[str, Any], platform: Platform | None, log: str) -> Finding:
     targets, healthy = health.get("targets") or 0, health.get("healthy_targets") or 0
     if health.get("error"):
-        return Finding(False, f"{shown} answers nobody: {health['error']}", log)
+        return Finding(False, f"{shown} serves no queries: {health['error']}", log)
     if not targets:
         return Finding(False, *_say_none(shown, platform))
     if healthy < targets:
         sentence = f"{shown}: {targets - healthy} of {targets} Prometheus servers do not answer"
         return Finding(False, sentence, log)
     if not health.get("tenants"):
-        sentence = f"{shown}: no MetricAccess object shows anything, so every tenant sees nothing"
+        sentence = f"{shown}: no MetricAccess object exposes any series, so tenants see none"
         return Finding(False, sentence, "kubectl get metricaccess --all-namespaces")
     tenants = health["tenants"]
     plural = "s" if tenants != 1 else ""

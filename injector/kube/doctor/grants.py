@@ -1,4 +1,4 @@
-"""RBAC: the injector's own, and of the service accounts that the platform grants something."""
+"""Checks of RBAC: of the injector, and of the service accounts that have a grant."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
@@ -32,7 +32,7 @@ _REVIEWS = _Right("create", "authorization.k8s.io", "subjectaccessreviews")
 
 
 def look_at_grants(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Whether everybody may what it must."""
+    """Check that the injector and granted service accounts have the permissions they need."""
     platform = read_platform(client, installation)
     if platform is None:
         return
@@ -45,27 +45,27 @@ def look_at_grants(client: KubeClient, installation: Installation) -> Iterator[F
     ]
     lacking = [right for right in wanted if not _may(client, own, right)]
     for right in lacking:
-        sentence = f"the injector may not {_words(right)}"
+        sentence = f"the injector is not allowed to {_words(right)}"
         yield Finding(False, sentence, installation.reapply())
     if not lacking:
-        yield Finding(True, "the injector may do what it must")
+        yield Finding(True, "the injector has the permissions it needs")
     for account in (*platform.exporters, *platform.nodes, *platform.gateways):
         namespace, _, name = account.partition("/")
         if find(client, f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}") is None:
-            remedy = f"kubectl -n {namespace} create serviceaccount {name}    # or end its grant"
-            yield Finding(False, f"{account} is granted something and is not there", remedy)
+            remedy = f"kubectl -n {namespace} create serviceaccount {name}    # or remove its grant"
+            yield Finding(False, f"{account} has a grant but does not exist", remedy)
     proxies = read_node_proxies(client, installation)
     arguments = proxies.arguments if proxies is not None else frozenset()
     for account in platform.nodes:
         for right in node_rights(arguments):
             if not _may(client, account, right):
                 what = f"{right.resource}/{right.subresource}"
-                remedy = f"a ClusterRole with get on {what}, bound to it"
-                yield Finding(False, f"{account} may not {_words(right)}", remedy)
+                remedy = f"bind a ClusterRole with get on {what} to it"
+                yield Finding(False, f"{account} is not allowed to {_words(right)}", remedy)
 
 
 def node_rights(arguments: Collection[str]) -> list[_Right]:
-    """Return what a node proxy that was started so must be allowed."""
+    """Return the permissions that a node proxy with these arguments needs."""
     if any(item.startswith("--via-apiserver") for item in arguments):
         return [_Right("get", "", "nodes", "proxy")]
     asks_pods = any(item.startswith(_ASK_PODS) for item in arguments)
@@ -74,7 +74,7 @@ def node_rights(arguments: Collection[str]) -> list[_Right]:
 
 
 def read_platform(client: KubeClient, installation: Installation) -> Platform | None:
-    """Return the settings of an installation; None where it has none: no injector runs.
+    """Return the platform settings of an installation; None if there are none: no injector runs.
 
     Raises:
         SettingsError: they cannot be read.

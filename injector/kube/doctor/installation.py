@@ -1,4 +1,4 @@
-"""The injector itself: its CRD, its pods, its certificate, and how the API server asks it."""
+"""Checks of the injector: CRD, pods, certificates, and the webhook or policy."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,10 +19,10 @@ from sidecar.model.access.objects import API_VERSION
 OLDEST_MINOR = 29
 SHORT_LIFE = timedelta(days=90)
 SHORT_LEAF = timedelta(days=3)
-"""Of a certificate that somebody else renews."""
+"""Minimum remaining lifetime of an externally renewed certificate."""
 _INJECTORS = "app.kubernetes.io/name=livery,app.kubernetes.io/component=injector"
 _SAY_THE_CA = (
-    "the platform says the CA (certificates.publish: false): helm upgrade … --set-file "
+    "the platform sets the CA (certificates.publish: false): helm upgrade … --set-file "
     "certificates.caBundle=ca.crt, or certificates.webhookAnnotations for cert-manager"
 )
 _END = "-----END CERTIFICATE-----\n"
@@ -30,20 +30,20 @@ _POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
 
 
 def look_at_server(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """The API server."""
+    """Check the API server and its version."""
     version = client.request("GET", "/version")
     text = str(version.get("gitVersion", ""))
     digits = "".join(char for char in str(version.get("minor", "")) if char.isdigit())
     is_new = int(digits or 0) >= OLDEST_MINOR
     remedy = "" if is_new else f"Kubernetes 1.{OLDEST_MINOR} or newer is needed"
-    yield Finding(is_new, f"the API server answers: {text}", remedy)
+    yield Finding(is_new, f"the API server answers, version {text}", remedy)
 
 
 def find_absence(client: KubeClient, installation: Installation) -> Finding | None:
-    """Say that Livery is not where it was looked for, and where it is; None where it is there.
+    """Return a finding if Livery is missing, which says where it is instead; None if it is there.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: a request failed.
     """
     own = f"{installation.namespace}, release {installation.name}"
     path = f"/api/v1/namespaces/{installation.namespace}/configmaps/{installation.name}-platform"
@@ -63,16 +63,16 @@ def find_absence(client: KubeClient, installation: Installation) -> Finding | No
 
 
 def look_at_definition(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """The CRD."""
+    """Check that the CRD is installed."""
     if find(client, f"/apis/{API_VERSION}") is None:
         remedy = installation.reapply("crds.enabled=true")
-        yield Finding(False, "the cluster does not know MetricAccess objects", remedy)
+        yield Finding(False, "the MetricAccess CRD is not installed", remedy)
         return
-    yield Finding(True, "the cluster knows MetricAccess objects")
+    yield Finding(True, "the MetricAccess CRD is installed")
 
 
 def look_at_injector(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """The injector's pods."""
+    """Check the injector's Deployment and pods."""
     deployment = _deployment(client, installation)
     if deployment is None:
         if _has_policy(client, installation):
@@ -87,7 +87,7 @@ def look_at_injector(client: KubeClient, installation: Installation) -> Iterator
     if ready >= wanted > 0:
         yield Finding(True, sentence)
     elif not wanted:
-        yield Finding(False, f"{sentence}: it was scaled to none", installation.scale)
+        yield Finding(False, f"{sentence}: it was scaled to zero", installation.scale)
     else:
         found = why_not_ready(client, installation)
         reason = f": {found.reason}" if found.reason else ""
@@ -95,7 +95,7 @@ def look_at_injector(client: KubeClient, installation: Installation) -> Iterator
 
 
 def look_at_certificates(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """What the injector serves, and how long it counts."""
+    """Check the certificates that the injector uses, and how long they stay valid."""
     arguments = read_arguments(_deployment(client, installation))
     if arguments is None:
         return
@@ -104,38 +104,40 @@ def look_at_certificates(client: KubeClient, installation: Installation) -> Iter
         name, server = arguments["certificate-secret"], _server_name(installation)
         if find(client, f"/api/v1/namespaces/{installation.namespace}/secrets/{name}") is None:
             sentence = f"there is no Secret {installation.namespace}/{name}"
-            yield Finding(False, sentence, "certificates.secretName names it: create it there")
+            yield Finding(False, sentence, "create it: certificates.secretName names it")
             return
         material = ProvidedSecret(client, installation.namespace, name, server).issue(now)
         left = material.leaf.not_after - now
-        remedy = "" if left > SHORT_LEAF else f"who renews the Secret {name}?"
-        yield Finding(left > SHORT_LEAF, f"the provided certificate ends in {left.days} d", remedy)
+        remedy = "" if left > SHORT_LEAF else f"check what renews the Secret {name}"
+        yield Finding(
+            left > SHORT_LEAF, f"the provided certificate expires in {left.days} days", remedy
+        )
         return
     secret = arguments.get("ca-secret", "livery-ca")
     kept = SecretStore(client, installation.namespace, secret).load()
     if not kept.generations:
-        yield Finding(False, "the injector has made no CA yet", installation.log)
+        yield Finding(False, "the injector has not created a CA yet", installation.log)
         return
     newest = load_certificate(kept.generations[-1].authority.certificate_pem)
     left = newest.not_valid_after_utc - now
     remedy = (
         "" if left > SHORT_LIFE else installation.log
     )  # the injector renews its CA at half of its lifetime
-    yield Finding(left > SHORT_LIFE, f"the CA ends in {left.days} days", remedy)
+    yield Finding(left > SHORT_LIFE, f"the CA expires in {left.days} days", remedy)
 
 
 def look_at_registration(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """What sends pods to the injector, or injects them."""
+    """Check the webhook, or the policy that injects pods."""
     arguments = read_arguments(_deployment(client, installation))
     if arguments is None:
         return
     bundle = _bundle(client, installation, arguments)
     if "policy-secret" in arguments:
         if not _has_policy(client, installation):
-            yield Finding(False, "the admission policy is gone", installation.reapply())
+            yield Finding(False, "the admission policy is missing", installation.reapply())
             return
         facts = policy_facts(client, installation.namespace, arguments["policy-secret"])
-        # Its address differs from installation to installation; what matters is the CA.
+        # Its address differs between installations; only the CA matters.
         is_published = bool(bundle) and facts.contains(bundle)
         yield _published(is_published, "the admission policy's Secret", installation.log)
         return
@@ -148,7 +150,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
     except KubeError as error:
         if error.status != 404:
             raise
-        yield Finding(False, "the webhook's configuration is gone", installation.reapply())
+        yield Finding(False, "the webhook's configuration is missing", installation.reapply())
         return
     if bundle:
         given = "webhook-is-given" in arguments
@@ -157,7 +159,7 @@ def look_at_registration(client: KubeClient, installation: Installation) -> Iter
 
 
 def injects(client: KubeClient, installation: Installation) -> bool:
-    """Tell whether the API server is asked to inject anything."""
+    """Tell whether a webhook or a policy injects pods."""
     arguments = read_arguments(_deployment(client, installation))
     if arguments is None or "policy-secret" in arguments:
         return _has_policy(client, installation)
@@ -165,7 +167,7 @@ def injects(client: KubeClient, installation: Installation) -> bool:
 
 
 def read_ca_bundle(client: KubeClient, installation: Installation) -> list[str]:
-    """Return the own CAs of the control service, PEM, oldest first; none where there is no such."""
+    """Return the control service's own CAs, PEM, oldest first; empty if there are none."""
     arguments = read_arguments(_deployment(client, installation))
     if arguments is None:
         return []
@@ -184,7 +186,7 @@ def read_trust(client: KubeClient, installation: Installation) -> list[str]:
 
 
 def divide_bundle(bundle_pem: str) -> list[str]:
-    """Return a bundle's certificates, PEM each."""
+    """Return a bundle's certificates, each as PEM."""
     return [part + _END for part in bundle_pem.split(_END) if part.strip()]
 
 
@@ -193,7 +195,7 @@ def _is_provided(arguments: dict[str, str]) -> bool:
 
 
 def read_arguments(deployment: JsonObject | None) -> dict[str, str] | None:
-    """Return the injector's arguments by name; None where there is no injector."""
+    """Return the injector's arguments by name; None if there is no injector."""
     if deployment is None:
         return None
     containers = deployment["spec"]["template"]["spec"]["containers"]
@@ -230,4 +232,4 @@ def _bundle(client: KubeClient, installation: Installation, arguments: dict[str,
 def _published(is_published: bool, place: str, remedy: str) -> Finding:
     if is_published:
         return Finding(True, f"{place} has the CA")
-    return Finding(False, f"{place} lacks the CA that the injector serves with", remedy)
+    return Finding(False, f"{place} lacks the CA of the injector's certificate", remedy)

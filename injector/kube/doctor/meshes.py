@@ -1,4 +1,4 @@
-"""Service meshes that let no Prometheus without their certificates to a proxy."""
+"""Checks for service meshes that block Prometheus from a proxy."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -29,17 +29,17 @@ def look_at_meshes(
     *,
     mesh: Mesh,
 ) -> Iterator[Finding]:
-    """Each workload of a namespace whose proxy a strict mesh shuts off from Prometheus.
+    """Find workloads of a namespace whose proxy a strict mesh blocks from Prometheus.
 
     Args:
         client: the cluster.
-        installation: which is meant.
+        installation: the installation.
         namespace: the namespace.
         injected: its pods that have a proxy.
         mesh: the platform's `injection.mesh`.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: a request failed.
         ObjectError: an object is malformed.
     """
     if not injected:
@@ -66,7 +66,7 @@ def look_at_meshes(
                 shut[workload_name(pod)] = demand
         for workload, demand in sorted(shut.items()):
             sentence = (
-                f"{name}: {demand} demands mutual TLS ({strict}), so Prometheus cannot reach the "
+                f"{name}: {demand} requires mutual TLS ({strict}), so Prometheus cannot reach the "
                 f"proxy of {workload}"
             )
             yield Finding(False, sentence, _remedy(installation, strict, mesh))
@@ -74,14 +74,14 @@ def look_at_meshes(
 
 def _remedy(installation: Installation, strict: Mesh, mesh: Mesh) -> str:
     if mesh is strict:
-        return "restart the workload: it was made before injection.mesh was set"
+        return "restart the workload: it was created before injection.mesh was set"
     return f"{installation.reapply(f'injection.mesh={strict}')}; then restart the workload"
 
 
 def _objects(
     client: KubeClient, groups: Sequence[str], namespace: str, plural: str
 ) -> list[JsonObject]:
-    """Return the objects of a kind by the first version that the cluster serves."""
+    """Return the objects of a kind, from the first API version that has any."""
     for group in groups:
         found = find_all(client, f"{group}/namespaces/{namespace}/{plural}", _MOST)
         if found:

@@ -1,4 +1,4 @@
-"""ServiceMonitors and PodMonitors that scrape an application past its proxy."""
+"""Checks for ServiceMonitors and PodMonitors that bypass an application's proxy."""
 
 import json
 import re
@@ -24,22 +24,54 @@ _MONITORS = "/apis/monitoring.coreos.com/v1"
 
 
 def look_at_monitors(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Monitors of what a proxy scrapes: its series would come a second time, without labels."""
+    """Find monitors of a proxy's targets: they scrape the series a second time, without labels."""
     selector = {"labelSelector": f"{names.PROXY_LABEL}=pod"}
     pods = find_all(client, "/api/v1/pods", _MOST, **selector)
-    for monitor in find_all(client, f"{_MONITORS}/podmonitors", _MOST) if pods else ():
-        ports = [
-            str(endpoint.get("port") or endpoint.get("portNumber") or endpoint.get("targetPort"))
-            for endpoint in _endpoints(monitor, "podMetricsEndpoints")
-        ]
-        if any(_is_target(pod, port) for pod in _selected(monitor, pods) for port in ports):
-            yield _finding("PodMonitor", monitor)
+    found = find_all(client, f"{_MONITORS}/podmonitors", _MOST) if pods else []
+    prefix = "" if any(map(_is_ours, found)) else f"{_enable_ours(installation)}\n"
+    for monitor in found:
+        chosen = _selected(monitor, pods)
+        endpoints = _endpoints(monitor, "podMetricsEndpoints")
+        past = [any(_is_target(pod, _port_of(item)) for pod in chosen) for item in endpoints]
+        if any(past):
+            remedy = prefix + _remove(monitor, "podmonitor", "podMetricsEndpoints", past)
+            yield _finding("PodMonitor", monitor, remedy)
     monitors = find_all(client, f"{_MONITORS}/servicemonitors", _MOST) if pods else ()
     services = find_all(client, "/api/v1/services", _MOST) if monitors else []
     for monitor in monitors:
         chosen = _selected(monitor, services)
-        if any(_leads_past(service, monitor, pods) for service in chosen):
-            yield _finding("ServiceMonitor", monitor)
+        endpoints = _endpoints(monitor, "endpoints")
+        past = [any(_leads_past(service, item, pods) for service in chosen) for item in endpoints]
+        if any(past):
+            remedy = prefix + _remove(monitor, "servicemonitor", "endpoints", past)
+            yield _finding("ServiceMonitor", monitor, remedy)
+
+
+def _is_ours(monitor: Object) -> bool:
+    return labels_of(monitor).get("app.kubernetes.io/name") == "livery"
+
+
+def _enable_ours(installation: Installation) -> str:
+    """Return the command by which the chart's PodMonitor scrapes the proxies."""
+    return (
+        f"helm upgrade {installation.name} charts/livery -n {installation.namespace} "
+        "--reset-then-reuse-values --set monitoring.podMonitor.enabled=true    # first"
+    )
+
+
+def _port_of(endpoint: Object) -> str:
+    return str(endpoint.get("port") or endpoint.get("portNumber") or endpoint.get("targetPort"))
+
+
+def _remove(monitor: Object, kind: str, field: str, past: Sequence[bool]) -> str:
+    """Return the command that removes endpoints; the whole monitor if none would be left."""
+    name, kubectl = name_of(monitor), f"kubectl -n {namespace_of(monitor)}"
+    if all(past):
+        return f"{kubectl} delete {kind} {name}"
+    at = [number for number, is_past in enumerate(past) if is_past]
+    # From the end, because each removal moves those after it.
+    patch = [{"op": "remove", "path": f"/spec/{field}/{number}"} for number in reversed(at)]
+    return f"{kubectl} patch {kind} {name} --type json -p '{json.dumps(patch)}'"
 
 
 def _selected(monitor: Object, objects: Sequence[Object]) -> list[Object]:
@@ -56,17 +88,14 @@ def _endpoints(monitor: Object, field: str) -> list[Object]:
     return get_list(get_mapping(monitor, "spec"), field, "spec")
 
 
-def _leads_past(service: Object, monitor: Object, pods: Sequence[Object]) -> bool:
-    """Tell whether a monitor's ports of a Service are what a proxy scrapes in a pod behind it."""
+def _leads_past(service: Object, endpoint: Object, pods: Sequence[Object]) -> bool:
+    """Tell whether an endpoint selects a port of a Service that a proxy scrapes in its pods."""
     spec = get_mapping(service, "spec")
     wanted = get_strings(spec, "selector", "spec")
-    ports = set()
-    for endpoint in _endpoints(monitor, "endpoints"):
-        if endpoint.get("targetPort"):
-            ports.add(str(endpoint["targetPort"]))
-        for port in get_list(spec, "ports", "spec"):
-            if port.get("name") == endpoint.get("port") and endpoint.get("port"):
-                ports.add(str(port.get("targetPort") or port.get("port")))
+    ports = {str(endpoint["targetPort"])} if endpoint.get("targetPort") else set()
+    for port in get_list(spec, "ports", "spec"):
+        if port.get("name") == endpoint.get("port") and endpoint.get("port"):
+            ports.add(str(port.get("targetPort") or port.get("port")))
     behind = (
         pod
         for pod in pods
@@ -94,7 +123,7 @@ def _is_target(pod: Object, port: str) -> bool:
     )
 
 
-def _finding(kind: str, monitor: Object) -> Finding:
+def _finding(kind: str, monitor: Object, remedy: str) -> Finding:
     name = f"{namespace_of(monitor)}/{name_of(monitor)}"
-    sentence = f"{kind} {name} scrapes injected pods past their proxies"
-    return Finding(False, sentence, "end it; the chart's PodMonitor scrapes the proxies")
+    sentence = f"{kind} {name} scrapes injected pods and bypasses their proxies"
+    return Finding(False, sentence, remedy)

@@ -1,4 +1,4 @@
-"""Every namespace that asks for proxies, and what is in the proxies' way."""
+"""Checks of every namespace that asks for proxies."""
 
 from collections.abc import Generator, Iterator
 
@@ -17,7 +17,7 @@ _PRE_PULL = "app.kubernetes.io/component=pre-pull"
 
 
 def look_at_namespaces(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Every labelled namespace."""
+    """Check every labelled namespace."""
     can_pull = yield from look_at_image(client, installation)
     present = read_present(client, installation, can_pull=can_pull)
     cut_off = count_cut_off(client, installation)
@@ -25,7 +25,7 @@ def look_at_namespaces(client: KubeClient, installation: Installation) -> Iterat
     found = client.request("GET", "/api/v1/namespaces", query=query).get("items") or []
     if not found:
         remedy = f"kubectl label namespace NAME {names.INJECT}=enabled"
-        yield Finding(True, "no namespace asks for proxies", remedy)
+        yield Finding(True, "no namespace is labelled for injection", remedy)
     for namespace in found:
         try:
             yield from _look_at(client, installation, namespace, present)
@@ -33,7 +33,7 @@ def look_at_namespaces(client: KubeClient, installation: Installation) -> Iterat
         except (KubeError, ObjectError) as error:
             if isinstance(error, KubeError) and error.status == 0:
                 raise
-            yield Finding(False, f"{name_of(namespace)}: cannot be looked at: {error}")
+            yield Finding(False, f"{name_of(namespace)}: cannot be checked: {error}")
 
 
 def _look_at(
@@ -44,10 +44,10 @@ def _look_at(
     pods = find_all(client, f"/api/v1/namespaces/{name}/pods", MAX_PODS, **selector)
     yield from look_at_pods(client, namespace, pods, present)
     if len(pods) >= MAX_PODS:
-        yield Finding(True, f"{name}: only the first {len(pods)} pods were looked at")
+        yield Finding(True, f"{name}: only the first {len(pods)} pods were checked")
     if injects(client, installation):
         yield from try_a_pod(client, installation, name)
-    yield from look_at_quotas(client, name)
+    yield from look_at_quotas(client, name, present.platform.sidecar.resources)
     injected = [pod for pod in pods if names.STATUS in annotations_of(pod)]
     yield from look_at_network(client, installation, name, injected)
     mesh = present.platform.mesh
@@ -63,7 +63,7 @@ def _count(namespace: str, cut_off: int) -> Iterator[Finding]:
 
 
 def look_at_image(client: KubeClient, installation: Installation) -> Generator[Finding, None, bool]:
-    """Whether nodes can pull the proxy's image; returns that, too."""
+    """Check whether nodes can pull the proxy's image; returns that, too."""
     own = f"app.kubernetes.io/instance={installation.name}"
     path = f"/api/v1/namespaces/{installation.namespace}/pods"
     waiting = [

@@ -1,4 +1,4 @@
-"""The proxies before kubelets, where the chart runs them."""
+"""Checks of node proxies, if the chart runs them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class NodeProxies(NamedTuple):
 
 
 def look_at_nodes(client: KubeClient, installation: Installation) -> Iterator[Finding]:
-    """Whether every node has its proxy, or the few for all are there."""
+    """Check that all node proxies are ready, and that they verify kubelets."""
     proxies = read_node_proxies(client, installation)
     if proxies is None:
         return
@@ -27,16 +27,16 @@ def look_at_nodes(client: KubeClient, installation: Installation) -> Iterator[Fi
     remedy = f"kubectl -n {installation.namespace} logs {proxies.kind}/{_name(installation)}"
     yield Finding(is_well, sentence, "" if is_well else remedy)
     if "--kubelet-insecure-skip-tls-verify" in proxies.arguments:
-        sentence = "kubelets are not verified: whoever stands in for one gets the proxies' token"
+        sentence = "kubelets are not verified: a server that poses as one gets the proxies' token"
         yield Finding(False, sentence, installation.reapply("node.insecureSkipTLSVerify=false"))
 
 
 def read_node_proxies(client: KubeClient, installation: Installation) -> NodeProxies | None:
-    """Return the chart's node proxies; None where it runs none.
+    """Return the chart's node proxies; None if it runs none.
 
     Raises:
-        KubeError: the API server does not say.
-        ObjectError: it says what is no workload.
+        KubeError: a request failed.
+        ObjectError: the workload is malformed.
     """
     for kind, ready in (("daemonset", "numberReady"), ("deployment", "readyReplicas")):
         path = f"/apis/apps/v1/namespaces/{installation.namespace}/{kind}s/{_name(installation)}"

@@ -1,4 +1,4 @@
-"""Pods with proxies, and those that should have one: what is wrong, and what mends it."""
+"""Checks of pods that have a proxy or should have one."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,13 @@ from injector.kube.doctor.grants import read_platform
 from injector.kube.doctor.installation import (
     SHORT_LIFE,
     divide_bundle,
+    injects,
     read_ca_bundle,
     read_trust,
 )
 from injector.model.admission.decide import decide, workload_name
 from injector.model.admission.outcomes import Reason
+from injector.model.admission.selection import is_enabled
 from injector.model.admission.templates import template_hash
 from injector.model.admission.troubles import find_proxy, is_drifted, mend_drift
 from injector.model.cluster import names
@@ -39,30 +41,31 @@ from injector.model.cluster.objects import (
 from injector.model.cluster.state import ClusterState
 from injector.platform.settings import Mesh, Platform
 
-_TRUST_GONE = "with trust in a CA that is gone only: a proxy that starts again there cannot connect"
 _NAMED = 20
-"""Drifted pods of a namespace that are named, each with its command."""
+"""Drifted pods listed per namespace, each with its command."""
 
 
 class Present(NamedTuple):
-    """What an up-to-date proxy has."""
+    """What an up-to-date proxy has, to compare pods with."""
 
     platform: Platform
     template: str
     retiring: Sequence[str]
-    """CAs that end soon, PEM."""
+    """CAs that expire soon, PEM."""
     newest: str
     trust: Sequence[str]
     """Every CA that the control service can be verified by, PEM."""
     can_pull: bool
-    """Whether nodes can pull the proxy's image, as far as its pre-pulling pods show."""
+    """Whether nodes can pull the proxy's image, as far as the pre-pull pods show."""
+    injects: bool = True
+    """Whether a webhook or a policy injects new pods."""
 
 
 def read_present(client: KubeClient, installation: Installation, *, can_pull: bool) -> Present:
-    """Gather what proxies are measured by.
+    """Read what pods are compared with.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: a request failed.
         CertificateError: the CA cannot be read.
         SettingsError: the platform's settings cannot be read.
     """
@@ -72,26 +75,30 @@ def read_present(client: KubeClient, installation: Installation, *, can_pull: bo
     retiring = [pem for pem in ca_bundle[:-1] if load_certificate(pem).not_valid_after_utc < soon]
     newest = ca_bundle[-1] if ca_bundle else ""
     platform = settings or Platform(own_namespace=installation.namespace)
-    # Without an injector nobody wrote settings down from which to tell what is outdated.
+    # Without an injector there are no settings to compare with, so nothing is outdated.
     template = template_hash(settings) if settings is not None else ""
     trust = read_trust(client, installation)
-    return Present(platform, template, retiring, newest, trust, can_pull)
+    is_injecting = injects(client, installation)
+    return Present(platform, template, retiring, newest, trust, can_pull, is_injecting)
 
 
 def look_at_pods(
     client: KubeClient, namespace: JsonObject, pods: Sequence[JsonObject], present: Present
 ) -> Iterator[Finding]:
-    """The pods of one namespace."""
+    """Check the pods of one namespace."""
     name = name_of(namespace)
     cluster = ClusterState()
     cluster.put("Namespace", namespace)
     for limits in find_all(client, f"/api/v1/namespaces/{name}/limitranges", MAX_PODS):
         cluster.put("LimitRange", limits)
     injected = [pod for pod in pods if _is_injected(pod, present)]
+    is_selected = is_enabled(cluster.namespace(name), present.platform)
+    if not is_selected:
+        yield Finding(True, f"{name}: webhook.namespaceSelector excludes it, so it gets no proxies")
     yield from _look_at_images(injected)
     have = "1 pod has" if len(injected) == 1 else f"{len(injected)} pods have"
     yield Finding(True, f"{name}: {have} a proxy")
-    # Nothing that is made anew starts while the image cannot be pulled.
+    # A recreated pod does not start while the image cannot be pulled.
     may_restart = present.can_pull and not any(
         waiting_for_image(pod, names.PROXY_CONTAINER) for pod in pods
     )
@@ -99,7 +106,8 @@ def look_at_pods(
     yield from _look_at_fakes(name, pods, present)
 
     def is_missing(pod: JsonObject) -> bool:
-        return decide(pod, name, cluster, present.platform).reason is Reason.INJECTED
+        decision = decide(pod, name, cluster, present.platform)
+        return is_selected and decision.reason is Reason.INJECTED
 
     def is_outdated(pod: JsonObject) -> bool:
         status = annotations_of(pod).get(names.STATUS, "")
@@ -118,17 +126,18 @@ def look_at_pods(
         (
             is_cut_off,
             injected,
-            "with trust in a CA that is gone only: a proxy that starts again there cannot connect",
+            "trusting only a CA that is gone, so that a restarted proxy cannot connect",
         ),
-        (trusts_only_the_old, injected, "with trust in a CA that ends soon, and in no other"),
-        (is_outdated, injected, "with a proxy of an earlier installation"),
+        (trusts_only_the_old, injected, "trusting only a CA that expires soon"),
+        (is_outdated, injected, "with a proxy of an earlier version or configuration"),
     )
     told: set[str] = set()
     for is_meant, looked_at, sentence in checks:
-        # One restart mends all that is wrong with a pod.
+        # One restart fixes every problem of a pod, so each pod is reported once.
         left = [pod for pod in looked_at if name_of(pod) not in told]
         told.update(name_of(pod) for pod in left if is_meant(pod))
-        yield from _count(name, left, is_meant, sentence, may_restart=may_restart)
+        remedy = _restart if present.injects else _inject
+        yield from _count(name, left, is_meant, sentence, recreate=remedy if may_restart else None)
 
 
 def _is_injected(pod: JsonObject, present: Present) -> bool:
@@ -137,9 +146,9 @@ def _is_injected(pod: JsonObject, present: Present) -> bool:
 
 
 def _is_ours(proxy: Object, present: Present) -> bool:
-    """Tell whether a container is Livery's, by its image's name: a registry may be another now."""
+    """Tell whether a container is Livery's, by its image's name only: the registry may differ."""
     if not present.template:
-        return True  # nobody wrote down what the image is
+        return True  # the image is not known
     mine, its = (
         image.rpartition("/")[2].partition("@")[0].partition(":")[0]
         for image in (present.platform.image, str(proxy.get("image", "")))
@@ -152,38 +161,38 @@ def _look_at_images(injected: Sequence[JsonObject]) -> Iterator[Finding]:
         waiting = waiting_for_image(pod, names.PROXY_CONTAINER)
         if waiting:
             namespace = namespace_of(pod)
-            sentence = f"{namespace}/{name_of(pod)} waits for the image: {waiting}"
+            sentence = f"{namespace}/{name_of(pod)} cannot pull the proxy's image: {waiting}"
             yield Finding(False, sentence, f"kubectl -n {namespace} describe pod {name_of(pod)}")
 
 
 def _look_at_drift(namespace: str, pods: Sequence[JsonObject], mesh: Mesh) -> Iterator[Finding]:
     drifted = [pod for pod in pods if is_drifted(pod, mesh)]
     for pod in drifted[:_NAMED]:
-        sentence = f"{namespace}/{name_of(pod)}: its annotations lead Prometheus past its proxy"
-        yield Finding(False, sentence, f"{mend_drift(pod)}    # and in what applies it")
+        sentence = f"{namespace}/{name_of(pod)}: its annotations make Prometheus bypass its proxy"
+        yield Finding(False, sentence, f"{mend_drift(pod)}    # and fix the source manifest")
     if len(drifted) > _NAMED:
-        yield Finding(False, f"{namespace}: so do those of {len(drifted) - _NAMED} pods more")
+        yield Finding(False, f"{namespace}: the same applies to {len(drifted) - _NAMED} more pods")
 
 
 def _look_at_fakes(
     namespace: str, pods: Sequence[JsonObject], present: Present
 ) -> Iterator[Finding]:
-    """Pods whose label, status or container says of a proxy what is not so."""
+    """Find pods whose label and containers disagree on whether they have a proxy."""
     label, kubectl = names.PROXY_LABEL, f"kubectl -n {namespace} label pod"
     for pod in pods:
         name, proxy = name_of(pod), find_proxy(pod)
         shows = labels_of(pod).get(label) == "pod"
         if proxy is None and shows:
-            sentence = f"{namespace}/{name} has the label {label} and no proxy"
+            sentence = f"{namespace}/{name} has the label {label} but no proxy"
             yield Finding(False, sentence, f"{kubectl} {name} {label}-")
         elif proxy is not None and not _is_ours(proxy, present):
             sentence = (
-                f"{namespace}/{name} has a container of its own named {names.PROXY_CONTAINER}, so "
-                "it has no proxy of Livery's"
+                f"{namespace}/{name} has its own container named {names.PROXY_CONTAINER}, so it "
+                "has no Livery proxy"
             )
-            yield Finding(False, sentence, "give that container another name in what makes the pod")
+            yield Finding(False, sentence, "rename that container in the pod's manifest")
         elif proxy is not None and not shows:
-            sentence = f"{namespace}/{name} has a proxy and lost the label {label}"
+            sentence = f"{namespace}/{name} has a proxy but lacks the label {label}"
             yield Finding(False, sentence, f"{kubectl} {name} {label}=pod")
 
 
@@ -193,18 +202,26 @@ def _count(
     is_meant: Callable[[JsonObject], bool],
     sentence: str,
     *,
-    may_restart: bool,
+    recreate: Callable[[str, str], str] | None,
 ) -> Iterator[Finding]:
-    """Say how many pods of each owner are meant, with what makes them anew."""
+    """Report how many pods of each owner are affected, with the command that recreates them.
+
+    Args:
+        name: the namespace.
+        pods: its pods.
+        is_meant: whether a pod is affected.
+        sentence: what is wrong.
+        recreate: returns the command for a namespace and an owner; None while nothing can start.
+    """
     counts = Counter(owner_of(pod) for pod in pods if is_meant(pod))
     for owner, count in sorted(counts.items()):
-        remedy = _restart(name, owner) if may_restart else "mend the image first; see above"
+        remedy = recreate(name, owner) if recreate else "fix the image first; see above"
         of_pods = "1 pod" if count == 1 else f"{count} pods"
         yield Finding(False, f"{name}: {of_pods} of {owner} {sentence}", remedy)
 
 
 def owner_of(pod: JsonObject) -> str:
-    """Name what to restart, as kubectl does: `deployment/web`."""
+    """Return what to restart, as kubectl names it, such as `deployment/web`."""
     for owner in get_list(metadata_of(pod), "ownerReferences", "metadata"):
         if owner.get("controller") is not True:
             continue
@@ -218,8 +235,15 @@ def _restart(namespace: str, owner: str) -> str:
     if owner.startswith(("deployment/", "statefulset/", "daemonset/")):
         return f"kubectl -n {namespace} rollout restart {owner}"
     if owner.startswith(("pod/", "job/")):
-        return f"kubectl -n {namespace} delete {owner}    # and create it anew"
-    return f"delete the pods of {owner}; it replaces them"
+        return f"kubectl -n {namespace} delete {owner}    # and create it again"
+    return f"kubectl -n {namespace} delete pods …    # those of {owner}, which replaces them"
+
+
+def _inject(namespace: str, owner: str) -> str:
+    return (
+        f"livery inject --from-cluster -n {namespace} -f MANIFEST-OF-{owner.replace('/', '-')}.yaml"
+        " | kubectl apply -f -    # injection.mode is none"
+    )
 
 
 def _trusted(pod: JsonObject) -> str:
@@ -230,7 +254,7 @@ def _trusted(pod: JsonObject) -> str:
 
 
 def waiting_for_image(pod: JsonObject, name: str) -> str:
-    """Say why a pod's container waits for its image; empty where it does not."""
+    """Return why a pod's container cannot pull its image; empty if it is not waiting for it."""
     status: dict[str, Any] = pod.get("status") or {}
     statuses = [
         *status.get("initContainerStatuses", ()),

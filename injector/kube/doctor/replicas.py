@@ -1,4 +1,4 @@
-"""The injector's pods: why one is not ready, and what they know of proxies."""
+"""The injector's pods: why one is not ready, and which proxies have no stream to them."""
 
 import re
 from contextlib import suppress
@@ -14,24 +14,24 @@ _CUT_OFF = re.compile(r'^livery_pods_cut_off\{namespace="([^"]*)"\} (\S+)$', re.
 
 
 class Unready(NamedTuple):
-    """Why an injector is not ready, in a clause, and what to look at; empty where nothing says."""
+    """Why an injector is not ready, as a clause, and what to check; empty if unknown."""
 
     reason: str = ""
     remedy: str = ""
 
 
 def why_not_ready(client: KubeClient, installation: Installation) -> Unready:
-    """Say why the injector's pods are not ready.
+    """Return why the injector's pods are not ready.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: a request failed.
     """
     for pod in _pods(client, installation):
         reason = _waiting(pod)
         if any(failure in reason for failure in PULL_FAILURES):
-            # What never ran has no log.
+            # A container that never ran has no log.
             describe = f"kubectl -n {installation.namespace} describe pod {name_of(pod)}"
-            return Unready(reason, f"{describe}    # do nodes pull from image.registry?")
+            return Unready(reason, f"{describe}    # can nodes pull from image.registry?")
         reason = reason or _unready(client, installation, pod)
         if reason:
             return Unready(reason)
@@ -41,8 +41,8 @@ def why_not_ready(client: KubeClient, installation: Installation) -> Unready:
 def count_cut_off(client: KubeClient, installation: Installation) -> dict[str, int]:
     """Return how many proxies have no stream to any replica, by namespace.
 
-    What the injector counts is read through the API server; where whoever asks may not, or
-    nobody answers, there is nothing.
+    Reads the injector's metrics through the API server; empty if the caller is not allowed to, or
+    if no replica answers.
     """
     found: dict[str, int] = {}
     with suppress(KubeError):
@@ -59,7 +59,7 @@ def _read_cut_off(
         text = client.read_text(_through(installation, pod, "metrics"))
         return [(name, int(float(count))) for name, count in _CUT_OFF.findall(text)]
     except (KubeError, ValueError):
-        return []  # it starts, or ends; another answers
+        return []  # it is starting or stopping; another replica answers
 
 
 def _pods(client: KubeClient, installation: Installation) -> list[JsonObject]:
@@ -86,12 +86,12 @@ def _unready(client: KubeClient, installation: Installation, pod: JsonObject) ->
         client.read_text(_through(installation, pod, "readyz"))
     except KubeError as error:
         if error.status == 503:
-            # The pod's own words stand behind the path.
+            # The pod's own text follows the path.
             return error.reason.rpartition("readyz: ")[2]
     return ""
 
 
 def _through(installation: Installation, pod: JsonObject, page: str) -> str:
-    """The path of a page of a pod, through the API server."""
+    """Return the API server path of a page of a pod."""
     path = f"/api/v1/namespaces/{installation.namespace}/pods"
     return f"{path}/{name_of(pod)}:{_METRICS_PORT}/proxy/{page}"

@@ -1,6 +1,6 @@
-"""What stands around proxies: the way to the webhook, quotas, NetworkPolicies."""
+"""Checks around proxies: admission of a new pod, quotas, NetworkPolicies."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from injector.errors import KubeError
@@ -19,7 +19,6 @@ from injector.model.cluster.objects import (
     labels_of,
     name_of,
 )
-from injector.platform.settings import DEFAULT_RESOURCES
 
 CONTROL = Port(8444, "control")
 _MOST = 1_000
@@ -27,11 +26,11 @@ _SOME = {"cpu": "10m", "memory": "32Mi"}
 
 
 def try_a_pod(client: KubeClient, installation: Installation, namespace: str) -> Iterator[Finding]:
-    """Ask the API server for an annotated pod, dry-run: the whole way through the Service."""
+    """Create an annotated pod as a dry run, which tests admission through the Service."""
     if namespace in (*names.SYSTEM_NAMESPACES, installation.namespace):
         return
     if not _may_create_pods(client, namespace):
-        yield Finding(True, f"{namespace}: no pod was tried, for you may not create any")
+        yield Finding(True, f"{namespace}: admission was not tested: you may not create pods")
         return
     warnings: list[str] = []
     try:
@@ -40,14 +39,14 @@ def try_a_pod(client: KubeClient, installation: Installation, namespace: str) ->
         if error.status == 0 or error.status >= 500:
             raise
         remedy = f"kubectl -n {namespace} describe quota" if "quota" in str(error) else ""
-        yield Finding(False, f"{namespace}: a new pod is refused: {error}", remedy)
+        yield Finding(False, f"{namespace}: a new pod is rejected: {error}", remedy)
         return
     if names.PROXY_CONTAINER in get_names(get_mapping(made, "spec"), "initContainers"):
         yield Finding(True, f"{namespace}: a new pod gets its proxy")
         return
     said = [text for text in warnings if "proxy" in text]
     why = f": {said[0]}" if said else ""
-    sentence = f"{namespace}: the API server lets a new pod go without a proxy{why}"
+    sentence = f"{namespace}: the API server admits a new pod without a proxy{why}"
     yield Finding(False, sentence, installation.log)
 
 
@@ -70,7 +69,7 @@ def _try(
     except KubeError as error:
         if resources or "must specify" not in str(error):
             raise
-        # A quota wants every container to say what it takes.
+        # The quota requires every container to set resources.
         return _try(client, namespace, {"requests": _SOME, "limits": _SOME}, warn)
 
 
@@ -81,28 +80,36 @@ def _may_create_pods(client: KubeClient, namespace: str) -> bool:
     return (client.request("POST", path, body=body).get("status") or {}).get("allowed") is True
 
 
-def look_at_quotas(client: KubeClient, namespace: str) -> Iterator[Finding]:
-    """ResourceQuotas that leave no room for one more proxy."""
+def look_at_quotas(
+    client: KubeClient, namespace: str, resources: Mapping[str, Mapping[str, str]]
+) -> Iterator[Finding]:
+    """Find ResourceQuotas that leave no room for one more proxy.
+
+    Args:
+        client: the cluster.
+        namespace: its quotas are checked.
+        resources: requests and limits of a proxy.
+    """
     for quota in find_all(client, f"/api/v1/namespaces/{namespace}/resourcequotas", _MOST):
         spec, status = get_mapping(quota, "spec"), get_mapping(quota, "status")
         if spec.get("scopes") or spec.get("scopeSelector"):
-            continue  # it counts some pods only
+            continue  # it covers only some pods
         hard, used = get_mapping(status, "hard", "status"), get_mapping(status, "used", "status")
-        for resource, needed in _needs().items():
+        for resource, needed in _needs(resources).items():
             most, taken = parse_quantity(hard.get(resource)), parse_quantity(used.get(resource))
             wanted = parse_quantity(needed)
             if most is None or taken is None or wanted is None or taken + wanted <= most:
                 continue
             sentence = (
                 f"{namespace}: quota {name_of(quota)} has {used[resource]} of {hard[resource]} "
-                f"{resource} in use; a proxy takes {needed}"
+                f"{resource} in use; a proxy needs {needed}"
             )
-            remedy = f"raise it, or annotate pods: {_annotation(resource)}"
+            remedy = f"raise the quota, or set the annotation {_annotation(resource)} on pods"
             yield Finding(False, sentence, remedy)
 
 
-def _needs() -> dict[str, str]:
-    requests, limits = DEFAULT_RESOURCES["requests"], DEFAULT_RESOURCES["limits"]
+def _needs(resources: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    requests, limits = resources["requests"], resources["limits"]
     return {
         **{f"requests.{name}": amount for name, amount in requests.items()},
         **{f"limits.{name}": amount for name, amount in limits.items()},
@@ -118,7 +125,7 @@ def _annotation(resource: str) -> str:
 def look_at_network(
     client: KubeClient, installation: Installation, namespace: str, injected: Sequence[Object]
 ) -> Iterator[Finding]:
-    """NetworkPolicies that shut a proxy off from Prometheus, or from the control service."""
+    """Find NetworkPolicies that block a proxy from Prometheus or from the control service."""
     path = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
     policies = find_all(client, path, _MOST) if injected else []
     if not policies:
@@ -128,22 +135,22 @@ def look_at_network(
     cut_off: set[str] = set()
     for pod in injected:
         if get_mapping(pod, "spec").get("hostNetwork") is True:
-            continue  # no policy touches it
+            continue  # no policy applies to it
         if not admits_scrapes(policies, pod, Port(find_data_port(pod) or DEFAULT_PORT, "livery")):
             shut.add(workload_name(pod))
         if control is not None and not admits_connection(policies, pod, CONTROL, control):
             cut_off.add(workload_name(pod))
     for workload in sorted(shut):
-        sentence = f"{namespace}: NetworkPolicies admit nobody to the proxy's port of {workload}"
-        yield Finding(False, sentence, "admit Prometheus to the port named livery")
+        sentence = f"{namespace}: NetworkPolicies block all scrapes of the proxy of {workload}"
+        yield Finding(False, sentence, "allow ingress from Prometheus to the port named livery")
     for workload in sorted(cut_off):
-        sentence = f"{namespace}: NetworkPolicies keep {workload} from the control service"
-        remedy = f"admit egress to namespace {installation.namespace}, TCP port {CONTROL.number}"
+        sentence = f"{namespace}: NetworkPolicies block {workload} from the control service"
+        remedy = f"allow egress to namespace {installation.namespace}, TCP port {CONTROL.number}"
         yield Finding(False, sentence, remedy)
 
 
 def _control(client: KubeClient, installation: Installation, namespace: str) -> Peer | None:
-    """Who the injector's pods are to a policy; None where there are none."""
+    """Return the injector's pods as a NetworkPolicy peer; None if there are none."""
     path = f"/apis/apps/v1/namespaces/{installation.namespace}/deployments/{installation.injector}"
     deployment = find(client, path)
     own = find(client, f"/api/v1/namespaces/{installation.namespace}")

@@ -1,1 +1,1 @@
-"""What the injector writes and counts: status of objects, events, pods without a proxy."""
+"""Objects that the injector watches or writes: status, events, pods, backends, Secrets."""

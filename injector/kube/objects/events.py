@@ -1,7 +1,7 @@
-"""Events on pods that have no proxy, or one that cannot do its work.
+"""Events on pods that have no proxy, or whose proxy does not work.
 
-Written here, never at admission: a dry run leaves none. The name is the pod's own, so that of all
-replicas one writes it, and the API server forgets it after an hour.
+Written here, never at admission, so that a dry run creates none. An event's name is derived from
+the pod's, so that only one replica creates it; the API server deletes it after an hour.
 """
 
 import logging
@@ -15,38 +15,40 @@ from injector.model.admission.troubles import Trouble
 logger = logging.getLogger(__name__)
 
 _NO_PROXY = "The pod asked for a Livery proxy and has none: {}."
-_MISSED = "it was made while no injector answered, or before its namespace was labelled; restart it"
+_MISSED = (
+    "it was created while no injector answered, or before its namespace was labelled; restart it"
+)
 _TOLD = frozenset([Reason.HOST_NETWORK, Reason.LIMIT_RANGE, Reason.NO_TARGET, Reason.WINDOWS])
 _EVENTS = {
     Trouble.MISSING: ("NoProxy", _NO_PROXY.format(_MISSED)),
     Trouble.DRIFTED: (
         "ProxyBypassed",
-        "The pod's prometheus.io/ annotations lead Prometheus past its Livery proxy: somebody "
-        "wrote the manifest's own again. `livery doctor` names the command that mends it.",
+        "The pod's prometheus.io/ annotations make Prometheus bypass its Livery proxy: they were "
+        "reset to the manifest's own values. `livery doctor` prints the command that fixes it.",
     ),
     Trouble.CUT_OFF: (
         "ProxyCutOff",
         "The pod's Livery proxy has no stream to the control service, so its series keep their "
-        "last labels. Its log says why; `livery doctor` looks at NetworkPolicies and CAs.",
+        "last labels. Its log says why; `livery doctor` checks NetworkPolicies and CAs.",
     ),
 }
-"""The reason and the message by what is wrong."""
+"""An event's reason and message, by trouble."""
 
 
 class PodEvents:
-    """Writes them; a failure is logged and counts for nothing else."""
+    """Writes the events; a failure is logged and has no other effect."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
     def write(self, namespace: str, pod: str, uid: str, found: Trouble | Reason) -> None:
-        """Tell a pod's owner, once, what is wrong with it; nothing where nothing is.
+        """Write an event about what is wrong with a pod, once; none if nothing is.
 
         Args:
             namespace: the pod's.
             pod: its name.
             uid: its uid.
-            found: what is wrong, or what would be decided about it now.
+            found: the trouble, or what admission would decide about it now.
         """
         if isinstance(found, Trouble):
             kind, message = _EVENTS[found]

@@ -1,4 +1,4 @@
-"""Prometheus servers that gateways ask, followed by what leads to them."""
+"""Discovers gateways' Prometheus servers by watching Services, Pods or EndpointSlices."""
 
 import asyncio
 import logging
@@ -23,13 +23,13 @@ _APIS = {
 
 
 class FollowedBackends:
-    """Keeps the URLs of Prometheus servers in the cluster's state, once all were listed.
+    """Keeps the URLs of Prometheus servers in the cluster state, once all were listed.
 
     Args:
         client: the cluster.
-        cluster: takes the URLs.
-        discoveries: what leads to them.
-        on_failure: takes the kind of what cannot be followed, each time.
+        cluster: receives the URLs.
+        discoveries: which objects lead to the servers.
+        on_failure: called with the kind each time one cannot be watched.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class FollowedBackends:
         ]
 
     async def follow(self) -> None:
-        """Follow until cancelled."""
+        """Watch until cancelled."""
         loop = asyncio.get_running_loop()
         for part in self._parts:
             part.start(loop)
@@ -58,7 +58,7 @@ class FollowedBackends:
                 part.stop()
 
     def troubles(self) -> list[str]:
-        """Say what cannot be followed now."""
+        """Return the errors of what cannot be watched now."""
         found = [part.reflector.error for part in self._parts]
         return [f"gateways' backends: {error}" for error in found if error]
 
@@ -116,15 +116,15 @@ class _Part:
     # In the reflector's thread
 
     def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
-        """Take all objects."""
+        """Replace all objects."""
         self._hand_over(dict(filter(None, map(self._read, objects))), is_all=True)
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
-        """Take one more."""
+        """Add or update one object."""
         self._hand_over(dict(filter(None, [self._read(obj)])))
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
-        """Forget one."""
+        """Remove one object."""
         self._hand_over({(namespace_of(obj), name_of(obj)): []})
 
     def _read(self, obj: JsonObject) -> tuple[tuple[str, str], list[str]] | None:

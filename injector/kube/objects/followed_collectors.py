@@ -1,4 +1,4 @@
-"""The collectors that are ready, followed by the EndpointSlices of their Services.
+"""Tracks which collectors are ready, by the EndpointSlices of their Services.
 
 Source: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 """
@@ -14,13 +14,13 @@ from injector.model.cluster.state import ClusterState
 
 
 class FollowedCollectors:
-    """Keeps the names of ready collectors in the cluster's state, once all were listed.
+    """Keeps the names of ready collectors in the cluster state, once all were listed.
 
     Args:
         client: the cluster.
-        cluster: takes the names.
-        accounts: service accounts of collectors, `namespace/name`; their Services are called alike.
-        on_failure: takes the kind of what cannot be followed, each time.
+        cluster: receives the names.
+        accounts: service accounts of collectors, `namespace/name`, named like their Services.
+        on_failure: called with the kind each time one cannot be watched.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class FollowedCollectors:
     ) -> None:
         self._cluster = cluster
         self._ready: dict[str, dict[str, list[str]]] = {account: {} for account in accounts}
-        """Pods by account, and by the name of their slice."""
+        """Ready pods by account and name of the slice."""
         self._unlisted = set(accounts)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reflectors: list[Reflector] = []
@@ -48,7 +48,7 @@ class FollowedCollectors:
             self._reflectors.append(Reflector(client, resource, taker, on_failure=on_failure))
 
     async def follow(self) -> None:
-        """Follow until cancelled."""
+        """Watch until cancelled."""
         self._loop = asyncio.get_running_loop()
         for reflector in self._reflectors:
             reflector.start()
@@ -59,7 +59,7 @@ class FollowedCollectors:
                 reflector.stop()
 
     def troubles(self) -> list[str]:
-        """Say what cannot be followed now."""
+        """Return the errors of what cannot be watched now."""
         return [f"collectors: {item.error}" for item in self._reflectors if item.error]
 
     def _hand_over(self, account: str, found: dict[str, list[str]], *, is_all: bool) -> None:
@@ -78,22 +78,22 @@ class FollowedCollectors:
 
 
 class _Taker:
-    """Takes one Service's slices, in the reflector's thread."""
+    """Receives one Service's slices, in the reflector's thread."""
 
     def __init__(self, account: str, hand_over: Callable[..., None]) -> None:
         self._account = account
         self._hand_over = hand_over
 
     def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
-        """Take all slices."""
+        """Replace all slices."""
         self._hand_over(self._account, {name_of(obj): _pods(obj) for obj in objects}, is_all=True)
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
-        """Take one more."""
+        """Add or update one slice."""
         self._hand_over(self._account, {name_of(obj): _pods(obj)}, is_all=False)
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
-        """Forget one."""
+        """Remove one slice."""
         self._hand_over(self._account, {name_of(obj): []}, is_all=False)
 
 
@@ -101,12 +101,12 @@ def _pods(obj: JsonObject) -> list[str]:
     try:
         return list(_ready_pods(obj))
     except ObjectError:
-        return []  # the API server checks more than this does
+        return []  # the API server validates more strictly than this
 
 
 def _ready_pods(obj: JsonObject) -> Iterator[str]:
     for endpoint in get_list(obj, "endpoints"):
         target = get_mapping(endpoint, "targetRef")
-        # Null is ready, as the API has it.
+        # In the API, an unset `ready` means ready.
         if get_mapping(endpoint, "conditions").get("ready") is not False and target:
             yield get_text(target, "name")

@@ -1,4 +1,4 @@
-"""Whole pods, of those namespaces only whose pods a connected aggregate may know."""
+"""Watches whole pods, only in namespaces whose pods a connected aggregate may know."""
 
 import asyncio
 import logging
@@ -17,13 +17,13 @@ from sidecar.model.pods.scraped_pod import trim_pod
 logger = logging.getLogger(__name__)
 
 LINGER_SECONDS = 300.0
-"""How long pods are followed after the last stream that wanted them: it comes back soon."""
+"""How long pods are watched after the last stream that needed them: it may reconnect soon."""
 LIST_SECONDS = 20.0
 """How long a proxy waits for the first list."""
 
 
 def keep_pod(pod: JsonObject) -> JsonObject | None:
-    """Keep of a pod what its scraper must know."""
+    """Reduce a pod to what its scraper needs."""
     try:
         return trim_pod(pod)
     except PodsError as error:
@@ -32,12 +32,12 @@ def keep_pod(pod: JsonObject) -> JsonObject | None:
 
 
 class FollowedPods:
-    """Follows pods by namespace while somebody wants them.
+    """Watches pods by namespace while a stream needs them.
 
     Args:
         client: the cluster.
-        cluster: takes the pods.
-        on_failure: takes the kind of what cannot be followed, each time.
+        cluster: receives the pods.
+        on_failure: called with the kind each time pods cannot be watched.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class FollowedPods:
         self._cluster = cluster
         self._on_failure = on_failure
         self._wanted: Counter[str] = Counter()
-        """Streams that want a namespace's pods."""
+        """Number of streams that need a namespace's pods."""
         self._followed: dict[str, _Namespace] = {}
 
     @contextmanager
     def following(self, namespaces: Sequence[str]) -> Iterator[None]:
-        """Follow pods for as long as the block lasts, and a while longer.
+        """Watch pods for as long as the block lasts, and a while longer.
 
         Args:
-            namespaces: whose; `*` for all.
+            namespaces: the namespaces to watch; `*` for all.
         """
         self._wanted.update(namespaces)
         try:
@@ -68,7 +68,7 @@ class FollowedPods:
             self._linger(namespaces)
 
     async def listed(self, namespaces: Sequence[str]) -> str:
-        """Wait until pods are listed; returns why they are not, empty where they are."""
+        """Wait until pods are listed; returns why they are not, empty if they are."""
         followed = [self._follow(name) for name in namespaces]
         self._wanted.update(namespaces)
         try:
@@ -86,7 +86,7 @@ class FollowedPods:
         return ""
 
     def close(self) -> None:
-        """Follow nothing any more: the process stops."""
+        """Stop all watches at shutdown."""
         for one in self._followed.values():
             one.reflector.stop()
         self._followed.clear()
@@ -98,12 +98,12 @@ class FollowedPods:
                 name, self._client, self._cluster, self._on_failure
             )
             one.reflector.start()
-        # One that asks and goes away again must not leave a watch behind.
+        # A stream that asks and disconnects must not leave a watch behind.
         self._linger([name])
         return one
 
     def _linger(self, namespaces: Sequence[str]) -> None:
-        """Go on for a while: who was sent these pods may ask again."""
+        """Keep watching for a while: a proxy that was sent these pods may reconnect."""
         loop = asyncio.get_running_loop()
         for name in namespaces:
             if name in self._followed:
@@ -138,7 +138,7 @@ class _Namespace:
         self._keys: set[Key] = set()
         self._is_stopped = False
         self.lingers_until = 0.0
-        """When it may be stopped, by the loop's clock, if nobody wants it then."""
+        """When it may be stopped, by the loop's clock, if no stream needs it then."""
         path = "/api/v1/pods"
         if name != EVERY_NAMESPACE:
             path = f"/api/v1/namespaces/{name}/pods"
@@ -146,7 +146,7 @@ class _Namespace:
         self.reflector = Reflector(client, resource, self, on_failure=on_failure)
 
     def stop(self, is_followed: Callable[[str], bool]) -> None:
-        """Follow no longer, and forget pods of namespaces that nobody else follows."""
+        """Stop watching, and remove pods of namespaces that are not watched otherwise."""
         self._is_stopped = True
         self.reflector.stop()
         for key in self._keys:
@@ -156,15 +156,15 @@ class _Namespace:
     # In the reflector's thread
 
     def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
-        """Take all pods."""
+        """Replace all pods."""
         self._hand_over(self._replace, objects)
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
-        """Take one more."""
+        """Add or update one pod."""
         self._hand_over(self._put, obj)
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
-        """Forget one."""
+        """Remove one pod."""
         self._hand_over(self._remove, obj)
 
     def _hand_over(self, work: Callable[..., None], given: object) -> None:
@@ -179,7 +179,7 @@ class _Namespace:
         try:
             work(given)
         except ObjectError as error:
-            logger.error("a pod cannot be used", extra={"reason": str(error)})
+            logger.error("a pod is malformed", extra={"reason": str(error)})
 
     def _replace(self, objects: Sequence[JsonObject]) -> None:
         keys = {key_of("Pod", obj) for obj in objects}

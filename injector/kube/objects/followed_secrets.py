@@ -1,4 +1,4 @@
-"""Secrets that objects name, read anew again and again: a watch would need more rights."""
+"""Polls the Secrets that MetricAccess objects name: a watch would need more permissions."""
 
 import asyncio
 import logging
@@ -16,23 +16,23 @@ from injector.platform.settings import RemoteWriteSettings
 logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 45.0
-"""A Secret that changes or goes is followed within a minute."""
+"""Poll interval: a changed or deleted Secret takes effect within a minute."""
 GATHER_SECONDS = 0.5
-"""What changes within is read for together."""
+"""Object changes within this time are coalesced into one read of the Secrets."""
 MAX_SECRETS = 50
-"""Of one namespace."""
+"""Secrets per namespace."""
 _FORBIDDEN = 403
 """Reading the Secret is not, or no longer, allowed."""
 _METADATA = ("name", "namespace", "uid", "resourceVersion")
 
 
 class FollowedSecrets:
-    """Keeps the Secrets that objects name in the cluster's state.
+    """Keeps the Secrets that MetricAccess objects name in the cluster state.
 
     Args:
         client: the cluster.
-        cluster: its objects; takes the Secrets.
-        settings: of which namespaces Secrets may be read.
+        cluster: the cluster state with the objects; receives the Secrets.
+        settings: list the namespaces whose Secrets may be read.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class FollowedSecrets:
         self._cluster = cluster
         self._namespaces = frozenset(settings.secret_namespaces)
         self._read: set[Key] = set()
-        """What stands in the cluster's state."""
+        """Secrets that are in the cluster state."""
         self._missing: set[Key] = set()
         self._errors: dict[Key, str] = {}
         self._changed = asyncio.Event()
         cluster.listeners.append(self._note)
 
     async def follow(self) -> None:
-        """Read them until cancelled: soon where an object changed, else each while."""
+        """Read the Secrets until cancelled: soon after an object changed, else at the interval."""
         while True:
             self._changed.clear()
             await self._read_all()
@@ -61,7 +61,7 @@ class FollowedSecrets:
                 continue
 
     def troubles(self) -> list[str]:
-        """Say which cannot be read now."""
+        """Return the errors of Secrets that cannot be read now."""
         return [
             f"Secret {key.name} of {key.namespace}: {error}"
             for key, error in sorted(self._errors.items())
@@ -100,7 +100,7 @@ class FollowedSecrets:
             return
         if error.status == _FORBIDDEN:
             self._forget(key)
-        # Else what was read before stays: the API server may be away.
+        # Otherwise the last content stays: the API server may be unavailable.
         if self._errors.get(key) != str(error):
             extra = {"secret": key.name, "namespace": key.namespace, "reason": str(error)}
             logger.warning("a Secret cannot be read", extra=extra)
@@ -134,7 +134,7 @@ class FollowedSecrets:
 
 
 def keep_secret(obj: Object) -> JsonObject:
-    """Keep of a Secret what is judged; kubectl writes its values into annotations, too."""
+    """Reduce a Secret to what is used; kubectl copies its values into an annotation, too."""
     metadata = obj["metadata"]
     kept = {name: metadata[name] for name in _METADATA if name in metadata}
     hosts = (metadata.get("annotations") or {}).get(REMOTE_WRITE_HOSTS, "")

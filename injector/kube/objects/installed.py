@@ -1,4 +1,4 @@
-"""What an installation would write into pods, read from its cluster: for pods injected by hand."""
+"""Reads what an installation writes into pods from its cluster, to inject pods by hand."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ _PODS_A_PAGE = 500
 
 
 class Installed(NamedTuple):
-    """An installation's settings, and whom its proxies trust."""
+    """An installation's settings, and the CAs that its proxies trust."""
 
     platform: Platform
     ca_bundle: str
@@ -26,26 +26,31 @@ def read_installed(
     namespace: str,
     release: str,
     read_platform: Callable[[str, str], Platform],
+    *,
+    needs_ca: bool = True,
 ) -> Installed:
     """Read an installation.
 
     Args:
         client: the cluster.
-        namespace: Livery's.
-        release: Helm's name for it.
-        read_platform: reads settings in YAML; takes their name for errors, too.
+        namespace: Livery's namespace.
+        release: name of the Helm release.
+        read_platform: parses settings; takes YAML and a name for errors.
+        needs_ca: whether pods will be written, which must trust the CA.
 
     Raises:
-        SettingsError: there is none, or it is not whole yet; says what to do.
-        KubeError: the API server does not say.
+        SettingsError: there is none, or it is not complete yet; says what to do.
+        KubeError: a request failed.
     """
     platform = read_installed_platform(client, namespace, release, read_platform)
     if platform.control is None:
         return Installed(platform, "")
     ca_bundle = _read_map(client, namespace, f"{release}-authorities").get("ca.crt", "")
+    if not ca_bundle and not needs_ca:
+        return Installed(platform, "")
     if not ca_bundle:
         raise SettingsError(
-            f"ConfigMap {namespace}/{release}-authorities has no CA yet; is an injector running?"
+            f"ConfigMap {namespace}/{release}-authorities has no CA yet; is the injector running?"
         )
     service = platform.control.url.removeprefix("https://").partition(".")[0]
     address = ServiceAddress(client, namespace, service).read()
@@ -59,17 +64,17 @@ def read_installed_platform(
     release: str,
     read_platform: Callable[[str, str], Platform],
 ) -> Platform:
-    """Read an installation's settings; takes and raises what `read_installed` does."""
+    """Read an installation's settings; arguments and errors are those of `read_installed`."""
     data = _read_map(client, namespace, f"{release}-platform")
     text = data.get("platform.yaml", "")
     return read_platform(text, f"ConfigMap {namespace}/{release}-platform")
 
 
 def read_surroundings(client: KubeClient, namespace: str) -> Iterator[tuple[str, JsonObject]]:
-    """Yield a Namespace and its LimitRanges, each with its kind; nothing where there is none.
+    """Yield a Namespace and its LimitRanges, each with its kind; nothing if it does not exist.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: a request failed.
     """
     path = f"/api/v1/namespaces/{namespace}"
     try:
@@ -83,10 +88,10 @@ def read_surroundings(client: KubeClient, namespace: str) -> Iterator[tuple[str,
 
 
 def read_pod(client: KubeClient, namespace: str, name: str) -> JsonObject | None:
-    """Return a pod; None where there is none.
+    """Return a pod; None if it does not exist.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: the request failed.
     """
     path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}"
     try:
@@ -115,10 +120,10 @@ def read_pods(client: KubeClient, namespace: str) -> Iterator[JsonObject]:
 
 
 def read_access_objects(client: KubeClient, namespace: str) -> Iterator[JsonObject]:
-    """Yield the MetricAccess objects of a namespace; nothing where the cluster knows no such kind.
+    """Yield the MetricAccess objects of a namespace; nothing if the CRD is not installed.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: the request failed.
     """
     path = f"/apis/{API_VERSION}/namespaces/{namespace}/metricaccesses"
     try:

@@ -1,4 +1,4 @@
-"""Pods that have no proxy though they asked for one, or whose proxy cannot do its work."""
+"""Finds pods that asked for a proxy and have none, or whose proxy does not work."""
 
 import asyncio
 import itertools
@@ -14,6 +14,7 @@ from injector.kube.api.reflector import Reflector, Resource
 from injector.kube.objects.events import PodEvents
 from injector.model.admission.decide import DEFAULT_PORT, decide
 from injector.model.admission.outcomes import Reason
+from injector.model.admission.selection import is_enabled
 from injector.model.admission.troubles import (
     Trouble,
     find_proxy,
@@ -31,15 +32,15 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
 AGAIN_SECONDS = 600.0
-"""How long it counts what was found of a pod: a Job's ends."""
+"""How long a pod's result stays valid; a Job's pod may end meanwhile."""
 AWAY_SECONDS = 120.0
-"""How long a proxy may be without a stream: it comes back after 0.2 to 30 s."""
+"""How long a proxy may lack a stream: it reconnects after 0.2 to 30 s."""
 CHANGED_SECONDS = 60.0
-"""How soon a pod whose metadata changed is looked at again."""
+"""Minimum time until a pod whose metadata changed is checked again."""
 MAX_LOOKS = 50
-"""Whole pods that one round asks for."""
+"""Whole pods read per round."""
 _NAMED = 5
-"""Pods that a sentence names."""
+"""Pods named in one sentence."""
 _USUAL_LEAD = f"http://:{DEFAULT_PORT}/metrics"
 _MAX_LEAD = 300
 Name = tuple[str, str]
@@ -47,12 +48,12 @@ Name = tuple[str, str]
 
 
 class Seen(NamedTuple):
-    """What metadata alone says of a pod."""
+    """What a pod's metadata alone shows."""
 
     uid: str
     has_proxy: bool
     leads: str
-    """Where Prometheus is led, such as `http://:16090/metrics`; empty where it is not."""
+    """Scrape URL of its annotations, such as `http://:16090/metrics`; empty without one."""
 
 
 class _Found(NamedTuple):
@@ -62,7 +63,7 @@ class _Found(NamedTuple):
 
 
 def keep_pod(pod: JsonObject) -> JsonObject | None:
-    """Keep of a pod's metadata its name, if it has a proxy, or asks for one and shows none."""
+    """Reduce a pod's metadata to what is needed; None unless it has a proxy or asks for one."""
     try:
         annotations, labels = annotations_of(pod), labels_of(pod)
         metadata = metadata_of(pod)
@@ -82,15 +83,15 @@ PODS = Resource("Pod", "/api/v1/pods", is_metadata_only=True, keep=keep_pod)
 
 
 class ProxyTroubles:
-    """Knows such pods; a whole pod is read only where its metadata leaves a doubt.
+    """Tracks such pods; reads a whole pod only if its metadata leaves a doubt.
 
     Args:
         client: the cluster.
-        cluster: what is known of namespaces.
+        cluster: the cluster state, for namespaces.
         platform: the platform's settings.
-        show: takes how many pods have a trouble, by namespace, after each round.
-        on_deleted: takes the uid of every pod that was deleted.
-        tells: whether pods' owners are told by events.
+        show: called after each round with the number of pods by trouble and namespace.
+        on_deleted: called with the uid of every deleted pod.
+        tells: whether events are written for pods' owners.
     """
 
     def __init__(
@@ -108,24 +109,24 @@ class ProxyTroubles:
         self._platform = platform
         self._show = show
         self._on_deleted = on_deleted
-        # Where nothing injects, no restart helps.
+        # Without injection, a restart does not help.
         self._events = PodEvents(client) if tells else None
         self._seen: dict[Name, Seen] = {}
         self._away: dict[Name, float] = {}
         """Since when a pod's proxy has had no stream."""
         self._found: dict[Name, _Found] = {}
         self._right: dict[Name, Seen] = {}
-        """Pods as they were when a look found that Prometheus is led to their proxy."""
+        """Pods as they were when a check found that their annotations point to their proxy."""
         self._looked: dict[Name, float] = {}
         self._served: dict[str, float] = {}
-        """When a pod of a namespace was looked at last: no tenant takes another's turn."""
+        """When a pod of each namespace was last checked, so that namespaces take turns."""
 
     async def run(self, proxies: Proxies, on_failure: Callable[[str], None]) -> None:
-        """Follow pods and look until cancelled.
+        """Watch and check pods until cancelled.
 
         Args:
-            proxies: knows which have a stream.
-            on_failure: takes the kind of what cannot be followed, each time.
+            proxies: knows which proxies have a stream.
+            on_failure: called with the kind each time pods cannot be watched.
         """
         reflector = Reflector(
             self._client,
@@ -137,7 +138,7 @@ class ProxyTroubles:
         reflector.start()
         try:
             while True:
-                # Who cannot ask all replicas knows of no pod that it has no stream.
+                # Unless all replicas answer, no pod is known to lack a stream.
                 connected = proxies.connected() if proxies.is_complete else None
                 await asyncio.to_thread(self._look, connected)
                 self._show(self.count())
@@ -156,7 +157,7 @@ class ProxyTroubles:
         return counts
 
     def sentences(self) -> Sequence[str]:
-        """Say which pods have what trouble, a sentence for each namespace and trouble."""
+        """Return which pods have a trouble, one sentence for each namespace and trouble."""
         enabled = self._enabled()
         groups: dict[tuple[str, Trouble], list[str]] = {}
         for (namespace, name), found in sorted(self._found.items()):
@@ -170,18 +171,18 @@ class ProxyTroubles:
     # In the reflector's thread
 
     def replace(self, resource: Resource, objects: Sequence[JsonObject]) -> None:
-        """Take all pods that are kept."""
+        """Replace all pods."""
         self._seen = {_name(obj): _see(obj) for obj in objects}
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
-        """Take one more."""
+        """Add or update one pod."""
         self._seen[_name(obj)] = _see(obj)
 
     def remove(self, resource: Resource, obj: JsonObject) -> None:
-        """Forget one that went away."""
+        """Remove one pod."""
         self._seen.pop(_name(obj), None)
 
-    # In another
+    # In another thread
 
     def _look(self, connected: set[Name] | None) -> None:
         now, enabled = time.monotonic(), self._enabled()
@@ -205,7 +206,7 @@ class ProxyTroubles:
             if name in doubtful and item.seen == seen[name]
         }
         due = [name for name in doubtful if self._is_due(name, now)]
-        # Whoever makes his pods doubtful waits behind those of others, not before them.
+        # Doubtful pods first; namespaces take turns, so that none can delay the others.
         unknown = [name for name in seen if name not in doubtful and name not in self._right]
         chosen = [*self._in_turn(due), *self._in_turn(unknown)][:MAX_LOOKS]
         self._look_at({name: seen[name] for name in chosen}, now)
@@ -223,7 +224,7 @@ class ProxyTroubles:
         return now - self._looked.get(name, float("-inf")) >= waits
 
     def _in_turn(self, pods: Iterable[Name]) -> list[Name]:
-        """Order pods: one of each namespace in turn, each time the one looked at longest ago."""
+        """Order pods round-robin by namespace, the least recently checked first."""
         groups: dict[str, list[Name]] = {}
         for name in sorted(pods, key=lambda name: self._looked.get(name, 0.0)):
             groups.setdefault(name[0], []).append(name)
@@ -241,24 +242,24 @@ class ProxyTroubles:
                 self._found[name] = _Found(seen, now, trouble)
                 if seen.has_proxy and trouble is not Trouble.DRIFTED:
                     self._right[name] = seen
-                # Of a trouble at each look: the API server forgets an event after an hour.
+                # A trouble is written at each check: the API server deletes events after an hour.
                 if (is_first or trouble is not None) and self._events is not None:
                     self._events.write(*name, seen.uid, trouble or reason)
             except ObjectError as error:
-                logger.info("a pod cannot be judged", extra={"reason": str(error)})
+                logger.info("a pod cannot be checked", extra={"reason": str(error)})
             except KubeError as error:
                 if error.status != 404:
-                    logger.info("a pod cannot be looked at", extra={"reason": str(error)})
+                    logger.info("a pod cannot be read", extra={"reason": str(error)})
                 if error.status == 0 or error.status >= 429:
-                    break  # the API server is away, or asks for patience
+                    break  # the API server is unavailable or throttles
         present = {name[0] for name in self._looked}
         self._served = {name: at for name, at in self._served.items() if name in present}
 
     def _ask(self, name: Name, seen: Seen, now: float) -> tuple[Trouble | None, Reason]:
-        """Say what is wrong with a pod that runs, and what would be decided about it now."""
+        """Return what is wrong with a running pod, and what admission would decide about it now."""
         pod = self._client.request("GET", f"/api/v1/namespaces/{name[0]}/pods/{name[1]}")
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-            return None, Reason.NOT_ANNOTATED  # what is over misses nothing
+            return None, Reason.NOT_ANNOTATED  # a finished pod needs no proxy
         if is_drifted(pod, self._platform.mesh):
             return Trouble.DRIFTED, Reason.ALREADY_INJECTED
         if find_proxy(pod) is not None:
@@ -273,11 +274,13 @@ class ProxyTroubles:
         return now - self._away.get(name, now) >= AWAY_SECONDS
 
     def _concerns(self, seen: Seen, namespace: str, enabled: set[str]) -> bool:
-        """Tell whether a pod is ours: it has a proxy, or its namespace asks for proxies."""
+        """Tell whether a pod concerns us: it has a proxy, or its namespace asks for proxies."""
         return seen.has_proxy or namespace in enabled
 
     def _enabled(self) -> set[str]:
-        return {item.name for item in self._cluster.namespaces() if item.is_labelled}
+        return {
+            item.name for item in self._cluster.namespaces() if is_enabled(item, self._platform)
+        }
 
 
 def _name(obj: JsonObject) -> Name:

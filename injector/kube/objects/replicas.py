@@ -1,4 +1,4 @@
-"""The injector's other replicas: found by their Service's EndpointSlices, asked for their proxies.
+"""Polls the injector's other replicas, found by EndpointSlices, for the proxies they know.
 
 Source: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 """
@@ -26,23 +26,23 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
 TIMEOUT_SECONDS = 5.0
-"""For connecting, and between two parts of an answer."""
+"""For connecting, and between two parts of a response."""
 ANSWER_SECONDS = 20.0
 MAX_LINE_BYTES = 8 << 20
-"""The first line names every stream."""
+"""Limit for one line; the first one lists every stream."""
 _MAX_REPLICAS = 32
 _PORT = "control"
 
 
 class ReplicaSettings(NamedTuple):
-    """How replicas know one another."""
+    """How replicas find and authenticate one another."""
 
     service: str
     """The injector's Service; its service account has the same name."""
     token_file: Path
-    """A token for the control service, by which a replica shows that it is one."""
+    """A token for the control service that authenticates this replica."""
     own_name: str
-    """This replica's pod."""
+    """Name of this replica's pod."""
 
 
 class Replica(NamedTuple):
@@ -54,22 +54,22 @@ class Replica(NamedTuple):
 
 
 class Replicas:
-    """Asks the other replicas again and again."""
+    """Polls the other replicas."""
 
     def __init__(self, client: KubeClient, namespace: str, settings: ReplicaSettings) -> None:
         self._client = client
         self._settings = settings
         self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-        # Threads of their own: who does not answer takes none from those that ask the API server.
+        # Separate threads: a replica that hangs must not block those that use the API server.
         self._threads = ThreadPoolExecutor(_MAX_REPLICAS, "replica")
         self._server_name = f"{settings.service}.{namespace}.svc"
 
     async def follow(self, trust: Callable[[], str], proxies: Proxies) -> None:
-        """Keep what the others know up to date, until cancelled.
+        """Keep what the other replicas know up to date, until cancelled.
 
         Args:
-            trust: gives the CAs that sign every replica's certificate, PEM.
-            proxies: takes what they say.
+            trust: returns the CAs that sign every replica's certificate, PEM.
+            proxies: receives what they report.
         """
         asking: dict[str, asyncio.Task[None]] = {}
         while True:
@@ -82,22 +82,22 @@ class Replicas:
                 proxies.keep_only({replica.name for replica in replicas})
                 context = ssl.create_default_context(cadata=trust())
                 for replica in replicas:
-                    # One that is slow keeps nobody from asking the others.
+                    # A slow replica must not delay requests to the others.
                     if replica.name not in asking or asking[replica.name].done():
                         ask = self._ask(replica, context, proxies)
                         asking[replica.name] = asyncio.create_task(ask)
             await asyncio.sleep(LOOK_SECONDS)
 
     def close(self) -> None:
-        """Wait for the questions that are under way, and ask nothing more; blocks."""
+        """Wait for running requests, and send no more; blocks."""
         self._threads.shutdown()
 
     def find(self) -> list[Replica]:
-        """List the other replicas, of which each has an address; blocks.
+        """List the other replicas that have an address; blocks.
 
         Raises:
-            KubeError: the API server does not say.
-            ObjectError: it says what is no EndpointSlice.
+            KubeError: the request failed.
+            ObjectError: an EndpointSlice is malformed.
         """
         query = {"labelSelector": f"kubernetes.io/service-name={self._settings.service}"}
         found = self._client.request("GET", self._path, query=query).get("items") or ()
@@ -112,14 +112,14 @@ class Replicas:
             async with asyncio.timeout(ANSWER_SECONDS):
                 said = await asyncio.shield(work)
         except TimeoutError:
-            proxies.lose(replica.name, f"no whole answer within {ANSWER_SECONDS:g} s")
-            # A thread cannot be ended: until it has, this replica is not asked again.
+            proxies.lose(replica.name, f"no complete response within {ANSWER_SECONDS:g} s")
+            # A thread cannot be cancelled: until it ends, this replica is not queried again.
             await asyncio.wait([work])
             work.exception()
         except (urllib3.exceptions.HTTPError, ReplicaError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             logger.info(
-                "a replica cannot be asked", extra={"replica": replica.name, "reason": reason}
+                "a replica cannot be queried", extra={"replica": replica.name, "reason": reason}
             )
             proxies.lose(replica.name, reason)
         else:
@@ -147,14 +147,14 @@ class Replicas:
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     if response.headers.get("Content-Encoding"):
-        raise ReplicaError("its answer is encoded, which nobody asked for")
+        raise ReplicaError("its response has an unrequested content encoding")
     end = time.monotonic() + ANSWER_SECONDS
     pieces: list[bytes] = []
     taken = begun = 0
     for part in response.stream(64 << 10, decode_content=False):
         taken += len(part)
         if taken > 2 * MAX_BYTES or begun > MAX_LINE_BYTES or time.monotonic() > end:
-            raise ReplicaError("its answer is too long, or takes too long")
+            raise ReplicaError("its response is too long or takes too long")
         first, *others = part.split(b"\n")
         pieces.append(first)
         begun += len(first)

@@ -1,4 +1,4 @@
-"""The control service's ClusterIP, followed: a Service that is made anew has another."""
+"""Polls the control service's ClusterIP, which changes when the Service is recreated."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ LOOK_SECONDS = 30.0
 
 
 class ServiceAddress:
-    """Knows the address, so that pods with a DNS of their own find the service.
+    """Keeps the current address, so that pods with their own DNS settings reach the service.
 
     Args:
         client: the cluster.
@@ -25,13 +25,13 @@ class ServiceAddress:
         self._client = client
         self._path = f"/api/v1/namespaces/{namespace}/services/{name}"
         self.current = ""
-        """The last one that is known; empty where the Service has none."""
+        """The last known address; empty if the Service has none."""
 
     def read(self) -> str:
-        """Ask for the address and keep it; blocks.
+        """Read the address and keep it; blocks.
 
         Raises:
-            KubeError: the API server does not say.
+            KubeError: the request failed.
         """
         service = self._client.request("GET", self._path)
         address = str((service.get("spec") or {}).get("clusterIP", ""))
@@ -39,7 +39,7 @@ class ServiceAddress:
         return self.current
 
     async def follow(self, changed: Callable[[str], None]) -> None:
-        """Call with every new address, until cancelled."""
+        """Call `changed` with every new address, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             before = self.current
@@ -49,5 +49,5 @@ class ServiceAddress:
                 logger.info("the Service cannot be read", extra={"reason": str(error)})
                 continue
             if address != before:
-                logger.warning("the control service has another address", extra={"now": address})
+                logger.warning("the control service's address has changed", extra={"now": address})
                 changed(address)

@@ -1,4 +1,4 @@
-"""Writes the status of MetricAccess objects, by one replica, where it is not as it must be."""
+"""Keeps the status of MetricAccess objects up to date; only one replica writes it."""
 
 import asyncio
 import logging
@@ -23,22 +23,22 @@ logger = logging.getLogger(__name__)
 MANAGER = "livery-status"
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 150.0
-"""Within which senders report to a new replica."""
+"""Time within which senders report to a new replica."""
 SENDING_SECONDS = 30.0
-"""How often the status says anew how sending goes."""
+"""How often the status of forwarding is updated."""
 
 
 class StatusWriter:
-    """Keeps the status of every object as this replica judges it.
+    """Keeps the status of every MetricAccess object up to date.
 
     Args:
         client: the cluster.
-        cluster: its objects.
-        present: the status that each has now.
-        platform: the platform's settings, which grant.
+        cluster: the cluster state with the objects.
+        present: the current status of each object.
+        platform: the platform's settings, with its grants.
         lease: held by the replica that writes.
-        is_listed: whether the cluster was read whole.
-        sending: says how forwarding goes, by object.
+        is_listed: returns whether all resources were listed.
+        sending: returns the state of forwarding, by object.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class StatusWriter:
         return time.monotonic() - self._started_at < PATIENCE_SECONDS
 
     def _look_at_sending(self) -> None:
-        """Write anew, once in a while, what is said of objects that send."""
+        """Periodically schedule a status update of namespaces with objects that forward."""
         if time.monotonic() - self._looked_at >= SENDING_SECONDS:
             self._looked_at = time.monotonic()
             self._facts = self._sending()
@@ -94,9 +94,9 @@ class StatusWriter:
             )
 
     async def _holds(self) -> bool:
-        """Tell whether this replica writes; the lease is renewed where that is due."""
+        """Tell whether this replica writes; renews the lease when that is due."""
         if not self._is_listed():
-            return False  # a grant that is not known yet would be told as refused
+            return False  # a grant that is not known yet would be reported as refused
         if time.monotonic() - self._renewed_at >= RENEW_SECONDS:
             was_held = self._lease.is_held
             try:
@@ -112,7 +112,7 @@ class StatusWriter:
         try:
             self._lease.release()
         except KubeError as error:
-            logger.info("the lease was not given up", extra={"reason": str(error)})
+            logger.info("the lease could not be released", extra={"reason": str(error)})
 
     async def _write(self, namespace: str) -> None:
         now = _write_time(time.time())
@@ -121,7 +121,7 @@ class StatusWriter:
             facts = self._facts.get((namespace, verdict.name), NOTHING_SENT)
             sends = verdict.forwarding.rule is not None
             if sends and before and self._is_new and not facts.senders:
-                continue  # who sends has perhaps not reported to this replica yet
+                continue  # senders may not have reported to this replica yet
             sent_at = _write_time(facts.last_sent_at) if facts.last_sent_at else ""
             status = build_status(verdict, before, now, facts, sent_at=sent_at)
             if status == before:
@@ -133,10 +133,10 @@ class StatusWriter:
                 await asyncio.to_thread(self._apply, namespace, verdict.name, status)
             except KubeError as error:
                 if error.status == 404:
-                    continue  # it went away
+                    continue  # it was deleted
                 self._changed.add(namespace)
                 extra = {"namespace": namespace, "object": verdict.name, "reason": str(error)}
-                logger.warning("a status cannot be written; trying again", extra=extra)
+                logger.warning("a status cannot be written; retrying", extra=extra)
                 await asyncio.sleep(LOOK_SECONDS)
 
     def _apply(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:

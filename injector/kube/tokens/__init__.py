@@ -1,1 +1,1 @@
-"""Tokens, judged by the API server."""
+"""Token reviews by the API server."""

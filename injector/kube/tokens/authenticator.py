@@ -1,4 +1,4 @@
-"""Identity by TokenReview: the API server says which pod holds a token.
+"""Authentication by TokenReview: the API server says which pod a token belongs to.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
 """
@@ -19,13 +19,13 @@ from sidecar.auth.decisions import Decided, DecisionCache, Lane, token_key
 
 CACHE_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
-"""How long a refusal stays valid: a client that asks in a loop is not put through."""
+"""How long a refusal stays valid: a client that retries in a loop causes no more reviews."""
 RECHECK_SECONDS = 300.0
-"""How often an open stream's token is judged again: 10,000 streams are 33 reviews a second."""
+"""How often an open stream's token is reviewed: 10,000 streams cause 33 reviews a second."""
 MAX_REMEMBERED = 50_000
 MAX_REFUSED = 1_000
 MAX_GONE = 10_000
-"""Pods whose deletion is remembered; the API server knows their tokens for ten seconds more."""
+"""Deleted pods to remember; the API server accepts their tokens for ten more seconds."""
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _ACCOUNT = "system:serviceaccount:"
@@ -34,7 +34,7 @@ _ACCOUNT = "system:serviceaccount:"
 class _Judged(NamedTuple):
     caller: Caller | None
     status: int = 0
-    """Why there is no caller, as an HTTP status and a clause."""
+    """HTTP status and, in `reason`, why there is no caller."""
     reason: str = ""
 
 
@@ -45,7 +45,7 @@ def _lane(judged: _Judged) -> Lane:
 
 
 class TokenReviewAuthenticator:
-    """Asks the API server, and remembers what it said by the token's hash."""
+    """Has tokens reviewed by the API server; caches the results by the token's hash."""
 
     def __init__(self, client: KubeClient, queue: ReviewQueue | None = None) -> None:
         self._client = client
@@ -57,14 +57,15 @@ class TokenReviewAuthenticator:
         """Uids of pods that were deleted."""
 
     async def authenticate(self, token: str, peer: str = "") -> Caller:
-        """Return the token's pod.
+        """Return the pod that a token belongs to.
 
         Args:
             token: the token.
-            peer: the client's address; the reviews that its new tokens make are bounded.
+            peer: the client's address; reviews of its new tokens are limited.
 
         Raises:
-            IdentityError: 401 not valid for us, 403 of no pod, 503 the API server did not say.
+            IdentityError: 401 if the token is invalid here, 403 if it belongs to no pod, 503 if it
+                could not be reviewed.
         """
         key = token_key(token)
         judged = self._find(key)
@@ -72,16 +73,16 @@ class TokenReviewAuthenticator:
             check_claims(token, TOKEN_AUDIENCE, time.time())
             judged = (await asyncio.shield(self._ask(key, token, peer))).decision
         if judged.caller is None:
-            # Anew each time: one that is kept would keep the frames of all who met it.
+            # A new exception each time: a cached one would keep every caller's frames alive.
             raise IdentityError(judged.status, judged.reason)
         if judged.caller.uid in self._gone:
             raise IdentityError(401, "the token's pod was deleted")
         return judged.caller
 
     async def is_still_valid(self, token: str, caller: Caller) -> bool:
-        """Tell whether an open stream's token is still the caller's, as far as is known.
+        """Tell whether an open stream's token is still valid for the caller, as far as is known.
 
-        Asked again in the background: a stream waits for no API server.
+        It is reviewed again in the background: a stream never waits for the API server.
         """
         if caller.expires_at is not None and time.time() >= caller.expires_at:
             return False
@@ -96,9 +97,9 @@ class TokenReviewAuthenticator:
         return good is None or good.decision.caller == caller
 
     def forget(self, uid: str) -> None:
-        """Let a deleted pod in no more; its stream says nothing more, and ends with its next ping.
+        """Reject a deleted pod; its open stream gets no more messages and ends at the next ping.
 
-        May be called in any thread.
+        May be called from any thread.
         """
         self._gone[uid] = None
         while len(self._gone) > MAX_GONE:
@@ -126,15 +127,15 @@ class TokenReviewAuthenticator:
             claims = check_claims(token, TOKEN_AUDIENCE, 0.0)
             return _Judged(_read(status, claims.expires_at))
         except KubeError as error:
-            return _Judged(None, 503, f"the token cannot be judged: {error}")
+            return _Judged(None, 503, f"the token cannot be reviewed: {error}")
         except IdentityError as error:
             return _Judged(None, error.status, str(error))
 
 
 def _read(status: dict[str, Any], expires_at: float | None) -> Caller:
     if status.get("authenticated") is not True:
-        raise IdentityError(401, "the API server does not know the token")
-    # One that knows nothing of audiences answers for its own.
+        raise IdentityError(401, "the API server rejected the token")
+    # An API server without support for audiences answers for its own.
     if TOKEN_AUDIENCE not in (status.get("audiences") or ()):
         raise IdentityError(401, f"the token is not for the audience {TOKEN_AUDIENCE}")
     user = status.get("user") or {}

@@ -1,7 +1,6 @@
-"""What a service account's token says of itself, looked at before anybody is asked about it.
+"""The claims of a service account's token, checked before the token is reviewed.
 
-The API server alone vouches for a token: what is read here only spares it those that cannot be
-valid.
+Only the API server verifies a token: this check merely spares it tokens that cannot be valid.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
 """
@@ -20,16 +19,16 @@ class Claims(NamedTuple):
 
     audiences: tuple[str, ...]
     expires_at: float | None
-    """Unix time; None where the token does not say."""
+    """Unix time; None if the token does not say."""
     has_pod: bool
 
 
 def check_claims(token: str, audience: str, now: float) -> Claims:
-    """Refuse a token that cannot be a pod's for an audience.
+    """Reject a token that cannot be a pod's token for an audience.
 
     Raises:
-        IdentityError: 401, it is malformed, for another audience, or has expired; 403, it is
-            bound to no pod.
+        IdentityError: 401 if it is malformed, for another audience, or expired; 403 if it is not
+            bound to a pod.
     """
     claims = _read_claims(token)
     if audience not in claims.audiences:

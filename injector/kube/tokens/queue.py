@@ -1,4 +1,4 @@
-"""Questions about tokens on their way to the API server: known tokens first, others by turns."""
+"""Limits token reviews at the API server; known tokens have threads of their own."""
 
 import asyncio
 from collections import Counter
@@ -11,17 +11,17 @@ from sidecar.auth.rates import TokenBuckets
 
 MAX_REVIEWS_OF_KNOWN = 8
 MAX_REVIEWS = 16
-"""At once, of tokens that nobody has judged yet: a storm goes to the API server at its pace."""
+"""Concurrent reviews of new tokens: in a storm the API server sets the pace."""
 MAX_WAITING = 1_024
 MAX_WAITING_OF_PEER = 16
 BURST_OF_PEER, PER_SECOND_OF_PEER = 250.0, 10.0
-"""New tokens of one client's address: all pods of a node may share it, and come back at once."""
+"""New tokens per client address: all pods of a node may share it, and reconnect at once."""
 
 T = TypeVar("T")
 
 
 class ReviewQueue:
-    """Runs what blocks in threads of its own: an API server that hangs holds up nothing else."""
+    """Runs blocking reviews in its own threads: an API server that hangs blocks nothing else."""
 
     def __init__(self) -> None:
         self._known = ThreadPoolExecutor(MAX_REVIEWS_OF_KNOWN, "known-token-review")
@@ -33,18 +33,18 @@ class ReviewQueue:
         """Run a review.
 
         Args:
-            review: asks the API server; blocks.
-            peer: address of the client whose token it is.
-            is_known: whether the token was accepted before: junk never holds up such a one.
+            review: calls the API server; blocks.
+            peer: address of the client that sent the token.
+            is_known: whether the token was accepted before; new tokens never delay such a one.
 
         Raises:
-            IdentityError: 503, this client or all together have too many new tokens waiting.
+            IdentityError: 503 if this client, or all clients together, sent too many new tokens.
         """
         loop = asyncio.get_running_loop()
         if is_known:
             return await loop.run_in_executor(self._known, review)
         if self._waiting.total() >= MAX_WAITING or self._waiting[peer] >= MAX_WAITING_OF_PEER:
-            raise IdentityError(503, "too many tokens are waiting to be judged; try again")
+            raise IdentityError(503, "too many tokens are waiting for review; try again")
         if not self._buckets.take(peer):
             raise IdentityError(503, "too many new tokens from one address; try again")
         self._waiting[peer] += 1

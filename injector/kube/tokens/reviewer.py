@@ -1,4 +1,4 @@
-"""Third parties' tokens, judged by the API server for node proxies and gateways.
+"""Reviews of third parties' tokens by the API server, for node proxies and gateways.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/subject-access-review-v1/
 """
@@ -14,7 +14,7 @@ from sidecar.auth.decisions import Decided, DecisionCache, Lane, token_key
 
 CACHE_SECONDS = 60.0
 REFUSED_SECONDS = 5.0
-"""How long a refusal stays valid: a grant that was just made is seen soon."""
+"""How long a refusal stays valid: short, so that a new grant takes effect soon."""
 MAX_REMEMBERED = 10_000
 MAX_REFUSED = 1_000
 
@@ -23,7 +23,7 @@ _UNKNOWN = TokenVerdict("", (), is_allowed=False)
 
 
 class AccessReviewer:
-    """Asks the API server who holds a token and what that user may do; remembers for a minute."""
+    """Asks the API server whose a token is and what that user may do; caches it for a minute."""
 
     def __init__(self, client: KubeClient, queue: ReviewQueue | None = None) -> None:
         self._client = client
@@ -44,13 +44,13 @@ class AccessReviewer:
 
         Args:
             token: the token.
-            access: what the user wants to do; None to be known only.
-            peer: address of the proxy that asks; the reviews that it makes are bounded.
-            audiences: of which the token must be for one; without any it must be for the API
-                server.
+            access: what the user wants to do; None to authenticate only.
+            peer: address of the proxy that asks; the reviews that it causes are limited.
+            audiences: audiences of which the token must have one; if empty, it must have the API
+                server's.
 
         Raises:
-            IdentityError: 503, the API server did not say: nobody is let in on a guess.
+            IdentityError: 503 if the token could not be reviewed: nobody is admitted on a guess.
         """
         key = token_key(token), access, audiences
         for kept in (self._cache.good(key), self._cache.other(key)):
@@ -63,7 +63,7 @@ class AccessReviewer:
                 lambda: self._judge(token, access, audiences), peer=peer, is_known=is_known
             ),
         )
-        # Shielded: a caller that goes away does not take the answer from the others.
+        # Shielded: a caller that disconnects must not cancel the review for the others.
         decided = await asyncio.shield(asking)
         return decided.decision._replace(valid_seconds=max(0.0, _left_seconds(decided)))
 
@@ -75,12 +75,12 @@ class AccessReviewer:
             user = status.get("user") or {}
             if status.get("authenticated") is not True or not user.get("username"):
                 return _UNKNOWN
-            # One that knows nothing of audiences answers for its own.
+            # An API server without support for audiences answers for its own.
             if audiences and not set(audiences) & set(status.get("audiences") or ()):
                 return _UNKNOWN
             is_allowed = access is None or may_access(self._client, user, access)
         except KubeError as error:
-            raise IdentityError(503, f"the token cannot be judged: {error}") from error
+            raise IdentityError(503, f"the token cannot be reviewed: {error}") from error
         return TokenVerdict(
             str(user["username"]), tuple(user.get("groups") or ()), is_allowed=is_allowed
         )

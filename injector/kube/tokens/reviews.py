@@ -1,4 +1,4 @@
-"""Questions to the API server about tokens and rights; they block.
+"""TokenReview and SubjectAccessReview requests to the API server; they block.
 
 Sources: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
 and https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/subject-access-review-v1/
@@ -11,19 +11,19 @@ from injector.errors import KubeError
 from injector.kube.api.client import JsonObject, KubeClient
 
 _NO_TOKEN = (400, 422)
-"""Statuses by which the API server refuses what is no token at all."""
+"""Statuses with which the API server rejects what is not a token at all."""
 
 
 def review_token(client: KubeClient, token: str, *audiences: str) -> dict[str, Any]:
-    """Return the status of a TokenReview; empty where the API server takes it for no token.
+    """Return the status of a TokenReview; empty if the API server rejects it as not a token.
 
     Args:
         client: the cluster.
         token: the token.
-        audiences: of which it must be for one; without any it must be for the API server.
+        audiences: audiences of which it must have one; if empty, it must have the API server's.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: the request failed.
     """
     spec: JsonObject = {"token": token}
     if audiences:
@@ -40,7 +40,7 @@ def may_access(client: KubeClient, user: JsonObject, access: AccessAttributes) -
     """Tell whether a user of a TokenReview may do something.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: the request failed.
     """
     spec: JsonObject = {"user": user["username"], **{
         name: user[name] for name in ("groups", "uid", "extra") if user.get(name)

@@ -1,1 +1,1 @@
-"""MetricAccess objects: read, judged against the platform's grants, and their status."""
+"""MetricAccess objects: parsing, evaluation against the platform's grants, and status."""

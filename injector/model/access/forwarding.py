@@ -1,4 +1,4 @@
-"""What comes of an object's `remoteWrite`: a rule of somebody's policy, or why nothing is sent."""
+"""Plans an object's `remoteWrite`: a rule for a policy, or the reason why nothing is sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,30 +22,30 @@ class ForwardingPlan:
     """What an object sends."""
 
     sending: Mapping[str, Any] | None = None
-    """As a policy has it, even where something keeps it from sending; None where it is wrong."""
+    """The rule in a policy's format, even if nothing is sent; None if there is no valid one."""
     receivers: Receivers | None = None
-    """Where it sends; None where that is wrong."""
+    """Where it sends; None if there is no valid target."""
     collect: Collect = Collect.PROXIES
-    """By whom it is sent."""
+    """Which component sends it."""
     credentials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-    """That its receivers need, as the policy has them."""
+    """Credentials for its receivers, in the format of a policy."""
     reason: ReadyReason | None = None
-    """What keeps it from sending; None where nothing does."""
+    """Why nothing is sent; None if nothing prevents it."""
     message: str = ""
 
     @property
     def rule(self) -> Mapping[str, Any] | None:
-        """For the policy; None where nothing is sent."""
+        """The rule for the policy; None if nothing is sent."""
         return self.sending if self.reason is None else None
 
     def kept_back(self, reason: ReadyReason, message: str) -> "ForwardingPlan":
-        """Return the same, of which nothing is sent."""
+        """Return a copy that sends nothing."""
         return replace(self, reason=reason, message=message, credentials={})
 
 
 NOT_ASKED = ForwardingPlan()
 _NO_COLLECTOR = (
-    "nothing is sent: no collector runs (the platform sets remoteWrite.collector.enabled)"
+    "nothing is sent: no collector runs (the platform must set remoteWrite.collector.enabled)"
 )
 
 
@@ -56,8 +56,8 @@ def plan_forwarding(
 
     Args:
         access: the object.
-        grant: where it may read.
-        cluster: what is known of the cluster: its Secrets.
+        grant: the namespaces that it may read.
+        cluster: the cluster's state, including Secrets.
         platform: the platform's settings.
     """
     remote = access.remote_write
@@ -65,7 +65,7 @@ def plan_forwarding(
         return NOT_ASKED
     settings = platform.remote_write
     collect = next((one for one in Collect if one == remote.collect), settings.collect)
-    # A proxy speaks for its own namespace alone, whatever was granted besides.
+    # A proxy sends for its own namespace only, whatever else is granted.
     own = Grant(frozenset([access.namespace]), "")
     rule = rule_of(access, own if collect is Collect.PROXIES else grant)
     if rule is None:
@@ -80,7 +80,7 @@ def plan_forwarding(
             "honorLabels": remote.honor_labels,
             "receivers": list(receivers.addresses),
         }
-        # As the proxies will: what they would refuse is to be said here, where its author looks.
+        # Validate as the proxies do, so that the object's status shows what they would refuse.
         parse_way(Fields(sending, "spec.remoteWrite"))
     except (ObjectError, RuleError) as error:
         return plan.kept_back(ReadyReason.INVALID_TARGET, f"nothing is sent: {error}")

@@ -1,6 +1,6 @@
-"""MetricAccess objects: read, judged against the platform's grants.
+"""Parses MetricAccess objects and evaluates them against the platform's grants.
 
-`sidecar.model.access.objects` has what they say of reading, which the gateway reads by itself, too.
+`sidecar.model.access.objects` parses their read rules, which the gateway also reads by itself.
 """
 
 from collections.abc import Mapping
@@ -34,13 +34,13 @@ class TargetType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteWrite:
-    """What an object says of sending."""
+    """The `remoteWrite` settings of an object."""
 
     enabled: bool
     interval_seconds: float
     target_type: TargetType
     target: Mapping[str, Any]
-    """The block of the target's type, raw."""
+    """The raw block for the target's type."""
     extra_labels: Mapping[str, str]
     honor_labels: bool
     collect: str
@@ -49,15 +49,15 @@ class RemoteWrite:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricAccess(ReadAccess):
-    """One object, read."""
+    """One parsed object."""
 
     remote_write: RemoteWrite | None = None
     remote_write_error: str = ""
-    """Why nothing is sent though `remoteWrite` is there; empty where all is well."""
+    """Why `remoteWrite` is invalid; empty if it is valid or absent."""
 
 
 def parse_metric_access(obj: Object) -> MetricAccess:
-    """Read an object; what is wrong ends up in its errors and in its patterns' facts.
+    """Parse an object; mistakes are recorded in its errors and in its patterns' facts.
 
     Raises:
         ObjectError: it has no usable name or namespace.
@@ -71,11 +71,11 @@ def parse_metric_access(obj: Object) -> MetricAccess:
 
 
 def judge_grant(access: ReadAccess, namespace: Namespace | None, platform: Platform) -> Grant:
-    """Decide where an object may read.
+    """Decide which namespaces an object may read.
 
     Args:
         access: the object.
-        namespace: its namespace, None where it is not known.
+        namespace: its namespace; None if unknown.
         platform: the platform's settings.
     """
     return grant_of(access, _granted(access.namespace, namespace, platform))
@@ -92,7 +92,7 @@ def _granted(name: str, namespace: Namespace | None, platform: Platform) -> froz
 
 
 def _judge_remote_write(remote: Object) -> dict[str, Any]:
-    """Read what concerns sending; what is wrong there takes no reading away."""
+    """Parse `remoteWrite`; a mistake in it does not affect reading."""
     try:
         return {"remote_write": _parse_remote_write(remote) if remote else None}
     except ObjectError as error:
@@ -108,7 +108,7 @@ def _parse_remote_write(remote: Object) -> RemoteWrite:
     except ValueError:
         reason = f"{show(kind_text)} is not one of {', '.join(TargetType)}"
         raise ObjectError(f"{path}.target.type", reason) from None
-    # The document puts the block under `target`, the first schema beside it: both are in use.
+    # The documentation puts the block under `target`, the first schema next to it: both are used.
     name = _TARGET_BLOCKS[list(TargetType).index(kind)]
     block = get_mapping(target, name, f"{path}.target") or get_mapping(remote, name, path)
     collect = get_text(remote, "collect", path)
@@ -131,9 +131,11 @@ def _interval(text: str) -> float:
         return DEFAULT_INTERVAL_SECONDS
     total = parse_duration(text)
     if total is None:
-        raise ObjectError("spec.remoteWrite.interval", f"{text[:40]!r} is not a duration as 30s")
+        raise ObjectError(
+            "spec.remoteWrite.interval", f"{text[:40]!r} is not a duration such as 30s"
+        )
     if total < MIN_INTERVAL_SECONDS:
         raise ObjectError(
-            "spec.remoteWrite.interval", f"{text[:40]!r} is under {MIN_INTERVAL_SECONDS:g}s"
+            "spec.remoteWrite.interval", f"{text[:40]!r} is less than {MIN_INTERVAL_SECONDS:g}s"
         )
     return total

@@ -1,4 +1,4 @@
-"""Why an object is ready, or not: the reason of its condition `Ready`."""
+"""The reasons of a MetricAccess object's condition `Ready`."""
 
 from sidecar.model.described import Described
 
@@ -6,25 +6,25 @@ from sidecar.model.described import Described
 class ReadyReason(Described):
     """Reasons of the condition `Ready`."""
 
-    IN_FORCE = "InForce", "its reading rules are in force, and what it sends arrives"
-    NOT_ACCEPTED = "NotAccepted", "nothing of it is in force; the condition `Accepted` says why"
-    INVALID_TARGET = "InvalidTarget", "its target cannot be sent to; the message names the field"
+    IN_FORCE = "InForce", "its read rules are active, and its sending works"
+    NOT_ACCEPTED = "NotAccepted", "no part of it is active; the condition `Accepted` says why"
+    INVALID_TARGET = "InvalidTarget", "its `remoteWrite` is invalid; the message names the field"
     SECRETS_NOT_GRANTED = (
         "SecretsNotGranted",
-        "it names a Secret, and the platform reads none of its namespace "
+        "it references a Secret, but the platform reads no Secrets of its namespace "
         "(`remoteWrite.secretNamespaces`)",
     )
-    SECRET_NOT_FOUND = "SecretNotFound", "a Secret that it names, or its key, is not there"
+    SECRET_NOT_FOUND = "SecretNotFound", "a Secret that it references, or its key, does not exist"
     SECRET_NOT_CONSENTED = (
         "SecretNotConsented",
         "the Secret's annotation `livery.dev/remote-write-hosts` does not name the receiver",
     )
-    NO_COLLECTOR = "NoCollector", "it says `collect: prometheus`, and no collector runs"
-    TOO_MANY = "TooManySend", "more objects of its namespace send than are allowed"
+    NO_COLLECTOR = "NoCollector", "it uses `collect: prometheus`, but no collector runs"
+    TOO_MANY = "TooManySend", "too many objects of its namespace send, or to too many receivers"
     NOT_SUPPLIED = (
         "NotSuppliedByProxies",
-        "no proxy of its namespace has series for a pattern, or none runs there",
+        "no proxy runs in its namespace, or none has series for a pattern",
     )
-    NOT_SENT_YET = "NotSentYet", "no collector has reported that it sends this"
+    NOT_SENT_YET = "NotSentYet", "no collector has reported sending this object"
     SENDING_FAILS = "SendingFails", "the last request to a receiver failed"
-    LAGGING = "Lagging", "samples wait for over two minutes, and for over four intervals"
+    LAGGING = "Lagging", "samples have waited for over two minutes and over four intervals"

@@ -1,4 +1,4 @@
-"""The target of an object's `remoteWrite`, as receivers that a proxy can send to."""
+"""Reads the target of an object's `remoteWrite` into receivers that a proxy can send to."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -31,30 +31,30 @@ class SecretKey(NamedTuple):
     key: str
 
     def __str__(self) -> str:
-        """Write it as a policy names the credential."""
+        """Return the credential's name in a policy."""
         return f"{self.name}/{self.key}"
 
 
 class Receivers(NamedTuple):
-    """Where an object's samples go."""
+    """Where an object's samples are sent."""
 
     addresses: tuple[Mapping[str, Any], ...]
-    """As a policy has them."""
+    """In the format of a policy."""
     origin: str
-    """Of a URL, which a Secret must name; empty for Services.
+    """Origin of a URL, which a Secret must name; empty for Services.
 
-    `metrics.example.com` where that is reached over TLS at port 443, `metrics.example.com:8443`
-    at another one, `http://metrics.example.com` where all can read what is sent.
+    `metrics.example.com` for TLS on port 443, `metrics.example.com:8443` for TLS on another port,
+    `http://metrics.example.com` without TLS.
     """
     secrets: tuple[SecretKey, ...]
-    """That it needs."""
+    """The keys of Secrets that the receivers require."""
 
 
 def read_receivers(access: MetricAccess, remote: RemoteWrite, platform: Platform) -> Receivers:
     """Read an object's target.
 
     Raises:
-        ObjectError: it cannot be sent to; names the field.
+        ObjectError: the target is invalid; names the field.
     """
     if remote.target_type is TargetType.REMOTE_WRITE:
         return _read_url(access, remote.target, platform)
@@ -71,18 +71,18 @@ def _replicas(
     shared = {"port": _port(block, path, WRITE_PORT), "path": WRITE_PATH, "isService": True}
     replicas = block.get("replicas") or 0
     if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas > MAX_REPLICAS:
-        raise ObjectError(f"{path}.replicas", f"a number up to {MAX_REPLICAS} is needed")
+        raise ObjectError(f"{path}.replicas", f"must be a number up to {MAX_REPLICAS}")
     if not block.get("statefulSetName"):
         if replicas > 1:
-            reason = "it is needed with replicas: each is reached by the name of its pod"
+            reason = "required with several replicas: each is reached by its pod's name"
             raise ObjectError(f"{path}.statefulSetName", reason)
         yield {"host": host, **shared}
         return
     replicas = max(1, replicas)
-    # Each replica has what it was sent, and no other does.
+    # Replicas do not share data, so each must be sent everything.
     name = get_text(block, "statefulSetName", path)
     if _STATEFUL_SET.fullmatch(name) is None:
-        raise ObjectError(f"{path}.statefulSetName", f"{show(name)} names no StatefulSet")
+        raise ObjectError(f"{path}.statefulSetName", f"{show(name)} is not a StatefulSet name")
     for index in range(replicas):
         yield {"host": f"{name}-{index}.{host}", **shared}
 
@@ -110,7 +110,7 @@ def _read_url(access: MetricAccess, block: Object, platform: Platform) -> Receiv
         parts, host, port = urlsplit(""), "", None
     is_odd = "@" in parts.netloc or parts.fragment or port == 0
     if parts.scheme not in _PORTS or not host or is_odd:
-        raise ObjectError(f"{path}.url", "http://host/path or https://host/path is needed")
+        raise ObjectError(f"{path}.url", "must be http://host/path or https://host/path")
     target = parts.path or "/"
     address: dict[str, Any] = {
         "host": host,
@@ -123,16 +123,16 @@ def _read_url(access: MetricAccess, block: Object, platform: Platform) -> Receiv
     _read_authorization(block, path, address, secrets)
     tls = get_mapping(block, "tlsConfig", path)
     if secrets and tls.get("insecureSkipVerify") and platform.remote_write.requires_secret_consent:
-        reason = "whoever stands between would have the Secret: name the CA in caSecret"
+        reason = "not allowed with Secrets, which could be intercepted: set caSecret instead"
         raise ObjectError(f"{path}.tlsConfig.insecureSkipVerify", reason)
     name = get_text(tls, "serverName", f"{path}.tlsConfig").lower()
     if secrets and name not in ("", host) and platform.remote_write.requires_secret_consent:
-        reason = f"the Secret's owner agreed to {host}, not to whoever has a certificate of {name}"
+        reason = f"the Secret may be sent to {host} only, not to a server certified as {name}"
         raise ObjectError(f"{path}.tlsConfig.serverName", reason)
     if parts.scheme == "https":
         address["tls"] = _read_tls(tls, f"{path}.tlsConfig", secrets)
     elif tls:
-        raise ObjectError(f"{path}.tlsConfig", "it has no effect where the URL begins with http:")
+        raise ObjectError(f"{path}.tlsConfig", "has no effect with http: use https or remove it")
     return Receivers((address,), _origin(parts.scheme, host, address["port"]), tuple(secrets))
 
 
@@ -143,7 +143,7 @@ def _origin(scheme: str, host: str, port: int) -> str:
 
 
 def secrets_of(access: MetricAccess) -> frozenset[str]:
-    """Return the names of the Secrets that an object names; none where one is named wrongly."""
+    """Return the names of the Secrets that an object references; empty if one is invalid."""
     remote = access.remote_write
     if remote is None or not remote.enabled or remote.target_type is not TargetType.REMOTE_WRITE:
         return frozenset()
@@ -157,7 +157,7 @@ def secrets_of(access: MetricAccess) -> frozenset[str]:
 
 
 def is_own_service(host: str, namespace: str, domain: str) -> bool:
-    """Tell whether a host is a Service of a namespace, by its name in the cluster's DNS."""
+    """Return whether a host is a Service of a namespace, by its name in the cluster's DNS."""
     name = host.lower().rstrip(".")
     return name.endswith((f".{namespace}.svc", f".{namespace}.svc.{domain}"))
 
@@ -178,17 +178,17 @@ def _read_authorization(
     basic = get_mapping(block, "basicAuth", path)
     token = get_mapping(block, "bearerTokenSecret", path)
     if basic and token:
-        reason = "it must not be given beside basicAuth"
+        reason = "must not be set together with basicAuth"
         raise ObjectError(f"{path}.bearerTokenSecret", reason)
     names = {name.lower() for name in address["headers"]}
     if (basic or token) and "authorization" in names:
-        raise ObjectError(f"{path}.headers", "Authorization is written by what a Secret holds")
+        raise ObjectError(f"{path}.headers", "must not set Authorization: the Secret sets it")
     if basic:
         named = get_mapping(basic, "passwordSecret", f"{path}.basicAuth")
         key = _read_secret(named, f"{path}.basicAuth.passwordSecret", secrets)
         username = get_text(basic, "username", f"{path}.basicAuth")
         if ":" in username:
-            raise ObjectError(f"{path}.basicAuth.username", "a colon ends the name: it has none")
+            raise ObjectError(f"{path}.basicAuth.username", "must not contain a colon")
         address["basicAuth"] = {"username": username, "password": key}
     if token:
         address["bearerToken"] = _read_secret(token, f"{path}.bearerTokenSecret", secrets)
@@ -204,14 +204,14 @@ def _read_tls(block: Object, path: str, secrets: list[SecretKey]) -> Mapping[str
         if reference:
             tls[name] = _read_secret(reference, f"{path}.{field}", secrets)
     if ("certificate" in tls) is not ("key" in tls):
-        raise ObjectError(path, "certSecret and keySecret: one without the other")
+        raise ObjectError(path, "certSecret and keySecret must be set together")
     return tls
 
 
 def _read_secret(reference: Object, path: str, secrets: list[SecretKey]) -> str:
     name, key = get_text(reference, "name", path), get_text(reference, "key", path)
     if _SECRET.fullmatch(name) is None or _KEY.fullmatch(key) is None:
-        raise ObjectError(path, "the name of a Secret and its key are needed")
+        raise ObjectError(path, "a valid Secret name and key are required")
     secrets.append(SecretKey(name, key))
     return str(secrets[-1])
 
@@ -219,12 +219,12 @@ def _read_secret(reference: Object, path: str, secrets: list[SecretKey]) -> str:
 def _service(access: MetricAccess, block: Object, path: str, platform: Platform) -> str:
     name = get_text(block, "serviceName", path)
     if _LABEL.fullmatch(name) is None:
-        raise ObjectError(f"{path}.serviceName", f"{show(name)} is not the name of a Service")
+        raise ObjectError(f"{path}.serviceName", f"{show(name)} is not a valid Service name")
     return f"{name}.{access.namespace}.svc.{platform.remote_write.cluster_domain}"
 
 
 def _port(block: Object, path: str, default: int) -> int:
     port = block.get("servicePort") or default
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
-        raise ObjectError(f"{path}.servicePort", "a port from 1 to 65535 is needed")
+        raise ObjectError(f"{path}.servicePort", "must be a port from 1 to 65535")
     return port

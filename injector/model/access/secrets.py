@@ -1,4 +1,4 @@
-"""Whether an object may send with what a Secret of its namespace holds."""
+"""Decides whether an object may use credentials from a Secret of its namespace."""
 
 import base64
 import binascii
@@ -13,16 +13,16 @@ from injector.model.cluster.state import ClusterState
 from injector.platform.settings import Platform
 
 MAX_BYTES = 128 << 10
-"""Of one value."""
+"""Size limit of one value."""
 
 
 class Secrets(NamedTuple):
-    """What an object's Secrets hold; or why they are not used."""
+    """The credentials from an object's Secrets, or why they are not used."""
 
     credentials: Mapping[str, Mapping[str, Any]]
-    """As a policy has them."""
+    """In the format of a policy."""
     reason: ReadyReason | None = None
-    """Why they are not used; None where they are."""
+    """Why they are not used; None if they are."""
     message: str = ""
 
 
@@ -34,37 +34,37 @@ def read_secrets(
     origin: str,
     platform: Platform,
 ) -> Secrets:
-    """Return what Secrets hold, if the platform and their owners let it be sent to a host.
+    """Return the credentials from Secrets, if the platform and the Secrets' owners allow it.
 
     Args:
-        cluster: what is known of the cluster.
-        namespace: of the object.
-        keys: that are needed.
-        origin: to which they go, as `Receivers` has it.
-        platform: the platform's settings, which grant.
+        cluster: the cluster's state.
+        namespace: the object's namespace.
+        keys: the required keys.
+        origin: where the credentials are sent, as in `Receivers.origin`.
+        platform: the platform's settings, with its grants.
     """
     found: dict[str, Mapping[str, Any]] = {}
     settings = platform.remote_write
     for key in keys:
         if not settings.reads_secrets_of(namespace):
             message = (
-                f"the Secret {key.name} is not read: the platform has to add {namespace} to "
+                f"Secret {key.name} is not read: ask the platform to add {namespace} to "
                 "remoteWrite.secretNamespaces"
             )
             return Secrets({}, ReadyReason.SECRETS_NOT_GRANTED, message)
         secret = cluster.secret(namespace, key.name)
         if secret is None:
-            message = f"there is no Secret {key.name} yet, or it could not be read"
+            message = f"Secret {key.name} does not exist or cannot be read"
             return Secrets({}, ReadyReason.SECRET_NOT_FOUND, message)
         if settings.requires_secret_consent and origin not in _origins(secret):
             message = (
-                f"the Secret {key.name} does not say that it may be sent to {origin}: annotate it "
+                f"Secret {key.name} does not allow sending to {origin}: annotate it with "
                 f"{REMOTE_WRITE_HOSTS}={origin}"
             )
             return Secrets({}, ReadyReason.SECRET_NOT_CONSENTED, message)
         value = _value(secret, key.key)
         if value is None:
-            message = f"the Secret {key.name} has no key {key.key} with a text"
+            message = f"Secret {key.name} has no text value for key {key.key}"
             return Secrets({}, ReadyReason.SECRET_NOT_FOUND, message)
         found[str(key)] = {"value": value, "revision": _revision(secret)}
     return Secrets(found)

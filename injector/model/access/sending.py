@@ -1,4 +1,4 @@
-"""How the sending of one object goes, over all proxies or collectors that carry it out."""
+"""Forwarding state of an object, summed over all proxies or collectors that send it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ ObjectName = tuple[str, str]
 
 
 class SendingReport(NamedTuple):
-    """How one proxy's sending of one object goes, by its own words."""
+    """One proxy's report about its sending for one object."""
 
     namespace: str
     rule: str
@@ -28,7 +28,7 @@ class SendingReport(NamedTuple):
 
 @dataclass(frozen=True)
 class SendingFacts:
-    """The same over all of them; counts are since their starts."""
+    """The sum over all senders; each counts from its start."""
 
     senders: int = 0
     series: int = 0
@@ -37,19 +37,19 @@ class SendingFacts:
     dropped: int = 0
     waiting: int = 0
     lag_seconds: float = 0.0
-    """Of the one that is furthest behind."""
+    """Lag of the sender that is furthest behind."""
     last_sent_at: float = 0.0
-    """When anything was taken last."""
+    """When a receiver last accepted samples from any sender; Unix time."""
     error: str = ""
     unmatched: tuple[str, ...] = ()
-    """Patterns that match no series of any."""
+    """Patterns that match no series of any sender."""
 
 
 NOTHING_SENT = SendingFacts()
 
 
 def gather_sending(reports: Iterable[SendingReport]) -> Mapping[ObjectName, SendingFacts]:
-    """Sum reports up, by object."""
+    """Sum reports by object."""
     by_object: dict[ObjectName, list[SendingReport]] = {}
     for report in reports:
         by_object.setdefault((report.namespace, report.rule), []).append(report)

@@ -1,4 +1,4 @@
-"""The status of a MetricAccess object, as its author reads it with kubectl."""
+"""Builds the status of a MetricAccess object, which its author reads with kubectl."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,9 @@ _MAX_MESSAGE = 1000
 _MAX_NOTE = 200
 _MAX_UNMATCHED = 5
 _LAG_SECONDS = 120.0
-"""After which an object is not ready; four intervals where those are longer."""
+"""Maximum lag of a ready object, or four intervals if that is longer."""
 _MAX_PATTERNS = 100
-"""Of the patterns' facts; an object may have a thousand."""
+"""Patterns that the status shows; an object may have a thousand."""
 
 
 def build_status(
@@ -27,14 +27,14 @@ def build_status(
     *,
     sent_at: str = "",
 ) -> dict[str, Any]:
-    """Write an object's status.
+    """Build an object's status.
 
     Args:
-        verdict: what comes of it.
-        before: its present status: a condition that stays keeps its time.
-        now: the time of conditions that change, RFC 3339.
-        facts: how its sending goes.
-        sent_at: when a receiver took something last, RFC 3339; empty for never.
+        verdict: the verdict on the object.
+        before: its current status: an unchanged condition keeps its transition time.
+        now: transition time of changed conditions, RFC 3339.
+        facts: the state of its sending.
+        sent_at: when a receiver last accepted samples, RFC 3339; empty for never.
     """
     generation = 0 if verdict.metric_access is None else verdict.metric_access.generation
     times = {
@@ -56,7 +56,7 @@ def build_status(
         }
 
     is_accepted = verdict.acceptance is not Acceptance.INVALID
-    message = "; ".join(verdict.problems) or "all of it is in force"
+    message = "; ".join(verdict.problems) or "the object is fully active"
     reason = str(verdict.acceptance)
     conditions = [
         condition("Accepted", is_true=is_accepted, reason=reason, message=message),
@@ -78,40 +78,40 @@ def _readiness(verdict: AccessVerdict, facts: SendingFacts, *, is_accepted: bool
         return {
             "is_true": False,
             "reason": ReadyReason.NOT_ACCEPTED,
-            "message": "nothing of it is in force",
+            "message": "no part of the object is active",
         }
     plan = verdict.forwarding
     if plan.reason is not None:
         return {"is_true": False, "reason": plan.reason, "message": plan.message}
     if plan.rule is None:
-        message = "its reading rules are in force"
+        message = "its read rules are active"
         return {"is_true": True, "reason": ReadyReason.IN_FORCE, "message": message}
     reason, message = _judge_sending(plan, facts)
     return {"is_true": reason is ReadyReason.IN_FORCE, "reason": reason, "message": message}
 
 
 def _judge_sending(plan: ForwardingPlan, facts: SendingFacts) -> tuple[ReadyReason, str]:
-    """Return how sending is, as a code and in words."""
+    """Return the state of sending as a reason and a message."""
     is_pulled = plan.collect is Collect.PROMETHEUS
     if not facts.senders:
         if is_pulled:
-            return ReadyReason.NOT_SENT_YET, "no collector has reported that it sends this"
-        message = "no proxy of this namespace has reported that it sends this: is a pod injected?"
+            return ReadyReason.NOT_SENT_YET, "no collector has reported sending this object"
+        message = "no proxy of this namespace has reported sending this: is a pod injected?"
         return ReadyReason.NOT_SUPPLIED, message
     if facts.error:
         return ReadyReason.SENDING_FAILS, facts.error
     if facts.unmatched and not is_pulled:
         shown = ", ".join(facts.unmatched[:_MAX_UNMATCHED])
         message = (
-            f"no proxy of this namespace has series for: {shown}; with collect: prometheus they "
-            "are read from the platform's Prometheus"
+            f"no proxy of this namespace has series for: {shown}; collect: prometheus reads "
+            "them from the platform's Prometheus"
         )
         return ReadyReason.NOT_SUPPLIED, message
     interval = plan.rule["intervalSeconds"] if plan.rule else 0.0
     if facts.lag_seconds > max(_LAG_SECONDS, 4 * interval):
-        return ReadyReason.LAGGING, f"the oldest sample that waits is {facts.lag_seconds:.0f} s old"
+        return ReadyReason.LAGGING, f"the oldest queued sample is {facts.lag_seconds:.0f} s old"
     sent = f"{facts.senders} {'collectors' if is_pulled else 'proxies'} send {facts.series} series"
-    return ReadyReason.IN_FORCE, f"its reading rules are in force, and {sent}"
+    return ReadyReason.IN_FORCE, f"its read rules are active, and {sent}"
 
 
 def _write_facts(facts: SendingFacts, sent_at: str) -> dict[str, Any]:

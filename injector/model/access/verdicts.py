@@ -1,4 +1,4 @@
-"""What comes of a namespace's MetricAccess objects: for policies, logs and status alike."""
+"""Evaluates a namespace's MetricAccess objects, for policies, logs and status alike."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -15,28 +15,28 @@ from sidecar.model.access.rules import MAX_PATTERNS
 from sidecar.model.policy.forward import MAX_ALL_RECEIVERS, MAX_RULES
 
 MAX_ACCESS_BYTES = 2 << 20
-"""Of a namespace's objects together: a policy must stay within what a proxy reads."""
+"""Total size of a namespace's objects: a policy must stay within the proxy's size limit."""
 
 
 class AccessVerdict(NamedTuple):
-    """One object; `metric_access` and `grant` are None where it was not even read."""
+    """The verdict on one object; `metric_access` and `grant` are None if it is ignored."""
 
     name: str
     metric_access: MetricAccess | None
     grant: Grant | None
     left_out: str
-    """Why it was not read, in one clause; empty where it was."""
+    """Why the object is ignored, in one clause; empty if it is not."""
     forwarding: ForwardingPlan = NOT_ASKED
-    """What it sends, or why it does not."""
+    """What the object sends, or why it sends nothing."""
 
     @property
     def acceptance(self) -> Acceptance:
-        """Whether its rules are in force."""
+        """Whether its rules are active."""
         return Acceptance.INVALID if self.metric_access is None else self.metric_access.acceptance
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is not as its author meant it, a clause each."""
+        """What does not work as written, one clause each."""
         if self.metric_access is None or self.grant is None:
             return (self.left_out,)
         patterns = self.metric_access.pattern_problems
@@ -47,19 +47,19 @@ class AccessVerdict(NamedTuple):
 def judge_namespace(
     cluster: ClusterState, namespace: str, platform: Platform
 ) -> list[AccessVerdict]:
-    """Judge the objects of a namespace, by name; what is over a bound is left out.
+    """Evaluate the objects of a namespace by name; those beyond a limit are ignored.
 
     Args:
-        cluster: what is known of the cluster.
-        namespace: its name.
-        platform: the platform's settings, which grant.
+        cluster: the cluster's state.
+        namespace: the namespace's name.
+        platform: the platform's settings, with its grants.
     """
     verdict = []
     patterns = size = sending = receivers = 0
     for name, obj in cluster.named("MetricAccess", namespace):
         patterns += _count_patterns(obj)
         if patterns > MAX_PATTERNS:
-            reason = f"the namespace has more than {MAX_PATTERNS} patterns; this object is left out"
+            reason = f"the namespace has more than {MAX_PATTERNS} patterns; this object is ignored"
             verdict.append(AccessVerdict(name, None, None, reason))
             continue
         try:
@@ -69,7 +69,7 @@ def judge_namespace(
             continue
         size += access.spec_bytes
         if size > MAX_ACCESS_BYTES:
-            reason = f"the namespace's objects are over {MAX_ACCESS_BYTES >> 20} MiB; left out"
+            reason = f"the namespace's objects exceed {MAX_ACCESS_BYTES >> 20} MiB; ignored"
             verdict.append(AccessVerdict(name, None, None, reason))
             continue
         grant = judge_grant(access, cluster.namespace(namespace), platform)
@@ -78,8 +78,8 @@ def judge_namespace(
             sending, receivers = sending + 1, receivers + len(forwarding.receivers.addresses)
             if sending > MAX_RULES or receivers > MAX_ALL_RECEIVERS:
                 text = (
-                    f"nothing is sent: {MAX_RULES} objects of a namespace may send, to "
-                    f"{MAX_ALL_RECEIVERS} receivers in all"
+                    f"nothing is sent: at most {MAX_RULES} objects of a namespace may send, to "
+                    f"at most {MAX_ALL_RECEIVERS} receivers in total"
                 )
                 forwarding = forwarding.kept_back(ReadyReason.TOO_MANY, text)
         verdict.append(AccessVerdict(name, access, grant, "", forwarding))
@@ -87,12 +87,12 @@ def judge_namespace(
 
 
 def build_access(cluster: ClusterState, namespace: str, platform: Platform) -> list[dict[str, Any]]:
-    """Write a namespace's rules as a policy carries them; what is not in force grants nothing."""
+    """Return a namespace's rules in the format of a policy; inactive ones are left out."""
     return write_access(judge_namespace(cluster, namespace, platform))
 
 
 def write_access(verdicts: Iterable[AccessVerdict]) -> list[dict[str, Any]]:
-    """Write the rules of objects as a policy carries them."""
+    """Return the rules of objects in the format of a policy."""
     rules = [
         rule_of(item.metric_access, item.grant)
         for item in verdicts
@@ -102,7 +102,7 @@ def write_access(verdicts: Iterable[AccessVerdict]) -> list[dict[str, Any]]:
 
 
 def sending_by(verdicts: Iterable[AccessVerdict], collect: Collect) -> dict[str, ForwardingPlan]:
-    """Return the plans that some part of Livery carries out, by the names of their objects."""
+    """Return the plans that `collect` carries out, by object name."""
     return {
         item.name: item.forwarding
         for item in verdicts

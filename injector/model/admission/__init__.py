@@ -1,1 +1,1 @@
-"""Admission: from a review to a decision, a patch and an answer."""
+"""Admission: from a review to a decision, a patch and a response."""

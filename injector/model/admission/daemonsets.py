@@ -1,7 +1,7 @@
-"""DaemonSets that ask to be a node proxy: completed where their author said nothing.
+"""Completes DaemonSets of node proxies with the fields that their author did not set.
 
 A DaemonSet labelled `livery.dev/role: node` may be five lines long. Fields that are set stay, so
-GitOps sees no drift, and a completed object is completed to itself.
+GitOps sees no drift, and completing a completed object changes nothing.
 """
 
 import copy
@@ -34,7 +34,7 @@ _RESOURCES = {
 
 
 _WHOLE = frozenset(["resources", "readinessProbe"])
-"""Of two authors they would be no one's: a probe has one handler."""
+"""Fields that are never merged: a probe, for example, may have only one handler."""
 
 
 def prepare(
@@ -48,7 +48,7 @@ def prepare(
         ca_bundle: PEM of the CAs that sign the control service.
 
     Raises:
-        ObjectError: it is malformed.
+        ObjectError: the DaemonSet is malformed.
     """
     if labels_of(daemonset).get(names.ROLE_LABEL) != "node":
         return Reason.NOT_A_PROXY, []
@@ -103,7 +103,7 @@ def complete(spec: Object, name: str, platform: Platform, ca_bundle: str) -> dic
 
 
 def _label_value(name: str) -> str:
-    """Cut an object's name to what a label may hold."""
+    """Truncate an object's name to a valid label value."""
     return name[:63].rstrip("-._")
 
 
@@ -143,7 +143,7 @@ def _child(parent: dict[str, Any], field: str, path: str) -> dict[str, Any]:
 
 
 def _fill(present: dict[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Add what is missing; a present mapping is filled, anything else present stays."""
+    """Add missing fields; complete existing mappings, and keep all other existing values."""
     for key, value in wanted.items():
         if present.get(key) is None:
             present[key] = copy.deepcopy(value)
@@ -152,7 +152,7 @@ def _fill(present: dict[str, Any], wanted: Mapping[str, Any]) -> None:
 
 
 def _fill_container(pod: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Add the proxy's container, or fill the one that is there."""
+    """Add the proxy's container, or complete the existing one."""
     path = "spec.template.spec"
     present = [dict(item) for item in get_list(pod, "containers", path)]
     pod["containers"] = present
@@ -160,7 +160,7 @@ def _fill_container(pod: dict[str, Any], wanted: dict[str, Any]) -> None:
     if same is None:
         present.append(copy.deepcopy(wanted))
         return
-    # What would clash: one path mounted twice is refused, one port twice breaks server-side apply.
+    # Avoid duplicates: a path mounted twice is refused, a port twice breaks server-side apply.
     for field, key in (("env", "name"), ("ports", "containerPort"), ("volumeMounts", "mountPath")):
         _add_missing(same, field, wanted[field], key)
     _fill(same, wanted)
@@ -169,9 +169,9 @@ def _fill_container(pod: dict[str, Any], wanted: dict[str, Any]) -> None:
 def _add_missing(
     parent: dict[str, Any], field: str, wanted: list[dict[str, Any]], key: str
 ) -> None:
-    """Add items that no present one stands for; an item that is there stays whole.
+    """Add items that have no existing counterpart; existing items stay unchanged.
 
-    One filled with our fields would be two things at once: a variable with `value` and `valueFrom`.
+    Merging could produce invalid items, such as a variable with both `value` and `valueFrom`.
     """
     present = get_list(parent, field, "spec.template.spec")
     names_taken = {str(item.get("name")) for item in present}
@@ -187,7 +187,7 @@ def _add_missing(
 def _difference(
     old: object, new: object, path: tuple[str, ...], operations: list[Operation]
 ) -> None:
-    """Write what was added; nothing is ever removed."""
+    """Append an operation for each addition or change; nothing is ever removed."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key, value in new.items():
             if key not in old:

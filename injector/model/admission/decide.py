@@ -1,7 +1,7 @@
-"""Whether a pod gets a proxy, and what the proxy will be like; `inject.patch` writes it down.
+"""Decides whether a pod gets a proxy, and with which settings; `inject.patch` builds the patch.
 
-Both take the pod as the API server sent it. Applied to its own result nothing changes: the
-container decides, never an annotation.
+Both take the pod as the API server sent it. Injection is idempotent: a pod is recognized as
+injected by the proxy's container, never by an annotation.
 """
 
 import re
@@ -33,6 +33,7 @@ from injector.model.cluster.objects import (
     metadata_of,
     name_of,
 )
+from injector.model.cluster.selectors import selects
 from injector.model.cluster.state import ClusterState
 from injector.platform.settings import Platform
 from sidecar.errors import TargetError
@@ -41,6 +42,7 @@ from sidecar.model.pods.scrape_annotations import read_scrape_annotations
 from sidecar.model.targets import parse_port
 
 DEFAULT_PORT = 16090
+_MAX_UNKNOWN = 5
 _LAST_DEFAULT_PORT = 65534
 _JOB = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:/-]{0,251}[A-Za-z0-9])?")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}")
@@ -48,7 +50,7 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}")
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to become of one pod."""
+    """The decision about one pod."""
 
     reason: Reason
     warnings: tuple[AdmissionWarning, ...] = ()
@@ -72,23 +74,23 @@ def decide(
     workload: str = "",
     only_labelled: bool = False,
 ) -> Decision:
-    """Decide about a pod at its creation.
+    """Decide whether a new pod gets a proxy, and with which settings.
 
     Args:
         pod: the raw pod; its own namespace field may be empty.
-        namespace: the namespace of the request. That its label admits injection is the API
-            server's to know: the webhook's selector sends no pod of another, and a cache may lag.
-        cluster: what is known of the cluster.
+        namespace: the namespace of the request. Its injection label is not checked: the API server
+            does that with the webhook's selector, and the cache here may lag.
+        cluster: the cluster's state.
         platform: the platform's settings.
-        workload: what the pod will belong to, where it does not say so itself: a pod template.
-        only_labelled: give labels only of a namespace that asks for injection. The webhook's port
-            is open to the whole cluster, and a client learns nothing of others there.
+        workload: name of the pod's workload, for a pod template, which does not contain it.
+        only_labelled: use the labels of a namespace only if it is labelled for injection. The
+            webhook's port is open to the whole cluster, and must not reveal others' labels.
     """
     try:
         refusal = _refuse(pod, namespace, platform)
         if refusal is not None:
             return refusal
-        # The patch reads these, too, and must not fail.
+        # The patch reads these as well and must not fail.
         labels_of(pod)
         get_names(get_mapping(pod, "spec"), "imagePullSecrets", "spec")
         decider = _Decider(pod, namespace, cluster, platform)
@@ -98,7 +100,7 @@ def decide(
 
 
 def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
-    """The rules that need nothing but the pod and the name of its namespace."""
+    """Apply the rules that need only the pod and the name of its namespace."""
     spec, annotations = get_mapping(pod, "spec"), annotations_of(pod)
     for_windows = is_windows(spec)
     scrape = read_scrape_annotations(annotations)
@@ -112,6 +114,8 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
         return Decision(Reason.MIRROR_POD)
     if names.PROXY_CONTAINER in containers:
         return Decision(Reason.ALREADY_INJECTED, _foreign_container(spec, annotations, platform))
+    if not selects(platform.selection.objects, labels_of(pod)):
+        return Decision(Reason.NOT_SELECTED)
     if inject == "false":
         return Decision(Reason.OPTED_OUT)
     warnings = (
@@ -123,8 +127,24 @@ def _refuse(pod: Object, namespace: str, platform: Platform) -> Decision | None:
     if for_windows:
         return Decision(Reason.WINDOWS, _left_alone(Reason.WINDOWS, warnings))
     if not get_list(spec, "containers", "spec"):
-        return _malformed("spec.containers: there is none")
+        return _malformed("spec.containers: must not be empty")
     return None
+
+
+def _misspelled(annotations: Mapping[str, str]) -> list[AdmissionWarning]:
+    """Warn of annotations that Livery does not have: one that restricts would have no effect."""
+    unknown = sorted(
+        key
+        for key in annotations
+        if key.startswith("livery.dev/") and key not in names.POD_ANNOTATIONS
+    )
+    return [
+        AdmissionWarning(
+            WarningCode.UNKNOWN_ANNOTATION,
+            f"annotation {key[:80]} does not exist and has no effect: is it misspelled?",
+        )
+        for key in unknown[:_MAX_UNKNOWN]
+    ]
 
 
 def _malformed(detail: str) -> Decision:
@@ -136,20 +156,20 @@ def _malformed(detail: str) -> Decision:
 def _foreign_container(
     spec: Object, annotations: Mapping[str, str], platform: Platform
 ) -> tuple[AdmissionWarning, ...]:
-    """Warn where the container of the proxy's name is none that Livery put there.
+    """Warn if a container has the proxy's name but was not added by Livery.
 
-    It is known by its image's repository: of two versions both are Livery's.
+    Livery's container is recognized by its image's repository, whatever the version.
     """
     containers = get_list(spec, "containers", "spec") + get_list(spec, "initContainers", "spec")
     named = [item for item in containers if item.get("name") == names.PROXY_CONTAINER]
     if names.STATUS in annotations and not any(_is_foreign(item, platform) for item in named):
         return ()
-    text = f"no proxy was added: the pod has a container of its own named {names.PROXY_CONTAINER}"
+    text = f"no proxy was added: the pod has its own container named {names.PROXY_CONTAINER}"
     return (AdmissionWarning(WarningCode.NAME_TAKEN, text),)
 
 
 def _is_foreign(container: Object, platform: Platform) -> bool:
-    """Tell whether a container of the proxy's name is not Livery's, by its image's repository."""
+    """Return whether a container with the proxy's name is not Livery's, by image repository."""
     return _repository(str(container.get("image", ""))) != _repository(platform.image)
 
 
@@ -159,7 +179,7 @@ def _repository(image: str) -> str:
 
 
 def _bad(key: str, value: str, wanted: str) -> AdmissionWarning:
-    text = f"annotation {key}: {value[:60]!r} is not {wanted}; it counts as absent"
+    text = f"annotation {key}: {value[:60]!r} is not {wanted}; it is ignored"
     return AdmissionWarning(WarningCode.BAD_ANNOTATION, text)
 
 
@@ -176,7 +196,7 @@ class _Ports(NamedTuple):
 
 
 class _Decider:
-    """Decides what a pod's proxy will be like, gathering warnings."""
+    """Decides the settings of a pod's proxy and collects warnings."""
 
     def __init__(
         self, pod: Object, namespace: str, cluster: ClusterState, platform: Platform
@@ -202,11 +222,16 @@ class _Decider:
         self._warnings += found.warnings
         if not found.targets:
             return self._leave(Reason.NO_TARGET)
+        self._warnings += _misspelled(self._annotations)
         exposition, warnings = read_exposition(self._annotations, self._platform)
         self._warnings += warnings
         limit_ranges = self._cluster.in_namespace("LimitRange", self._namespace)
         allotment = allot_resources(
-            self._pod, self._annotations, limit_ranges, memory_bytes=exposition.memory_bytes
+            self._pod,
+            self._annotations,
+            limit_ranges,
+            defaults=self._platform.sidecar.resources,
+            extra_memory_bytes=exposition.extra_memory_bytes,
         )
         self._warnings += allotment.warnings
         if not allotment.is_possible:
@@ -224,7 +249,7 @@ class _Decider:
             run_as_user=NON_ROOT_USER if pod_user == 0 else None,
             filters=self._choice(names.FILTER, ("none", "metricaccess")) == "metricaccess",
             namespace_label=self._matching(names.NAMESPACE_LABEL, _LABEL_NAME, "a label name"),
-            job=self._matching(names.JOB, _JOB, "a job's name")
+            job=self._matching(names.JOB, _JOB, "a job name")
             or workload
             or workload_name(self._pod),
             exposition=exposition,
@@ -253,7 +278,7 @@ class _Decider:
     def _is_native(self) -> bool:
         is_native = self._choice(names.SIDECAR, ("native", "container")) == "native"
         if not is_native and self._spec.get("restartPolicy", "Always") != "Always":
-            text = "with the proxy as an ordinary container this pod never completes; use native"
+            text = "with livery.dev/sidecar: container this pod never completes; use native"
             self._warnings.append(AdmissionWarning(WarningCode.JOB_STAYS, text))
         return is_native
 
@@ -264,7 +289,7 @@ class _Decider:
             try:
                 return _asked_ports(asked, taken)
             except TargetError as error:
-                # What is free on a node only its owner knows.
+                # Only the node's owner knows which of its ports are free.
                 instead = "" if is_on_host else "; the next free pair is used"
                 text = f"annotation {names.PORT}: {error}{instead}"
                 self._warnings.append(AdmissionWarning(WarningCode.BAD_PORT, text))
@@ -281,7 +306,7 @@ class _Decider:
             return {}
         labels = select_labels(namespace.labels, self._platform.labels)
         if len(render_bootstrap(labels).encode()) > MAX_BOOTSTRAP_BYTES:
-            text = "the namespace's labels are too long to travel with the pod; the stream has them"
+            text = "the namespace's labels are too long for the pod; the policy stream sends them"
             self._warnings.append(AdmissionWarning(WarningCode.BOOTSTRAP_TOO_LARGE, text))
             return {}
         return labels
@@ -303,7 +328,7 @@ def _asked_ports(text: str, taken: set[int]) -> _Ports:
 
 
 def workload_name(pod: Object) -> str:
-    """Name the workload that a pod belongs to: what owns its ReplicaSet or Job, else its owner."""
+    """Return the name of a pod's workload: the owner of its ReplicaSet or Job, else its owner."""
     metadata = metadata_of(pod)
     for owner in get_list(metadata, "ownerReferences", "metadata"):
         if owner.get("controller") is not True:
@@ -313,7 +338,7 @@ def workload_name(pod: Object) -> str:
         if kind == "ReplicaSet" and template_hash_label:
             return name.removesuffix(f"-{template_hash_label}")
         if kind == "Job":
-            # A CronJob names its Jobs by the minute they were due.
+            # A CronJob appends the scheduled minute to the names of its Jobs.
             return re.sub(r"-[0-9]{8,}\Z", "", name)
         return name
     return name_of(pod) or get_text(metadata, "generateName", "metadata").rstrip("-._")

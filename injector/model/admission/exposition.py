@@ -1,4 +1,4 @@
-"""How a pod's proxy reads and bounds its targets, as the pod's annotations say."""
+"""How a pod's proxy reads and limits its targets, from the pod's annotations."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,30 +17,30 @@ _BYTES_OF_SAMPLE = 1 << 10
 
 
 class ExpositionSettings(NamedTuple):
-    """What is passed on to targets, and what they may answer."""
+    """What is passed on to targets, and the limits of their responses."""
 
     passed_headers: tuple[str, ...]
     fallback_protocol: str
     limits: Mapping[str, int]
-    """By name; those that differ from the proxy's own defaults."""
+    """Limits by name; only those that differ from the proxy's defaults."""
 
     @property
-    def memory_bytes(self) -> int:
-        """The container's memory limit that fits the bounds.
+    def extra_memory_bytes(self) -> int:
+        """The memory that these limits require beyond the container's default limit.
 
-        128 MiB; 8 bytes more for each byte of a response above 10 MiB, and 1 KiB for each sample
-        above 50,000: what a hostile application made of them, with a margin.
+        8 bytes per response byte above 10 MiB and 1 KiB per sample above 50,000, rounded up to
+        MiB: measured with a hostile application, plus a margin.
         """
         body = self.limits.get("bytes", _DEFAULTS["bytes"]) - _DEFAULTS["bytes"]
         samples = self.limits.get("samples", _DEFAULTS["samples"]) - _DEFAULTS["samples"]
         more = _BYTES_OF_BODY * max(0, body) + _BYTES_OF_SAMPLE * max(0, samples)
-        return (128 + -(-more // MIB)) * MIB
+        return -(-more // MIB) * MIB
 
 
 def read_exposition(
     annotations: Mapping[str, str], platform: Platform
 ) -> tuple[ExpositionSettings, list[AdmissionWarning]]:
-    """Read the annotations; what is wrong has no effect and is a warning."""
+    """Read the annotations; an invalid one has no effect and causes a warning."""
     warnings: list[AdmissionWarning] = []
     headers: tuple[str, ...] = ()
     protocol = annotations.get(FALLBACK_PROTOCOL, "").strip()
@@ -68,7 +68,7 @@ def read_exposition(
 
 
 def render_arguments(settings: ExpositionSettings) -> list[str]:
-    """Write them as the proxy's arguments."""
+    """Return the settings as the proxy's arguments."""
     arguments: list[str] = []
     if settings.passed_headers:
         arguments += ["--pass-headers", ",".join(settings.passed_headers)]

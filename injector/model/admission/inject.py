@@ -1,4 +1,4 @@
-"""The patch that gives a pod the proxy that was decided on."""
+"""Builds the patch that adds the proxy to a pod, according to the decision."""
 
 from typing import Any
 
@@ -30,11 +30,11 @@ from sidecar.model.pods.scrape_targets import MESH_CONTAINERS
 def patch(
     pod: Object, decision: Decision, platform: Platform, ca_bundle: str = ""
 ) -> list[Operation]:
-    """Return the operations that carry a decision out; none unless it is to inject.
+    """Return the operations that carry out a decision; empty unless it is to inject.
 
     Args:
-        pod: the raw pod that was decided about.
-        decision: what `decide` said.
+        pod: the raw pod that the decision is about.
+        decision: the result of `decide`.
         platform: the platform's settings.
         ca_bundle: PEM of the CAs that sign the control service.
     """
@@ -44,7 +44,7 @@ def patch(
 
 
 class _Patcher:
-    """Writes the operations, all on Livery's own paths."""
+    """Builds the operations, all of them on Livery's own paths."""
 
     def __init__(self, pod: Object, proxy: PodProxy, platform: Platform) -> None:
         self._pod = pod
@@ -73,7 +73,7 @@ class _Patcher:
         return builder.operations
 
     def _native_index(self) -> int:
-        """First, but behind a mesh's own containers, through which the proxy's traffic goes."""
+        """Return 0, or the index after a mesh's containers, which carry the proxy's traffic."""
         present = get_names(self._spec, "initContainers", "spec")
         mesh = [i for i, name in enumerate(present) if name in MESH_CONTAINERS]
         return max(mesh, default=-1) + 1
@@ -88,14 +88,14 @@ class _Patcher:
     def _point_at_proxy(self, scrape: ScrapeAnnotations) -> None:
         parent = ("metadata", "annotations")
         wanted = {
-            # Who asked for a proxy and said "do not scrape" has a PodMonitor in mind.
+            # Keep "false": a pod that wants a proxy but no scrape probably has a PodMonitor.
             "scrape": scrape.values.get("scrape", "true"),
             "port": str(self._proxy.port),
             "path": "/metrics",
             "scheme": "http",
         }
         if scrape.is_slow and "scrape" not in scrape.values:
-            del wanted["scrape"]  # it would be scraped at both intervals
+            del wanted["scrape"]  # else it would be scraped at both intervals
         canonical = {f"prometheus.io/{name}": value for name, value in wanted.items()}
         for key in scrape.keys:
             if key not in canonical:
@@ -106,7 +106,7 @@ class _Patcher:
             self._builder.put_key(parent, *self._exemption)
 
     def _note(self, scrape: ScrapeAnnotations, secrets: list[str]) -> None:
-        """Write down what was done, and what `livery uninject` needs to undo it."""
+        """Record what was done, and what `livery uninject` needs to undo it."""
         labels = labels_of(self._pod)
         parent = ("metadata", "annotations")
         status: dict[str, Any] = {
@@ -121,7 +121,7 @@ class _Patcher:
         if self._exemption is not None:
             status["exempted"] = self._exemption.key
             moved.append(self._exemption.key)
-        # As they are written: a manifest may hold a null.
+        # The raw values: a manifest may contain null.
         raw = get_mapping(metadata_of(self._pod), "annotations", "metadata")
         kept: dict[str, Any] = {key: raw[key] for key in moved if key in raw}
         for key in (names.STATUS, names.ORIGINAL):

@@ -1,7 +1,7 @@
-"""Which annotation lets Prometheus past a service mesh to a proxy's ports.
+"""Annotations that let Prometheus bypass a service mesh to reach a proxy's ports.
 
-A mesh that demands mutual TLS refuses whoever has no certificate of its own, as Prometheus outside
-of the mesh. Sources: https://istio.io/latest/docs/reference/config/annotations/ and
+A mesh that requires mutual TLS refuses clients without a certificate of the mesh, for example a
+Prometheus outside it. Sources: https://istio.io/latest/docs/reference/config/annotations/ and
 https://linkerd.io/2/reference/proxy-configuration/
 """
 
@@ -15,12 +15,12 @@ EXEMPTING = {
     Mesh.ISTIO: "traffic.sidecar.istio.io/excludeInboundPorts",
     Mesh.LINKERD: "config.linkerd.io/skip-inbound-ports",
 }
-"""The annotation that lists ports which go past a mesh."""
+"""The annotation that lists the ports that bypass a mesh."""
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 class Exemption(NamedTuple):
-    """An annotation as it is to be."""
+    """An annotation to set."""
 
     key: str
     value: str
@@ -29,12 +29,12 @@ class Exemption(NamedTuple):
 def exempt_ports(
     mesh: Mesh, annotations: Mapping[str, str], ports: Sequence[int]
 ) -> Exemption | None:
-    """Return the annotation that lets ports past a mesh; what it lists already stays.
+    """Return the annotation that makes ports bypass a mesh; ports it already lists stay.
 
     Args:
-        mesh: the platform's.
-        annotations: the pod's.
-        ports: the proxy's.
+        mesh: the platform's mesh.
+        annotations: the pod's annotations.
+        ports: the proxy's ports.
     """
     key = EXEMPTING.get(mesh)
     if key is None:
@@ -46,7 +46,7 @@ def exempt_ports(
 
 
 def passes(annotations: Mapping[str, str], mesh: Mesh, port: int) -> bool:
-    """Tell whether a pod's annotation lets a port past a mesh; ranges `a-b` are Linkerd's."""
+    """Return whether a pod's annotation makes a port bypass a mesh; Linkerd has ranges `a-b`."""
     for part in annotations.get(EXEMPTING[mesh], "").split(","):
         ports = _PORTS.fullmatch(part.strip())
         if ports is not None and int(ports[1]) <= port <= int(ports[2] or ports[1]):

@@ -1,6 +1,6 @@
-"""What an admission ends in: a reason, warnings, and sentences for people.
+"""The outcome of an admission: a reason, warnings, and sentences for users.
 
-The codes are metric labels and log fields; the sentences go to users.
+The codes are metric label values and log fields.
 """
 
 from enum import StrEnum
@@ -14,33 +14,36 @@ class Reason(Described):
     """Why a pod was injected or left alone; the sentence follows "injected:" or "left alone:"."""
 
     INJECTED = "injected", "the proxy was added"
-    OPTED_OUT = "opted-out", 'the pod says livery.dev/inject: "false"'
+    OPTED_OUT = "opted-out", 'the pod has livery.dev/inject: "false"'
+    NOT_SELECTED = "not-selected", "the webhook's objectSelector does not match the pod's labels"
     NOT_ANNOTATED = "not-annotated", 'neither livery.dev/inject nor prometheus.io/scrape is "true"'
-    ALREADY_INJECTED = "already-injected", "there is a container named livery-proxy already"
-    MIRROR_POD = "mirror-pod", "it is a mirror pod, made by the kubelet of a file"
+    ALREADY_INJECTED = "already-injected", "the pod already has a container named livery-proxy"
+    MIRROR_POD = "mirror-pod", "it is a mirror pod, created by the kubelet from a file"
     SYSTEM_NAMESPACE = "system-namespace", "Kubernetes' own namespaces are never touched"
     OWN_NAMESPACE = "own-namespace", "Livery's own namespace is never touched"
     WINDOWS = "windows", "it is a Windows pod; the proxy's image is for Linux"
     HOST_NETWORK = (
         "host-network",
-        "it uses the node's network; the node role covers it, or livery.dev/port names a "
+        "it uses the host network; the node role covers it, or set livery.dev/port to a "
         "port that is free on the node",
     )
     LIMIT_RANGE = "limit-range", "no resources for the proxy fit the namespace's LimitRange"
-    NO_TARGET = "no-target", "nothing that its annotations name can be scraped"
+    NO_TARGET = "no-target", "its annotations name no target that can be scraped"
     NOT_A_POD = "not-a-pod", "it is not a pod"
     NOT_A_CREATE = "not-a-create", "pods are changed at creation only"
-    MALFORMED = "malformed", "it is not of a pod's shape"
+    MALFORMED = "malformed", "the object is malformed"
     INTERNAL_ERROR = "internal-error", "Livery failed; see the injector's log"
     PREPARED = "prepared", "the DaemonSet was completed"
-    NOT_A_PROXY = "not-a-proxy", "the DaemonSet carries no livery.dev/role that Livery prepares"
+    NOT_A_PROXY = "not-a-proxy", "the DaemonSet has no livery.dev/role that Livery prepares"
 
 
 class WarningCode(StrEnum):
-    """What is wrong with a pod that is admitted all the same."""
+    """What is wrong with a pod that is admitted anyway."""
 
+    UNKNOWN_ANNOTATION = "unknown-annotation"
+    """An annotation of Livery's does not exist; it may be misspelled."""
     BAD_ANNOTATION = "bad-annotation"
-    """An annotation has a value that means nothing; it counts as absent."""
+    """An annotation has an invalid value and is ignored."""
     TWO_SPELLINGS = "two-spellings"
     """Two spellings of one annotation differ."""
     BAD_TARGET = "bad-target"
@@ -48,36 +51,36 @@ class WarningCode(StrEnum):
     GUESSED_TARGETS = "guessed-targets"
     """Several ports are declared and no annotation says which has the metrics."""
     BAD_PORT = "bad-port"
-    """The port that was asked for cannot be the proxy's; another is used."""
+    """The requested port of the proxy cannot be used; another is used."""
     BAD_QUANTITY = "bad-quantity"
-    """A resource annotation cannot be used; the default stays."""
+    """A resource annotation cannot be used; the default is used."""
     POD_RESOURCES = "pod-resources"
-    """The pod has resources as a whole, so annotations of the proxy's amounts have no effect."""
+    """The pod has pod-level resources, so annotations for the proxy's resources have no effect."""
     CLAMPED = "clamped"
-    """The proxy's resources were fitted into the namespace's LimitRange."""
+    """The proxy's resources were adjusted to the namespace's LimitRange."""
     BOOTSTRAP_TOO_LARGE = "bootstrap-too-large"
-    """The namespace's labels are too many to travel with the pod; they come by the stream."""
+    """The namespace's labels are too long for the pod; the policy stream sends them."""
     JOB_STAYS = "job-stays"
-    """A job with the proxy as an ordinary container never completes."""
+    """A job with the proxy as a regular container never completes."""
     NAME_TAKEN = "name-taken"
-    """A container of the pod's own has the proxy's name, so none was added."""
+    """The pod has its own container with the proxy's name, so no proxy was added."""
     LEFT_ALONE = "left-alone"
     """The pod asked for a proxy and did not get one."""
 
 
 class AdmissionWarning(NamedTuple):
-    """One thing that a user should hear."""
+    """One warning for a user."""
 
     code: WarningCode
     text: str
 
     @classmethod
     def of(cls, warning: ScrapeWarning) -> "AdmissionWarning":
-        """Take over what is wrong with a pod's scrape annotations."""
+        """Convert a warning about a pod's scrape annotations."""
         return cls(WarningCode(warning.fault), warning.text)
 
     def __str__(self) -> str:
-        """As the API server shows it: one line, 256 characters at most."""
+        """Return the text that the API server shows: one line of at most 256 characters."""
         text = "".join(char if char.isprintable() else " " for char in self.text)
         line = " ".join(f"livery: {text}".split())
         return line if len(line) <= 256 else f"{line[:255]}…"

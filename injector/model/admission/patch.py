@@ -12,7 +12,7 @@ Operation = dict[str, Any]
 
 
 class PatchBuilder:
-    """Collects operations, making parents that are missing and noting which it made."""
+    """Collects operations; creates missing parents and records which it created."""
 
     def __init__(self, obj: Object) -> None:
         self._obj = obj
@@ -20,7 +20,7 @@ class PatchBuilder:
         self.created: list[str] = []
         """Parents that the object did not have."""
         self.replaced_nulls: list[str] = []
-        """Those of them that it had as null."""
+        """Those of them that were null."""
 
     def put_key(self, parent: tuple[str, ...], key: str, value: object) -> None:
         """Set a key of a mapping."""
@@ -31,11 +31,11 @@ class PatchBuilder:
         self.operations.append({"op": operation, "path": pointer(*parent, key), "value": value})
 
     def remove_key(self, parent: tuple[str, ...], key: str) -> None:
-        """Remove a key that is there."""
+        """Remove an existing key."""
         self.operations.append({"op": "remove", "path": pointer(*parent, key)})
 
     def insert(self, parent: tuple[str, ...], index: int | None, value: object) -> None:
-        """Put an item into a list at an index; None appends."""
+        """Insert an item into a list at an index; None appends."""
         if self._find(parent) is None:
             self._create(parent, [])
             index = None
@@ -67,5 +67,5 @@ class PatchBuilder:
 
 
 def pointer(*parts: str) -> str:
-    """Write a JSON pointer."""
+    """Return a JSON pointer."""
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)

@@ -1,4 +1,4 @@
-"""Kubernetes quantities, exact.
+"""Kubernetes quantities as exact numbers.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
@@ -15,7 +15,7 @@ _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
 
 def parse_quantity(value: object) -> Fraction | None:
-    """Read a quantity such as `250m`, `128Mi`, `1e3` or the number 2; None if it is none."""
+    """Parse a quantity such as `250m`, `128Mi`, `1e3` or the number 2; None if it is invalid."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
@@ -31,7 +31,7 @@ def parse_quantity(value: object) -> Fraction | None:
 def render_quantity(value: Fraction, resource: str) -> str:
     """Write a quantity: CPU in milli-units, memory in the largest unit that is exact."""
     if resource == "cpu":
-        milli = -(-value * 1000 // 1)  # never less than was asked for
+        milli = -(-value * 1000 // 1)  # rounded up
         return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
     size = int(-(-value // 1))
     for suffix, bits in (("Gi", 30), ("Mi", 20), ("Ki", 10)):

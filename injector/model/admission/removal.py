@@ -1,4 +1,4 @@
-"""Undo an injection: what `livery uninject` does to a manifest."""
+"""Undoes an injection, for `livery uninject`."""
 
 import copy
 import json
@@ -31,14 +31,14 @@ _CREATED = frozenset(
         "/spec/volumes",
     ]
 )
-"""Parents that the patch may have had to make."""
+"""Parents that the patch may have created."""
 
 
 def uninject(pod: Object) -> dict[str, Any]:
-    """Return the pod as it was before the webhook; one without a proxy comes back equal.
+    """Return the pod as it was before injection; a pod without a proxy stays unchanged.
 
     Raises:
-        ObjectError: its `livery.dev/status` or `livery.dev/original` is not what was written.
+        ObjectError: its `livery.dev/status` or `livery.dev/original` is not what Livery wrote.
     """
     restored: dict[str, Any] = copy.deepcopy(dict(pod))
     annotations = annotations_of(pod)
@@ -72,7 +72,7 @@ def uninject(pod: Object) -> dict[str, Any]:
 
 
 def _saved_annotations(original: Object, more: Collection[str]) -> dict[str, Any]:
-    """Return what Livery moved; whoever forged the note can write nothing else with it."""
+    """Return the annotations that Livery moved; a forged note can restore no others."""
     saved = get_mapping(original, "annotations", names.ORIGINAL)
     return {
         key: value
@@ -92,9 +92,9 @@ def _read(annotations: Object, key: str) -> dict[str, Any]:
     try:
         value = json.loads(annotations[key])
     except (ValueError, RecursionError) as error:
-        raise ObjectError(f"metadata.annotations.{key}", "not the JSON that was written") from error
+        raise ObjectError(f"metadata.annotations.{key}", "not the JSON Livery wrote") from error
     if not isinstance(value, dict):
-        raise ObjectError(f"metadata.annotations.{key}", "not the JSON that was written")
+        raise ObjectError(f"metadata.annotations.{key}", "not the JSON Livery wrote")
     return value
 
 
@@ -112,7 +112,7 @@ def _drop(spec: dict[str, Any], field: str, unwanted: set[str]) -> None:
 
 
 def _remove_created(restored: dict[str, Any], created: set[str], nulls: set[str]) -> None:
-    """Take away the parents that the patch had to make, innermost first, if they are empty."""
+    """Remove the parents that the patch created if they are empty, innermost first."""
     for path in sorted(created, key=len, reverse=True):
         *parents, last = path.split("/")[1:] or [""]
         found: Object = restored

@@ -1,4 +1,4 @@
-"""The proxy's resources in one pod: defaults, annotations, quality of service, LimitRanges."""
+"""The proxy's resources in one pod, from defaults, annotations, QoS class and LimitRanges."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -10,22 +10,21 @@ from injector.model.cluster.names import RESOURCES
 from injector.model.cluster.objects import Object, get_list, get_mapping
 from injector.platform.settings import DEFAULT_RESOURCES
 
-DEFAULT_MEMORY_BYTES = 128 << 20
 EPHEMERAL_STORAGE_BYTES = 64 << 20
-"""For the proxy's log, where a LimitRange makes every container say something of it."""
+"""For the proxy's log, if a LimitRange requires every container to set this resource."""
 Amounts = dict[str, Fraction]
 
 _SENSIBLE = {
     "cpu": (Fraction(1, 1000), Fraction(256)),
     "memory": (Fraction(24 << 20), Fraction(1 << 40)),
 }
-"""What can be meant: `128m` of memory is an eighth of a byte, and no process starts in it."""
+"""Plausible ranges: `128m` of memory, for example, is an eighth of a byte."""
 
 
 class Allotment(NamedTuple):
-    """What the proxy gets: Kubernetes' `resources`, None for no such field at all.
+    """The proxy's `resources` field; None leaves the field out.
 
-    `is_possible` is false where no amounts fit the namespace's LimitRange.
+    `is_possible` is false if no amounts fit the namespace's LimitRange.
     """
 
     resources: dict[str, dict[str, str]] | None
@@ -38,7 +37,8 @@ def allot_resources(
     annotations: Mapping[str, str],
     limit_ranges: Sequence[Object],
     *,
-    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    defaults: Mapping[str, Mapping[str, str]] = DEFAULT_RESOURCES,
+    extra_memory_bytes: int = 0,
 ) -> Allotment:
     """Decide the proxy's requests and limits.
 
@@ -46,20 +46,21 @@ def allot_resources(
         pod: the raw pod.
         annotations: its annotations.
         limit_ranges: the raw LimitRanges of its namespace.
-        memory_bytes: the memory limit where no annotation names one.
+        defaults: requests and limits if no annotation sets them.
+        extra_memory_bytes: added to the default memory limit.
     """
     spec = get_mapping(pod, "spec")
     items = [item for limit_range in limit_ranges for item in _items(limit_range)]
     if spec.get("resources"):
-        # With pod-level resources the pod's sum is fixed; what the proxy took would be taken from
-        # the application's share by a number nobody chose.
+        # With pod-level resources the pod's total is fixed: amounts for the proxy would reduce the
+        # application's share by a number that nobody chose.
         others = _others(items)
         is_possible = others is not None and _leaves_room(spec, items)
         fits = is_possible and _fits_pod(spec, others or {}, others or {}, items)
         rendered = _render(others, others) if others else None
-        return Allotment(rendered, _warn_of_pod(annotations, memory_bytes), is_possible=fits)
+        return Allotment(rendered, _warn_of_pod(annotations, extra_memory_bytes), is_possible=fits)
     warnings: list[AdmissionWarning] = []
-    requests, limits = _wanted(annotations, warnings, memory_bytes)
+    requests, limits = _wanted(annotations, warnings, _with_memory(defaults, extra_memory_bytes))
     is_guaranteed = _is_guaranteed(spec)
     if is_guaranteed:
         requests = dict(limits)
@@ -69,19 +70,21 @@ def allot_resources(
     if not _fits_pod(spec, clamped[0] | others, clamped[1] | others, items):
         return Allotment(None, tuple(warnings), is_possible=False)
     if clamped != (requests, limits):
-        text = "the proxy's resources were fitted into the namespace's LimitRange"
+        text = "the proxy's resources were adjusted to the namespace's LimitRange"
         warnings.append(AdmissionWarning(WarningCode.CLAMPED, text))
     requests, limits = clamped
     return Allotment(_render(requests | others, limits | others), tuple(warnings))
 
 
-def _warn_of_pod(annotations: Mapping[str, str], memory_bytes: int) -> tuple[AdmissionWarning, ...]:
+def _warn_of_pod(
+    annotations: Mapping[str, str], extra_memory_bytes: int
+) -> tuple[AdmissionWarning, ...]:
     said = [key for key in RESOURCES.values() if key in annotations]
-    if memory_bytes > DEFAULT_MEMORY_BYTES:
+    if extra_memory_bytes:
         said.append("a raised limit")
     if not said:
         return ()
-    text = f"the pod has resources as a whole: {', '.join(said)} gives the proxy none of its own"
+    text = f"the pod has pod-level resources: {', '.join(said)} gives the proxy none of its own"
     return (AdmissionWarning(WarningCode.POD_RESOURCES, text),)
 
 
@@ -92,14 +95,15 @@ def _render(requests: Amounts, limits: Amounts) -> dict[str, dict[str, str]]:
     }
 
 
+def _with_memory(defaults: Mapping[str, Mapping[str, str]], extra_bytes: int) -> dict[str, Amounts]:
+    amounts = {kind: _amounts(values) for kind, values in defaults.items()}
+    amounts["limits"]["memory"] += extra_bytes
+    return amounts
+
+
 def _wanted(
-    annotations: Mapping[str, str], warnings: list[AdmissionWarning], memory_bytes: int
+    annotations: Mapping[str, str], warnings: list[AdmissionWarning], amounts: dict[str, Amounts]
 ) -> tuple[Amounts, Amounts]:
-    amounts: dict[str, Amounts] = {
-        kind: {name: parse_quantity(text) or Fraction(0) for name, text in defaults.items()}
-        for kind, defaults in DEFAULT_RESOURCES.items()
-    }
-    amounts["limits"]["memory"] = Fraction(memory_bytes)
     given: set[tuple[str, str]] = set()
     for (kind, name), key in RESOURCES.items():
         if key not in annotations:
@@ -108,7 +112,7 @@ def _wanted(
         least, most = _SENSIBLE[name]
         if value is None or not least <= value <= most:
             shown = annotations[key][:40]
-            text = f"{key}: {shown!r} is no quantity that a proxy can run with; the default stays"
+            text = f"{key}: {shown!r} is not an amount that a proxy can run with; using the default"
             warnings.append(AdmissionWarning(WarningCode.BAD_QUANTITY, text))
             continue
         amounts[kind][name] = value
@@ -124,7 +128,7 @@ def _order(
     given: set[tuple[str, str]],
     warnings: list[AdmissionWarning],
 ) -> None:
-    """Keep the request under the limit: the API server would refuse the pod."""
+    """Keep the request within the limit; otherwise the API server would refuse the pod."""
     request, limit = amounts["requests"][name], amounts["limits"][name]
     if request <= limit:
         return
@@ -133,7 +137,7 @@ def _order(
     elif ("requests", name) not in given:
         amounts["requests"][name] = limit
     else:
-        text = f"the {name} request is above the {name} limit; the limit counts for both"
+        text = f"the {name} request is above the {name} limit; the limit is used for both"
         warnings.append(AdmissionWarning(WarningCode.BAD_QUANTITY, text))
         amounts["requests"][name] = limit
 
@@ -159,11 +163,11 @@ class _Item(NamedTuple):
     maximum: Amounts
     ratio: Amounts
     default: Amounts
-    """What the API server requests for a container that says nothing."""
+    """What the API server requests for a container without resources."""
 
     @property
     def names(self) -> set[str]:
-        """The resources that it says something of."""
+        """The resources that the entry mentions."""
         return {*self.minimum, *self.maximum, *self.ratio, *self.default}
 
 
@@ -190,7 +194,7 @@ def _amounts(values: Object) -> Amounts:
 def _clamp(
     requests: Amounts, limits: Amounts, items: Sequence[_Item], *, is_guaranteed: bool
 ) -> tuple[Amounts, Amounts] | None:
-    """Return both fitted into every `Container` entry; None where nothing fits."""
+    """Return both, adjusted to every `Container` entry; None if nothing fits."""
     requests, limits = dict(requests), dict(limits)
     for name in ("cpu", "memory"):
         bounds = [item for item in items if item.kind == "Container"]
@@ -211,10 +215,10 @@ def _clamp(
 
 
 def _others(items: Sequence[_Item]) -> Amounts | None:
-    """Return what the proxy says of resources that `Container` entries name beside CPU and memory.
+    """Return the proxy's amounts of resources in `Container` entries other than CPU and memory.
 
-    Request and limit are one, so that every ratio holds. None where nothing fits: a resource that
-    the proxy has no use for, but must take.
+    Request and limit are equal, so that every ratio holds. None if nothing fits, or if the proxy
+    would have to take a resource that it has no use for.
     """
     bounds = [item for item in items if item.kind == "Container"]
     found: Amounts = {}
@@ -234,12 +238,12 @@ def _others(items: Sequence[_Item]) -> Amounts | None:
 
 
 def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[_Item]) -> bool:
-    """Tell whether the pod's sum stays within every `Pod` entry with the proxy added."""
+    """Return whether the pod's total including the proxy fits every `Pod` entry."""
     for item in items:
         if item.kind != "Pod":
             continue
         for name, least in item.minimum.items():
-            # Without any limit none is asked for: ours would be the first, and too small.
+            # A pod without limits passes; with the proxy's limit alone it may be below the minimum.
             if name in limits and _peak(spec, "limits", name) + limits[name] < least:
                 return False
         for name, most in item.maximum.items():
@@ -253,21 +257,21 @@ def _fits_pod(spec: Object, requests: Amounts, limits: Amounts, items: Sequence[
 
 
 def _leaves_room(spec: Object, items: Sequence[_Item]) -> bool:
-    """Tell whether what the API server will request for the proxy fits pod-level resources."""
+    """Return whether the API server's default requests for the proxy fit pod-level resources."""
     whole = get_mapping(spec, "resources", "spec")
     for name in ("cpu", "memory"):
         defaults = [item.default[name] for item in items if name in item.default]
-        # Where only limits are said they are the requests, too.
+        # If only limits are set, they are also the requests.
         most = next(filter(None, (_amount({"resources": whole}, kind, name)
                                   for kind in ("requests", "limits"))), None)  # fmt: skip
-        # What the pod does not name the API server fixes at the sum before the proxy came.
+        # If neither is set, the API server uses the containers' sum without the proxy.
         if defaults and (not most or _peak(spec, "requests", name) + max(defaults) > most):
             return False
     return True
 
 
 def _peak(spec: Object, kind: str, name: str) -> Fraction:
-    """What the pod takes at most, as the scheduler counts: native sidecars run beside all others.
+    """Return the pod's peak amount as the scheduler computes it, including native sidecars.
 
     Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
     """

@@ -1,4 +1,4 @@
-"""AdmissionReview v1: read and answered, on raw JSON.
+"""Parses and answers AdmissionReview v1, on raw JSON.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
@@ -14,16 +14,16 @@ from injector.model.cluster.objects import Object, get_mapping, get_text
 
 API_VERSION = "admission.k8s.io/v1"
 MAX_REVIEW_BYTES = 3 << 20
-"""etcd takes 1.5 MiB of an object: an old and a new one together."""
+"""etcd stores objects of up to 1.5 MiB; a review may contain an old and a new one."""
 MAX_REVIEW_VALUES = 300_000
-"""What a body may hold of JSON's own characters, each of which may become an object here."""
+"""Maximum number of `,`, `[` and `{` in a body, each of which may become a Python object."""
 MAX_UID_CHARACTERS = 253
 MAX_NAME_CHARACTERS = 253
-"""Longer names are not Kubernetes': what is logged and kept of one is cut off there."""
+"""Kubernetes has no longer names: they are truncated to this for logging and storage."""
 
 
 class AdmissionReview(NamedTuple):
-    """One question of the API server."""
+    """One admission request of the API server."""
 
     uid: str
     kind: str
@@ -35,7 +35,7 @@ class AdmissionReview(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The answer: allowed with operations and warnings, or refused with a sentence."""
+    """The response: allowed with operations and warnings, or refused with a message."""
 
     operations: Sequence[Operation] = ()
     warnings: Sequence[str] = ()
@@ -43,17 +43,17 @@ class Verdict(NamedTuple):
 
 
 def parse_review(body: bytes) -> AdmissionReview:
-    """Read a review.
+    """Parse a review.
 
     Raises:
-        RequestError: it is not JSON, too deep, of another version, or without a request.
+        RequestError: the body has too many values, or is not JSON or not a valid review.
     """
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_REVIEW_VALUES:
-        raise RequestError(413, f"the body holds more than {MAX_REVIEW_VALUES} values")
+        raise RequestError(413, f"the body contains more than {MAX_REVIEW_VALUES} values")
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else "not JSON"
+        reason = "nested too deeply" if isinstance(error, RecursionError) else "not JSON"
         raise RequestError(400, f"the body is {reason}") from error
     if not isinstance(value, dict) or value.get("kind") != "AdmissionReview":
         raise RequestError(400, "the body is not an AdmissionReview")
@@ -68,7 +68,7 @@ def parse_review(body: bytes) -> AdmissionReview:
 
 
 def render_review(uid: str, verdict: Verdict) -> bytes:
-    """Write the answer to a review."""
+    """Return the response to a review."""
     response: dict[str, Any] = {"uid": uid, "allowed": not verdict.refusal}
     if verdict.operations:
         patch = json.dumps(list(verdict.operations)).encode()
@@ -86,9 +86,9 @@ def _parse_request(value: Object) -> AdmissionReview:
     request = get_mapping(value, "request")
     uid = get_text(request, "uid", "request")
     if not uid:
-        raise RequestError(400, "request.uid: it is missing")
+        raise RequestError(400, "request.uid: missing")
     if len(uid) > MAX_UID_CHARACTERS:
-        raise RequestError(400, f"request.uid: it is longer than {MAX_UID_CHARACTERS} characters")
+        raise RequestError(400, f"request.uid: longer than {MAX_UID_CHARACTERS} characters")
     return AdmissionReview(
         uid=uid,
         kind=_short(get_mapping(request, "kind", "request"), "kind", "request.kind"),

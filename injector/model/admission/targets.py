@@ -1,4 +1,4 @@
-"""Ports that a raw pod declares, and its targets with the warnings that its owner gets."""
+"""The ports that a raw pod declares, and its targets with warnings for its owner."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -43,7 +43,7 @@ def find_targets(
 
 
 def declared_ports(pod: Object) -> set[int]:
-    """Every port number that a container of the pod declares."""
+    """Return every port number that the pod's containers declare."""
     spec = get_mapping(pod, "spec")
     containers = get_list(spec, "containers", "spec") + get_list(spec, "initContainers", "spec")
     return {

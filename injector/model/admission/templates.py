@@ -1,7 +1,8 @@
-"""What is put into a pod: the proxy's container and the volume with its token.
+"""What injection adds to a pod: the proxy's container and the volume with its token.
 
-Restricted Pod Security is met at container level, whatever the pod says, since admission validates
-it after mutation. Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+The container itself meets the restricted Pod Security standard, whatever the pod sets: admission
+validates it after mutation.
+Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
 
 import hashlib
@@ -27,7 +28,7 @@ MAX_BOOTSTRAP_BYTES = 16 << 10
 
 @dataclass(frozen=True, kw_only=True)
 class PodProxy:
-    """All that differs from pod to pod."""
+    """Everything that differs from pod to pod."""
 
     targets: tuple[Target, ...]
     port: int
@@ -40,7 +41,7 @@ class PodProxy:
     job: str
     exposition: ExpositionSettings
     namespace_labels: Mapping[str, str]
-    """The namespace's labels at this moment, selected: the bootstrap policy."""
+    """The namespace's selected labels at injection: the bootstrap policy."""
     token_volume: str
 
 
@@ -48,7 +49,7 @@ def render_container(proxy: PodProxy, platform: Platform, ca_bundle: str) -> dic
     """Build the proxy's container.
 
     Args:
-        proxy: what this pod needs.
+        proxy: the settings for this pod.
         platform: the platform's settings.
         ca_bundle: PEM of the CAs that sign the control service.
     """
@@ -61,7 +62,7 @@ def render_container(proxy: PodProxy, platform: Platform, ca_bundle: str) -> dic
         "env": _environment(proxy, platform, ca_bundle),
         "ports": container_ports(proxy.port, proxy.admin_port),
         "securityContext": security_context(proxy.run_as_user),
-        # Over the path of the application's own token, which so stays out of the proxy.
+        # Mounted over the path of the application's token, to keep that token out of the proxy.
         "volumeMounts": [
             {"name": proxy.token_volume, "mountPath": SERVICE_ACCOUNT_DIRECTORY, "readOnly": True}
         ],
@@ -80,7 +81,7 @@ def render_token_volume(name: str) -> dict[str, Any]:
 
 
 def security_context(run_as_user: int | None) -> dict[str, Any]:
-    """The four fields of the restricted standard, and a read-only root."""
+    """Return the four fields that the restricted standard requires, and a read-only root."""
     context: dict[str, Any] = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -94,12 +95,12 @@ def security_context(run_as_user: int | None) -> dict[str, Any]:
 
 
 def render_bootstrap(labels: Mapping[str, str]) -> str:
-    """Write labels as the environment carries them: sorted `key=value`, comma separated."""
+    """Return labels in the environment variable's format: sorted `key=value`, comma-separated."""
     return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
 
 
 def label_rules(platform: Platform) -> dict[str, Any]:
-    """The naming part of the label rules, as policies carry it."""
+    """Return the naming part of the label rules, in the format of a policy."""
     return {
         "rename": dict(platform.labels.rename),
         "prefix": platform.labels.prefix,
@@ -108,7 +109,7 @@ def label_rules(platform: Platform) -> dict[str, Any]:
 
 
 def control_variables(platform: Platform, ca_bundle: str, token_file: str) -> list[dict[str, Any]]:
-    """The variables by which a proxy finds the control service; none where there is none."""
+    """Return the variables with the control service's address; empty if it is disabled."""
     if platform.control is None:
         return []
     return [
@@ -120,12 +121,12 @@ def control_variables(platform: Platform, ca_bundle: str, token_file: str) -> li
 
 
 def field_variable(name: str, path: str) -> dict[str, Any]:
-    """A variable with a field of the pod itself."""
+    """Return a variable that contains a field of the pod itself."""
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
 def container_ports(port: int, admin_port: int) -> list[dict[str, Any]]:
-    """The proxy's two ports, named, so that a PodMonitor can select them."""
+    """Return the proxy's two ports, with names that a PodMonitor can select."""
     return [
         {"name": "livery", "containerPort": port, "protocol": "TCP"},
         {"name": "livery-admin", "containerPort": admin_port, "protocol": "TCP"},
@@ -133,9 +134,9 @@ def container_ports(port: int, admin_port: int) -> list[dict[str, Any]]:
 
 
 def template_hash(platform: Platform) -> str:
-    """Name what a restart would change: a pod with another is outdated.
+    """Return a hash of everything that only a restart changes: a pod with another is outdated.
 
-    What the policy stream changes in a running proxy is left out.
+    What the policy stream changes in a running proxy is not included.
     """
     facts: dict[str, Any] = {
         "version": VERSION,
@@ -147,13 +148,17 @@ def template_hash(platform: Platform) -> str:
     }
     if platform.mesh is not Mesh.NONE:
         facts["mesh"] = platform.mesh
+    if platform.sidecar.extra_arguments:
+        facts["extraArgs"] = list(platform.sidecar.extra_arguments)
+    if platform.sidecar.extra_environment:
+        facts["extraEnv"] = dict(platform.sidecar.extra_environment)
     if platform.control is None:
         facts["labelRules"] = label_rules(platform)
     return hashlib.sha256(compact_json(facts).encode()).hexdigest()[:12]
 
 
 def compact_json(value: object) -> str:
-    """Write a value as the chart's policy does, too: sorted, without blanks, nothing escaped."""
+    """Return JSON in the format of the chart's policy: sorted keys, no spaces, no escapes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -170,11 +175,13 @@ def _arguments(proxy: PodProxy, platform: Platform) -> list[str]:
         arguments += ["--filter", "metricaccess"]
     if proxy.namespace_label:
         arguments += ["--namespace-label", proxy.namespace_label]
-    return arguments + render_arguments(proxy.exposition)
+    arguments += render_arguments(proxy.exposition)
+    return arguments + [_literal(text) for text in platform.sidecar.extra_arguments]
 
 
 def _environment(proxy: PodProxy, platform: Platform, ca_bundle: str) -> list[dict[str, Any]]:
     variables = [
+        *(_variable(*item) for item in sorted(platform.sidecar.extra_environment.items())),
         field_variable("LIVERY_POD_NAME", "metadata.name"),
         field_variable("LIVERY_POD_NAMESPACE", "metadata.namespace"),
         field_variable("LIVERY_POD_IP", "status.podIP"),

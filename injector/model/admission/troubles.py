@@ -1,4 +1,4 @@
-"""What is wrong between a running pod and the proxy that it should have."""
+"""Problems of a running pod with the proxy that it should have."""
 
 import json
 from collections.abc import Mapping
@@ -22,19 +22,19 @@ from sidecar.model.pods.scrape_annotations import (
 
 _PATH, _SCHEME = "/metrics", "http"
 _ISTIO_AGENT = "15020"
-"""Where Istio's agent answers what it merged: by default it takes scrape annotations over."""
+"""Istio's agent serves merged metrics here: by default it takes scrape annotations over."""
 
 
 class Trouble(Described):
     """What is wrong with a pod."""
 
-    MISSING = "missing-proxy", "pods that asked for a proxy and run without one"
-    DRIFTED = "drifted", "pods whose annotations lead Prometheus past their proxy"
+    MISSING = "missing-proxy", "pods that requested a proxy but run without one"
+    DRIFTED = "drifted", "pods whose annotations make Prometheus bypass their proxy"
     CUT_OFF = "cut-off", "pods whose proxy has no stream to the control service"
 
 
 def find_proxy(pod: Object) -> Object | None:
-    """Return the container that Livery put into a pod; None where there is none.
+    """Return the container that Livery added to a pod; None if there is none.
 
     Raises:
         ObjectError: the pod is malformed.
@@ -47,7 +47,7 @@ def find_proxy(pod: Object) -> Object | None:
 
 
 def find_data_port(pod: Object) -> int | None:
-    """Return the port on which a pod's proxy answers scrapes; None where it has none.
+    """Return the port on which a pod's proxy answers scrapes; None if it has none.
 
     Raises:
         ObjectError: the pod is malformed.
@@ -60,18 +60,18 @@ def find_data_port(pod: Object) -> int | None:
 
 
 def lead_of(scrape: ScrapeAnnotations) -> str:
-    """Write where annotations lead Prometheus, such as `http://:16090/metrics`."""
+    """Return the URL that annotations give to Prometheus, such as `http://:16090/metrics`."""
     said = scrape.values
     scheme, path = said.get("scheme", _SCHEME), said.get("path", _PATH)
     return f"{scheme}://:{said.get('port', '')}{path}"
 
 
 def is_drifted(pod: Object, mesh: Mesh = Mesh.NONE) -> bool:
-    """Tell whether Prometheus, by the pod's annotations, asks somebody else than its proxy.
+    """Return whether the pod's annotations make Prometheus scrape something else than its proxy.
 
     Args:
         pod: the pod.
-        mesh: the platform's: Istio's agent takes scrape annotations over, and asks the proxy.
+        mesh: the platform's; Istio's agent takes scrape annotations over and scrapes the proxy.
 
     Raises:
         ObjectError: the pod is malformed.
@@ -89,7 +89,7 @@ def is_drifted(pod: Object, mesh: Mesh = Mesh.NONE) -> bool:
 
 
 def _asked_once(annotations: Mapping[str, str]) -> bool:
-    """Tell whether a pod asked to be scraped when it was made, by what Livery wrote down then."""
+    """Return whether the pod's original annotations, as recorded by Livery, enabled scrapes."""
     try:
         original = json.loads(annotations.get(names.ORIGINAL, "{}"))
         saved = original["annotations"]
@@ -99,14 +99,14 @@ def _asked_once(annotations: Mapping[str, str]) -> bool:
 
 
 def _is_merged_by_istio(pod: Object, said: Mapping[str, str]) -> bool:
-    """Tell whether Istio's agent is asked, which asks the proxy in turn."""
+    """Return whether Prometheus scrapes Istio's agent, which in turn scrapes the proxy."""
     spec = get_mapping(pod, "spec")
     containers = (*get_names(spec, "containers"), *get_names(spec, "initContainers"))
     return "istio-proxy" in containers and said.get("port") == _ISTIO_AGENT
 
 
 def mend_drift(pod: Object) -> str:
-    """Return the command that leads Prometheus to a drifted pod's proxy again.
+    """Return the command that makes Prometheus scrape a drifted pod's proxy again.
 
     Raises:
         ObjectError: the pod is malformed.
@@ -115,7 +115,7 @@ def mend_drift(pod: Object) -> str:
     if not read_scrape_annotations(annotations_of(pod)).asks:
         wanted["scrape"] = "true"
     keys = read_scrape_annotations(annotations_of(pod)).keys
-    # Of other spellings `scrape` stays: without it nobody would ask.
+    # Other spellings of `scrape` stay: without them, nothing may scrape the pod.
     gone = [
         f"{key}-" for key in keys if not key.startswith("prometheus.io/") and key[-6:] != "scrape"
     ]
@@ -125,7 +125,7 @@ def mend_drift(pod: Object) -> str:
 
 
 def may_have_a_stream(pod: Object) -> bool:
-    """Tell whether a pod's proxy runs, and was told where the control service is.
+    """Return whether a pod's proxy runs and has the address of the control service.
 
     Raises:
         ObjectError: the pod is malformed.

@@ -1,4 +1,4 @@
-"""Whether a pod is for Windows nodes: every way in which a pod can say so.
+"""Detects pods for Windows nodes, by every way in which a pod can declare it.
 
 Source: https://kubernetes.io/docs/concepts/windows/user-guide/
 """
@@ -11,10 +11,10 @@ _WINDOWS, _LINUX = "windows", "linux"
 
 
 def is_windows(spec: Object) -> bool:
-    """Tell whether a pod's specification means Windows nodes only.
+    """Return whether a pod's spec allows Windows nodes only.
 
     Raises:
-        ObjectError: a field is not of its type.
+        ObjectError: a field has the wrong type.
     """
     if get_text(get_mapping(spec, "os", "spec"), "name", "spec.os") == _WINDOWS:
         return True

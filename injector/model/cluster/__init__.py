@@ -1,1 +1,1 @@
-"""Kubernetes objects, and what is known of the cluster."""
+"""Kubernetes objects, and the known state of the cluster."""

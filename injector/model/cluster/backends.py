@@ -1,4 +1,4 @@
-"""Prometheus servers for gateways, read from Services, Pods and EndpointSlices."""
+"""Discovers Prometheus servers for gateways from Services, Pods and EndpointSlices."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from injector.platform.settings import BackendDiscovery, BackendKind
 from sidecar.model.hosts import bracket
 
 PORT_NAMES = ("web", "http-web", "prometheus", "http")
-"""What Prometheus' own port is called, by operators and charts, likeliest first."""
+"""Names that operators and charts give to Prometheus's port, most likely first."""
 PORT = 9090
 
 
 def backend_urls(obj: Object, discovery: BackendDiscovery) -> list[str]:
-    """Return the URLs of the Prometheus servers to which an object leads; none where it does not.
+    """Return the URLs of the Prometheus servers behind an object; empty if there are none.
 
     Raises:
         ObjectError: it is malformed.
@@ -37,7 +37,7 @@ def backend_urls(obj: Object, discovery: BackendDiscovery) -> list[str]:
 
 
 def _may_be_asked(host: str) -> bool:
-    """Tell whether an address is no address of the gateway itself or of its node's own services."""
+    """Return whether a host may be queried: not the gateway itself or node-local services."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -82,7 +82,7 @@ def _of_endpoint_slice(part: Object, discovery: BackendDiscovery) -> Iterator[tu
 
 
 def _choose(ports: list[Object], number_field: str, wanted: str) -> int:
-    """Return the port that is meant; 0 where there is none."""
+    """Return the number of the wanted port; 0 if there is none."""
     if wanted.isascii() and wanted.isdigit():
         return int(wanted)
     numbers: dict[str, int] = {

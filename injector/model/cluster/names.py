@@ -31,5 +31,12 @@ RESOURCES = {
     ("limits", "memory"): "livery.dev/memory-limit",
 }
 
+POD_ANNOTATIONS = frozenset([
+    INJECT, TARGETS, PORT, SIDECAR, FILTER, JOB, NAMESPACE_LABEL, PASS_HEADERS, FALLBACK_PROTOCOL,
+    STATUS, ORIGINAL, REMOTE_WRITE_HOSTS, METRIC_SOURCES, CONTROL_CA_BUNDLE, CONTROL_ADDRESS,
+    *(LIMIT.format(name) for name in ("samples", "labels", "bytes")), *RESOURCES.values(),
+])  # fmt: skip
+"""Every annotation with Livery's prefix."""
+
 MIRROR_POD = "kubernetes.io/config.mirror"
 SYSTEM_NAMESPACES = frozenset(["kube-system", "kube-public", "kube-node-lease"])

@@ -1,7 +1,7 @@
-"""Whether NetworkPolicies let a proxy be scraped, and reach the control service.
+"""Whether NetworkPolicies allow scrapes of a proxy, and its connection to the control service.
 
-Where a rule cannot be judged from here (an address range, a source that may be Prometheus') it
-counts as admitting: what is named must be true.
+A rule that cannot be evaluated here (an address range, a source that may be Prometheus) is treated
+as allowing the connection, so that every reported problem is real.
 Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/
 """
 
@@ -15,7 +15,7 @@ Labels = Mapping[str, str]
 
 
 class Peer(NamedTuple):
-    """Whom a connection leads to."""
+    """The destination of a connection."""
 
     namespace_labels: Labels
     pod_labels: Labels
@@ -23,14 +23,14 @@ class Peer(NamedTuple):
 
 
 class Port(NamedTuple):
-    """A TCP port of a pod: its number, and its name where its container declares one."""
+    """A TCP port of a pod: its number, and its name if its container declares one."""
 
     number: int
     name: str = ""
 
 
 def admits_scrapes(policies: Sequence[Object], pod: Object, port: Port) -> bool:
-    """Tell whether anybody may connect to a pod's port.
+    """Return whether anyone may connect to a pod's port.
 
     Raises:
         ObjectError: a policy is malformed.
@@ -42,7 +42,7 @@ def admits_scrapes(policies: Sequence[Object], pod: Object, port: Port) -> bool:
 
 
 def admits_connection(policies: Sequence[Object], pod: Object, port: Port, peer: Peer) -> bool:
-    """Tell whether a pod may connect to a peer's port.
+    """Return whether a pod may connect to a peer's port.
 
     Raises:
         ObjectError: a policy is malformed.
@@ -57,7 +57,7 @@ def admits_connection(policies: Sequence[Object], pod: Object, port: Port, peer:
 
 def _isolates(policy: Object, pod: Object, direction: str) -> bool:
     spec = get_mapping(policy, "spec")
-    # Without the field a policy isolates ingress, and egress where it has rules for it.
+    # Without the field, a policy isolates ingress, and egress only if it has egress rules.
     types = spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
     return direction in types and selects(get_mapping(spec, "podSelector", "spec"), labels_of(pod))
 

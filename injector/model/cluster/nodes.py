@@ -1,4 +1,4 @@
-"""Nodes, as far as Livery cares: where their kubelets are."""
+"""The addresses of nodes' kubelets."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ _PREFERRED = ("InternalIP", "Hostname", "ExternalIP")
 
 
 def kubelet_url(node: Object) -> str:
-    """Return the URL of a node's kubelet; empty where the node has no address yet.
+    """Return the URL of a node's kubelet; empty if the node has no address yet.
 
     Raises:
-        ObjectError: it is malformed.
+        ObjectError: the node is malformed.
     """
     status = get_mapping(node, "status")
     found = {
@@ -31,7 +31,7 @@ def kubelet_url(node: Object) -> str:
 
 
 def keep_node(node: dict[str, Any]) -> dict[str, Any]:
-    """Leave out all but where the kubelet is: a node's images alone are kilobytes."""
+    """Keep only the kubelet's address: a node's image list alone takes kilobytes."""
     status = node.get("status") or {}
     kept = {key: status[key] for key in ("addresses", "daemonEndpoints") if key in status}
     return {"metadata": {"name": node.get("metadata", {}).get("name")}, "status": kept}

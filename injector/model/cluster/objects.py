@@ -1,6 +1,6 @@
-"""Raw Kubernetes objects, read carefully: what is asked for has its type, or is an error.
+"""Typed access to raw Kubernetes objects: a field of another type than expected is an error.
 
-Objects stay the mappings that JSON gave: nothing is decoded to types, so no field is ever lost.
+Objects stay the mappings that were parsed from JSON, not instances of classes: no field is lost.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ Object = Mapping[str, Any]
 
 
 class Namespace(NamedTuple):
-    """A namespace, as far as Livery cares."""
+    """The parts of a namespace that Livery uses."""
 
     name: str
     labels: Mapping[str, str]
@@ -28,7 +28,7 @@ class Namespace(NamedTuple):
 
     @property
     def is_labelled(self) -> bool:
-        """Whether it asks for injection."""
+        """Whether it is labelled for injection."""
         return self.labels.get(INJECT) == "enabled"
 
 
@@ -36,7 +36,7 @@ def get_mapping(parent: Object, field: str, path: str = "") -> Object:
     """Return a mapping field; an absent or null one is empty.
 
     Raises:
-        ObjectError: it is something else.
+        ObjectError: it has another type.
     """
     return read_mapping(parent.get(field), join_path(path, field), ObjectError)
 
@@ -45,7 +45,7 @@ def get_list(parent: Object, field: str, path: str = "") -> list[Object]:
     """Return a list of mappings; an absent or null one is empty.
 
     Raises:
-        ObjectError: it is something else.
+        ObjectError: it has another type.
     """
     return [*read_mappings(parent.get(field), join_path(path, field), ObjectError)]
 
@@ -56,7 +56,7 @@ def get_strings(parent: Object, field: str, path: str = "") -> Mapping[str, str]
     A null value is the empty string, as the API server reads it.
 
     Raises:
-        ObjectError: a value is no string.
+        ObjectError: a value is not a string.
     """
     path = join_path(path, field)
     return read_string_map(parent.get(field), path, ObjectError, null_is_empty=True)
@@ -66,43 +66,43 @@ def get_text(parent: Object, field: str, path: str = "") -> str:
     """Return a string field; an absent or null one is empty.
 
     Raises:
-        ObjectError: it is something else.
+        ObjectError: it has another type.
     """
     return read_text(parent.get(field), join_path(path, field), ObjectError)
 
 
 def get_names(parent: Object, field: str, path: str = "") -> list[str]:
-    """Return the names of a list's items; one without is empty.
+    """Return the names of a list's items; an item without a name gives an empty one.
 
     Raises:
-        ObjectError: it is no list of mappings, or a name is no string.
+        ObjectError: it is not a list of mappings, or a name is not a string.
     """
     path_of_items = join_path(path, field)
     return [get_text(item, "name", path_of_items) for item in get_list(parent, field, path)]
 
 
 def metadata_of(obj: Object) -> Object:
-    """The object's metadata."""
+    """Return the object's metadata."""
     return get_mapping(obj, "metadata")
 
 
 def labels_of(obj: Object) -> Mapping[str, str]:
-    """The object's labels."""
+    """Return the object's labels."""
     return get_strings(metadata_of(obj), "labels", "metadata")
 
 
 def annotations_of(obj: Object) -> Mapping[str, str]:
-    """The object's annotations."""
+    """Return the object's annotations."""
     return get_strings(metadata_of(obj), "annotations", "metadata")
 
 
 def name_of(obj: Object) -> str:
-    """The object's name."""
+    """Return the object's name."""
     return get_text(metadata_of(obj), "name", "metadata")
 
 
 def namespace_of(obj: Object) -> str:
-    """The object's namespace; empty for none."""
+    """Return the object's namespace; empty if it has none."""
     return get_text(metadata_of(obj), "namespace", "metadata")
 
 

@@ -9,10 +9,10 @@ from injector.model.cluster.objects import Object, get_list, get_mapping, get_st
 
 
 def selects(selector: Object, labels: Mapping[str, str]) -> bool:
-    """Tell whether a selector takes labels; an empty one takes all.
+    """Return whether a selector matches labels; an empty one matches all.
 
     Raises:
-        ObjectError: it is no selector.
+        ObjectError: the selector is malformed.
     """
     wanted = get_strings(selector, "matchLabels")
     if any(labels.get(key) != value for key, value in wanted.items()):
@@ -36,10 +36,10 @@ def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
 
 
 def selects_namespace(selector: Object, own: str, name: str) -> bool:
-    """Tell whether a monitor's `namespaceSelector` takes a namespace; absent means its own.
+    """Return whether a monitor's `namespaceSelector` matches a namespace; absent means its own.
 
     Raises:
-        ObjectError: it is no such selector.
+        ObjectError: the selector is malformed.
     """
     block = get_mapping(selector, "namespaceSelector")
     if block.get("any") is True:

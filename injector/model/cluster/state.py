@@ -1,7 +1,7 @@
-"""What the injector knows of the cluster, or of a folder of manifests that plays one.
+"""The injector's view of the cluster, or of a folder of manifests in its place.
 
-One mutable store without I/O: a source (`injector.files`, `injector.kube`) puts objects in,
-decisions read it, and listeners hear which namespace changed.
+One mutable store without I/O: a source (`injector.files`, `injector.kube`) writes objects,
+decisions read them, and listeners are called with the namespace that changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from injector.model.cluster.objects import (
 
 Derived = TypeVar("Derived")
 NO_NAMESPACE = ""
-"""Stands for what is in no namespace, other than Namespaces: nodes, gateways' backends."""
+"""Stands for cluster-scoped objects other than Namespaces, such as nodes and backends."""
 
 
 class Key(NamedTuple):
-    """What names an object; the namespace is empty for a kind that has none."""
+    """Identifies an object; the namespace is empty for cluster-scoped kinds."""
 
     kind: str
     namespace: str
@@ -36,7 +36,7 @@ class Key(NamedTuple):
 
 KINDS = ("Namespace", "MetricAccess", "LimitRange", "Pod", "Node", "Secret")
 _CLUSTER_KINDS = frozenset(["Namespace", "Node", "Backends", "Collectors"])
-"""Those whose objects are in no namespace."""
+"""The cluster-scoped kinds."""
 _BACKENDS = Key("Backends", "", "all")
 _COLLECTORS = Key("Collectors", "", "all")
 
@@ -49,7 +49,7 @@ class ClusterState:
         """Called with the namespace in which something changed; `NO_NAMESPACE` for none."""
         self._objects: dict[tuple[str, str], dict[str, Object]] = {}
         self._derived: dict[Key, Any] = {}
-        """What was made of objects, until they change."""
+        """Values derived from objects, cached until the objects change."""
 
     def put(self, kind: str, obj: Object) -> None:
         """Add or replace an object.
@@ -76,7 +76,7 @@ class ClusterState:
             self._notify(key)
 
     def namespace(self, name: str) -> Namespace | None:
-        """Return a namespace, None where it is not known (yet)."""
+        """Return a namespace; None if it is not known (yet)."""
         obj = self._objects.get(("Namespace", ""), {}).get(name)
         return None if obj is None else Namespace(name, labels_of(obj), annotations_of(obj))
 
@@ -86,16 +86,16 @@ class ClusterState:
         return [item for item in map(self.namespace, names) if item is not None]
 
     def nodes(self) -> dict[str, str]:
-        """Return the URL of each node's kubelet, by name, of those that have an address."""
+        """Return the kubelet URLs of all nodes that have an address, by node name."""
         urls = {name: kubelet_url(obj) for name, obj in self.named("Node", "")}
         return {name: url for name, url in urls.items() if url}
 
     def secret(self, namespace: str, name: str) -> Object | None:
-        """Return a Secret; None where it is not there, or not read."""
+        """Return a Secret; None if it does not exist or is not read."""
         return self._objects.get(("Secret", namespace), {}).get(name)
 
     def backends(self) -> Sequence[str] | None:
-        """Return the URLs of gateways' Prometheus servers; None where they are not known (yet)."""
+        """Return the URLs of gateways' Prometheus servers; None if they are not known (yet)."""
         obj = self._objects.get(_BACKENDS[:2], {}).get(_BACKENDS.name)
         return None if obj is None else obj["urls"]
 
@@ -104,7 +104,7 @@ class ClusterState:
         self.put(_BACKENDS.kind, {"metadata": {"name": _BACKENDS.name}, "urls": list(urls)})
 
     def collectors(self) -> Sequence[str] | None:
-        """Return the pods of collectors that are ready; None where nobody says which there are."""
+        """Return the pods of collectors that are ready; None if the collectors are not known."""
         obj = self._objects.get(_COLLECTORS[:2], {}).get(_COLLECTORS.name)
         return None if obj is None else obj["pods"]
 
@@ -113,11 +113,11 @@ class ClusterState:
         self.put(_COLLECTORS.kind, {"metadata": {"name": _COLLECTORS.name}, "pods": list(pods)})
 
     def in_namespace(self, kind: str, namespace: str) -> list[Object]:
-        """Return the objects of one kind in a namespace, by name."""
+        """Return the objects of one kind in a namespace, sorted by name."""
         return [obj for _, obj in self.named(kind, namespace)]
 
     def named(self, kind: str, namespace: str) -> list[tuple[str, Object]]:
-        """Return the objects of one kind in a namespace with their names, by name."""
+        """Return the names and objects of one kind in a namespace, sorted by name."""
         return sorted(self._objects.get((kind, namespace), {}).items(), key=itemgetter(0))
 
     def namespaces_with(self, kind: str) -> list[str]:
@@ -129,7 +129,7 @@ class ClusterState:
         )
 
     def derive(self, key: Key, parse: Callable[[Object], Derived]) -> Derived:
-        """Return what `parse` makes of an object; it is made once for each state of the object.
+        """Return the result of `parse` for an object, cached until the object changes.
 
         Raises:
             KeyError: there is no such object.
@@ -145,12 +145,12 @@ class ClusterState:
 
 
 def key_of(kind: str, obj: Object) -> Key:
-    """Name an object of a kind.
+    """Return the key of an object.
 
     Raises:
         ObjectError: its metadata is malformed, or it has no name.
     """
     name = name_of(obj) or get_text(metadata_of(obj), "generateName", "metadata")
     if not name:
-        raise ObjectError("metadata.name", "it is missing")
+        raise ObjectError("metadata.name", "missing")
     return Key(kind, "" if kind in _CLUSTER_KINDS else namespace_of(obj), name)

@@ -1,7 +1,7 @@
-"""Whether a service mesh lets nobody without a certificate of its own to a pod's port.
+"""Whether a service mesh requires a client certificate of its own on a pod's port.
 
-What cannot be judged from here (a default in a mesh's own installation, an authorization policy)
-counts as admitting: what is named must be true.
+What cannot be evaluated here (a default of the mesh's installation, an authorization policy) is
+treated as allowing all clients, so that every reported problem is real.
 Sources: https://istio.io/latest/docs/reference/config/security/peer_authentication/ and
 https://linkerd.io/2/features/server-policy/
 """
@@ -21,18 +21,18 @@ from injector.model.cluster.objects import (
 from injector.model.cluster.selectors import selects
 
 ISTIO_ROOT = "istio-system"
-"""The namespace whose PeerAuthentications hold for the whole mesh, unless told otherwise."""
+"""Istio's default root namespace, whose PeerAuthentications apply to the whole mesh."""
 _INBOUND = "config.linkerd.io/default-inbound-policy"
 _DEMANDING = frozenset(["all-authenticated", "cluster-authenticated", "deny"])
 
 
 def find_istio_demand(policies: Sequence[Object], pod: Object, port: int) -> str:
-    """Name the PeerAuthentication that demands mutual TLS at a pod's port; empty where none does.
+    """Return the PeerAuthentication that requires mutual TLS on a pod's port; empty if none does.
 
-    Of a port's, a workload's, a namespace's and the mesh's the first that says a mode counts.
+    The first mode that is set wins, in the order: port, workload, namespace, mesh.
 
     Args:
-        policies: those of the pod's namespace, and of the mesh's own.
+        policies: the PeerAuthentications of the pod's namespace and of the root namespace.
         pod: the pod.
         port: the port's number.
 
@@ -62,12 +62,12 @@ def find_istio_demand(policies: Sequence[Object], pod: Object, port: int) -> str
 def find_linkerd_demand(
     servers: Sequence[Object], pod: Object, namespace_annotations: Mapping[str, str], port: int
 ) -> str:
-    """Say what demands a mesh identity at a pod's port; empty where nothing does.
+    """Return what requires a mesh identity on a pod's port; empty if nothing does.
 
     Args:
         servers: Linkerd's Servers of the pod's namespace.
         pod: the pod.
-        namespace_annotations: of the pod's namespace.
+        namespace_annotations: annotations of the pod's namespace.
         port: the number of the port named `livery`.
 
     Raises:

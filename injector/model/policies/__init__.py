@@ -1,1 +1,1 @@
-"""The policy of each role: a function of the present objects, scoped to what the proxy may know."""
+"""The policy of each role: a function of the current objects, limited to the proxy's scope."""

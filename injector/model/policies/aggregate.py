@@ -18,11 +18,11 @@ from sidecar.model.policy.keyed import NAMESPACE_PREFIX, PLATFORM_KEY
 
 
 def build_aggregate_keys(cluster: ClusterState, scope: Scope, platform: Platform) -> dict[str, Any]:
-    """Write all keys of the policy: `platform`, `namespace/NAME`, `pod/NAMESPACE/UID`.
+    """Build all keys of the policy: `platform`, `namespace/NAME`, `pod/NAMESPACE/UID`.
 
     Args:
-        cluster: what is known of the cluster.
-        scope: whose pods it may know.
+        cluster: the cluster's state.
+        scope: the namespaces whose pods it may know.
         platform: the platform's settings.
     """
     names = scope.pods_of
@@ -38,7 +38,7 @@ def build_aggregate_keys(cluster: ClusterState, scope: Scope, platform: Platform
 
 
 def is_aggregate_key_of(key: str, namespaces: Collection[str]) -> bool:
-    """Tell whether a change in one of these namespaces may change a key."""
+    """Return whether a change in one of these namespaces may affect a key."""
     if key.startswith(POD_PREFIX):
         return key.split("/", 2)[1] in namespaces
     return key.startswith(NAMESPACE_PREFIX) and key.removeprefix(NAMESPACE_PREFIX) in namespaces
@@ -47,11 +47,11 @@ def is_aggregate_key_of(key: str, namespaces: Collection[str]) -> bool:
 def build_aggregate_keys_of(
     cluster: ClusterState, scope: Scope, platform: Platform, namespaces: Collection[str]
 ) -> dict[str, Any]:
-    """Write the keys for which `is_aggregate_key_of` is true.
+    """Build the keys for which `is_aggregate_key_of` is true.
 
     Args:
-        cluster: what is known of the cluster.
-        scope: whose pods it may know.
+        cluster: the cluster's state.
+        scope: the namespaces whose pods it may know.
         platform: the platform's settings.
         namespaces: names of namespaces.
     """
@@ -65,7 +65,7 @@ def _build_namespaces(
     for name in names:
         namespace = cluster.namespace(name)
         if namespace is None:
-            continue  # its pods are sent with its labels
+            continue  # its pods are sent only together with its labels
         keys |= _build_labels(namespace, platform)
         for pod_name, _ in cluster.named("Pod", name):
             pod = cluster.derive(Key("Pod", name, pod_name), _trim)
@@ -80,7 +80,7 @@ def _build_labels(namespace: Namespace, platform: Platform) -> dict[str, Any]:
 
 
 def _trim(pod: Object) -> dict[str, Any] | None:
-    """Leave of a pod what a proxy reads; None of one that cannot be read, or has ended."""
+    """Reduce a pod to what a proxy reads; None if it is malformed or has ended."""
     try:
         return trim_pod(pod)
     except (PodsError, ObjectError):

@@ -1,7 +1,7 @@
 """The policy of a collector, by key; `sidecar.model.policy.collector` reads it.
 
-Each namespace is one collector's, by the greatest hash of both: equal on every replica of the
-injector, and when a collector goes only its own namespaces move.
+Each namespace is assigned to one collector by rendezvous hashing: every replica of the injector
+makes the same choice, and when a collector leaves, only its own namespaces move.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ _PREFIXES = (ASSIGNMENT_PREFIX, SENDING_PREFIX, CREDENTIAL_PREFIX)
 
 
 def build_collector_keys(cluster: ClusterState, scope: Scope, platform: Platform) -> dict[str, Any]:
-    """Write all keys of the policy of one collector.
+    """Build all keys of the policy of one collector.
 
     Args:
-        cluster: what is known of the cluster: the collectors that are ready.
+        cluster: the cluster's state, including the ready collectors.
         scope: which collector it is for.
         platform: the platform's settings.
     """
@@ -32,9 +32,9 @@ def build_collector_keys(cluster: ClusterState, scope: Scope, platform: Platform
 
 
 def is_collector_key_of(key: str, namespaces: Collection[str]) -> bool:
-    """Tell whether a change in one of these namespaces may change a key."""
+    """Return whether a change in one of these namespaces may affect a key."""
     if NO_NAMESPACE in namespaces:
-        return True  # collectors have come or gone
+        return True  # the set of collectors has changed
     prefix = next((item for item in _PREFIXES if key.startswith(item)), "")
     return bool(prefix) and key.removeprefix(prefix).partition("/")[0] in namespaces
 
@@ -42,10 +42,10 @@ def is_collector_key_of(key: str, namespaces: Collection[str]) -> bool:
 def build_collector_keys_of(
     cluster: ClusterState, scope: Scope, platform: Platform, namespaces: Collection[str]
 ) -> dict[str, Any]:
-    """Write the keys for which `is_collector_key_of` is true.
+    """Build the keys for which `is_collector_key_of` is true.
 
     Args:
-        cluster: what is known of the cluster.
+        cluster: the cluster's state.
         scope: which collector it is for.
         platform: the platform's settings.
         namespaces: names of namespaces; `NO_NAMESPACE` among them stands for the collectors.
@@ -56,7 +56,7 @@ def build_collector_keys_of(
 
 
 def choose_collector(namespace: str, collectors: Sequence[str]) -> str:
-    """Return the collector whose a namespace is; empty where there is none."""
+    """Return the collector that a namespace is assigned to; empty if there are no collectors."""
     return max(collectors, key=lambda name: _weight(namespace, name), default="")
 
 
@@ -79,11 +79,11 @@ def _build(
     keys: dict[str, Any] = {}
     for namespace in namespaces:
         if cluster.namespace(namespace) is None:
-            continue  # with a namespace goes its sending, before its objects have
-        # Where nobody says which there are, there is this one.
+            continue  # sending ends with the namespace, even while its objects remain
+        # If the collectors are unknown, this is the only one.
         if collectors is not None and choose_collector(namespace, collectors) != scope.pod:
             continue
-        # Whether it sends or not: its collector ends series when its last object goes.
+        # Even without objects: its collector ends the series when the last object is removed.
         keys[f"{ASSIGNMENT_PREFIX}{namespace}"] = {}
         verdicts = judge_namespace(cluster, namespace, platform)
         plans = sending_by(verdicts, Collect.PROMETHEUS)

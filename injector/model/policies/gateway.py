@@ -13,19 +13,19 @@ from sidecar.model.policy.keyed import PLATFORM_KEY
 
 
 def build_gateway_keys(cluster: ClusterState, scope: Scope, platform: Platform) -> dict[str, Any]:
-    """Write all keys of the policy: `platform`, `tenant/NAMESPACE` and `backend/GROUP/URL`.
+    """Build all keys of the policy: `platform`, `tenant/NAMESPACE` and `backend/GROUP/URL`.
 
     Args:
-        cluster: what is known of the cluster.
+        cluster: the cluster's state.
         scope: what the gateways may know: every tenant's rules.
-        platform: the platform's settings, which grant.
+        platform: the platform's settings, with its grants.
     """
     names = (item.name for item in cluster.namespaces())
     return {**_build_backends(cluster), **_build_tenants(cluster, platform, names)}
 
 
 def is_gateway_key_of(key: str, namespaces: Collection[str]) -> bool:
-    """Tell whether a change in one of these namespaces may change a key."""
+    """Return whether a change in one of these namespaces may affect a key."""
     if key.startswith(TENANT_PREFIX):
         return key.removeprefix(TENANT_PREFIX) in namespaces
     return NO_NAMESPACE in namespaces
@@ -34,12 +34,12 @@ def is_gateway_key_of(key: str, namespaces: Collection[str]) -> bool:
 def build_gateway_keys_of(
     cluster: ClusterState, scope: Scope, platform: Platform, namespaces: Collection[str]
 ) -> dict[str, Any]:
-    """Write the keys for which `is_gateway_key_of` is true.
+    """Build the keys for which `is_gateway_key_of` is true.
 
     Args:
-        cluster: what is known of the cluster.
+        cluster: the cluster's state.
         scope: what the gateways may know: every tenant's rules.
-        platform: the platform's settings, which grant.
+        platform: the platform's settings, with its grants.
         namespaces: names of namespaces; `NO_NAMESPACE` among them stands for backends.
     """
     backends = _build_backends(cluster) if NO_NAMESPACE in namespaces else {}
@@ -48,7 +48,7 @@ def build_gateway_keys_of(
 
 def _build_backends(cluster: ClusterState) -> dict[str, Any]:
     urls = cluster.backends()
-    # Not known is not the same as none: gateways then keep those that they were told.
+    # Unknown is not the same as none: gateways then keep the backends they have.
     platform = {"schema": SCHEMA, "knowsBackends": urls is not None}
     keys: dict[str, Any] = {f"{BACKEND_PREFIX}{DEFAULT_GROUP}/{url}": {} for url in urls or ()}
     return {PLATFORM_KEY: platform, **keys}
@@ -60,7 +60,7 @@ def _build_tenants(
     keys: dict[str, Any] = {}
     for name in names:
         if cluster.namespace(name) is None:
-            continue  # with a namespace goes its access, before its objects have
+            continue  # access ends with the namespace, even while its objects remain
         rules = build_access(cluster, name, platform)
         if rules:
             keys[f"{TENANT_PREFIX}{name}"] = rules

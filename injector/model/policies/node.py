@@ -15,10 +15,10 @@ from sidecar.model.policy.node import NODE_PREFIX
 
 
 def build_node_keys(cluster: ClusterState, scope: Scope, platform: Platform) -> dict[str, Any]:
-    """Write all keys of the policy: `platform`, `namespace/NAME`, `node/NAME`.
+    """Build all keys of the policy: `platform`, `namespace/NAME`, `node/NAME`.
 
     Args:
-        cluster: what is known of the cluster.
+        cluster: the cluster's state.
         scope: what the proxies may know: every namespace's labels.
         platform: the platform's settings.
     """
@@ -29,7 +29,7 @@ def build_node_keys(cluster: ClusterState, scope: Scope, platform: Platform) -> 
 
 
 def is_node_key_of(key: str, namespaces: Collection[str]) -> bool:
-    """Tell whether a change in one of these namespaces may change a key."""
+    """Return whether a change in one of these namespaces may affect a key."""
     if key.startswith(NODE_PREFIX):
         return NO_NAMESPACE in namespaces
     return key.startswith(NAMESPACE_PREFIX) and key.removeprefix(NAMESPACE_PREFIX) in namespaces
@@ -38,10 +38,10 @@ def is_node_key_of(key: str, namespaces: Collection[str]) -> bool:
 def build_node_keys_of(
     cluster: ClusterState, scope: Scope, platform: Platform, namespaces: Collection[str]
 ) -> dict[str, Any]:
-    """Write the keys for which `is_node_key_of` is true.
+    """Build the keys for which `is_node_key_of` is true.
 
     Args:
-        cluster: what is known of the cluster.
+        cluster: the cluster's state.
         scope: what the proxies may know: every namespace's labels.
         platform: the platform's settings.
         namespaces: names of namespaces; `NO_NAMESPACE` among them stands for nodes.

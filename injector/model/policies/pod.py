@@ -14,10 +14,10 @@ from sidecar.model.policy.document import SCHEMA
 
 
 def build_pod_policy(cluster: ClusterState, scope: Scope, platform: Platform) -> dict[str, Any]:
-    """Write the policy document of a scope.
+    """Build the policy document of a scope.
 
     Args:
-        cluster: what is known of the cluster.
+        cluster: the cluster's state.
         scope: what the proxy may know.
         platform: the platform's settings.
     """

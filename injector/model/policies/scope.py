@@ -6,11 +6,11 @@ EVERY_NAMESPACE = "*"
 
 
 class Scope(NamedTuple):
-    """Everything that decides about a proxy's policy; proxies of one scope share one policy."""
+    """Everything that determines a proxy's policy; proxies with equal scopes share one policy."""
 
     role: str
     namespace: str = ""
-    """Its own; empty for a role that belongs to no namespace."""
+    """The proxy's own namespace; empty for a role that is not tied to one."""
     knows_all_labels: bool = False
     """Whether it may know every namespace's labels."""
     pods_of: tuple[str, ...] = ()
@@ -19,10 +19,10 @@ class Scope(NamedTuple):
     """Whether it may know every namespace's access rules."""
 
     pod: str = ""
-    """Its name, where proxies of a role share the work."""
+    """Name of the proxy's pod, if the proxies of a role divide the work."""
 
     def concerns(self, namespaces: frozenset[str]) -> bool:
-        """Tell whether a change in one of these namespaces may change the policy."""
+        """Return whether a change in one of these namespaces may affect the policy."""
         if self.knows_all_labels or self.knows_every_tenant:
             return True
         if self.namespace and self.namespace in namespaces:
@@ -30,5 +30,5 @@ class Scope(NamedTuple):
         return any(map(self.knows_pods_of, namespaces))
 
     def knows_pods_of(self, namespace: str) -> bool:
-        """Tell whether it may know a namespace's pods."""
+        """Return whether the proxy may know a namespace's pods."""
         return bool(namespace) and (self.pods_of == (EVERY_NAMESPACE,) or namespace in self.pods_of)

@@ -1,4 +1,4 @@
-"""The steps that one series of an application goes through in its pod's proxy."""
+"""The steps that a pod's proxy applies to one series of the application."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ from sidecar.model.rewrite.rewriter import SeriesRewriter
 
 _NAME = "__name__"
 Labels = Mapping[str, str]
-"""A series' labels by name, `__name__` among them."""
+"""A series' labels by name, including `__name__`."""
 
 
 class StepKind(Described):
@@ -30,7 +30,7 @@ class StepKind(Described):
 
 
 class LabelChange(NamedTuple):
-    """One label before and after a step; None where the series does not have it."""
+    """One label before and after a step; None if the series does not have it."""
 
     name: str
     before: str | None
@@ -42,14 +42,14 @@ class SeriesStep(NamedTuple):
 
     kind: StepKind
     detail: str
-    """The rule or object that decided; empty where none did."""
+    """The rule or object that decided; empty if there is none."""
     before: Labels
     labels: Labels | None
-    """After it; None: the series was dropped here."""
+    """Labels after the step; None if the step dropped the series."""
 
     @property
     def changes(self) -> tuple[LabelChange, ...]:
-        """The labels that differ; none where the series was dropped."""
+        """The labels that differ; empty if the series was dropped."""
         if self.labels is None:
             return ()
         names = {**self.before, **self.labels}
@@ -83,7 +83,7 @@ def follow_series(
         if step.after is None:
             return
         changed = step.after
-    _rewrite(labels, policy, RewriteContext())  # raises where rules leave no valid series
+    _rewrite(labels, policy, RewriteContext())  # raises if rules leave no valid series
     if filters:
         context = RewriteContext(identity=identity, filters=True)
         admitted = _rewrite(labels, policy, context)
@@ -92,7 +92,7 @@ def follow_series(
 
 
 def _admitting(labels: Labels, policy: SeriesPolicy, identity: Identity) -> str:
-    """Name the first access rule that matches a series."""
+    """Return the name of the first access rule that matches a series."""
     seen = {**identity.virtual_labels(), **labels, "namespace": identity.namespace}
     return next((rule.name for rule in policy.access_rules or () if rule.matches(seen)), "")
 

@@ -1,1 +1,1 @@
-"""The status page: what Livery does, while it does it."""
+"""The status page: a live view of what Livery does."""

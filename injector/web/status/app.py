@@ -1,4 +1,4 @@
-"""The status page's app: server-rendered, on the loopback only, for whoever forwards the port."""
+"""The status page's app: server-rendered, served on the loopback only (use port forwarding)."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ from sidecar import VERSION
 from sidecar.model.labels.relabel import Rule
 
 WAIT_SECONDS = 20.0
-"""How long a page waits for a change before it asks again."""
+"""How long a page's request waits for a change before the page sends the next one."""
 MAX_WATCHERS = 32
 MAX_FORM_BYTES = 64 << 10
 _HOSTS = frozenset(["localhost", "127.0.0.1", "[::1]"])
@@ -54,9 +54,10 @@ _ASSETS = {
 
 
 class _Guard:
-    """Answers only who came by the loopback's own names, and says how pages may behave.
+    """Accepts only requests for loopback host names, and sets the security headers.
 
-    Another name that leads here is a web site's: it would read the page in a visitor's browser.
+    Another host name that resolves to the loopback belongs to a web site, which could otherwise
+    read the page through a visitor's browser (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -74,7 +75,7 @@ class _Guard:
 
 
 class _Pages:
-    """Renders, and hands what is rendered out."""
+    """Renders and serves the pages."""
 
     def __init__(
         self, sources: Sources, read_rules: Callable[[str], Sequence[Rule]], epoch: str
@@ -90,18 +91,18 @@ class _Pages:
         return self._whole(request, played, playground.EXAMPLE_RULES, playground.EXAMPLE_SERIES)
 
     async def live(self, request: Request) -> Response:
-        """The part that changes, as soon as it is otherwise than what the page has."""
+        """Return the live part, as soon as it differs from the version that the page has."""
         journal = self._sources.journal
         if request.query_params.get("have") == self._version():
             if journal.watchers >= MAX_WATCHERS:
-                return PlainTextResponse("too many pages are watching\n", status_code=503)
+                return PlainTextResponse("too many status pages are open\n", status_code=503)
             await journal.wait_beyond(journal.version, WAIT_SECONDS)
         if request.query_params.get("have") == self._version():
             return Response(status_code=204)
         return self._html("live.html.j2", **self._state(request))
 
     async def collected(self, request: Request) -> Response:
-        """What is sent of each tenant, by rule."""
+        """Return what is forwarded for each tenant, by rule."""
         tenants: dict[str, dict[str, Any]] = {}
         for (namespace, rule), facts in sorted(self._sources.proxies.sending().items()):
             tenants.setdefault(namespace, {})[rule] = asdict(facts)
@@ -114,7 +115,7 @@ class _Pages:
         except RequestError as error:
             return PlainTextResponse(f"{error}\n", status_code=error.status)
         except ValueError:
-            return PlainTextResponse("not a form\n", status_code=400)
+            return PlainTextResponse("the body is not a form\n", status_code=400)
         rules, series = (fields.get(name, [""])[0] for name in ("rules", "series"))
         played = await self._play(rules, series)
         if "part" in request.query_params:
@@ -145,7 +146,7 @@ class _Pages:
 
     def _html(self, template: str, **values: Any) -> Response:
         text = self._environment.get_template(template).render(values)
-        # Whoever may ask for a review may name an object with half of a surrogate pair.
+        # An object's name in an admission review may contain a lone surrogate.
         body = text.encode(errors="replace")
         return HTMLResponse(body, headers={"Cache-Control": "no-store"})
 
@@ -154,8 +155,8 @@ def build_status_app(sources: Sources, read_rules: Callable[[str], Sequence[Rule
     """Build the app behind the status port.
 
     Args:
-        sources: where the page looks.
-        read_rules: reads the playground's rules; raises SettingsError.
+        sources: the page's data.
+        read_rules: parses the playground's rules; raises SettingsError.
     """
     pages = _Pages(sources, read_rules, secrets.token_hex(4))
     app = Starlette(
@@ -174,7 +175,7 @@ def build_status_app(sources: Sources, read_rules: Callable[[str], Sequence[Rule
 async def _asset(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _ASSETS:
-        return PlainTextResponse("there is no such file\n", status_code=404)
+        return PlainTextResponse("file not found\n", status_code=404)
     headers = {"Cache-Control": "max-age=31536000, immutable"}
     return Response(_read_asset(name), media_type=_ASSETS[name], headers=headers)
 
@@ -186,13 +187,13 @@ def _read_asset(name: str) -> bytes:
 def _refusal(request: Request) -> str:
     host = request.headers.get("host", "")
     if host not in _HOSTS and host.rpartition(":")[0] not in _HOSTS:
-        return "this page answers on localhost only; forward its port there"
+        return "this page is served on localhost only; forward its port to your machine"
     if request.headers.get("origin", f"http://{host}") != f"http://{host}":
-        return "this page answers no other site"  # a browser too old for what is asked below
+        return "requests from other sites are refused"  # for browsers without the header below
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         is_navigation = request.headers.get("sec-fetch-mode") == "navigate"
         if request.method != "GET" or not is_navigation:
-            return "this page answers no other site"
+            return "requests from other sites are refused"
     return ""
 
 
@@ -206,7 +207,7 @@ def _wanted(request: Request) -> Wanted:
 
 
 def _turn(wanted: Wanted, table: str, number: int) -> str:
-    """Write the address of another page of one table, the others as they are."""
+    """Return the URL of another page of one table; the other tables stay on their pages."""
     fields = {**wanted._asdict(), table: number}
     shown = {name: value for name, value in fields.items() if value not in ("", 1)}
     return f"/?{urlencode(shown)}#{table}"

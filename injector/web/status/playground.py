@@ -1,4 +1,4 @@
-"""The relabel playground: rules and a series in, each rule's before and after out."""
+"""The relabel playground: applies rules to a series and shows the labels around each rule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -12,10 +12,10 @@ from sidecar.model.exposition.parser import scan
 from sidecar.model.labels.relabel import Rule, relabel_steps
 
 MAX_TEXT_CHARACTERS = 16 << 10
-"""Of rules, and of the series."""
+"""Limit of the rules, and of the series."""
 MAX_RULES = 100
 MAX_STEPS_CHARACTERS = 256 << 10
-"""Of all labels behind all rules: rules can double a value each."""
+"""Limit of the labels of all steps together: each rule can double a value."""
 
 EXAMPLE_RULES = """\
 - source_labels: [__name__]
@@ -34,13 +34,13 @@ class Change(StrEnum):
     """What a rule did to one label."""
 
     ADDED = "added"
-    """It is new."""
+    """The label is new."""
     CHANGED = "changed"
-    """It has another value."""
+    """Its value changed."""
     REMOVED = "removed"
-    """It is gone."""
+    """The label was removed."""
     KEPT = "kept"
-    """It is as it was."""
+    """The label is unchanged."""
 
 
 class LabelChange(NamedTuple):
@@ -53,7 +53,7 @@ class LabelChange(NamedTuple):
 
 
 class PlayedStep(NamedTuple):
-    """One rule's work."""
+    """The effect of one rule."""
 
     rule: str
     labels: Sequence[LabelChange]
@@ -62,21 +62,21 @@ class PlayedStep(NamedTuple):
 
 
 class Played(NamedTuple):
-    """What came of a game; with an error there are no steps."""
+    """The result of a run; if there is an error, there are no steps."""
 
     steps: Sequence[PlayedStep]
     result: str
-    """The series as it would be exposed; empty where it was dropped."""
+    """The series as it would be exposed; empty if it was dropped."""
     error: str = ""
 
 
 def play(rules_text: str, series_text: str, read_rules: Callable[[str], Sequence[Rule]]) -> Played:
-    """Put a series through rules.
+    """Apply rules to a series.
 
     Args:
         rules_text: a YAML list of relabel rules.
         series_text: a series, `name{label="value"}`, with or without a value.
-        read_rules: reads the rules.
+        read_rules: parses the rules.
     """
     try:
         return _play(_read_series(series_text), _check(rules_text, read_rules))
@@ -91,12 +91,12 @@ def _play(labels: dict[str, str], rules: Sequence[Rule]) -> Played:
     for step in relabel_steps(labels, rules):
         size += sum(len(name) + len(value) for name, value in step.before.items())
         if size > MAX_STEPS_CHARACTERS:
-            raise SettingsError(f"the steps are over {MAX_STEPS_CHARACTERS >> 10},000 characters")
+            raise SettingsError(f"the steps exceed {MAX_STEPS_CHARACTERS >> 10},000 characters")
         shown.append(_show_step(step.rule, step.before, step.after))
         last = step.after
     result = "" if last is None else _write_series(last)
     if len(result) > MAX_STEPS_CHARACTERS:
-        raise SettingsError(f"the result is over {MAX_STEPS_CHARACTERS >> 10},000 characters")
+        raise SettingsError(f"the result exceeds {MAX_STEPS_CHARACTERS >> 10},000 characters")
     return Played(shown, result)
 
 
@@ -105,7 +105,7 @@ def _check(text: str, read_rules: Callable[[str], Sequence[Rule]]) -> Sequence[R
         raise SettingsError(f"the rules are longer than {MAX_TEXT_CHARACTERS} characters")
     rules = read_rules(text)
     if len(rules) > MAX_RULES:
-        raise SettingsError(f"{len(rules)} rules; {MAX_RULES} can be tried here")
+        raise SettingsError(f"{len(rules)} rules; the limit is {MAX_RULES}")
     return rules
 
 
@@ -114,7 +114,7 @@ def _read_series(text: str) -> dict[str, str]:
         raise SettingsError(f"the series is longer than {MAX_TEXT_CHARACTERS} characters")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1:
-        raise SettingsError(f"one series is needed, as {EXAMPLE_SERIES}; there are {len(lines)}")
+        raise SettingsError(f"enter one series, such as {EXAMPLE_SERIES}; found {len(lines)}")
     line = lines[0].strip()
     try:
         samples = list(scan(f"{line}\n".encode(errors="replace"), Format.TEXT))
@@ -122,7 +122,7 @@ def _read_series(text: str) -> dict[str, str]:
         samples = list(scan(f"{line} 1\n".encode(errors="replace"), Format.TEXT))
     series = next((item.head.series for item in samples if item.head.series is not None), None)
     if series is None:
-        raise SettingsError(f"one series is needed, as {EXAMPLE_SERIES}")
+        raise SettingsError(f"enter one series, such as {EXAMPLE_SERIES}")
     labels = {name.decode(): unescape(value).decode() for name, value in series.labels if value}
     return {"__name__": series.name.decode(), **labels}
 
@@ -144,7 +144,7 @@ def _show_step(
 
 
 def _describe(rule: Rule) -> str:
-    """Write a rule on one line: what is not its default."""
+    """Write a rule on one line, without default values."""
     parts = [str(rule.action)]
     if rule.source_labels:
         parts.append(f"source_labels: [{', '.join(rule.source_labels)}]")

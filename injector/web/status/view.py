@@ -1,4 +1,4 @@
-"""What the page shows: the present state as values, a page at a time."""
+"""The status page's data: the current state as values, one page of each table."""
 
 import zlib
 from collections import Counter
@@ -12,6 +12,7 @@ from injector.control.proxies import Proxies
 from injector.control.reports import Pod, Report
 from injector.model.access.sending import NOTHING_SENT, ObjectName, SendingFacts
 from injector.model.access.verdicts import AccessVerdict, judge_namespace
+from injector.model.admission.selection import is_enabled
 from injector.model.cluster.state import ClusterState
 from injector.model.roles import DEFAULT_ROLE, series_labels
 from injector.platform.settings import Platform
@@ -19,12 +20,12 @@ from sidecar.model.described import Described
 from sidecar.model.labels.namespace_labels import ExplainedLabel, explain_labels
 
 ROWS = 25
-"""Of one table on one page: the first page stays small however large the cluster is."""
+"""Rows of one table on one page, so that the page stays small in a large cluster."""
 PROBLEMS_SHOWN = 8
 PATTERNS_SHOWN = 12
-"""Of one object; how many more there are is said."""
+"""Shown per object; the page says how many more there are."""
 COLOURS = 12
-"""Label values are told apart by as many colours."""
+"""Number of colours that distinguish label values."""
 
 Item = TypeVar("Item")
 
@@ -32,29 +33,29 @@ Item = TypeVar("Item")
 class Health(Described):
     """State of a proxy, the worst first."""
 
-    FAILING = "failing", "a target is down, or a setting or policy cannot be used"
-    AWAY = "away", "it has reported, but has no stream to any replica"
-    NEW = "new", "it is connected and has not reported yet"
-    WELL = "well", "every target answers, and the whole policy is active"
+    FAILING = "failing", "a target is down, or a setting or the policy cannot be used"
+    AWAY = "away", "it has reported, but has no policy stream to any replica"
+    NEW = "new", "it is connected, but has not reported yet"
+    HEALTHY = "healthy", "no target is down, and the proxy reports no fault"
 
 
 _ORDER = {health: number for number, health in enumerate(Health)}
 
 
 class Workload(NamedTuple):
-    """One proxy and what it is beside."""
+    """One proxy and the workload that it runs beside."""
 
     pod: Pod
     health: Health
     published: str
-    """Version of the policy that it was sent last; empty without a stream."""
+    """Version of the last policy that it was sent; empty without a stream."""
     report: Report | None
     labels: Mapping[str, str]
-    """Labels of its series once the present policy is active."""
+    """Labels that its series have once the current policy is active."""
 
 
 class NamespaceRow(NamedTuple):
-    """One namespace, its labels as they are and as they will appear."""
+    """One namespace, its labels, and how they appear on series."""
 
     name: str
     is_enabled: bool
@@ -68,9 +69,9 @@ class RuleRow(NamedTuple):
     namespace: str
     verdict: AccessVerdict
     reach: str
-    """Where it may read, in words."""
+    """The namespaces that it may read, in words."""
     facts: SendingFacts | None
-    """How its sending goes; None where it sends nothing."""
+    """What has been forwarded; None if it sends nothing."""
 
 
 class Page(NamedTuple, Generic[Item]):
@@ -78,15 +79,15 @@ class Page(NamedTuple, Generic[Item]):
 
     items: Sequence[Item]
     number: int
-    """From 1."""
+    """Counts from 1."""
     pages: int
-    """How many there are."""
+    """Number of pages."""
     total: int
-    """How many rows in all."""
+    """Number of rows on all pages."""
 
 
 class CertificateFacts(NamedTuple):
-    """What the injector serves with."""
+    """The injector's certificates."""
 
     leaf_ends: datetime
     authority_ends: datetime
@@ -95,7 +96,7 @@ class CertificateFacts(NamedTuple):
 
 
 class Hint(NamedTuple):
-    """A sentence for whoever looks, with something to copy or to follow."""
+    """A sentence for the reader, with text to copy or a link."""
 
     text: str
     code: str = ""
@@ -103,7 +104,7 @@ class Hint(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which part of everything is asked for."""
+    """The part that a request asks for: a search, and a page of each table."""
 
     search: str = ""
     workloads: int = 1
@@ -113,7 +114,7 @@ class Wanted(NamedTuple):
 
 @dataclass
 class Sources:
-    """Where the page looks."""
+    """The sources of the page's data."""
 
     cluster: ClusterState
     proxies: Proxies
@@ -122,7 +123,7 @@ class Sources:
     replica: str
     certificates: Callable[[], CertificateFacts | None] = lambda: None
     problems: Callable[[], Sequence[str]] = tuple
-    """What cannot be read now, a sentence each."""
+    """Returns the current problems, one sentence each."""
     hints: list[Hint] = field(default_factory=list)
 
 
@@ -143,7 +144,7 @@ class Status(NamedTuple):
 
 
 def look(sources: Sources, wanted: Wanted) -> Status:
-    """Gather what is asked for."""
+    """Gather the data that a request asks for."""
     search = wanted.search.lower()
     workloads = _workloads(sources)
     proxies = Counter(workload.pod[0] for workload in workloads)
@@ -196,7 +197,7 @@ def _health(published: str, report: Report | None) -> Health:
     is_down = any(not (item.is_up or item.is_guess) for item in report.targets)
     if report.faults or report.policy_error or is_down:
         return Health.FAILING
-    return Health.WELL if published else Health.AWAY
+    return Health.HEALTHY if published else Health.AWAY
 
 
 def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:
@@ -204,7 +205,7 @@ def _namespace(sources: Sources, name: str, proxies: int) -> NamespaceRow:
     labels = {} if namespace is None else namespace.labels
     return NamespaceRow(
         name,
-        namespace is not None and namespace.is_labelled,
+        is_enabled(namespace, sources.platform),
         proxies,
         explain_labels(labels, sources.platform.labels),
     )

@@ -1,4 +1,4 @@
-"""One Prometheus: connections to it, and whether it answers."""
+"""One Prometheus backend: its connections and its health."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class BackendSettings(NamedTuple):
-    """How backends are reached."""
+    """How to connect to backends."""
 
     ca_file: Path | None = None
     """CAs of their certificates; None for the system's."""
@@ -39,14 +39,14 @@ class BackendSettings(NamedTuple):
 
 
 class Backend:
-    """One Prometheus.
+    """One Prometheus backend.
 
     Args:
-        url: of it, with a path before the API's own where it has one.
-        settings: how it is reached.
+        url: its base URL, which may have a path.
+        settings: how to connect to it.
 
     Raises:
-        SettingsError: the URL is not one.
+        SettingsError: the URL is invalid.
     """
 
     def __init__(self, url: str, settings: BackendSettings) -> None:
@@ -69,19 +69,19 @@ class Backend:
         self._trust = CaFile(settings.ca_file) if parts.scheme == "https" else None
         self._pool = ConnectionPool(self._connect, MAX_IDLE)
         self._fault = ""
-        """What of the gateway's own files could not be read the last time."""
+        """The last error about the gateway's own files, so that it is logged once."""
         self.error = ""
-        """Why it is not asked; empty where it is."""
+        """Why it is unhealthy; empty if it is healthy."""
         self.seen_at: float | None = None
-        """When it answered last, as Unix time."""
+        """When it last answered, as Unix time."""
 
     @property
     def is_up(self) -> bool:
-        """Whether it is asked."""
+        """Whether it is healthy."""
         return not self.error
 
     async def send(self, question: Question, *, takes_gzip: bool) -> Connection:
-        """Ask; returns the connection once the response's head is there, to be released.
+        """Send a question; return the connection, to be released, once the head has arrived.
 
         Raises:
             UpstreamError: it does not answer.
@@ -97,11 +97,11 @@ class Backend:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Give a connection back whose answer was read, or was not."""
+        """Return a connection to the pool, whether or not its response was read."""
         self._pool.release(connection)
 
     async def check(self) -> None:
-        """Find out whether it is ready."""
+        """Check whether it is ready."""
         question = Question("GET", "/-/ready", "")
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
@@ -147,11 +147,11 @@ class Backend:
             raise self._own_fault("the gateway's credentials for Prometheus", error) from error
 
     def _own_fault(self, what: str, error: Exception) -> UpstreamError:
-        """Return an error for tenants, who learn nothing of the gateway's files."""
+        """Log an error about the gateway's own files; return one for tenants without details."""
         if str(error) != self._fault:
             self._fault = str(error)
             logger.error("%s cannot be read", what, extra={"reason": str(error)})
-        return UpstreamError(f"{what} cannot be read; its log says why")
+        return UpstreamError(f"{what} cannot be read; see the gateway's log")
 
     async def _connect(self) -> Connection:
         tls: ssl.SSLContext | None = None
@@ -159,7 +159,7 @@ class Backend:
             try:
                 tls = self._trust.context()
             except OSError as error:
-                raise self._own_fault("the CA of Prometheus", error) from error
+                raise self._own_fault("the CA file for Prometheus", error) from error
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 return await Connection.open(
@@ -171,7 +171,7 @@ class Backend:
 
 
 def read_authorization(settings: BackendSettings) -> str:
-    """Return the Authorization header for backends; empty where they ask for none.
+    """Return the Authorization header for backends; empty if no credentials are configured.
 
     Raises:
         UpstreamError: the token or password cannot be read.

@@ -1,4 +1,4 @@
-"""Several Prometheus servers with the same series: any of them may be asked."""
+"""A group of Prometheus replicas with the same series: any of them can answer a query."""
 
 import asyncio
 import logging
@@ -17,23 +17,23 @@ logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
 RESEND_SECONDS = 1.0
-"""What was under way for longer and broke off is not asked of another."""
+"""A query whose connection broke after a longer time is not sent to another backend."""
 
 
 class Asked(NamedTuple):
-    """A response that has begun."""
+    """A response whose head has arrived."""
 
     backend: Backend
     connection: Connection
 
 
 class BackendGroup:
-    """Replicas that are asked in turns; one that does not answer is passed over.
+    """Replicas that are queried in turn; one that does not answer is skipped.
 
     Args:
-        settings: how all of them are reached.
-        timeout_seconds: until a response begins.
-        on_change: called when one is found to be up, or to be no more.
+        settings: how to connect to all of them.
+        timeout_seconds: time limit until a response begins.
+        on_change: called when the backends or their health change.
         on_answer: called with the URL and status of each response.
     """
 
@@ -52,9 +52,9 @@ class BackendGroup:
         self._turn = 0
 
     def use(self, urls: Iterable[str]) -> list[str]:
-        """Ask these from now on; returns why some cannot be used.
+        """Replace the backends; return why some of the new ones cannot be used.
 
-        Answers of others that are under way still come to their end.
+        Responses in flight from removed backends are still completed.
         """
         known = {backend.url: backend for backend in self.backends}
         problems: list[str] = []
@@ -70,21 +70,21 @@ class BackendGroup:
         return problems
 
     def replicas(self, count: int) -> list[Backend]:
-        """Return so many of those that are up, or as many as there are."""
+        """Return at most `count` healthy backends."""
         return [backend for backend in self._in_turn() if backend.is_up][:count]
 
     async def ask(
         self, question: Question, *, takes_gzip: bool, among: Sequence[Backend] | None = None
     ) -> Asked:
-        """Ask one after the other until a response begins: reading twice does no harm.
+        """Try one backend after another until a response begins: queries are safe to repeat.
 
         Args:
-            question: what is asked.
-            takes_gzip: whether the answer may be compressed.
-            among: who may be asked; all by default.
+            question: the request to send.
+            takes_gzip: whether the response may be compressed.
+            among: the backends to try; all by default.
 
         Raises:
-            Refusal: none answers.
+            Refusal: no backend answers.
         """
         reasons: list[str] = []
         backends = self._in_turn() if among is None else among
@@ -94,15 +94,15 @@ class BackendGroup:
                 async with asyncio.timeout(self._timeout_seconds):
                     connection = await backend.send(question, takes_gzip=takes_gzip)
             except TimeoutError:
-                # It works on the query: another would have to work on it as long.
-                sentence = f"no answer within {self._timeout_seconds:g} s; ask for less"
+                # It is still working on the query; another backend would take as long.
+                sentence = f"no response within {self._timeout_seconds:g} s; query less data"
                 raise Refusal(Cause.BACKEND, 504, sentence) from None
             except UpstreamError as error:
                 reasons.append(str(error))
                 took = time.monotonic() - began
                 if took > RESEND_SECONDS and not isinstance(error, ConnectError):
-                    # Perhaps the query ended it: it would end the others, too.
-                    raise Refusal(Cause.BACKEND, 502, f"the backend broke off: {error}") from error
+                    # The query may have crashed it, and would then crash the others, too.
+                    raise Refusal(Cause.BACKEND, 502, f"the backend failed: {error}") from error
                 continue
             self._on_answer(backend.url, connection.status)
             if _is_not_ready(connection) and len(reasons) + 1 < len(backends):
@@ -111,12 +111,12 @@ class BackendGroup:
                 reasons.append(backend.error)
                 continue
             return Asked(backend, connection)
-        shown = "; ".join(dict.fromkeys(reasons)) or "there is none"
+        shown = "; ".join(dict.fromkeys(reasons)) or "none is known"
         sentence = f"no Prometheus answers: {shown}"
         raise Refusal(Cause.BACKEND, 503, sentence, retry_seconds=CHECK_SECONDS)
 
     async def watch(self) -> None:
-        """Check all of them again and again, until cancelled."""
+        """Check all backends periodically, until cancelled."""
         before: list[tuple[str, bool]] = []
         said: dict[str, str] = {}
         while True:
@@ -133,9 +133,9 @@ class BackendGroup:
         before, now = said.get(backend.url, ""), backend.error
         said[backend.url] = now
         if now and now != before:
-            logger.warning("a Prometheus is not asked", extra={"url": backend.url, "reason": now})
+            logger.warning("a backend is unhealthy", extra={"url": backend.url, "reason": now})
         elif before and not now:
-            logger.info("a Prometheus is asked again", extra={"url": backend.url})
+            logger.info("a backend is healthy again", extra={"url": backend.url})
 
     def close(self) -> None:
         """Drop the connections."""
@@ -143,7 +143,7 @@ class BackendGroup:
             backend.close()
 
     def _in_turn(self) -> list[Backend]:
-        """Return those that are up, the next one first, then the others: they may be up again."""
+        """Return the healthy backends in turn, then the others: they may have recovered."""
         if not self.backends:
             return []
         self._turn = (self._turn + 1) % len(self.backends)
@@ -152,6 +152,6 @@ class BackendGroup:
 
 
 def _is_not_ready(connection: Connection) -> bool:
-    """Tell whether a server says that it cannot answer yet; in JSON it speaks of the query."""
+    """Return whether a server is not ready yet; a 503 with JSON is about the query instead."""
     kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     return connection.status == 503 and kind != JSON

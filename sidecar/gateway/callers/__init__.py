@@ -1,1 +1,1 @@
-"""Who asks the gateway: one module for each kind of credentials."""
+"""Authentication of the gateway's callers: one module for each kind of credentials."""

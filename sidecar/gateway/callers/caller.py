@@ -1,76 +1,76 @@
-"""Who asks, as all kinds of credentials say it."""
+"""Callers and credentials, as every kind of authentication presents them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 
 class Credentials(NamedTuple):
-    """What a request says of who sent it."""
+    """The parts of a request that can identify its sender."""
 
     headers: Mapping[str, str]
-    """By names in lower case."""
+    """Values by lower-case header name."""
     peer: str
     """The client's address."""
 
     @property
     def authorization(self) -> str:
-        """The header of that name; empty where it is missing."""
+        """The Authorization header; empty if it is missing."""
         return self.headers.get("authorization", "")
 
 
 class Caller(Protocol):
-    """Somebody who is known."""
+    """An authenticated client."""
 
     @property
     def name(self) -> str:
-        """How it is called in logs and sentences."""
+        """The name for logs and error messages."""
 
     @property
     def tenants(self) -> frozenset[str]:
-        """Tenants that it may be without anybody being asked."""
+        """Tenants that it may act as without an access review."""
 
     async def may_be(self, tenant: str) -> bool:
-        """Tell whether it may be a tenant; raises Refusal where that cannot be found out now."""
+        """Return whether it may act as a tenant; raises Refusal if this cannot be decided now."""
 
     async def may_read(self, path: str) -> bool:
-        """Tell whether it may read a page that shows all tenants; raises like `may_be`."""
+        """Return whether it may read a page that shows all tenants; raises like `may_be`."""
 
 
 class Provider(Protocol):
-    """Knows callers by one kind of credentials."""
+    """Authenticates callers by one kind of credentials."""
 
     @property
     def wants(self) -> str:
-        """What it knows people by, for a sentence."""
+        """The credentials that it accepts, for error messages."""
 
     @property
     def challenge(self) -> str:
-        """The value of WWW-Authenticate that asks for it; empty where there is none."""
+        """Its challenge for the WWW-Authenticate header; empty for none."""
 
     def takes(self, credentials: Credentials) -> bool:
-        """Tell whether these credentials are of its kind."""
+        """Return whether these credentials are of its kind."""
 
     def knows(self, credentials: Credentials) -> bool:
-        """Tell without work whether they were right before."""
+        """Return whether the credentials were checked before: only new ones are rate limited."""
 
     def name_of(self, credentials: Credentials) -> str:
-        """Return who these credentials say they are, if there is such a one; else nothing."""
+        """Return the user that these credentials name; empty if there is no such user."""
 
     async def identify(self, credentials: Credentials) -> Caller | None:
-        """Return who it is; None for nobody. Raises Refusal where that cannot be found out now."""
+        """Return the caller; None if unknown. Raises Refusal if this cannot be decided now."""
 
 
 class KnownCaller(NamedTuple):
-    """A caller of whom everything is known."""
+    """A caller whose rights are all known in advance."""
 
     name: str
     tenants: frozenset[str]
     is_admin: bool = False
 
     async def may_be(self, tenant: str) -> bool:
-        """Tell whether it may be a tenant."""
+        """Return whether it may act as a tenant."""
         return tenant in self.tenants
 
     async def may_read(self, path: str) -> bool:
-        """Tell whether it may read a page that shows all tenants."""
+        """Return whether it may read a page that shows all tenants."""
         return self.is_admin

@@ -1,10 +1,10 @@
-"""Addresses that are one client's."""
+"""Addresses that belong to one client."""
 
 import ipaddress
 
 
 def network_of(peer: str) -> str:
-    """Return what one client's addresses have in common: of IPv6 it has 2⁶⁴."""
+    """Return the network of one client: the /64 of an IPv6 address, an IPv4 address itself."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:

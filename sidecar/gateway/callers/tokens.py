@@ -1,7 +1,7 @@
-"""Callers by Kubernetes tokens of the gateway's audience.
+"""Authentication by Kubernetes tokens for the gateway's audience.
 
-A service account is the tenant of its own namespace. Who it may be besides, and whether it may read
-the admin pages, is what RBAC says: `get metricaccesses` in a namespace, `get` of a path.
+A service account may act as the tenant of its own namespace. RBAC decides about other tenants
+(`get metricaccesses` in their namespace) and about the admin pages (`get` on their path).
 """
 
 from sidecar.auth.rates import TokenBuckets
@@ -12,15 +12,15 @@ from sidecar.gateway.refusals import Cause, Refusal
 AUDIENCE = "livery-gateway"
 MAX_REMEMBERED = 5000
 QUESTION_BURST, QUESTIONS_PER_SECOND = 100, 5
-"""New questions of one user about what it may do; each is one to the API server."""
+"""Rate limit of new access reviews per user; each is a request to the API server."""
 _GROUP, _RESOURCE = "observability.ethos.io", "metricaccesses"
 
 
 class Tokens:
-    """Knows users of the cluster.
+    """Authenticates users of the cluster.
 
     Args:
-        ask: asks the control service.
+        ask: sends a review to the control service.
     """
 
     wants = f"a Kubernetes token of audience {AUDIENCE}"
@@ -31,19 +31,19 @@ class Tokens:
         self._questions: TokenBuckets[str] = TokenBuckets(QUESTION_BURST, QUESTIONS_PER_SECOND)
 
     def takes(self, credentials: Credentials) -> bool:
-        """Tell whether there is a token."""
+        """Return whether the request has a bearer token."""
         return credentials.authorization[:7].lower() == "bearer "
 
     def knows(self, credentials: Credentials) -> bool:
-        """Tell whether the token was good before."""
+        """Return whether the token was accepted before, or refused just now."""
         return self._reviews.knows(read_bearer(credentials.authorization))
 
     def name_of(self, credentials: Credentials) -> str:
-        """Return nothing: what a token says is not known before it is reviewed."""
+        """Return an empty string: a token's user is not known before its review."""
         return ""
 
     async def identify(self, credentials: Credentials) -> "TokenCaller | None":
-        """Return whose token it is; None for nobody's, or one of another audience."""
+        """Return the token's user; None if the token is invalid or for another audience."""
         token = read_bearer(credentials.authorization)
         review = await self._reviews.review(token) if token else None
         if review is None or not _judged(review).username:
@@ -51,13 +51,13 @@ class Tokens:
         return TokenCaller(self, token, review)
 
     async def allows(self, name: str, token: str, access: Access) -> bool:
-        """Tell whether a token's user may do something.
+        """Return whether a token's user has the given access.
 
         Raises:
-            Refusal: it cannot be found out now, or the user has others asked about too often.
+            Refusal: this cannot be decided now, or the user needs too many access reviews.
         """
         if not self._reviews.knows(token, access) and not self._questions.take(name):
-            sentence = f"{name} asks to be too many different tenants"
+            sentence = f"{name} needs too many access reviews; retry later"
             raise Refusal(Cause.RATE, 429, sentence, retry_seconds=5)
         return _judged(await self._reviews.review(token, access)).is_allowed
 
@@ -72,14 +72,14 @@ class TokenCaller:
         self.tenants = frozenset([review.account[0]] if review.account else ())
 
     async def may_be(self, tenant: str) -> bool:
-        """Tell whether it may be a tenant: its own namespace, or one whose rules it may read."""
+        """Return whether it may act as a tenant: its own, or one whose access rules it may read."""
         if tenant in self.tenants:
             return True
         access = {"verb": "get", "group": _GROUP, "resource": _RESOURCE, "namespace": tenant}
         return await self._tokens.allows(self.name, self._token, access)
 
     async def may_read(self, path: str) -> bool:
-        """Tell whether it may read a page that shows all tenants: RBAC on the path says so."""
+        """Return whether it may read a page that shows all tenants: RBAC on the path decides."""
         return await self._tokens.allows(self.name, self._token, {"verb": "get", "path": path})
 
 

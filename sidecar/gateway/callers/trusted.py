@@ -1,6 +1,6 @@
-"""Callers by a header that a proxy in front sets, which authenticated them.
+"""Authentication by a header that an authenticating proxy in front of the gateway sets.
 
-Whoever connects from a trusted source may be any tenant: only that proxy's addresses belong there.
+A client that connects from a trusted source may act as any tenant: list only the proxy's addresses.
 """
 
 import ipaddress
@@ -15,11 +15,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class TrustedHeader:
-    """Believes a header that names tenants, from some sources.
+    """Trusts a header that names tenants if it comes from a trusted source.
 
     Args:
         header: its name, in lower case.
-        sources: address ranges of whoever may set it.
+        sources: address ranges of the clients that may set it.
     """
 
     challenge = ""
@@ -30,19 +30,19 @@ class TrustedHeader:
         self.wants = f"the header {header} from a trusted source"
 
     def takes(self, credentials: Credentials) -> bool:
-        """Tell whether a trusted source sent the header."""
+        """Return whether a trusted source sent the header."""
         return self._header in credentials.headers and self._trusts(credentials.peer)
 
     def knows(self, credentials: Credentials) -> bool:
-        """Tell that nothing is to be found out."""
+        """Return True: there is nothing to check, so nothing is rate limited."""
         return True
 
     def name_of(self, credentials: Credentials) -> str:
-        """Return nothing: there is nobody to be guessed."""
+        """Return an empty string: there are no users to guess."""
         return ""
 
     async def identify(self, credentials: Credentials) -> KnownCaller | None:
-        """Return a caller that may be the tenants that are named; None where none is."""
+        """Return a caller that may act as the named tenants; None if the header names none."""
         named = frozenset(read_names(credentials.headers[self._header]))
         return KnownCaller(f"the proxy at {credentials.peer}", named) if named else None
 
@@ -56,10 +56,10 @@ class TrustedHeader:
 
 
 def read_sources(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Read address ranges, as `10.0.0.0/8`.
+    """Parse address ranges such as `10.0.0.0/8`.
 
     Raises:
-        SettingsError: one is none.
+        SettingsError: a text is not an address range.
     """
     found: list[Network] = []
     for text in texts:
@@ -71,7 +71,7 @@ def read_sources(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 def _unmapped(network: Network) -> Network:
-    """Return the IPv4 range that one of `::ffff:0:0/96` stands for: peers are compared as IPv4."""
+    """Return an IPv4-mapped range (in `::ffff:0:0/96`) as IPv4: peers are compared as IPv4."""
     first = network.network_address
     mapped = first.ipv4_mapped if isinstance(first, ipaddress.IPv6Address) else None
     if mapped is None or network.prefixlen < 96:

@@ -1,4 +1,4 @@
-"""The way to a kubelet that the settings describe: TLS, proxies, redirects, HTTP/2."""
+"""HTTP client for a kubelet's pod list: TLS, proxies, redirects and HTTP/2 as configured."""
 
 import asyncio
 import contextlib
@@ -29,10 +29,10 @@ _VERSIONS = {
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 _HINTS = {
-    401: "the kubelet does not know the token",
-    403: "who asks may not get nodes/pods (before Kubernetes 1.33: nodes/proxy)",
+    401: "the kubelet rejected the credentials",
+    403: "the credentials do not allow get on nodes/pods (before Kubernetes 1.33: nodes/proxy)",
 }
-# It would tell of every request.
+# httpx logs every request at INFO.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
@@ -41,18 +41,18 @@ _HUNG_UP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 _NAMELESS = {
     "ConnectError": "the connection could not be made, or was closed at once",
-    "ReadError": "the connection broke",
+    "ReadError": "the connection was lost",
     "RemoteProtocolError": "the answer is not HTTP",
 }
-"""What the library's errors mean that say nothing."""
+"""Texts for httpx errors without a message, by class name."""
 
 
 class PodsClient:
-    """Asks one kubelet for its pods.
+    """Fetches the pods of one kubelet.
 
     Args:
-        settings: how.
-        environ: where proxies are looked up, if the settings say so.
+        settings: where and how.
+        environ: environment with the proxy variables, used if the settings say so.
 
     Raises:
         SettingsError: a certificate or CA cannot be used; names the argument.
@@ -78,9 +78,9 @@ class PodsClient:
         """Return the pods of `/pods`.
 
         Raises:
-            UpstreamTimeoutError: it was not whole within 30 s.
+            UpstreamTimeoutError: the list was not complete within 30 s.
             UpstreamError: no connection, or a status other than 200; says what to do.
-            PodsError: the answer is no list of pods, or too long.
+            PodsError: the response is not a list of pods, or is too long.
             LiveryError: the credentials cannot be read.
         """
         url = f"{self._settings.url}/pods"
@@ -89,38 +89,38 @@ class PodsClient:
                 try:
                     return await self._ask(url)
                 except _HUNG_UP:
-                    # The kubelet closed a kept connection just then: a GET may be sent again.
+                    # The kubelet just closed an idle connection: a GET is safe to retry.
                     return await self._ask(url)
         except TimeoutError:
-            reason = f"the kubelet did not tell its pods within {TIMEOUT_SECONDS:g} s"
+            reason = f"the kubelet did not send its pod list within {TIMEOUT_SECONDS:g} s"
             raise UpstreamTimeoutError(reason) from None
         except LiveryError:
             raise
         except Exception as error:
-            # A boundary: a proxy that closes or talks nonsense makes the libraries below raise
-            # whatever they will (an IndexError, an AssertionError), and ends nothing here.
+            # A boundary: if a proxy closes or sends garbage, the libraries below raise arbitrary
+            # exceptions (IndexError, AssertionError), which must not escape.
             reason = str(error) or _NAMELESS.get(type(error).__name__, type(error).__name__)
             if way := self._routes.way_to(url):
-                reason = f"by way of the proxy {way}: {reason}"
+                reason = f"through the proxy {way}: {reason}"
             if "CERTIFICATE_VERIFY_FAILED" in reason:
                 reason += (
-                    "; tls_config.ca_file (--ca-file) names who signs the kubelet's certificate"
+                    "; set tls_config.ca_file (--ca-file) to the CA of the kubelet's certificate"
                 )
-            raise UpstreamError(f"the kubelet's pods at {url}: {reason}") from error
+            raise UpstreamError(f"cannot fetch the kubelet's pods from {url}: {reason}") from error
 
     async def _ask(self, url: str) -> tuple[Pod, ...]:
         async with self._client.stream("GET", url) as answer:
             return await _read(answer)
 
     async def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         await self._client.aclose()
         if self._token_client is not None:
             await self._token_client.aclose()
 
 
 def _client(routes: "_Routes", **options: Any) -> httpx.AsyncClient:
-    # Identity: what arrives is what is counted.
+    # Identity encoding: size limits apply to the bytes that arrive.
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",
@@ -132,18 +132,18 @@ def _client(routes: "_Routes", **options: Any) -> httpx.AsyncClient:
 async def _read(answer: httpx.Response) -> tuple[Pod, ...]:
     status = answer.status_code
     if 300 <= status < 400:
-        reason = "no redirect that is followed (follow_redirects)"
+        reason = "the redirect is not followed (follow_redirects)"
         raise UpstreamError(f"the kubelet answered {status}: {reason}")
     if status != 200:
         hint = _HINTS.get(status) or await _read_reason(answer)
         raise UpstreamError(f"the kubelet answered {status}" + (f": {hint}" if hint else ""))
     encoding = answer.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
-        raise UpstreamError(f"the kubelet encoded its pods ({encoding[:40]!r}), unasked")
+        raise UpstreamError(f"the kubelet used an unrequested content encoding: {encoding[:40]!r}")
     reader = PodListReader(bound_annotations)
     async for part in answer.aiter_raw():
         reader.feed(part)
-        await asyncio.sleep(0)  # scrapes go on between two parts
+        await asyncio.sleep(0)  # lets scrapes run between two parts
     return reader.finish()
 
 
@@ -157,7 +157,7 @@ async def _read_reason(answer: httpx.Response) -> str:
 
 
 class _Routes(httpx.AsyncBaseTransport):
-    """Sends each request directly or through the proxy that is its own, redirected ones too."""
+    """Sends each request, redirected ones too, directly or through the proxy for its URL."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class _Routes(httpx.AsyncBaseTransport):
         self._ways: dict[str, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one."""
+        """Send one request."""
         proxy_url = self._choose(request.url)
         way = self._ways.get(proxy_url)
         if way is None:
@@ -182,16 +182,16 @@ class _Routes(httpx.AsyncBaseTransport):
         return await way.handle_async_request(request)
 
     async def aclose(self) -> None:
-        """Drop all connections."""
+        """Close all connections."""
         for way in self._ways.values():
             await way.aclose()
 
     def way_to(self, url: str) -> str:
-        """Return the proxy by which a URL is asked, without what names a user; empty for none."""
+        """Return the proxy for a URL, without user and password; empty if there is none."""
         return self._choose(httpx.URL(url)).rpartition("@")[2]
 
     def _choose(self, url: httpx.URL) -> str:
-        """Return the proxy's URL; empty for none."""
+        """Return the URL of the proxy for a request; empty if there is none."""
         given = self._proxy
         port = url.port or (443 if url.scheme == "https" else 80)
         if given.proxy_from_environment:
@@ -211,19 +211,19 @@ class _Routes(httpx.AsyncBaseTransport):
             for name, values in self._proxy.proxy_connect_header.items()
             for value in values
         ]
-        # What stands in the environment may lack the scheme, as curl allows.
+        # A value from the environment may omit the scheme, as curl allows.
         full = url if "://" in url else f"http://{url}"
-        # As in Go: tls_config holds for the way to the proxy, too.
+        # As in Go, tls_config also applies to the connection to the proxy.
         tls = self._options["verify"] if full.startswith("https://") else None
         return httpx.Proxy(full, headers=headers, ssl_context=tls)
 
 
 class _NamedContext(ssl.SSLContext):
-    """Verifies the server by a name of our own, wherever it is."""
+    """Verifies the server by a configured name instead of the URL's host."""
 
     server_name = ""
 
-    def wrap_bio(  # noqa: PLR0917 # its callers give all by position
+    def wrap_bio(  # noqa: PLR0917 # its callers pass all arguments by position
         self,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
@@ -239,7 +239,7 @@ def _tls_context(tls: TlsSettings, path: str) -> ssl.SSLContext:
     context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.server_name = tls.server_name
     with warnings.catch_warnings():
-        # The user asked for it by name.
+        # The user configured this version explicitly.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = _VERSIONS[tls.min_version]
     try:
@@ -264,7 +264,7 @@ def _load_pair(context: ssl.SSLContext, tls: TlsSettings, path: str) -> None:
             _as_file(tls.cert_file, tls.cert_pem) as cert,
             _as_file(tls.key_file, tls.key_pem) as key,
         ):
-            # An empty password: a key that needs one is an error, not a question at a terminal.
+            # An empty password makes an encrypted key an error, not a prompt on the terminal.
             context.load_cert_chain(cert, key, password="")
     except (OSError, ssl.SSLError, ValueError) as error:
         raise SettingsError(f"{path}: certificate and key: {error}") from error
@@ -272,11 +272,11 @@ def _load_pair(context: ssl.SSLContext, tls: TlsSettings, path: str) -> None:
 
 @contextlib.contextmanager
 def _as_file(name: str, text: str) -> Iterator[str]:
-    """Give a file's name for what stands in the settings: OpenSSL reads keys from files only."""
+    """Yield a file name, also for inline PEM: OpenSSL reads keys from files only."""
     if name:
         yield name
         return
-    if hasattr(os, "memfd_create"):  # a read-only file system has no other place
+    if hasattr(os, "memfd_create"):  # works on a read-only file system
         number = os.memfd_create("pem", os.MFD_CLOEXEC)
         try:
             os.write(number, text.encode())

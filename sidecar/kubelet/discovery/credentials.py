@@ -1,4 +1,4 @@
-"""By what a kubelet knows who asks: tokens, passwords, OAuth 2.0; files are read each time."""
+"""Authentication to the kubelet: tokens, passwords, OAuth 2.0; files are read each time."""
 
 import asyncio
 import base64
@@ -15,18 +15,18 @@ from sidecar.model.pods.discovery_settings import DiscoverySettings, OAuth2
 
 MAX_ANSWER_BYTES = 256 << 10
 EARLY_SECONDS = 10.0
-"""So much before its end a token counts as ended."""
+"""How long before its expiry a token is renewed."""
 TIMEOUT_SECONDS = 30.0
 DEFAULT_TOKEN_SECONDS = 3600.0
 MAX_TOKEN_SECONDS = 86400.0
 
 
 class Credentials(httpx.Auth):
-    """Puts an Authorization header on a request.
+    """Adds the Authorization header to requests.
 
     Args:
-        settings: at most one way to be known is in them.
-        token_client: asks the token service; None where there is none.
+        settings: contain at most one authentication method.
+        token_client: client for the OAuth 2.0 token endpoint; None without one.
     """
 
     def __init__(self, settings: DiscoverySettings, token_client: httpx.AsyncClient | None) -> None:
@@ -38,7 +38,7 @@ class Credentials(httpx.Auth):
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Send the request as somebody; a token that is refused is not used again."""
+        """Authenticate a request; an OAuth 2.0 token that gets a 401 is discarded."""
         header = await self._header()
         if header:
             request.headers["Authorization"] = header
@@ -69,7 +69,7 @@ class Credentials(httpx.Auth):
 
 
 class _Tokens:
-    """Tokens of the client credentials grant, one at a time.
+    """The current access token of an OAuth 2.0 client credentials grant.
 
     Source: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
     """
@@ -82,14 +82,14 @@ class _Tokens:
         self._ends_at = 0.0
 
     async def get(self) -> str:
-        """Return a token that is good for a while."""
+        """Return a token that does not expire soon; fetches a new one if needed."""
         async with self._lock:
             if not self._token or time.monotonic() >= self._ends_at:
                 await self._fetch()
             return self._token
 
     def forget(self) -> None:
-        """Ask for a new one the next time."""
+        """Discard the token; the next request fetches a new one."""
         self._token = ""
 
     async def _fetch(self) -> None:
@@ -100,7 +100,7 @@ class _Tokens:
         form = {"grant_type": "client_credentials", **given.endpoint_params}
         if given.scopes:
             form["scope"] = " ".join(given.scopes)
-        # RFC 6749 wants the header understood; some services understand the form only.
+        # RFC 6749 requires support for the header; some services accept only form fields.
         pair = f"{quote(given.client_id, safe='')}:{quote(secret, safe='')}".encode()
         header = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
         status, answer = await self._post(form, header)
@@ -110,10 +110,12 @@ class _Tokens:
         token = answer.get("access_token")
         if status != 200 or not isinstance(token, str) or not token:
             reason = answer.get("error_description") or answer.get("error") or "no access_token"
-            shown = f"oauth2.token_url: answered {status}: {str(reason)[:200]}"
+            shown = f"oauth2.token_url: the server answered {status}: {str(reason)[:200]}"
             raise UpstreamError(shown)
         if not token.isascii() or not token.isprintable():
-            raise UpstreamError("oauth2.token_url: the token is none that a header may have")
+            raise UpstreamError(
+                "oauth2.token_url: the token contains characters that an HTTP header may not"
+            )
         seconds = _seconds(answer.get("expires_in"))
         self._token, self._ends_at = token, time.monotonic() + seconds - EARLY_SECONDS
 
@@ -136,17 +138,17 @@ class _Tokens:
         except Exception as error:  # a boundary, as in `client`
             raise UpstreamError(f"oauth2.token_url: {_say(error)}") from error
         if len(body) > MAX_ANSWER_BYTES:
-            raise UpstreamError("oauth2.token_url: the answer has no end")
+            raise UpstreamError("oauth2.token_url: the response is too large")
         try:
             answer = httpx.Response(200, content=body).json()
         except (ValueError, RecursionError):
-            # Some services answer as a form, whatever RFC 6749 says.
+            # Some services answer with a form instead of the JSON that RFC 6749 requires.
             answer = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=32))
         return status, answer if isinstance(answer, dict) else {}
 
 
 def _seconds(lasts: object) -> float:
-    """Return how long a token lasts; services write it as a number or as a text."""
+    """Return a token's lifetime; services send it as a number or as a string."""
     if isinstance(lasts, str) and lasts.isascii() and lasts.isdigit():
         lasts = int(lasts[:9])
     if isinstance(lasts, int | float) and lasts > 0:
@@ -155,11 +157,11 @@ def _seconds(lasts: object) -> float:
 
 
 def _say(error: Exception) -> str:
-    return str(error) or "no answer in time"
+    return str(error) or "no response in time"
 
 
 def _read(name: str, path: str) -> str:
     text = read_secret(Path(path), name)
     if not text or not text.isprintable():
-        raise UpstreamError(f"{name}: {path} holds no secret")
+        raise UpstreamError(f"{name}: {path} is empty or contains unprintable characters")
     return text

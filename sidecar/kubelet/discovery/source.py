@@ -1,4 +1,4 @@
-"""The targets of a node: asked for when somebody wants them and the last are too old."""
+"""The targets of a node, refreshed on request when the last ones are too old."""
 
 import asyncio
 import time
@@ -15,14 +15,14 @@ from sidecar.process.documents import read_document, stamp
 MAX_SETTINGS_BYTES = 1 << 20
 NamespaceLabels = Mapping[str, Mapping[str, str]]
 Complete = Callable[[DiscoverySettings], DiscoverySettings]
-"""Fills in what a document does not say."""
+"""Fills in what a document omits."""
 
 
 def read_discovery_settings(path: Path) -> DiscoverySettings:
-    """Read a document of arguments.
+    """Read a file of discovery arguments.
 
     Raises:
-        SettingsError: it cannot be read or used; names the file and the arguments.
+        SettingsError: it cannot be read or is invalid; names the file and the argument.
     """
     try:
         document = read_document(path, MAX_SETTINGS_BYTES)
@@ -37,13 +37,13 @@ def read_discovery_settings(path: Path) -> DiscoverySettings:
 class Discovery:
     """One kubelet's targets.
 
-    A kubelet that fails and arguments that cannot be used make it unhealthy: the last good targets
-    stay for who asks for them.
+    A failing kubelet or invalid arguments make it unhealthy; `last_targets` still returns the last
+    good targets.
 
     Args:
-        file: holds the arguments, read again when it or a file of certificates changes; None for
-            the defaults.
-        complete: fills in what the document does not say.
+        file: contains the arguments; reloaded when it or a certificate file changes. None for the
+            defaults.
+        complete: fills in what the document omits.
     """
 
     def __init__(self, file: Path | None, complete: Complete = lambda settings: settings) -> None:
@@ -59,22 +59,22 @@ class Discovery:
 
     @property
     def refresh_interval_seconds(self) -> float:
-        """How old targets may be."""
+        """Maximum age of targets."""
         return self._settings.refresh_interval_seconds
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the last question was answered."""
+        """Whether the last refresh succeeded."""
         return self._pods is not None and self._error is None
 
     async def targets(self, labels: NamespaceLabels | None = None) -> list[DiscoveredTarget]:
-        """Return the targets as they are now.
+        """Return the current targets; refreshes them if they are too old.
 
         Args:
-            labels: those of namespaces, by their keys.
+            labels: the labels of each namespace.
 
         Raises:
-            LiveryError: the kubelet or the arguments cannot be used.
+            LiveryError: the last refresh failed; says why.
         """
         async with self._lock:
             age = time.monotonic() - self._asked_at
@@ -85,13 +85,13 @@ class Discovery:
         return self.last_targets(labels) or []
 
     def last_targets(self, labels: NamespaceLabels | None = None) -> list[DiscoveredTarget] | None:
-        """Return the last good targets; None where there were none yet."""
+        """Return the last good targets; None before the first successful refresh."""
         if self._pods is None:
             return None
         return discover(self._pods, self._settings.namespaces, labels)
 
     async def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         if self._client is not None:
             await self._client.close()
             self._client = None

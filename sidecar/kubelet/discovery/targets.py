@@ -1,4 +1,4 @@
-"""`/targets`: the pods of one node, or of all, for Prometheus' HTTP service discovery."""
+"""`/targets`: HTTP service discovery for Prometheus, of the pods of one node or of all."""
 
 import asyncio
 import logging
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from sidecar.kubelet.discovery.source import Discovery
 
 MAX_QUESTIONS = 32
-"""Kubelets that are asked at once."""
+"""Kubelets that are queried concurrently."""
 NamespaceLabels = Mapping[str, Mapping[str, str]]
 
 
 class _Source(NamedTuple):
-    """One node's pods, asked for at an address."""
+    """One node's discovery, and the kubelet URL that it uses."""
 
     url: str
     discovery: "Discovery"
 
 
 class NodeDiscovery:
-    """Answers with the targets of kubelets.
+    """Serves the targets of kubelets.
 
     Args:
-        file: arguments as Alloy has them; None for none. What it leaves out about the kubelet is
-            as for its metrics.
-        kubelet_of: says how the kubelet of a node is asked for its metrics; the empty name is that
-            of the only node.
+        file: arguments of Alloy's `discovery.kubelet`; None for the defaults. What it omits about
+            the kubelet is taken from the metrics settings.
+        kubelet_of: returns the metrics settings for a node's kubelet; the empty name means the
+            only node.
     """
 
     def __init__(self, file: Path | None, kubelet_of: Callable[[str], KubeletSettings]) -> None:
@@ -55,23 +55,23 @@ class NodeDiscovery:
 
     @property
     def is_healthy(self) -> bool | None:
-        """Whether targets could be told the last time; None where nobody asked yet."""
+        """Whether the last request succeeded for all its nodes; None before the first one."""
         return not self._said if self._sources else None
 
     async def answer(
         self, request: Request, nodes: Sequence[str], labels: NamespaceLabels
     ) -> Response:
-        """Tell the targets of nodes.
+        """Serve the targets of nodes.
 
-        One kubelet that fails makes all of it an error: Prometheus keeps what it has. Who asks for
-        `?stale=true` takes the last good targets of those that fail.
+        If one kubelet fails, the whole response is an error, so that Prometheus keeps its targets.
+        With `?stale=true`, the last good targets of failing kubelets are served instead.
         """
         takes_stale = parse_qs(request.query).get("stale") == ["true"]
         found = await asyncio.gather(*(self._ask(node, labels) for node in nodes))
         errors = [error for _, error in found if error is not None]
         self._say(errors)
         targets = [target for told, _ in found for target in told or ()]
-        # Never an empty list for want of an answer.
+        # Never an empty list just because no kubelet answered.
         if errors and (not takes_stale or all(told is None for told, _ in found)):
             return failed(errors[0])
         try:
@@ -80,22 +80,22 @@ class NodeDiscovery:
             return failed(error)
 
     async def forget_others(self, nodes: Sequence[str]) -> None:
-        """Drop what is known of nodes that are gone."""
+        """Forget nodes that are not in the list, and close their connections."""
         for node in set(self._sources) - set(nodes):
             await self._sources.pop(node).discovery.close()
 
     async def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         await self.forget_others(())
 
     async def _ask(
         self, node: str, labels: NamespaceLabels
     ) -> tuple[list[DiscoveredTarget] | None, LiveryError | None]:
-        """Return a node's targets, the last good ones where it fails, and why it did."""
+        """Return a node's targets and no error, or its last good targets and the error."""
         async with self._question_slots:
             try:
                 discovery = await self._source(node)
-            except LiveryError as error:  # it went while others were asked
+            except LiveryError as error:  # the node was removed meanwhile
                 return None, error
             try:
                 return await discovery.targets(labels), None
@@ -109,7 +109,7 @@ class NodeDiscovery:
             found = _Source(url, self._new(self._file, self._completion(node)))
             self._sources[node] = found
             if before is not None:
-                await before.discovery.close()  # meanwhile the node may be forgotten
+                await before.discovery.close()  # the node may be forgotten during this
             return found.discovery
         return before.discovery
 
@@ -123,16 +123,16 @@ class NodeDiscovery:
     def _completion(self, node: str) -> Callable[[DiscoverySettings], DiscoverySettings]:
         def complete(settings: DiscoverySettings) -> DiscoverySettings:
             if node and settings.url != DEFAULT_URL:
-                raise SettingsError("url: of all nodes each has its own; leave it out")
+                raise SettingsError("url must not be set with --all-nodes: each node has its own")
             return _complete(settings, self._kubelet_of(node))
 
         return complete
 
 
 def _complete(settings: DiscoverySettings, kubelet: KubeletSettings) -> DiscoverySettings:
-    """Ask a node's kubelet as this proxy, where the arguments name neither."""
+    """Fill in URL, credentials and CA from this proxy's settings where the arguments omit them."""
     if settings.url != DEFAULT_URL:
-        return settings  # somebody else, who must not get this proxy's token
+        return settings  # another server, which must not get this proxy's token
     settings = replace(settings, url=kubelet.url.rstrip("/"))
     ways = (
         settings.bearer_token, settings.bearer_token_file, settings.basic_auth,

@@ -1,1 +1,1 @@
-"""Tenants' access rules: which series they let through."""
+"""Tenants' access rules: which series they allow."""

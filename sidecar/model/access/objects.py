@@ -1,8 +1,8 @@
-"""MetricAccess objects, as far as they say what may be read.
+"""The read access that MetricAccess objects describe.
 
-A tenant writes its own objects, so they are input, not authority: patterns only narrow, and what a
-rule may read beyond its own namespace is the platform's word. What is wrong with an object becomes
-facts of its status; an object that cannot be trusted to narrow as meant grants nothing.
+A tenant writes its own objects, so they are input, not authority: patterns only narrow access, and
+the platform decides what a rule may read beyond its own namespace. Problems of an object are shown
+in its status; an object that might not restrict access as intended grants nothing.
 """
 
 import json
@@ -20,19 +20,19 @@ from sidecar.model.promql.selectors import parse_pattern
 API_VERSION = "observability.ethos.io/v1alpha1"
 KIND = "MetricAccess"
 MAX_SPEC_BYTES = 128 << 10
-"""Of one object, as JSON: its patterns are compiled while nobody else is answered."""
+"""Per object, as JSON: compiling its patterns blocks all other requests."""
 EVERY_NAMESPACE = "*"
 
 
 class Acceptance(StrEnum):
-    """Whether an object's rules are in force; the `Accepted` condition's reason."""
+    """Whether an object's rules are active; the reason of the `Accepted` condition."""
 
     ACCEPTED = "Accepted"
-    """All of it."""
+    """All patterns are active."""
     SOME_PATTERNS = "SomePatternsInvalid"
-    """The valid patterns only."""
+    """Only the valid patterns are active."""
     INVALID = "Invalid"
-    """None of it: it grants nothing."""
+    """Nothing is active: the object grants nothing."""
 
 
 class PatternFact(NamedTuple):
@@ -40,48 +40,48 @@ class PatternFact(NamedTuple):
 
     pattern: str
     kind: str
-    """How it is read; empty where it cannot be."""
+    """How it is interpreted; empty if it is invalid."""
     note: str
-    """What was read otherwise than written, or what is wrong."""
+    """What was not read literally, or what is wrong."""
 
     @property
     def is_valid(self) -> bool:
-        """Whether it is in force."""
+        """Whether it is active."""
         return bool(self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadAccess:
-    """What an object says of reading."""
+    """The read access that an object describes."""
 
     name: str
     namespace: str
     generation: int
     source: str = ""
     metric_isolation: bool | None = True
-    """As the object says; None where it does not."""
+    """As set in the object; None if it is not set."""
     patterns: tuple[PatternFact, ...] = ()
     label_selectors: Mapping[str, str]
     metric_relabelings: tuple[Mapping[str, Any], ...] = ()
     error: str = ""
-    """Why it grants nothing; empty where it does."""
+    """Why the object is invalid and grants nothing; empty if it is valid."""
     spec_bytes: int = 0
-    """Size of what was read, as JSON."""
+    """Size of the spec, as JSON."""
 
     @property
     def pattern_problems(self) -> tuple[str, ...]:
-        """Why patterns are not in force, a clause each."""
+        """Why patterns are not active, one clause each."""
         wrong = (fact for fact in self.patterns if not fact.is_valid)
         return tuple(f"pattern {fact.pattern[:200]!r}: {fact.note}" for fact in wrong)
 
     @property
     def is_isolated(self) -> bool:
-        """Whether it reads no namespace but those that it names."""
+        """Whether it reads only its own namespace and `source`."""
         return self.metric_isolation is True
 
     @property
     def acceptance(self) -> Acceptance:
-        """Whether its rules are in force."""
+        """Whether its rules are active."""
         if self.error:
             return Acceptance.INVALID
         if all(fact.is_valid for fact in self.patterns):
@@ -90,14 +90,14 @@ class ReadAccess:
 
 
 class Grant(NamedTuple):
-    """Where an object may read: its namespaces, None for all; and what the status says of it."""
+    """The namespaces that an object may read, None for all, and a note for its status."""
 
     namespaces: frozenset[str] | None
     note: str
 
 
 def read_access(obj: Mapping[str, Any]) -> ReadAccess:
-    """Read an object; what is wrong ends up in `error` and in its patterns' facts.
+    """Read an object; problems are recorded in `error` and `patterns`.
 
     Raises:
         RuleError: it has no usable name or namespace.
@@ -117,7 +117,7 @@ def read_access(obj: Mapping[str, Any]) -> ReadAccess:
 
 
 def grant_of(access: ReadAccess, granted: frozenset[str]) -> Grant:
-    """Decide where an object may read.
+    """Decide which namespaces an object may read.
 
     Args:
         access: the object.
@@ -143,7 +143,7 @@ def grant_of(access: ReadAccess, granted: frozenset[str]) -> Grant:
 
 
 def rule_of(access: ReadAccess, grant: Grant) -> dict[str, Any] | None:
-    """Write an object as a rule of a policy; None where it grants nothing."""
+    """Return an object as an access rule of a policy; None if it grants nothing."""
     patterns = [fact.pattern for fact in access.patterns if fact.is_valid]
     if access.error or not patterns:
         return None
@@ -158,7 +158,7 @@ def rule_of(access: ReadAccess, grant: Grant) -> dict[str, Any] | None:
 
 def _asked_for_all(access: ReadAccess) -> str:
     if access.metric_isolation is None:
-        return "reading every namespace (metricIsolation is not said)"
+        return "reading every namespace (metricIsolation is not set)"
     return "metricIsolation: false"
 
 

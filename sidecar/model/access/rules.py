@@ -1,7 +1,7 @@
-"""What a tenant's rules let through: compiled MetricAccess objects, evaluated on series.
+"""A tenant's access rules: compiled MetricAccess objects, evaluated on series.
 
-A rule reaches the proxy with its grants settled: `namespaces` is the platform's word, not the
-tenant's. Patterns and label selectors only narrow.
+Grants are decided before a rule reaches the proxy: the platform sets `namespaces`, not the tenant.
+Patterns and label selectors only narrow access.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ MAX_PATTERNS = 1000
 
 
 class Identity(NamedTuple):
-    """Who the proxy speaks for: labels that rules see and `/metrics` never shows."""
+    """Identity of the workload, as labels that rules see and `/metrics` never shows."""
 
     namespace: str = ""
     pod: str = ""
@@ -27,27 +27,27 @@ class Identity(NamedTuple):
     instance: str = ""
 
     def virtual_labels(self) -> dict[str, str]:
-        """The labels that are known."""
+        """Return the labels that are known."""
         return {name: value for name, value in self._asdict().items() if value}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessRule:
-    """One MetricAccess object: any pattern, and all label selectors, within its namespaces."""
+    """One MetricAccess object: any pattern and all label selectors match, in its namespaces."""
 
     name: str
     patterns: tuple[Pattern, ...]
     label_selectors: Mapping[str, str]
     namespaces: frozenset[str] | None
-    """Where it may read; None where the platform granted every namespace."""
+    """Namespaces that it may read; None if the platform granted every namespace."""
     relabelings: tuple[Rule, ...]
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether the rule lets a series through, `__name__` and virtual labels given."""
+        """Return whether the rule allows a series, given `__name__` and the virtual labels."""
         return self.pattern_of(labels) is not None
 
     def pattern_of(self, labels: Mapping[str, str]) -> Pattern | None:
-        """Return the pattern by which the rule lets a series through; None where it does not."""
+        """Return the pattern by which the rule allows a series; None if it does not."""
         if self.namespaces is not None and labels.get("namespace", "") not in self.namespaces:
             return None
         if any(labels.get(name, "") != value for name, value in self.label_selectors.items()):
@@ -59,7 +59,7 @@ class AccessRule:
 
     @cached_property
     def _names(self) -> Mapping[str, Pattern]:
-        # Most patterns are plain names: one look finds any of a thousand.
+        # Most patterns are plain names: one lookup finds any of a thousand.
         return {item.text: item for item in self.patterns if item.kind is PatternKind.EXACT}
 
     @cached_property
@@ -68,7 +68,7 @@ class AccessRule:
 
 
 def parse_access_rules(value: object, field: str) -> tuple[AccessRule, ...]:
-    """Read the rules of a policy, in the order of their names.
+    """Read the rules of a policy, sorted by name.
 
     Raises:
         RuleError: a rule is malformed; names the field.
@@ -81,18 +81,18 @@ def parse_access_rules(value: object, field: str) -> tuple[AccessRule, ...]:
 
 
 def sort_rules(rules: Iterable[AccessRule]) -> tuple[AccessRule, ...]:
-    """Put rules in the order of their names, in which they are tried."""
+    """Sort rules by name, the order in which they are tried."""
     return tuple(sorted(rules, key=lambda rule: rule.name))
 
 
 def admit(
     labels: Mapping[str, str], rules: Sequence[AccessRule], identity: Identity
 ) -> dict[str, str] | None:
-    """Return the labels under which a series is exposed; None if no rule lets it through.
+    """Return the labels with which a series is exposed; None if no rule allows it.
 
-    Rules are a union. A series takes the relabelings of the first rule, by name, that matches and
-    keeps it. Virtual labels stand in where the series has none of its own, save `namespace`,
-    which is always the proxy's: a series cannot claim to be of another.
+    Rules are a union. The relabel rules of the first access rule, by name, that matches and keeps
+    the series apply. Virtual labels are used for labels that the series lacks. `namespace` is
+    always the proxy's: a series cannot claim another namespace.
     """
     virtual = identity.virtual_labels()
     seen = {**virtual, **labels, "namespace": virtual.get("namespace", "")}
@@ -121,17 +121,18 @@ def parse_access_rule(value: object, field: str) -> AccessRule:
     """Read one rule.
 
     Raises:
-        RuleError: it is malformed, or has an unknown field, which may narrow it; names the field.
+        RuleError: it is malformed, or has an unknown field, which may be a restriction; names the
+            field.
     """
     if not isinstance(value, dict):
-        raise RuleError(field, "an access rule is a mapping")
+        raise RuleError(field, "an access rule must be a mapping")
     fields = {"name", "patterns", "labelSelectors", "namespaces", "metricRelabelings"}
     unknown = sorted(map(str, set(value) - fields))
     if unknown:
         raise RuleError(f"{field}.{unknown[0]}", "not a field of an access rule")
     patterns = value.get("patterns", [])
     if not isinstance(patterns, list) or len(patterns) > MAX_PATTERNS:
-        raise RuleError(f"{field}.patterns", f"a list of at most {MAX_PATTERNS} is needed")
+        raise RuleError(f"{field}.patterns", f"a list of at most {MAX_PATTERNS} patterns is needed")
     namespaces = value.get("namespaces")
     return AccessRule(
         name=str(value.get("name", "")),
@@ -149,7 +150,7 @@ def _read_namespaces(value: object, field: str) -> frozenset[str]:
     names = read_string_list(value, f"{field}.namespaces")
     for name in names:
         if "*" in name:
-            sentence = f'{name[:60]!r} is no namespace; all of them are namespaces: "*"'
+            sentence = f'{name[:60]!r} is not a namespace; for all, write namespaces: "*"'
             raise RuleError(f"{field}.namespaces", sentence)
     return frozenset(names)
 

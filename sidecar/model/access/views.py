@@ -1,4 +1,4 @@
-"""What a tenant's access rules let it see, as the gateway needs it: one union of conjunctions."""
+"""Converts a tenant's access rules to the gateway's view: one union of conjunctions."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ from sidecar.model.promql.selectors import Pattern
 
 
 class _Names:
-    """Names of metrics that are seen under the same conditions on labels."""
+    """Metric names that are visible under the same conditions on labels."""
 
     def __init__(self) -> None:
         self.values: set[str] = set()
@@ -34,15 +34,15 @@ class _Names:
 
 
 def view_of(rules: Iterable[AccessRule], namespace_label: str = "namespace") -> View:
-    """Return the union of all rules.
+    """Return the union of all rules as a view.
 
-    Rules that differ in nothing but names of metrics become one branch. A rule without namespaces
-    was granted all of them.
+    Rules that differ only in metric names become one branch. A rule whose `namespaces` is None may
+    read every namespace.
     """
     groups: dict[frozenset[Guard], _Names] = {}
     for rule in rules:
         if rule.namespaces is not None and not rule.namespaces:
-            continue  # it may read nowhere
+            continue  # it may read no namespace
         base = [guard_of(Condition(*item)) for item in _selected(rule)]
         if rule.namespaces is not None:
             isolation = equal_guard(namespace_label, rule.namespaces, is_isolation=True)
@@ -64,7 +64,7 @@ def _condition(matcher: Matcher) -> Condition:
 
 
 def _split(pattern: Pattern) -> tuple[Matcher | None, list[Matcher]]:
-    """Part a single positive matcher on the name from all others."""
+    """Separate a single positive matcher on the name from all others."""
     names = [item for item in pattern.matchers if item.name == NAME]
     if len(names) == 1 and names[0].op in (MatchOp.EQUAL, MatchOp.REGEX):
         return names[0], [item for item in pattern.matchers if item.name != NAME]

@@ -1,1 +1,1 @@
-"""The exposition formats: read, cached from scrape to scrape, merged and written."""
+"""The exposition formats: parsing, caching between scrapes, merging and writing."""

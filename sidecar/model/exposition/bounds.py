@@ -1,7 +1,7 @@
-"""Bounds of buckets and quantiles, written as Prometheus writes them.
+"""Bucket bounds and quantiles, normalized as in Prometheus.
 
-Its text parser rewrites `le` under a histogram and `quantile` under a summary, so that "1" and
-"1.0" are one series; what it does depends on the type that stands before a sample.
+Prometheus's text parser rewrites `le` under a histogram and `quantile` under a summary, so that "1"
+and "1.0" are one series. Whether it does depends on the TYPE line before a sample.
 
 Source: `normalizeFloatsInLabelValues` and `formatOpenMetricsFloat` in Prometheus's
 `model/textparse`.
@@ -21,11 +21,11 @@ _NUMBER = re.compile(
 
 
 def write_bounds(text: bytes, kind: bytes) -> bytes:
-    """Write a series as Prometheus reads it under a type.
+    """Normalize a series' bound as Prometheus does under a type.
 
     Args:
         text: the series.
-        kind: the type before it; nothing changes under any but histogram and summary.
+        kind: the type before it; only under histogram and summary does anything change.
     """
     pattern = _LABEL.get(kind)
     return text if pattern is None else pattern.sub(_rewrite, text)
@@ -36,26 +36,26 @@ def _rewrite(match: re.Match[bytes]) -> bytes:
         return match[0]
     value = float(match[2])
     if math.isinf(value) and b"i" not in match[2].lower():
-        return match[0]  # out of range for Go, which leaves it
+        return match[0]  # out of range in Go, which leaves it unchanged
     return match[1] + format_float(value) + match[3]
 
 
 def format_float(value: float) -> bytes:
-    """Write a number as OpenMetrics has it: Go's shortest form, with a point or an exponent."""
+    """Format a number as in OpenMetrics: Go's shortest form, with a point or an exponent."""
     if math.isnan(value):
         return b"NaN"
     if not value:
         return b"0.0"
     if math.isinf(value):
         return b"+Inf" if value > 0 else b"-Inf"
-    # Imported at the first need: a megabyte that few bodies want.
+    # Imported on first use: it takes a megabyte, and few bodies need it.
     from decimal import Decimal
 
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     text = "".join(map(str, digits))
     point = len(text) + int(exponent)
     minus = "-" if sign else ""
-    # Go's %g has an exponent below 1e-4 and from 1e6 on.
+    # Go's %g uses an exponent below 1e-4 and from 1e6 on.
     if not -4 < point <= 6:
         mantissa = text[0] + (f".{text[1:]}" if len(text) > 1 else "")
         return f"{minus}{mantissa}e{point - 1:+03d}".encode()

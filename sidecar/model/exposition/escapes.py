@@ -1,4 +1,4 @@
-"""Label values and quoted names between double quotes: what is escaped there, and how."""
+"""Escaping of label values and quoted names between double quotes."""
 
 import re
 
@@ -14,5 +14,5 @@ def unescape(text: bytes) -> bytes:
 
 
 def escape(text: bytes) -> bytes:
-    """Write a label value so that it can stand between double quotes."""
+    """Escape a label value for use between double quotes."""
     return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")

@@ -1,7 +1,7 @@
-"""One exposition of many targets, family by family, each target's series with labels of its own.
+"""Merges many targets into one exposition, by family, with labels of its own for each target.
 
-Targets that expose the same series, as replicas do, have one shape: where a family's text stands is
-planned once for all of them, and for each scrape their values are put in a column at a time.
+Targets that expose the same series, as replicas do, share one shape. The layout of each family is
+planned once for a shape, and each scrape fills in the targets' values, one column at a time.
 """
 
 from bisect import bisect
@@ -15,21 +15,21 @@ from sidecar.model.exposition.merge import Pieces, arrange, picker
 from sidecar.model.exposition.parser import parse_head
 
 CHUNK_BYTES = 256 << 10
-"""What is written at once."""
+"""Approximate size of one chunk of an answer."""
 Pairs = tuple[tuple[bytes, bytes], ...]
 _NOTHING: frozenset[bytes] = frozenset()
 
 
 class Marks(NamedTuple):
-    """Labels that every series of one target gets: never none, and equal for no other target."""
+    """Labels added to every series of one target: never empty, and unique to the target."""
 
     pairs: Pairs
     text: bytes
-    """What ends a series' labels."""
+    """The rendered labels and the closing brace."""
 
     @classmethod
     def of(cls, pairs: Pairs) -> "Marks":
-        """Write them."""
+        """Render the labels."""
         return cls(pairs, write_marks(pairs))
 
 
@@ -41,36 +41,36 @@ class Row(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """What one shape has of one family."""
+    """The series of one family in one shape."""
 
     shape: int
     prefixes: list[bytes]
-    """Of each series, all up to its marks."""
+    """Each series' text up to its marks."""
     kept: list[frozenset[bytes]] | None
-    """Names of marks that each series has of its own; None where none has any."""
+    """For each series, the names of marks that it has itself; None if no series has any."""
     pick: Callable[[Sequence[bytes]], Sequence[bytes]]
-    """Takes the series' values out of a target's."""
+    """Picks the series' values from all values of a target."""
     keys: list[bytes]
-    """Of each series that has marks of its own: what is the same for equal ones."""
+    """For each series that has marks itself, a key that equal series share."""
 
 
 class _Family(NamedTuple):
     header: list[tuple[bytes, int, int]]
-    """Comments; behind each the shape and index of the tail that ends it, -1 for none."""
+    """Comments, each with the shape and index of the tail that ends it; index -1 for none."""
     columns: list[_Column]
 
 
 class FamilyPlan:
-    """How an answer is put together out of targets of these shapes.
+    """The layout of an answer for targets of these shapes.
 
     Args:
-        shapes: each once, in a stable order.
+        shapes: the distinct shapes, in a stable order.
         mark_names: names of all marks that targets may have.
-        keeps: whether a series keeps a label of its own that has a mark's name; of equal ones of
-            several targets the first is written.
+        keeps: whether a series keeps its own label if a mark has the same name; of equal series
+            of several targets, only the first is written.
 
     Raises:
-        MergeError: rules made two series of a shape the same; its `index` says of which.
+        MergeError: rules made two series of a shape identical; `index` is that of the shape.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class FamilyPlan:
         self._families = builder.build(families)
 
     def render(self, rows: Sequence[Row]) -> Iterator[bytes]:
-        """Write an answer in chunks, none of them empty.
+        """Render an answer as chunks, none of them empty.
 
         Args:
-            rows: in the order in which a family has its targets; each of one of the shapes.
+            rows: the targets, in their order within a family; each has one of the shapes.
         """
         groups = self._group(rows)
         chunk: list[bytes] = []
@@ -132,11 +132,11 @@ class _Group:
         self.rows = rows
         self._marks = [row.marks.text for row in rows]
         self._repeated: dict[int, list[bytes]] = {}
-        """The same for a number of series each."""
+        """By number of series: the marks of every target, each repeated that often."""
 
     def write(self, column: _Column) -> Iterator[bytes]:
         width = len(column.prefixes)
-        # Many targets at once for little work a line, yet not all of a large family at once.
+        # Batches of targets keep the work per line small; large families take several batches.
         step = max(1, CHUNK_BYTES // (100 * width))
         for start in range(0, len(self.rows), step):
             yield self._write_some(column, range(start, min(start + step, len(self.rows))))
@@ -144,7 +144,7 @@ class _Group:
     def write_kept(
         self, column: _Column, kept: Sequence[frozenset[bytes]], seen: set[bytes]
     ) -> bytes:
-        """Write series that may have marks of their own, each once; `seen` has those before."""
+        """Render series that have marks themselves, each once; `seen` holds the earlier ones."""
         parts: list[bytes] = []
         for row in self.rows:
             values = column.pick(row.reading.tails)
@@ -184,18 +184,19 @@ class _Group:
 
 
 def write_marks(marks: Pairs, kept: frozenset[bytes] = _NOTHING) -> bytes:
-    """Write what ends a series' labels.
+    """Render the marks that end a series' labels, and the closing brace.
 
     Args:
         marks: the labels.
-        kept: names that the series has of its own; then a comma precedes what is left of them.
+        kept: names that the series has itself and that are omitted; if there are any, a comma
+            precedes the remaining marks.
     """
     text = b",".join([b'%b="%b"' % pair for pair in marks if pair[0] not in kept])
     return b",%b}" % text if text and kept else text + b"}"
 
 
 def write_prefix(series: bytes, kept: frozenset[bytes] = _NOTHING) -> bytes:
-    """Write a series up to the place where its marks go; the arguments are as above."""
+    """Render a series up to the place of its marks; `kept` is as in `write_marks`."""
     if not series.endswith(b"}"):
         return series + b"{"
     before = series[:-1].rstrip(b" \t")
@@ -223,14 +224,14 @@ class _Builder:
         ]
 
     def _place(self, tail: int) -> tuple[int, int]:
-        """Return the shape and the index within it of a tail."""
+        """Return the shape of a tail and the tail's index within it."""
         if tail < 0:
             return 0, -1
         shape = bisect(self._starts, tail) - 1
         return shape, tail - self._starts[shape]
 
     def _columns(self, samples: Sequence[tuple[bytes, int, int]]) -> list[_Column]:
-        """Divide a family's series by shape, and those with marks of their own from the others."""
+        """Group a family's series by shape and by whether they have marks themselves."""
         groups: dict[tuple[int, bool], list[tuple[_Kept, int]]] = {}
         for text, shape, tail in samples:
             kept = self._keep(text)
@@ -255,7 +256,7 @@ class _Builder:
         labels = head.series.labels
         names = self._mark_names.intersection(name for name, value in labels if value)
         if any(not value and name in self._mark_names for name, value in labels):
-            # An empty label is none: ours goes in its place.
+            # An empty label counts as absent: ours replaces it.
             pairs = [b'%b="%b"' % pair for pair in labels if pair[1]]
             text = b"%b{%b}" % (text.partition(b"{")[0], b",".join(pairs))
         key = b",".join([head.series.name, *(b'%b="%b"' % pair for pair in sorted(labels))])
@@ -263,7 +264,7 @@ class _Builder:
 
 
 class _Kept(NamedTuple):
-    """A series, and which of its marks are its own."""
+    """A series, and the names of the marks that it has itself."""
 
     text: bytes
     names: frozenset[bytes] = _NOTHING

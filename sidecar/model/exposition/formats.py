@@ -1,4 +1,4 @@
-"""The exposition formats, their media types, and what a scraper's Accept header asks for.
+"""The exposition formats, their media types, and negotiation by the Accept header.
 
 Source: https://prometheus.io/docs/instrumenting/content_negotiation/
 """
@@ -20,20 +20,20 @@ class Format(StrEnum):
 
 
 class Escaping(StrEnum):
-    """How names outside `[a-zA-Z_:][a-zA-Z0-9_:]*` reach a client."""
+    """How names outside `[a-zA-Z_:][a-zA-Z0-9_:]*` are sent to a client."""
 
     ALLOW_UTF8 = "allow-utf-8"
-    """Quoted, as they are."""
+    """Quoted, otherwise unchanged."""
     UNDERSCORES = "underscores"
-    """Each other character becomes `_`: the default."""
+    """Each invalid character becomes `_`; the default."""
     DOTS = "dots"
-    """`.` becomes `_dot_`, `_` becomes `__`, each other character `__`."""
+    """`.` becomes `_dot_`, `_` becomes `__`, each other invalid character becomes `__`."""
     VALUES = "values"
-    """`U__` and the code points in hexadecimal: reversible."""
+    """`U__` before the name, invalid characters as hexadecimal code points; reversible."""
 
 
 class Negotiated(NamedTuple):
-    """What one client is to be answered with."""
+    """The format and escaping of the answer to one client."""
 
     fmt: Format
     escaping: Escaping
@@ -54,17 +54,17 @@ _OPENMETRICS_VERSIONS = ("", "0.0.1", "1.0.0")
 
 @lru_cache(maxsize=64)
 def negotiate(accept: str) -> Negotiated:
-    """Choose the format and escaping for a client; text 0.0.4 where nothing fits.
+    """Choose the format and escaping for a client; text 0.0.4 if nothing fits.
 
     Args:
-        accept: the Accept header, possibly empty; at most the first 64 entries count.
+        accept: the Accept header, possibly empty; only the first 64 entries are used.
     """
     best, best_quality = Negotiated(Format.TEXT, Escaping.UNDERSCORES), 0.0
     for entry in accept.split(",")[:64]:
         media, parameters = _split(entry)
         fmt = _format_of(media, parameters.get("version", ""))
         quality = _quality(parameters.get("q", "1"))
-        # At equal quality the first wins, save that a wildcard never beats a named type.
+        # At equal quality the first entry wins.
         if fmt is None or quality <= best_quality:
             continue
         best, best_quality = Negotiated(fmt, _escaping(parameters.get("escaping", ""))), quality
@@ -73,7 +73,7 @@ def negotiate(accept: str) -> Negotiated:
 
 @lru_cache(maxsize=64)
 def target_accept(wanted: Negotiated) -> str:
-    """Say to a target what would serve this client best."""
+    """Return the Accept header for a target that serves this client best."""
     escaping = ";escaping=allow-utf-8" if wanted.escaping is Escaping.ALLOW_UTF8 else ""
     if wanted.fmt is Format.TEXT:
         return (
@@ -89,7 +89,7 @@ def target_accept(wanted: Negotiated) -> str:
 
 @lru_cache(maxsize=64)
 def content_type(answer: Negotiated) -> str:
-    """The Content-Type of an answer in this form; Prometheus 3 refuses a scrape without one."""
+    """Return the Content-Type of an answer; Prometheus 3 fails a scrape without one."""
     if answer.fmt is Format.OPENMETRICS:
         base = f"{_OPENMETRICS_TYPE}; version=1.0.0; charset=utf-8"
     elif answer.escaping is Escaping.ALLOW_UTF8:
@@ -101,9 +101,9 @@ def content_type(answer: Negotiated) -> str:
 
 @lru_cache(maxsize=64)
 def format_of_content_type(header: str) -> Format | None:
-    """The format of a target's body; None for one that cannot be read (protobuf, HTML, …).
+    """Return the format of a target's body; None if it is not supported (protobuf, HTML, …).
 
-    A missing type counts as text: many small exporters send none.
+    A missing type means text: many small exporters send none.
     """
     media, _ = _split(header)
     if not media:
@@ -114,12 +114,12 @@ def format_of_content_type(header: str) -> Format | None:
 
 
 def format_of_body(content_type: str, fallback: Format | None) -> Format | None:
-    """The format that a target's body is read in.
+    """Return the format in which to parse a target's body.
 
     Args:
-        content_type: the target's header; empty where it sent none.
-        fallback: the format where the header says none that can be read; it takes precedence
-            over text for a missing header, as in Prometheus.
+        content_type: the target's header; empty if it sent none.
+        fallback: the format to use if the header names no supported one; if the header is
+            missing, it takes precedence over text, as in Prometheus.
     """
     if fallback is not None and not content_type.strip():
         return fallback
@@ -127,14 +127,14 @@ def format_of_body(content_type: str, fallback: Format | None) -> Format | None:
 
 
 def parse_protocol(name: str) -> Format:
-    """Read the name of a scrape protocol as Prometheus's `fallback_scrape_protocol` has it.
+    """Parse the name of a scrape protocol, as in Prometheus's `fallback_scrape_protocol`.
 
     Raises:
-        SettingsError: it is not one of those names, or means protobuf.
+        SettingsError: the name is unknown, or means protobuf.
     """
     fmt = PROTOCOLS.get(name)
     if fmt is None:
-        reason = "protobuf is not read" if name == "PrometheusProto" else "it is not known"
+        reason = "protobuf is not supported" if name == "PrometheusProto" else "unknown protocol"
         raise SettingsError(f"{name[:40]!r}: {reason}; use one of {', '.join(PROTOCOLS)}")
     return fmt
 

@@ -1,8 +1,8 @@
 """The lexical grammar of the two text formats, as regular expressions.
 
-Possessive quantifiers throughout: a hostile body must not make the matcher go back.
+Possessive quantifiers keep the matcher from backtracking on hostile bodies.
 
-Source: Prometheus's `textparse` lexers; the exposition formats' own documents where they agree.
+Source: Prometheus's `textparse` lexers, and the specifications of the formats where both agree.
 """
 
 import re
@@ -37,7 +37,7 @@ _OM_BLOCK = (
 
 
 class Grammar(NamedTuple):
-    """What tells the parts of one format's lines."""
+    """Patterns for the parts of a line in one format."""
 
     blank: re.Pattern[bytes]
     meta: re.Pattern[bytes]
@@ -73,6 +73,6 @@ ITEM = re.compile(
     % _LABEL
 )
 
-# A sample in the common form, in one match: the first try of every new line of text.
+# A series in the common form, in one match; tried first for every new head.
 PLAIN = re.compile(rb'(%b)(?:\{((?:%b="[^"\\\n]*+"(?:,|(?=\})))*+)\})?' % (_NAME, _LABEL))
 PLAIN_ITEM = re.compile(rb'([a-zA-Z0-9_]++)="([^"]*+)"')

@@ -1,4 +1,4 @@
-"""Bounds of what one target may expose."""
+"""Limits on what one target may expose."""
 
 import re
 from typing import NamedTuple
@@ -9,33 +9,33 @@ MIB = 1 << 20
 
 
 class Limits(NamedTuple):
-    """One target's bounds; the defaults are a pod's."""
+    """One target's limits; the defaults are those of a pod."""
 
     samples: int = 50_000
     labels: int = 1_024
-    """Of one series; empty ones are not counted."""
+    """Labels of one series; empty labels are not counted."""
     cache_bytes: int = 16 * MIB
-    """Size of its series cache; above it lines are read anew at each scrape."""
+    """Size of its series cache; a body that does not fit is parsed again at each scrape."""
     lines_bytes: int = 24 * MIB
-    """Series with their labels: many long labels make much of a small body."""
+    """Size of the series with their added labels, which can make a small body large."""
 
 
 NODE_LIMITS = Limits(samples=1_000_000, cache_bytes=96 * MIB, lines_bytes=512 * MIB)
-"""What a large node may expose: 500 pods are 63,000 lines and 28 MB."""
+"""Limits for a node's kubelet; for scale: 500 pods expose 63,000 lines, 28 MB."""
 
 
 class SettableLimit(NamedTuple):
-    """A bound of a pod's proxy that users may set."""
+    """A limit that users may set."""
 
     name: str
     default: int
     most: int
 
     def parse(self, text: str) -> int:
-        """Read a value: a number, or of bytes one with a unit, such as `64Mi`.
+        """Parse a value: a number, which for bytes may have a unit, such as `64Mi`.
 
         Raises:
-            SettingsError: it is not one, or not from 1 to the most that can be set.
+            SettingsError: it is not such a number, or not from 1 to `most`.
         """
         match = re.fullmatch(r"([0-9]{1,12})(Ki|Mi|Gi)?", text.strip(), re.ASCII)
         units = {None: 1, "Ki": 1 << 10, "Mi": MIB, "Gi": 1 << 30}
@@ -53,4 +53,4 @@ LIMITS = (
     SettableLimit("labels", Limits().labels, 10_000),
     SettableLimit("bytes", 10 * MIB, 512 * MIB),
 )
-"""In the order of the documentation; a container's annotations are `livery.dev/NAME-limit`."""
+"""In the order of the documentation; their annotations are `livery.dev/NAME-limit`."""

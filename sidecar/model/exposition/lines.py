@@ -1,4 +1,4 @@
-"""What the parts of a body became under a policy, and where that is kept between scrapes."""
+"""Results of rewriting a body's parts under a policy, and their caches between scrapes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -7,52 +7,52 @@ from weakref import WeakSet, WeakValueDictionary
 from sidecar.model.exposition.samples import Comment, Series
 
 OWN_PREFIX = b"livery_"
-"""Begins the names of Livery's own metrics: an application that had them could answer for it."""
-# What the interpreter holds for an entry and its parts besides their text, rounded up.
+"""Prefix of Livery's own metrics; an application must not use it, or it could fake them."""
+# Memory that an entry and its parts take besides their text, rounded up.
 _ENTRY_BYTES = 400
 _COMMENT_BYTES = 320
 _REFERENCE_BYTES = 16
-"""Of an entry in a shape: one reference to it and one to its text."""
+"""For each entry of a shape: one reference to it and one to its text."""
 
 
 class Line(NamedTuple):
-    """What a series became: its metric name and its text; None in its place where dropped.
+    """A rewritten series: its metric name and its text; for a dropped one there is None instead.
 
-    `is_marked` tells that the series carries the label that its target gave it.
+    `is_marked` is true if the series carries the labels that identify its target.
     """
 
     name: bytes
     text: bytes
     is_marked: bool = False
     may_collide: bool = False
-    """Whether rules or escaping may have made it the same as another."""
+    """Whether rules or escaping may have made it identical to another."""
     is_escaped: bool = False
-    """Whether names were written otherwise for the client."""
+    """Whether names were escaped for the client."""
 
 
 LOST = Line(b"", b"")
-"""Stands for a series that cannot be told to the client: two of its labels have one name there."""
+"""A series that cannot be sent to the client: escaping gives two of its labels the same name."""
 
 
 class Entry(NamedTuple):
-    """What one head became. `line` is None where there was no series or it was dropped."""
+    """A rewritten head. `line` is None if there was no series or it was dropped."""
 
     text: bytes
     comments: tuple[Comment, ...]
     has_series: bool
     line: Line | None
     is_lost: bool = False
-    """Whether there is none because the client could not be told of it."""
+    """Whether `line` is None because the series cannot be sent to the client."""
 
     @property
     def size_bytes(self) -> int:
-        """Memory that it takes, rounded up; its line stands here and in the plan of the answer."""
+        """Memory that it takes, rounded up; the text is held here and in the plan of the answer."""
         size = _ENTRY_BYTES + 2 * len(self.text) + _COMMENT_BYTES * len(self.comments)
         return size if self.line is None else size + 2 * len(self.line.text)
 
 
 class Rewriter(Protocol):
-    """What a policy makes of the parts of a head."""
+    """Rewrites the parts of a head under a policy."""
 
     def series(self, series: Series) -> Line | None:
         """Rewrite a series; None drops it."""
@@ -62,13 +62,13 @@ class Rewriter(Protocol):
 
 
 class Shape:
-    """A body without its values: `entries[i]` precedes the value i, `rest` follows all.
+    """A body without its values: `entries[i]` precedes value `i`, `rest` follows the last one.
 
     Args:
-        entries: what the heads became.
+        entries: the rewritten heads.
         rest: comments after the last value.
         rest_text: the same as the target wrote it.
-        lines_bytes: of the series with their labels.
+        lines_bytes: size of the series with their added labels.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class Shape:
         self.heads = [entry.text for entry in entries]
         self.samples = sum(entry.has_series for entry in entries)
         self.head_bytes = sum(map(len, self.heads)) + len(rest_text)
-        """Of a body like this one, all that is no value."""
+        """Size of such a body without its values."""
         self.own_bytes = (
             _REFERENCE_BYTES * len(entries) + 2 * len(rest_text) + _COMMENT_BYTES * len(rest)
         )
@@ -99,7 +99,7 @@ class Shape:
 
     @property
     def fingerprint(self) -> int:
-        """A hash of what every series became; equal shapes have the same."""
+        """A hash of the heads and the rewritten series; equal shapes have the same."""
         if self._fingerprint is None:
             lines = [None if entry.line is None else entry.line.text for entry in self.entries]
             self._fingerprint = hash((tuple(self.heads), tuple(lines)))
@@ -107,21 +107,21 @@ class Shape:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that it takes with its entries, where nobody shares them."""
+        """Memory that it takes with its entries, if no other shape shares them."""
         return self.own_bytes + sum(entry.size_bytes for entry in self.entries)
 
 
 class Reading(NamedTuple):
-    """One body read: the same shape comes back as long as nothing but values changed."""
+    """A parsed body; the shape is reused as long as only values change."""
 
     shape: Shape
     tails: list[bytes]
-    """The values, each with what follows it up to the end of its line."""
+    """The values, each with the rest of its line."""
     tail_bytes: int
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """What precedes each value."""
+        """The entry before each value."""
         return self.shape.entries
 
     @property
@@ -134,17 +134,17 @@ class LineStore(Protocol):
     """Keeps entries between scrapes."""
 
     entries: dict[bytes, Entry]
-    """By the text of their heads."""
+    """Entries by the text of their heads."""
     size_bytes: int
 
     def keep(self, shape: Shape) -> Shape | None:
-        """Keep a body's shape for the next scrape; None where it is too large.
+        """Keep a body's shape for the next scrape; returns None if it is too large.
 
-        Returns the shape to go on with: another, equal one may be kept already.
+        Otherwise returns the shape to use: an equal one may be kept already.
         """
 
     def keep_some(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries of a body that was not read to its end."""
+        """Keep the entries of a body that was read only in part."""
 
 
 class OwnLines:
@@ -156,7 +156,7 @@ class OwnLines:
         self._limit_bytes = limit_bytes
 
     def keep(self, shape: Shape) -> Shape | None:
-        """Keep a body's shape in place of the last one."""
+        """Keep a body's shape, replacing the last one."""
         size = len(shape.rest_text) + _COMMENT_BYTES * len(shape.rest)
         size += sum(entry.size_bytes for entry in shape.entries)
         self.entries, self.size_bytes = {}, 0
@@ -167,7 +167,7 @@ class OwnLines:
         return shape
 
     def keep_some(self, entries: Sequence[Entry]) -> None:
-        """Keep entries in place of the last body's."""
+        """Keep entries, replacing those of the last body."""
         self.entries, self.size_bytes = {}, 0
         for entry in entries:
             size = self.size_bytes + entry.size_bytes
@@ -178,19 +178,19 @@ class OwnLines:
 
 
 class CacheRoom:
-    """Room for what several stores keep together."""
+    """A memory budget that several stores share."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.left_bytes = limit_bytes
-        """How much more may be kept."""
+        """Bytes that may still be kept."""
         self._stores: WeakSet[SharedLines] = WeakSet()
 
     def add(self, store: "SharedLines") -> None:
-        """Let a store keep its entries here."""
+        """Register a store that uses this budget."""
         self._stores.add(store)
 
     def has(self, size: int) -> bool:
-        """Tell whether there is so much room; what no store needs any more is dropped first."""
+        """Return whether `size` bytes are left; if not, unused entries are dropped first."""
         if size > self.left_bytes:
             for store in self._stores:
                 store.forget_unused()
@@ -200,7 +200,8 @@ class CacheRoom:
 class SharedLines:
     """The entries of many targets under one policy: replicas of a workload share nearly all.
 
-    An entry stays as long as a target's last body has it. Where there is no room, no more is kept.
+    An entry stays as long as a target's last body has it. Once the budget is used up, no further
+    entry is kept.
     """
 
     def __init__(self, room: CacheRoom) -> None:
@@ -209,12 +210,12 @@ class SharedLines:
         self._room = room
         room.add(self)
         self._shapes: WeakValueDictionary[int, Shape] = WeakValueDictionary()
-        """By a hash of their entries; a target holds its own."""
+        """Shapes by a hash of their entries; only the targets keep them alive."""
         self._shapes_since = 0
-        """How many there were after unused entries were dropped last, and have been added since."""
+        """Number of shapes after the last removal of unused entries, plus those added since."""
 
     def keep(self, shape: Shape) -> Shape | None:
-        """Keep a body's shape, or return the one that another target keeps."""
+        """Keep a body's shape, or return the equal one that another target keeps."""
         key = hash((shape.rest_text, tuple(map(id, shape.entries))))
         known = self._shapes.get(key)
         if known is not None and known.entries == shape.entries:
@@ -239,7 +240,7 @@ class SharedLines:
                 self._take(entry.size_bytes)
 
     def close(self) -> None:
-        """Keep nothing any more, and give the room back."""
+        """Drop all entries and return their bytes to the budget."""
         self.entries = {}
         self._take(-self.size_bytes)
 

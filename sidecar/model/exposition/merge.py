@@ -1,4 +1,4 @@
-"""Families put together: one HELP and TYPE each, their samples side by side, in a stable order.
+"""Merges families: one HELP and TYPE each, samples grouped together, in a stable order.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/#grouping-and-sorting
 """
@@ -27,7 +27,7 @@ _ALL_SUFFIXES = tuple(sorted({suffix for group in _SUFFIXES.values() for suffix 
 
 
 class MergeError(ExpositionError):
-    """One target cannot be merged with those before it; `index` says which."""
+    """One body cannot be merged into the answer; `index` is its position."""
 
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(0, reason)
@@ -35,28 +35,28 @@ class MergeError(ExpositionError):
 
 
 class MergePlan(NamedTuple):
-    """How an answer is put together: what stays, with gaps for the tails that `pick` gives."""
+    """The layout of an answer: fixed text, with gaps for the tails that `pick` selects."""
 
     parts: list[bytes]
-    """The text before a tail and an empty place for it, in turn; then one for the proxy's own
-    families, and the end."""
+    """Alternately the text before a tail and an empty string in place of the tail; then an empty
+    string in place of the proxy's own families, and the text at the end."""
     pick: Callable[[Sequence[bytes]], Sequence[bytes]] | None
     size: int
     """Bytes of `parts`."""
     left_out: int = 0
-    """Series that are not in it, for another has their name in this client's escaping."""
+    """Number of series left out because this client's escaping makes names equal."""
 
     @property
     def samples(self) -> int:
-        """How many tails there are to fill in."""
+        """Number of tails to fill in."""
         return len(self.parts) // 2 - 1
 
     def render(self, tails: Sequence[bytes], own: bytes = b"") -> bytes:
-        """Put a scrape's values into the plan.
+        """Fill a scrape's values into the plan.
 
         Args:
-            tails: those of all targets, in their order.
-            own: text of families that the proxy itself adds behind them.
+            tails: the tails of all targets, in their order.
+            own: text of the proxy's own families, which follow all others.
         """
         picked = tails if self.pick is None else self.pick(tails)
         parts = self.parts.copy()
@@ -66,13 +66,13 @@ class MergePlan(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A comment or a series in its place."""
+    """A comment or a series of the answer."""
 
     text: bytes
     tail: int
-    """Index of the tail behind it; -1 for none."""
+    """Index of the tail that follows it; -1 for none."""
     type: bytes = b""
-    """The type that a sample was read under in its own target."""
+    """The type that applies to a sample in its own target's body."""
 
 
 class Pieces(NamedTuple):
@@ -99,7 +99,7 @@ def _is_dropped(family: _Family) -> bool:
 
 
 class _MergeBuilder:
-    """The families of all targets while they are being collected."""
+    """Collects the families of all targets."""
 
     def __init__(self, *, keeps_free_comments: bool) -> None:
         self._families: dict[bytes, _Family] = {}
@@ -108,7 +108,7 @@ class _MergeBuilder:
         self._current = self._type = b""
 
     def begin(self) -> None:
-        """Start with the next target's entries."""
+        """Start on the next target's entries."""
         self._current = self._type = b""
 
     def add(self, entry: Entry, tail: int) -> None:
@@ -127,10 +127,11 @@ class _MergeBuilder:
             self._add_comment(comment, -1)
 
     def families(self) -> Iterator[Pieces]:
-        """Put the families in their order; what Prometheus reads of a sample stays as it was.
+        """Yield the families in order, so that Prometheus reads each sample as in its own body.
 
-        Under a histogram or summary it writes `le` or `quantile` anew, whatever the sample's name:
-        what must not be read so stands before all types. Families end as they are passed on.
+        Under a histogram or summary Prometheus normalizes `le` or `quantile`, whatever the sample's
+        name: samples that this would change come before all TYPE lines. Each family is removed
+        when it is yielded.
         """
         for name in [name for name, item in self._families.items() if _is_dropped(item)]:
             del self._families[name]
@@ -203,11 +204,11 @@ def plan_merge(readings: Sequence[Reading], fmt: Format) -> MergePlan:
     """Plan the answer of one or several targets.
 
     Args:
-        readings: one for each target that answered, in their stable order.
+        readings: one for each target that answered, in a stable order.
         fmt: the answer's format.
 
     Raises:
-        MergeError: a series of a later target is a series of an earlier one.
+        MergeError: a target has a series of an earlier one, or rules made two series identical.
     """
     shapes = [reading.shape for reading in readings]
     if len(shapes) > 1:
@@ -232,17 +233,17 @@ def plan_merge(readings: Sequence[Reading], fmt: Format) -> MergePlan:
 def arrange(
     shapes: Sequence[Shape], fmt: Format, *, keeps_free_comments: bool
 ) -> tuple[Iterator[Pieces], int]:
-    """Put what several bodies have into the order of one answer; tails are counted through.
+    """Arrange the families of several bodies for one answer; tails are numbered across bodies.
 
-    Returns also how many series are left out.
+    Also returns the number of series that are left out.
 
     Args:
-        shapes: the bodies without their values, in their stable order.
+        shapes: the bodies without their values, in a stable order.
         fmt: the answer's format.
-        keeps_free_comments: whether comments without meaning stay, before the next sample.
+        keeps_free_comments: whether comments without meaning are kept, before the next sample.
 
     Raises:
-        MergeError: rules made two series of a body the same.
+        MergeError: rules made two series of a body identical.
     """
     left_out = [_find_collisions(index, shape, fmt) for index, shape in enumerate(shapes)]
     arrangement = _MergeBuilder(keeps_free_comments=keeps_free_comments)
@@ -258,17 +259,17 @@ def arrange(
 
 
 def picker(order: Sequence[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
-    """Return what picks tails by their index."""
+    """Return a function that picks tails by their index."""
     if len(order) > 1:
         return itemgetter(*order)
-    # itemgetter gives a bare item for one index, and refuses none.
+    # itemgetter returns a bare item for one index, and does not accept zero indexes.
     return lambda tails: [tails[index] for index in order]
 
 
 def _check_distinct(shapes: Sequence[Shape]) -> None:
     lines = [[entry.line for entry in shape.entries if entry.line] for shape in shapes]
     if all(line.is_marked for group in lines for line in group):
-        return  # each target's own label keeps its series apart
+        return  # the labels that identify a target keep its series distinct
     owners: dict[bytes, int] = {}
     for index, group in enumerate(lines):
         for line in group:
@@ -279,12 +280,12 @@ def _check_distinct(shapes: Sequence[Shape]) -> None:
 
 
 def _find_collisions(index: int, shape: Shape, fmt: Format) -> frozenset[int]:
-    """Return the entries that escaping made the same as an earlier one: they are left out.
+    """Return the entries that escaping made identical to an earlier one: they are left out.
 
-    Two samples of one series of the input stay, as they would without Livery.
+    Two samples of the same series in the input are kept, as without Livery.
 
     Raises:
-        MergeError: rules made two series the same, so one would be lost.
+        MergeError: rules made two series identical, so one would be lost.
     """
     if not any(entry.line.may_collide for entry in shape.entries if entry.line):
         return frozenset()
@@ -302,7 +303,7 @@ def _find_collisions(index: int, shape: Shape, fmt: Format) -> frozenset[int]:
             continue
         if not (entry.line.is_escaped or first.line.is_escaped):
             shown = entry.line.text[:200].decode(errors="replace")
-            raise MergeError(index, f"two series became {shown} by relabel rules")
+            raise MergeError(index, f"relabel rules made two series identical: {shown}")
         left_out.add(at)
     return frozenset(left_out)
 
@@ -315,7 +316,7 @@ def _input_identity(entry: Entry, fmt: Format) -> bytes:
 
 
 def _identity(text: bytes, fmt: Format = Format.TEXT) -> bytes:
-    """One text for all ways to write a series; of the size of a line, as there may be many."""
+    """Return a canonical text of a series; about as long as its line, as there may be many."""
     head = parse_head(text, fmt)
     if head is None or head.series is None:
         return text

@@ -1,4 +1,4 @@
-"""Metric and label names: what is legal, how others are quoted, escaped or sanitised.
+"""Metric and label names: which are valid, and how others are quoted, escaped or sanitized.
 
 Source: https://prometheus.io/docs/instrumenting/escaping_schemes/
 """
@@ -9,28 +9,30 @@ from sidecar.errors import LimitError
 from sidecar.model.exposition.formats import Escaping
 
 MAX_ESCAPED_NAME_BYTES = 1024
-"""A name that has to be escaped; each of its characters may become several."""
+"""Maximum size of a name that has to be escaped: each character may become several."""
 
 _METRIC = re.compile(rb"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(rb"[a-zA-Z_][a-zA-Z0-9_]*")
-# By whether `:` is plain, as it is in metric names.
+# Keyed by whether `:` is allowed, as in metric names.
 _SPECIAL = {True: re.compile("[^a-zA-Z0-9_:]"), False: re.compile("[^a-zA-Z0-9_]")}
 _SPECIAL_OR_UNDERSCORE = {True: re.compile("[^a-zA-Z0-9:]"), False: re.compile("[^a-zA-Z0-9]")}
 _NOT_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def is_plain_metric_name(name: bytes) -> bool:
-    """Tell whether a metric name needs no quotes."""
+    """Return whether a metric name needs no quotes."""
     return _METRIC.fullmatch(name) is not None
 
 
 def is_plain_label_name(name: bytes) -> bool:
-    """Tell whether a label name needs no quotes."""
+    """Return whether a label name needs no quotes."""
     return _LABEL.fullmatch(name) is not None
 
 
 def sanitize_label_name(key: str) -> str:
-    """Make a label name of a Kubernetes label key: others become `_`, a leading digit gets one.
+    """Convert a Kubernetes label key to a label name.
+
+    Invalid characters become `_`, and a leading digit gets a `_` before it.
 
     Source: Prometheus's `strutil.SanitizeLabelName`.
     """
@@ -39,15 +41,15 @@ def sanitize_label_name(key: str) -> str:
 
 
 def escape_name(name: bytes, escaping: Escaping, *, colons: bool) -> bytes:
-    """Write a name for a client that takes plain names only.
+    """Escape a name for a client that accepts only plain names.
 
     Args:
         name: any valid UTF-8.
-        escaping: the client's scheme; `ALLOW_UTF8` returns the name as it is.
-        colons: True for metric names, in which `:` is plain.
+        escaping: the client's scheme; `ALLOW_UTF8` returns the name unchanged.
+        colons: True for metric names, in which `:` is allowed.
 
     Raises:
-        LimitError: it has to be escaped and is too long.
+        LimitError: the name has to be escaped and is too long.
     """
     if escaping is Escaping.ALLOW_UTF8:
         return name
@@ -55,7 +57,9 @@ def escape_name(name: bytes, escaping: Escaping, *, colons: bool) -> bytes:
     if plain and escaping is not Escaping.DOTS:
         return name
     if len(name) > MAX_ESCAPED_NAME_BYTES:
-        raise LimitError(f"a name of {len(name)} bytes; {MAX_ESCAPED_NAME_BYTES} can be escaped")
+        raise LimitError(
+            f"a name of {len(name)} bytes has to be escaped; {MAX_ESCAPED_NAME_BYTES} are allowed"
+        )
     text = name.decode()
     first = text[:1] if text[:1].isascii() and text[:1].isdigit() else ""
     rest = text[len(first) :]

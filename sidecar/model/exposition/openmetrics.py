@@ -1,8 +1,8 @@
-"""OpenMetrics as text 0.0.4, for clients and merges that take nothing else.
+"""Converts OpenMetrics to text 0.0.4, for clients and merges that accept nothing else.
 
-Names, labels and values stay as written. A counter's family takes its samples' name, as the text
-format wants it; exemplars, units and `# EOF` go; timestamps become milliseconds; types that the
-text format does not know become `untyped` or the nearest it knows.
+Names, labels and values stay as written. A counter's family gets the name of its samples, as the
+text format requires; exemplars, units and `# EOF` are removed; timestamps become milliseconds;
+types that the text format lacks become the nearest one or `untyped`.
 
 Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#text-format
 """
@@ -28,10 +28,10 @@ _TAIL = re.compile(rb" ([^ \n]+)(?: ([^ #\n]+))?")
 
 
 def openmetrics_to_text(body: bytes) -> bytes:
-    """Rewrite a whole exposition.
+    """Convert a whole exposition.
 
     Raises:
-        ExpositionError: Prometheus would refuse the body.
+        ExpositionError: Prometheus would reject the body.
     """
     parts: list[bytes] = []
     types: dict[bytes, bytes] = {}
@@ -40,7 +40,7 @@ def openmetrics_to_text(body: bytes) -> bytes:
             {item.name: item.text for item in sample.head.comments if item.kind is CommentKind.TYPE}
         )
         series = sample.head.series
-        # Prometheus takes a counter's sample without its suffix; then the family has its name.
+        # Prometheus accepts a counter's sample without the suffix; the family then has none either.
         bare = b"" if series is None else series.name
         parts += [_convert_comment(comment, types, bare) for comment in sample.head.comments]
         if sample.head.series is not None and (tail := _convert_tail(sample.tail)):
@@ -66,14 +66,14 @@ def _convert_comment(comment: Comment, types: dict[bytes, bytes], bare: bytes) -
 
 
 def _convert_tail(tail: bytes) -> bytes:
-    """Return a sample's end as text has it; nothing for a time before 1970, which text cannot say.
+    """Convert a sample's tail; empty for a timestamp before 1970, which text cannot express.
 
-    Without its time the sample would count as a present one.
+    Without its timestamp the sample would be taken for a current one.
     """
     match = _TAIL.match(tail)
     if match is None or match[2] is None:
         return tail.split(b" # ", 1)[0].rstrip(b"\n") + b"\n"
-    # What does not fit is far in the future for Prometheus, too, which drops that one sample.
+    # A clamped timestamp is still far in the future: Prometheus drops that one sample.
     milliseconds = int(max(-1.0, min(float(match[2]) * 1000, _MAX_MILLISECONDS)))
     if milliseconds < 0:
         return b""

@@ -1,16 +1,16 @@
-"""Exact reading of the two text formats, with every quirk of Prometheus 3.x's own parsers.
+"""Exact parser of the two text formats, with every quirk of Prometheus 3.x's own parsers.
 
 A sample line is a *head* (the comment lines before it and the series: name and labels) and a
-*tail* (value, timestamp, exemplar, newline). Heads repeat from scrape to scrape, tails change:
+*tail* (value, timestamp, exemplar, newline). Heads repeat from scrape to scrape, tails change;
 `series_cache` relies on that. Nothing is cached here.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and
 https://prometheus.io/docs/specs/om/open_metrics_spec/; where they and Prometheus's `textparse`
-differ, `textparse` wins, for it decides what a user's Prometheus ingests.
+differ, `textparse` wins, because it decides what a user's Prometheus ingests.
 
-Some things are refused though `textparse` lets them pass, because data is lost in silence or the
-whole scrape fails later: a NUL byte outside a label value or HELP text, blanks at the end of an
-OpenMetrics line, an empty name in HELP or TYPE, names that are not UTF-8, labels given twice.
+Some input is rejected although `textparse` accepts it, because data would be lost silently or the
+whole scrape would fail later: a NUL byte outside a label value or HELP text, trailing blanks on an
+OpenMetrics line, an empty name in HELP or TYPE, names that are not UTF-8, duplicate labels.
 """
 
 import math
@@ -27,22 +27,22 @@ _TIMESTAMP_MAX_MS = 2**63 - 1
 _CRLF = "the line ends in CR LF; only LF is allowed"
 
 MAX_SERIES_BYTES = 256 << 10
-"""The text of one series: bounds what reading its labels may take."""
+"""Maximum size of one series' text; bounds the cost of parsing its labels."""
 MAX_COMMENT_LINES = 100_000
-"""Comment and blank lines in a row: two for each of the samples that a pod may expose."""
+"""Maximum number of comment and blank lines in a row: two per sample that a pod may expose."""
 _COMMENTS_BETWEEN_CLOCKS = 1000
-"""Comments that are read between two looks at the clock."""
+"""Comments that are parsed between two checks of the time."""
 
 
 def scan(body: bytes, fmt: Format) -> Generator[Sample, None, tuple[Comment, ...]]:
-    """Read a whole exposition, sample by sample; returns the comments behind the last.
+    """Parse a whole exposition, sample by sample; returns the comments after the last one.
 
     Args:
         body: the decompressed body.
-        fmt: which of the formats it is in.
+        fmt: the body's format.
 
     Raises:
-        ExpositionError: the first thing that Prometheus would refuse, with its line.
+        ExpositionError: the first thing that Prometheus would reject, with its line number.
     """
     if fmt is Format.TEXT and body and not body.endswith(b"\n"):
         body += b"\n"
@@ -66,10 +66,10 @@ def scan(body: bytes, fmt: Format) -> Generator[Sample, None, tuple[Comment, ...
 
 
 def parse_head(text: bytes, fmt: Format) -> Head | None:
-    """Read a head on its own; None where only its surroundings can tell what it is.
+    """Parse a head on its own; None if that is not possible without the text around it.
 
-    With a tail of plain numbers behind it, a head so read means in every body what it means
-    here: reading goes from left to right and a tail ends its line.
+    A head parsed here, if a tail of plain numbers follows it, has the same meaning in every body:
+    parsing goes from left to right, and a tail ends its line.
     """
     if len(text) > MAX_SERIES_BYTES:
         return None
@@ -92,10 +92,10 @@ def parse_head(text: bytes, fmt: Format) -> Head | None:
 def parse_rest(
     text: bytes, fmt: Format, is_late: Callable[[], bool] = lambda: False
 ) -> tuple[Comment, ...] | None:
-    """Read what follows the last tail; None where it is not only comments, well ended.
+    """Parse what follows the last tail; None unless it is only comments with a valid end.
 
     Raises:
-        LateError: `is_late` said so.
+        LateError: `is_late` returned True.
     """
     if fmt is Format.TEXT:
         if text and (not text.endswith(b"\n") or b"\0" in text):
@@ -159,13 +159,13 @@ def _read_comments(
         else:
             comment = _read_comment(body, position, fmt)
             if comments and comments[-1].name == comment.name:
-                # One name for all that is said of a family: there may be very many.
+                # A family's comments share one name object: there may be very many comments.
                 comment = comment._replace(name=comments[-1].name)
         comments.append(comment)
         position += len(comment.raw)
         if not len(comments) % _COMMENTS_BETWEEN_CLOCKS and is_late():
             raise LateError(
-                f"only {len(comments)} comment lines could be read in the scrape's time"
+                f"only {len(comments)} comment lines could be read within the scrape timeout"
             )
         if len(comments) > MAX_COMMENT_LINES:
             raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines in a row")
@@ -174,12 +174,14 @@ def _read_comments(
 
 def _read_comment(body: bytes, position: int, fmt: Format) -> Comment:
     meta = GRAMMARS[fmt].meta.match(body, position)
-    # A quoted name may hold newlines: the line goes on behind it.
+    # A quoted name may contain newlines: search for the end of the line after it.
     newline = body.find(b"\n", position if meta is None else meta.end())
     raw = body[position : len(body) if newline < 0 else newline + 1]
     if meta is None:
         if fmt is Format.OPENMETRICS:
-            raise ExpositionError(_line(body, position), "only HELP, TYPE, UNIT and EOF comments")
+            raise ExpositionError(
+                _line(body, position), "only HELP, TYPE, UNIT and EOF comments are allowed"
+            )
         if b"\0" in raw:
             raise ExpositionError(_line(body, position), "a NUL byte in a comment")
         return Comment(CommentKind.FREE, b"", b"", raw)
@@ -195,10 +197,10 @@ def _read_comment(body: bytes, position: int, fmt: Format) -> Comment:
 
 
 def _refuse_comment(kind: CommentKind, name: bytes, rest: bytes, fmt: Format) -> str:
-    """Say what is wrong with a comment; `rest` begins with the one character behind the name."""
+    """Return what is wrong with a comment; `rest` begins with the character after the name."""
     text = rest[1:]
     if fmt is Format.OPENMETRICS and not rest.startswith(b" "):
-        return f"no text after {kind.upper()} and its name"
+        return f"no text after {kind.upper()} and the metric name"
     if rest.startswith(b"\0") or b"\0" in name:
         return "a NUL byte in a metric name"
     if text.endswith(b"\r") and kind is not CommentKind.HELP:
@@ -320,9 +322,9 @@ def _describe(body: bytes, position: int) -> str:
     if b"\r" in line[-1:]:
         return _CRLF
     if start == 0 and line.startswith(b"\xef\xbb\xbf"):
-        return "the body begins with a byte order mark (BOM), which no exposition may have"
+        return "the body begins with a byte order mark (BOM), which is not allowed"
     if b" # {" in line and not body.rstrip().endswith(b"# EOF"):
-        return "the line has an exemplar, which only OpenMetrics may have; see its Content-Type"
+        return "the line has an exemplar, which only OpenMetrics allows; check the Content-Type"
     if not rest:
         return f"{show_text(line)} has no value"
     return f"cannot read {show_text(rest)} in {show_text(line)}"

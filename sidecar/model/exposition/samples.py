@@ -1,4 +1,4 @@
-"""What an exposition is made of, as the parser finds it: comments, series, and samples."""
+"""Parts of an exposition, as the parser returns them: comments, series and samples."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from sidecar.model.exposition.limits import Limits
 
 
 class CommentKind(StrEnum):
-    """What a line that is not a sample says."""
+    """Kinds of lines that are not samples."""
 
     HELP = "help"
     """The family's documentation."""
@@ -42,7 +42,7 @@ class Series(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What precedes a tail; without a series, the last comment goes on in the tail."""
+    """The text before a tail; without a series, the last comment continues in the tail."""
 
     comments: tuple[Comment, ...]
     series: Series | None
@@ -57,10 +57,10 @@ class Sample(NamedTuple):
 
 
 def check_labels(series: Series, limits: Limits) -> None:
-    """Hold a series to its bound of labels; empty ones are as good as absent.
+    """Check the number of labels of a series; empty labels are not counted.
 
     Raises:
-        LimitError: it has more.
+        LimitError: it has more than `limits.labels`.
     """
     if len(series.labels) > limits.labels:
         count = sum(1 for _, value in series.labels if value)
@@ -72,6 +72,6 @@ def check_labels(series: Series, limits: Limits) -> None:
 
 
 def show_text(text: bytes) -> str:
-    """Write a part of somebody else's text into an error, its size bounded."""
+    """Format untrusted text for an error message, truncated if it is long."""
     shown = text[:80].decode(errors="replace")
     return repr(shown) + ("…" if len(text) > 80 else "")

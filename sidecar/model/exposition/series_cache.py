@@ -1,9 +1,9 @@
-"""Cached lines: a scrape is mostly the same text as the last one.
+"""Cache of rewritten lines: a scrape has mostly the same text as the last one.
 
-One pass in C divides the body where values stand. What lies between them, the heads, is compared
-with the last scrape's; if nothing changed, what became of each series is known already and only
-the new values are put in. A head seen for the first time goes once through the reader and the
-rewriting. Text that the quick division does not fit is read exactly: slower, with equal results.
+One pass in C splits the body at its values. The text between them, the heads, is compared with the
+last scrape's: if nothing changed, all series are rewritten already and only the new values are
+filled in. A new head is parsed and rewritten once. Text that the fast split cannot handle goes
+through the exact parser: slower, with equal results.
 """
 
 import re
@@ -24,16 +24,16 @@ from sidecar.model.exposition.lines import (
 from sidecar.model.exposition.parser import MAX_COMMENT_LINES, parse_head, parse_rest, scan
 from sidecar.model.exposition.samples import Head, check_labels
 
-# Numbers that no float64 parser finds out of range: up to 200 digits and a two-digit exponent, or
-# one digit and an exponent below 300 (as in 1.7976931348623157e+208). Others are read exactly.
+# Numbers that are never out of range for float64: up to 200 digits and a two-digit exponent, or one
+# digit and an exponent below 300 (as in 1.7976931348623157e+208). The exact parser reads others.
 _DIGITS = rb"[0-9]{1,200}+"
 _FRACTION = rb"(?:\.[0-9]{0,100}+)?+(?:[eE][+-]?+[0-9]{1,2}+)?+"
 _LARGE = rb"(?:\.[0-9]{1,40}+)?+[eE][+-]?+[12][0-9][0-9]"
-# The plain ones come first: they are nearly all there are.
+# Plain numbers come first: they are by far the most frequent.
 NUMBER = rb"(?:%b%b|[0-9]%b|[+-](?:%b%b|[0-9]%b|Inf)|Inf|NaN)" % (
     _DIGITS, _FRACTION, _LARGE, _DIGITS, _FRACTION, _LARGE,
 )  # fmt: skip
-# ASCII only, so that a divided body needs no further check of its tails.
+# ASCII only, so that the tails of a split body need no further check.
 _EXEMPLAR = rb'\{(?:[a-zA-Z_][a-zA-Z0-9_]*+="[ !#-\[\]-~]*+"(?:,|(?=\})))*+\}'
 _SECONDS = rb"-?+[0-9]{1,18}+(?:\.[0-9]{1,18}+)?+"
 _END = {
@@ -44,8 +44,8 @@ _END = {
 
 
 def _divider(end: bytes) -> re.Pattern[bytes]:
-    # Plain integers come first: they are most of what there is, and the order is a third of the
-    # time. Each choice begins with what tells it from a word: comments have many.
+    # Plain integers come first: they are the most frequent, and the order saves a third of the
+    # time. Each alternative begins with what distinguishes it from a word, as comments have many.
     choices = (
         rb"[0-9]{1,200}+\n",
         rb"[0-9][0-9]{0,199}+%b%b" % (_FRACTION, end),
@@ -61,13 +61,13 @@ _DIVIDE = {fmt: _divider(end) for fmt, end in _END.items()}
 
 
 class SeriesCache:
-    """One target's lines under one policy; a new policy starts with an empty cache.
+    """One target's rewritten lines under one policy; a new policy starts with an empty cache.
 
     Args:
-        rewriter: what the policy makes of a series.
+        rewriter: rewrites series under the policy.
         fmt: the body's format.
-        limits: bounds of a body.
-        store: keeps the lines; by default the target has one of its own.
+        limits: limits of a body.
+        store: keeps the lines; by default the target has its own.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class SeriesCache:
 
     @property
     def size_bytes(self) -> int:
-        """Size of what is kept."""
+        """Size of the cached lines."""
         return self._store.size_bytes
 
     @property
     def is_kept(self) -> bool:
-        """Whether the last body's shape is kept; where there was no room it is not."""
+        """Whether the last body's shape is cached; false if there was no room."""
         return self._shape is not None
 
     def read(
@@ -97,13 +97,13 @@ class SeriesCache:
         *,
         room: int | None = None,
     ) -> Reading:
-        """Read a scrape's body, and keep it for the next one.
+        """Parse a scrape's body, and cache the result for the next one.
 
         The arguments are those of `parse`.
 
         Raises:
             ExpositionError: as in `parse`.
-            LateError: `is_late` said so; what was done is kept, the next read goes on there.
+            LateError: `is_late` returned True; finished work is cached, the next read continues.
         """
         try:
             return self.keep(self.parse(body, is_late, room=room))
@@ -118,19 +118,19 @@ class SeriesCache:
         *,
         room: int | None = None,
     ) -> Reading:
-        """Read a scrape's body; nothing is changed here, so that it may run in several threads.
+        """Parse a scrape's body without changing the cache, so that it may run in a thread.
 
         Args:
             body: the exposition.
-            is_late: asked before each series that is new; rules may take long.
-            room: samples that other targets of the same scrape have left; None for any.
+            is_late: called before each new series, because rules may take long.
+            room: samples that the other targets of the scrape leave for this one; None for any.
 
         Raises:
-            ExpositionError: Prometheus would refuse the body.
-            LimitError: a bound was passed.
-            LateError: `is_late` said so; what was done can be kept, the next read goes on there.
+            ExpositionError: Prometheus would reject the body.
+            LimitError: a limit was exceeded.
+            LateError: `is_late` returned True; `keep_begun` can cache the finished work.
         """
-        # One more than allowed is enough to tell, and bounds what the division may take.
+        # One more than allowed is enough to detect an excess, and bounds the cost of the split.
         parts = self._divide.split(body, self._limits.samples + MAX_COMMENT_LINES + 1)
         heads, tails, rest = parts[:-1:2], parts[1::2], parts[-1]
         tally = _Tally(self._limits, self._limits.samples if room is None else room)
@@ -145,14 +145,14 @@ class SeriesCache:
         return Reading(shape, tails, sum(map(len, tails)))
 
     def keep(self, reading: Reading) -> Reading:
-        """Keep what was parsed; the shape may become another, equal one."""
+        """Cache a parsed body; its shape may be replaced by an equal one."""
         if reading.shape is self._shape:
             return reading
         self._shape = self._store.keep(reading.shape)
         return reading if self._shape is None else reading._replace(shape=self._shape)
 
     def keep_begun(self, error: LateError) -> None:
-        """Keep what was read of a body before it was late."""
+        """Cache what was parsed of a body before `is_late` returned True."""
         self._shape = None
         if isinstance(error, _UnfinishedError):
             self._store.keep_some(error.entries)
@@ -191,7 +191,7 @@ class SeriesCache:
                 sample = next(rows)
             except StopIteration as stop:
                 rest = tuple(map(self._rewriter.comment, stop.value))
-                # The next body is compared with what was read, not with how this one was divided.
+                # The next body is compared with the parsed text, not with the split of this one.
                 read = sum(len(entry.text) for entry in entries) + sum(map(len, tails))
                 return Shape(entries, rest, body[read:], tally.lines_bytes), tails
             entry = self._store.entries.get(sample.text)
@@ -216,35 +216,35 @@ class SeriesCache:
 
 
 class _UnfinishedError(LateError):
-    """Holds on to what is done, so that a workload under many rules is read in the end."""
+    """Carries the finished entries: with many rules, a body may take several scrapes to read."""
 
     def __init__(self, entries: list[Entry]) -> None:
         super().__init__(
-            f"only {len(entries)} samples could be put through the rules in the scrape's time; "
-            "the next scrape goes on from there"
+            f"the rules processed only {len(entries)} samples within the scrape timeout; "
+            "the next scrape continues from there"
         )
         self.entries = entries
 
 
 class _Tally:
-    """Counts what a body holds against its limits, while it is read."""
+    """Checks a body against its limits while it is parsed."""
 
     def __init__(self, limits: Limits, room: int) -> None:
         self._limits = limits
         self._room = room
         self._samples = self._comments = 0
         self.lines_bytes = 0
-        """Of the series with their labels."""
+        """Size of the series with their added labels."""
 
     def anew(self) -> "_Tally":
-        """Begin with the same bounds."""
+        """Return a new tally with the same limits."""
         return _Tally(self._limits, self._room)
 
     def check(self, samples: int) -> None:
-        """Hold a number of samples to the bounds.
+        """Check a number of samples against the limits.
 
         Raises:
-            LimitError: there are more.
+            LimitError: there are too many.
         """
         if samples > self._limits.samples:
             raise LimitError(f"more than {self._limits.samples} samples")
@@ -253,10 +253,10 @@ class _Tally:
             raise LimitError(f"more than {limit} from all targets in one scrape")
 
     def add(self, entry: Entry) -> None:
-        """Count an entry in.
+        """Count an entry.
 
         Raises:
-            LimitError: it is the one too many.
+            LimitError: it exceeds a limit.
         """
         self._samples += entry.has_series
         self._comments += len(entry.comments)
@@ -268,5 +268,5 @@ class _Tally:
             raise LimitError(f"more than {MAX_COMMENT_LINES} comment lines")
         if self.lines_bytes > self._limits.lines_bytes:
             raise LimitError(
-                f"the series with their labels are over {self._limits.lines_bytes >> 20} MiB"
+                f"more than {self._limits.lines_bytes >> 20} MiB of series with their labels"
             )

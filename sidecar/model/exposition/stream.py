@@ -1,9 +1,9 @@
-"""Text labelled while it arrives: a node's metrics are too much to hold twice.
+"""Labels text while it arrives: a node's metrics are too large to hold twice.
 
-What `series_cache` does for a whole body is done here for each block: one pass in C divides it
-where values stand, the heads between them are compared with the last scrape's, and what became of
-each is put in their place. The cache holds one scrape's series and what they became; the body
-itself is never held. Text that the quick division does not fit is read exactly, a block at a time.
+This does for each block what `series_cache` does for a whole body: one pass in C splits it at its
+values, and the heads between them are compared with the last scrape's and replaced by the rewritten
+ones. The cache holds one scrape's series and their rewritten text, never the body itself. Text that
+the fast split cannot handle goes through the exact parser, a block at a time.
 """
 
 import itertools
@@ -20,11 +20,11 @@ from sidecar.model.exposition.samples import Comment, Head, check_labels
 from sidecar.model.exposition.stream_cache import Bare, Course, StreamCache
 
 MAX_CARRY_BYTES = MAX_SERIES_BYTES + (1 << 20)
-"""What may be held back for its end: one series with the comments before it."""
+"""Maximum size of unfinished text to hold back: one series with the comments before it."""
 _OPEN = rb'"(?:[^"\\]|\\.)*+'
 _QUOTED_META = rb"#[ \t]++(?:HELP|TYPE)[ \t]++" + _OPEN
-# A label, or the name in a comment, that is still within quotes: what looked like a value was a
-# part of it.
+# Text that ends inside the quotes of a label or of a name in a comment: what looked like a value
+# was part of it.
 _WITHIN_QUOTES = re.compile(
     rb'(?:[ \t]*+(?:%b"[^\n]*+|#(?![ \t]++(?:HELP|TYPE)[ \t]++")[^\n]*+)?\n)*+'
     rb'(?:[ \t]*+%b|[^"#\n]*+(?:%b"[^"\n]*+)*+%b)' % (_QUOTED_META, _QUOTED_META, _OPEN, _OPEN),
@@ -33,19 +33,19 @@ _WITHIN_QUOTES = re.compile(
 
 
 class _Read(NamedTuple):
-    """A block read exactly."""
+    """A block as read by the exact parser."""
 
     heads: list[bytes]
     values: list[bytes]
     texts: list[bytes]
     rest: tuple[Comment, ...]
-    """Comments behind the last series."""
+    """Comments after the last series."""
     unended: bytes = b""
-    """What is behind them and wants more to be read."""
+    """Text after them that needs more input."""
 
 
 class _Maker:
-    """Makes of each head what it becomes, once."""
+    """Rewrites each head once."""
 
     def __init__(self, cache: StreamCache, is_late: Callable[[], bool]) -> None:
         self.rewriter = cache.rewriter
@@ -53,33 +53,33 @@ class _Maker:
         self._known = cache.remembered.known
         self._is_late = is_late
         self.fresh: dict[bytes, bytes] = {}
-        """What was made of heads that were not known."""
+        """Rewritten text by head, for heads that were not cached."""
         self.has_bare = cache.remembered.has_bare
         self.left_out = 0
-        """Series that cannot be told to the client, seen for the first time."""
+        """Number of series, seen for the first time, that cannot be sent to the client."""
 
     def find(self, heads: Sequence[bytes]) -> list[bytes | None]:
-        """Return what each head became, None for those that the last scrape did not have."""
+        """Return the cached text of each head, None for heads that the last scrape did not have."""
         return list(map(self._known.get, heads))
 
     def get(self, key: bytes) -> bytes | None:
-        """Return what a head became, in the last scrape or in this."""
+        """Return the rewritten text of a head, from the last scrape or this one."""
         return self._known.get(key) or self.fresh.get(key)
 
     def make(self, key: bytes, head: Head) -> bytes:
-        """Make of a head what it becomes, and keep that."""
+        """Rewrite a head and keep the result."""
         made = self.fresh[key] = self.render(head)
         return made
 
     def render(self, head: Head) -> bytes:
-        """Make of a head what it becomes, a newline before it.
+        """Rewrite a head; the text begins with a newline.
 
         Raises:
-            ExpositionError: it has a label twice, or a rule leaves it without a name.
-            LateError: there is no more time.
+            ExpositionError: rules gave it a label twice, or removed its name.
+            LateError: `is_late` returned True.
         """
         if self._is_late():
-            raise LateError("the series could not be put through the rules in the scrape's time")
+            raise LateError("the rules could not process all series within the scrape timeout")
         comments = b"".join(self.rewriter.comment(item).raw for item in head.comments)
         if head.series is None:
             return b"\n" + comments
@@ -93,7 +93,7 @@ class _Maker:
 
 
 class _Output:
-    """What was passed on, within the bounds."""
+    """Builds the output and checks it against the limits."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -104,16 +104,16 @@ class _Output:
     def write(
         self, texts: Sequence[bytes], values: Sequence[bytes], *, comments: int, has_bare: bool
     ) -> bytes:
-        """Put heads and values together.
+        """Join heads and values.
 
         Args:
-            texts: what heads became, a newline before each.
-            values: of each, a blank before it.
-            comments: how many of them are pieces of comments.
-            has_bare: whether a text may be one that takes no value.
+            texts: the rewritten heads, each beginning with a newline.
+            values: the value of each, beginning with a space.
+            comments: how many of them are parts of comments.
+            has_bare: whether there may be texts that take no value.
 
         Raises:
-            LimitError: a bound was passed.
+            LimitError: a limit was exceeded.
         """
         if has_bare:
             joined = b"".join(
@@ -131,7 +131,7 @@ class _Output:
         if self.samples > self._limits.samples:
             raise LimitError(f"more than {self._limits.samples} samples")
         if self._bytes > self._limits.lines_bytes:
-            raise LimitError(f"more than {self._limits.lines_bytes >> 20} MiB with the labels")
+            raise LimitError(f"more than {self._limits.lines_bytes >> 20} MiB with added labels")
         if self.is_empty and joined:
             self.is_empty = False
             return joined[1:]
@@ -139,7 +139,7 @@ class _Output:
 
 
 class StreamRewriter:
-    """One body on its way through."""
+    """Rewrites one body while it arrives."""
 
     def __init__(self, cache: StreamCache, is_late: Callable[[], bool] = lambda: False) -> None:
         self._cache = cache
@@ -148,25 +148,25 @@ class StreamRewriter:
         self._output = _Output(cache.limits)
         self._comments = cache.remembered.comments
         self._carry = b""
-        """What wants its end."""
+        """Text whose end has not arrived yet."""
 
     @property
     def samples(self) -> int:
-        """How many were passed on."""
+        """Number of samples passed on."""
         return self._output.samples
 
     @property
     def left_out(self) -> int:
-        """How many series were found that cannot be told to the client."""
+        """Number of new series found that cannot be sent to the client."""
         return self._maker.left_out
 
     def feed(self, *data: bytes) -> bytes:
-        """Take the next parts of the body; returns what can be passed on.
+        """Take the next parts of the body; returns the text that can be passed on.
 
         Raises:
-            ExpositionError: Prometheus would refuse it.
-            LimitError: a bound was passed.
-            LateError: `is_late` said so.
+            ExpositionError: Prometheus would reject the body.
+            LimitError: a limit was exceeded.
+            LateError: `is_late` returned True.
         """
         text = b"".join([self._carry, *data])
         parts = self._cache.divide.split(text)
@@ -181,7 +181,7 @@ class StreamRewriter:
             texts = self._look_up(heads, block)
             if texts is None:
                 heads, values, texts, comments, unended = self._read_exactly(block)
-                # What ends a comment may look like a value: it belongs to the next series.
+                # A comment's end may look like a value; the comment belongs to the next series.
                 held = b"".join(item.raw for item in comments)
                 self._carry = held + unended + self._carry
                 self._check_carry()
@@ -190,20 +190,20 @@ class StreamRewriter:
         return self._write(texts, values, pieces)
 
     def finish(self) -> bytes:
-        """Take the body's end; returns what is left. What was seen is cached.
+        """Finish the body: returns the remaining text, and caches the body's series.
 
         Raises:
-            ExpositionError: it broke off within a line, or Prometheus would refuse it.
+            ExpositionError: the body ended within a line, or Prometheus would reject it.
         """
         last = self._write_rest() if self._carry else b""
         end = b"" if self._output.is_empty and not last else b"\n"
-        # Under another policy it goes on already: what came here is nothing to it.
+        # If the cache serves another policy by now, these results do not belong in it.
         if self._cache.rewriter is self._maker.rewriter:
             self._course.keep_in(self._cache, self._comments)
         return last + end
 
     def leave(self) -> None:
-        """Remember what was made though the passage failed: the next one has less to do."""
+        """Cache what was rewritten before a failure, so that the next scrape has less to do."""
         if self._cache.rewriter is self._maker.rewriter:
             self._cache.add(self._maker.fresh, has_bare=self._maker.has_bare)
 
@@ -226,7 +226,7 @@ class StreamRewriter:
             raise LimitError(f"more than {MAX_CARRY_BYTES >> 10} KiB without the end of a sample")
 
     def _look_up(self, heads: Sequence[bytes], block: bytes) -> list[bytes] | None:
-        """Return what each head became, new ones made; None where one cannot be read alone."""
+        """Return each head's text, rewriting new heads; None if one cannot be parsed alone."""
         known = self._maker.find(heads)
         texts = [text for text in known if text is not None]
         if len(texts) == len(heads):
@@ -238,7 +238,7 @@ class StreamRewriter:
                 head = parse_head(heads[index], Format.TEXT)
                 if head is None:
                     return None
-                # A comment that ends in what looks like a value goes on in it; what looks like a
+                # A comment that ends in what looks like a value continues in it; what looks like a
                 # timestamp would be lost.
                 if head.series is None:
                     if not self._is_whole(block, index):
@@ -251,7 +251,7 @@ class StreamRewriter:
         return texts
 
     def _is_whole(self, block: bytes, index: int) -> bool:
-        """Tell whether nothing but a newline stood behind a value."""
+        """Return whether only a newline follows the value at `index`."""
         matches = self._cache.divide.finditer(block)
         match = next(itertools.islice(matches, index, None))
         return match.end() - match.end(1) == 1

@@ -1,4 +1,4 @@
-"""What is remembered of a streamed body: each series and what it became, one scrape long."""
+"""Cache of a streamed body: each series of the last scrape and its rewritten text."""
 
 import re
 from collections.abc import Collection
@@ -9,9 +9,10 @@ from sidecar.model.exposition.lines import Rewriter
 from sidecar.model.exposition.series_cache import NUMBER
 
 _HEAD_BYTES = 200
-"""What the interpreter holds for a head and what it became, besides their text."""
+"""Memory that a head and its rewritten text take besides the characters."""
 _TIMESTAMP = rb"(?: [0-9]{1,18}+)?+"
-# Prometheus ends what has gone only where no timestamp is: by default it is left out here.
+# Prometheus marks vanished series as stale only if they have no timestamp, so timestamps are
+# removed by default.
 _DIVIDE = {
     False: re.compile(rb"( %b)%b\n" % (NUMBER, _TIMESTAMP)),
     True: re.compile(rb"( %b%b)\n" % (NUMBER, _TIMESTAMP)),
@@ -23,20 +24,20 @@ _VALUE = {
 
 
 class Bare(bytes):
-    """What a dropped series left: the comments before it, and no value."""
+    """Remains of a dropped series: the comments before it, and no value."""
 
 
 class Remembered(NamedTuple):
-    """What a scrape left for the next one."""
+    """The part of a scrape that is cached for the next one."""
 
     heads: list[bytes]
-    """In the order in which they came; none where that says nothing any more."""
+    """In order of arrival; empty if the order is no longer usable."""
     texts: list[bytes]
-    """What each head became, a newline before it."""
+    """The rewritten text of each head, beginning with a newline."""
     known: dict[bytes, bytes]
-    """The same by head."""
+    """The same texts by head."""
     comments: frozenset[bytes]
-    """Heads that are comments up to what looks like a value in them."""
+    """Heads that are comments, cut at what looks like a value in them."""
     has_bare: bool
     size_bytes: int
 
@@ -45,11 +46,11 @@ _NOTHING = Remembered([], [], {}, frozenset(), has_bare=False, size_bytes=0)
 
 
 class StreamCache:
-    """What one endpoint's series became under one policy, for one kind of client.
+    """One endpoint's rewritten series under one policy, for one kind of client.
 
     Args:
-        rewriter: what a policy makes of a series.
-        keeps_timestamps: whether they are passed on.
+        rewriter: rewrites series under the policy.
+        keeps_timestamps: whether timestamps are passed on.
         limits: what the endpoint may expose.
     """
 
@@ -64,16 +65,16 @@ class StreamCache:
 
     @property
     def size_bytes(self) -> int:
-        """Size of what is remembered."""
+        """Size of the cached scrape."""
         return self.remembered.size_bytes
 
     def invalidate(self, rewriter: Rewriter, containing: Collection[str]) -> None:
-        """Go on with another rewriter, which differs for some series only.
+        """Switch to another rewriter, which differs only for some series.
 
         Args:
-            rewriter: what is made of a series now.
-            containing: substrings; every affected series contains at least one. A namespace's or
-                pod's name needs no escape: a series that names it holds it between quotes.
+            rewriter: the new rewriter.
+            containing: substrings; every affected series contains at least one. The name of a
+                namespace or pod needs no escaping: a series has it verbatim between quotes.
         """
         self.rewriter = rewriter
         marks = [text.encode() for text in containing]
@@ -85,7 +86,7 @@ class StreamCache:
         self.remembered = self.remembered._replace(heads=[], texts=[], known=known)
 
     def keep(self, heads: list[bytes], texts: list[bytes], comments: frozenset[bytes]) -> None:
-        """Remember a whole scrape in place of the last one; nothing where it is too much."""
+        """Cache a whole scrape in place of the last one, or nothing if it is too large."""
         size = sum(map(len, heads)) + sum(map(len, texts)) + _HEAD_BYTES * len(heads)
         if size > self.limits.cache_bytes:
             heads, texts, size = [], [], 0
@@ -97,7 +98,7 @@ class StreamCache:
         self.remembered = Remembered(heads, texts, known, comments, has_bare, size)
 
     def add(self, fresh: dict[bytes, bytes], *, has_bare: bool) -> None:
-        """Remember what a scrape that failed had made, beside what is known; if that fits."""
+        """Add what a failed scrape had rewritten to the cache, if it fits."""
         size = self.size_bytes + sum(
             len(head) + len(text) + _HEAD_BYTES for head, text in fresh.items()
         )
@@ -110,22 +111,22 @@ class StreamCache:
 
 
 class Course:
-    """How a body compares with the last one: the same heads in the same order, or not.
+    """Compares a body with the last one: the same heads in the same order, or not.
 
     Args:
-        last: what is remembered, as it was when the body began: another may end meanwhile.
+        last: the cached scrape when the body began; another scrape may replace it meanwhile.
     """
 
     def __init__(self, last: Remembered) -> None:
         self._last = last
         self._at = 0
-        """How many of its heads came so far, as long as nothing but values changed."""
+        """How many of its heads have arrived, as long as only values changed."""
         self._heads: list[bytes] | None = None
-        """All heads so far and what they became, where something changed."""
+        """All heads so far, once something changed; `_texts` has their rewritten text."""
         self._texts: list[bytes] = []
 
     def recall(self, heads: list[bytes], comments: frozenset[bytes]) -> list[bytes] | None:
-        """Return what the heads became, if they are those that came here the last time."""
+        """Return the cached text of the heads if the last body had the same ones here."""
         if self._heads is not None:
             return None
         start, end = self._at, self._at + len(heads)
@@ -135,7 +136,7 @@ class Course:
         return self._last.texts[start:end]
 
     def note(self, heads: list[bytes], texts: list[bytes]) -> None:
-        """Write down what came, for something changed."""
+        """Record heads and their text, because something changed."""
         if self._heads is None:
             self._heads = self._last.heads[: self._at]
             self._texts = self._last.texts[: self._at]
@@ -143,7 +144,7 @@ class Course:
         self._texts += texts
 
     def keep_in(self, cache: StreamCache, comments: frozenset[bytes]) -> None:
-        """Remember the whole body, if it was another than the last."""
+        """Cache the whole body if its heads differ from the last one's."""
         if self._heads is not None:
             cache.keep(self._heads, self._texts, comments)
         elif self._at < len(self._last.heads):

@@ -1,4 +1,4 @@
-"""The time that a scraper gives for its scrape.
+"""The timeout that a scraper sends with its scrape.
 
 Source: https://prometheus.io/docs/instrumenting/writing_exporters/
 """
@@ -8,13 +8,13 @@ import math
 from collections.abc import Mapping
 
 DEFAULT_TIMEOUT_SECONDS = 9.0
-"""Under Prometheus's default of ten."""
+"""Below Prometheus's default of 10 s."""
 MAX_TIMEOUT_SECONDS = 120.0
 _MARGIN_SECONDS = 0.5
 
 
 def scrape_timeout(headers: Mapping[str, str]) -> float:
-    """The time for the targets: what the scraper gives, less what the answer needs."""
+    """Return the timeout for targets: the scraper's timeout, less a margin for the answer."""
     with contextlib.suppress(ValueError):
         text = headers.get("x-prometheus-scrape-timeout-seconds", "")
         given = float(text.replace("_", "?"))  # Python reads 1_0 as 10, Go does not

@@ -1,8 +1,8 @@
-"""Which labels of a namespace become labels of its series, and under which names.
+"""Selects the labels of a namespace that its series get, and names them.
 
 The rules are the chart's `labels.{include,exclude,rename,prefix,protected}`. The injector selects
-(what a pod may know), the proxy names; both ask `explain_labels`, so a status page shows exactly
-what a scrape will carry.
+the labels that a pod may know, the proxy names them; both use `explain_labels`, so the status page
+shows exactly what a scrape will carry.
 """
 
 import re
@@ -29,17 +29,17 @@ DEFAULT_EXCLUDE = (
     "istio-injection",
     "linkerd.io/*",
 )
-"""Labels that tools put on namespaces: they say nothing of who owns the workload."""
+"""Labels that tools put on namespaces: they do not say who owns the workload."""
 
 NEVER_ADDED = frozenset(["le", "quantile", "job", "instance", "namespace", "pod"])
-"""Names that Prometheus or the format itself gives a meaning."""
+"""Names that have a meaning in Prometheus or in the format itself."""
 
 
 class LabelFate(Described):
-    """What becomes of one label of a namespace."""
+    """What happens to one label of a namespace."""
 
     ADDED = "added", "on every series"
-    CONFLICT = "conflict", "numbered: several keys give the same name"
+    CONFLICT = "conflict", "numbered: several keys map to the same name"
     NOT_INCLUDED = "not-included", "not copied (labels.include)"
     EXCLUDED = "excluded", "not copied (labels.exclude)"
     RESERVED = "reserved", "not copied: the name belongs to Prometheus"
@@ -47,7 +47,7 @@ class LabelFate(Described):
 
 
 class ExplainedLabel(NamedTuple):
-    """One label of a namespace; `name` is what series wear, None where none do."""
+    """One label of a namespace; `name` is its name on series, None if it is not added."""
 
     key: str
     value: str
@@ -60,19 +60,19 @@ class LabelRules:
     """The chart's `labels` block."""
 
     include: tuple[str, ...] = ("*",)
-    """Patterns (`*` stands for anything) of keys to take. One without `*` beats `exclude`."""
+    """Patterns of keys to copy; `*` matches anything. One without `*` overrides `exclude`."""
     exclude: tuple[str, ...] = DEFAULT_EXCLUDE
-    """Patterns of keys to leave."""
+    """Patterns of keys not to copy."""
     rename: Mapping[str, str] = field(default_factory=dict)
-    """Key to label name; a renamed key gets no prefix."""
+    """Label names by key; a renamed key gets no prefix."""
     prefix: str = ""
-    """Put before every name that is not renamed."""
+    """Put before every key that is not renamed."""
     protected: frozenset[str] = frozenset()
-    """Label names in which an application is not believed: its own value moves to `exported_`."""
+    """Label names that an application cannot set: its value moves to `exported_<name>`."""
 
 
 def explain_labels(labels: Mapping[str, str], rules: LabelRules) -> tuple[ExplainedLabel, ...]:
-    """Say for each label of a namespace, by key, what becomes of it."""
+    """Return what happens to each label of a namespace, sorted by key."""
     include, exclude = _compile(rules.include), _compile(rules.exclude)
     exact = frozenset(pattern for pattern in rules.include if "*" not in pattern)
     fates: dict[str, LabelFate] = {}
@@ -104,13 +104,13 @@ def explain_labels(labels: Mapping[str, str], rules: LabelRules) -> tuple[Explai
 
 
 def derive_labels(labels: Mapping[str, str], rules: LabelRules) -> dict[str, str]:
-    """Return the labels that series wear, by name, sorted."""
+    """Return the labels that are added to series, sorted by name."""
     worn = {item.name: item.value for item in explain_labels(labels, rules) if item.name}
     return dict(sorted(worn.items()))
 
 
 def select_labels(labels: Mapping[str, str], rules: LabelRules) -> dict[str, str]:
-    """Return the labels of a namespace, by key, that its proxies are told of at all."""
+    """Return the labels of a namespace, by key, that its proxies receive."""
     return {item.key: item.value for item in explain_labels(labels, rules) if item.name}
 
 
@@ -130,7 +130,7 @@ def _is_reserved(name: str) -> bool:
 
 
 def number_conflicts(keys_by_name: Mapping[str, list[str]]) -> dict[str, str]:
-    """Name each key; those that share a name are all numbered, in their order."""
+    """Name each key; keys that share a name are all numbered, in their order."""
     taken = {name for name, keys in keys_by_name.items() if len(keys) == 1}
     names: dict[str, str] = {}
     for name in sorted(keys_by_name):

@@ -1,4 +1,4 @@
-r"""The one home of RE2: patterns of tenants run in linear time, under Prometheus's own rules.
+r"""Regular expressions by RE2: tenants' patterns run in linear time, by Prometheus's own rules.
 
 Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#regex (RE2,
 anchored at both ends; from 3.0 the dot matches newlines) and Go's `regexp.Expand` for templates.
@@ -11,35 +11,35 @@ from typing import Any, Protocol, cast
 
 from sidecar.errors import LimitError, RuleError, show
 
-# Not in Go, though RE2 has them: `\C` for one byte, and group names beyond ASCII.
+# Valid in RE2 but not in Go: `\C` for one byte, and group names beyond ASCII.
 _GO = re.compile(
     r"(?s:[^\\(]|\\Q.*?(?:\\E|\Z)|\\(?:[^CQ]|\Z)|\((?!\?P?<[A-Za-z0-9_]*+[^\x00-\x7f]))*+"
 )
 
 MAX_PATTERN_LENGTH = 4096
-"""Characters of one pattern; Prometheus has no bound, an object in a cluster needs one."""
+"""Maximum characters of a pattern; Prometheus has no limit, objects in a cluster need one."""
 MAX_EXPANDED_LENGTH = 64 << 10
-"""Characters that one template may give: `$1$1` doubles at each rule."""
+"""Maximum characters of an expanded template: `$1$1` doubles a value at each rule."""
 _MAX_MEMORY_BYTES = 256 << 10
 _MAX_REMEMBERED_NAMES = 32
 _MAX_REMEMBERED_LENGTH = 128
 
 
 class Match(Protocol):
-    """What is used of a match."""
+    """The part of a match's interface that is used."""
 
     def group(self, group: int | str, /) -> str | None:
-        """The text of a group; None if it took no part."""
+        """The text of a group; None if it did not participate in the match."""
 
     def start(self) -> int:
-        """Where it begins."""
+        """Where the match begins."""
 
     def end(self) -> int:
-        """Where it ends."""
+        """Where the match ends."""
 
 
 class Regex:
-    """A compiled pattern, anchored as Prometheus anchors."""
+    """A compiled pattern, anchored as in Prometheus."""
 
     __slots__ = (
         "_compiled", "_last_answer", "_last_match", "_names_answers", "groups", "names", "pattern",
@@ -50,24 +50,24 @@ class Regex:
         self._compiled = _compile(f"^(?s:{pattern})$")
         self.groups: int = self._compiled.groups
         self.names: dict[str, int] = dict(self._compiled.groupindex)
-        # A family's series come one after another, and all have the same few label names: most
-        # questions have just been asked.
+        # A family's series are consecutive and all have the same few label names, so most texts
+        # have just been matched.
         self._last_answer = ("", self._compiled.search("") is not None)
         self._last_match: tuple[str, Match | None] = ("", self._compiled.search(""))
         self._names_answers: dict[str, bool] = {}
 
     def matches(self, text: str) -> bool:
-        """Tell whether the whole text matches."""
+        """Return whether the whole text matches."""
         last, answer = self._last_answer
         if text != last:
-            # No label of a Prometheus has bytes that are not UTF-8.
+            # Labels in Prometheus are always valid UTF-8.
             answer = _is_utf8(text) and self._compiled.search(text) is not None
             if len(text) <= _MAX_REMEMBERED_LENGTH:
                 self._last_answer = (text, answer)
         return answer
 
     def matches_name(self, name: str) -> bool:
-        """Tell whether a label's whole name matches: as `matches`, for texts that are few."""
+        """Return whether a whole label name matches; like `matches`, but caches several names."""
         answer = self._names_answers.get(name)
         if answer is None:
             answer = self._compiled.search(name) is not None
@@ -78,7 +78,7 @@ class Regex:
         return answer
 
     def find(self, text: str) -> Match | None:
-        """Return the match of the whole text."""
+        """Return the match of the whole text, or None."""
         last, match = self._last_match
         if text != last:
             match = cast("Match | None", self._compiled.search(text))
@@ -87,7 +87,7 @@ class Regex:
         return match
 
     def replace_all(self, text: str, template: str) -> str:
-        """Replace every match by an expanded template (Go's `ReplaceAllString`)."""
+        """Replace every match with the expanded template (Go's `ReplaceAllString`)."""
         parts, position = [], 0
         for match in self._compiled.finditer(text):
             parts += [text[position : match.start()], expand(template, match, self)]
@@ -100,7 +100,7 @@ def compile_regex(pattern: str) -> Regex:
     """Compile a pattern.
 
     Raises:
-        RuleError: it is not RE2, or longer than `MAX_PATTERN_LENGTH`; without a field.
+        RuleError: it is not valid RE2, or longer than `MAX_PATTERN_LENGTH`; has no field.
     """
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise RuleError("", f"a pattern of {len(pattern)} characters; {MAX_PATTERN_LENGTH} allowed")
@@ -111,10 +111,10 @@ def compile_regex(pattern: str) -> Regex:
 
 @lru_cache(maxsize=1024)
 def compile_matcher_regex(pattern: str) -> Regex:
-    """Compile the pattern of a matcher, which Prometheus reads by itself before it anchors it.
+    """Compile the pattern of a matcher, which Prometheus also parses without the anchors.
 
     Raises:
-        RuleError: it is not RE2: `a)|(b` would be, between the brackets of the anchors.
+        RuleError: it is not valid RE2 by itself: `a)|(b` is valid only with the anchors' group.
     """
     regex = compile_regex(pattern)
     _compile(pattern)
@@ -122,7 +122,7 @@ def compile_matcher_regex(pattern: str) -> Regex:
 
 
 def _compile(pattern: str) -> Any:
-    # Imported at the first pattern: a proxy without rules does not pay its 2.5 MB.
+    # Imported at the first pattern: it takes 2.5 MB, which a proxy without rules saves.
     import re2
 
     options = re2.Options()
@@ -138,15 +138,15 @@ def _compile(pattern: str) -> Any:
 
 
 def _is_utf8(text: str) -> bool:
-    # JSON may hold half of a surrogate pair.
+    # JSON may contain half of a surrogate pair.
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def expand(template: str, match: Match, regex: Regex) -> str:
-    """Fill a template's `$1`, `${1}`, `$name`, `${name}` and `$$` as Go's `regexp.Expand` does.
+    """Expand a template's `$1`, `${1}`, `$name`, `${name}` and `$$` as Go's `regexp.Expand` does.
 
     A reference takes the longest run of letters, digits and underscores, so `$1_x` is the group
-    named `1_x`. What is no reference stays as written; an unknown group is empty.
+    named `1_x`. Text that is not a reference stays as written; an unknown group is empty.
 
     Raises:
         LimitError: the result is too long.
@@ -165,7 +165,7 @@ def expand(template: str, match: Match, regex: Regex) -> str:
             position = end
             size += len(parts[-1])
             if size > MAX_EXPANDED_LENGTH:
-                raise LimitError(f"a relabel rule wrote over {MAX_EXPANDED_LENGTH} characters")
+                raise LimitError(f"a relabel rule expands to over {MAX_EXPANDED_LENGTH} characters")
         else:
             parts.append("$")
             position = dollar + 1

@@ -13,20 +13,20 @@ from sidecar.errors import LimitError, RuleError, show
 from sidecar.model.labels.regex import MAX_EXPANDED_LENGTH, Regex, compile_regex, expand
 
 MAX_LABELS = 2_048
-"""Labels of one series while rules work on it: `labelmap` can double them at each rule."""
+"""Maximum labels of a series while rules are applied: each `labelmap` can double them."""
 MAX_LABELS_LENGTH = 1 << 19
-"""Characters of their values together: twice what the text of a series may have."""
+"""Maximum characters of a series' label values together: twice the maximum of its text."""
 MAX_RULES = 500
-"""Rules in one list: bounds the time that one series may take."""
+"""Maximum rules in one list; bounds the time that one series may take."""
 MAX_SOURCE_LENGTH = 1 << 20
-"""Characters of joined source labels: a rule that writes to its own source doubles it."""
+"""Maximum characters of joined source labels: a rule can double its own source."""
 
 
 class Action(StrEnum):
     """What a rule does."""
 
     REPLACE = "replace"
-    """Set the target label to the filled replacement where the source matches."""
+    """Set the target label to the expanded replacement if the source matches."""
     KEEP = "keep"
     """Drop the series unless the source matches."""
     DROP = "drop"
@@ -38,7 +38,7 @@ class Action(StrEnum):
     HASHMOD = "hashmod"
     """Set the target label to the source's MD5 hash modulo `modulus`."""
     LABELMAP = "labelmap"
-    """Copy every label whose name matches to the name that the replacement gives."""
+    """Copy every label whose name matches to the name given by the replacement."""
     LABELDROP = "labeldrop"
     """Remove every label whose name matches."""
     LABELKEEP = "labelkeep"
@@ -77,7 +77,7 @@ class Rule:
 
     @property
     def copies(self) -> bool:
-        """Whether it only copies the source to the target label: the defaults, no pattern."""
+        """Whether it only copies the source to the target label: default regex and replacement."""
         return (
             self.regex.pattern == _DEFAULTS["regex"]
             and self.replacement == _DEFAULTS["replacement"]
@@ -86,7 +86,7 @@ class Rule:
 
 
 class Step(NamedTuple):
-    """One rule's work: the labels before and after it, None if it dropped the series."""
+    """One rule's effect: the labels before and after it; `after` is None for a dropped series."""
 
     rule: Rule
     before: dict[str, str]
@@ -94,10 +94,10 @@ class Step(NamedTuple):
 
 
 class _Labels:
-    """A label set under change, in the order that Prometheus's builder visits it.
+    """A mutable label set, in the order in which Prometheus's label builder visits it.
 
-    Labels from before come sorted, then those that rules set, oldest first: `labelmap` lets the
-    later win.
+    The original labels come first, sorted, then those that rules set, oldest first: if `labelmap`
+    maps two labels to one name, the later one wins.
     """
 
     def __init__(self, labels: Mapping[str, str]) -> None:
@@ -113,7 +113,7 @@ class _Labels:
             self.remove(name)
             return
         self._length += len(value) - len(self.values.get(name, ""))
-        # Before it is made: each rule could double what there is.
+        # Checked before the label is set: each rule could double the total.
         if self._length > MAX_LABELS_LENGTH:
             raise LimitError(f"relabel rules made labels of over {MAX_LABELS_LENGTH} characters")
         if name not in self._set:
@@ -127,14 +127,14 @@ class _Labels:
 
 
 def parse_rules(value: object, field: str) -> tuple[Rule, ...]:
-    """Read a list of rules, keys in snake or camel case.
+    """Parse a list of rules, with keys in snake or camel case.
 
     Args:
-        value: the list as JSON or YAML gives it.
+        value: the list, as parsed from JSON or YAML.
         field: its path, for errors.
 
     Raises:
-        RuleError: a rule is wrong; names the field.
+        RuleError: a rule is invalid; names the field.
     """
     if value is None:
         return ()
@@ -146,7 +146,7 @@ def parse_rules(value: object, field: str) -> tuple[Rule, ...]:
 
 
 def parse_rule(value: object, field: str) -> Rule:
-    """Read one rule.
+    """Parse one rule.
 
     Raises:
         RuleError: an unknown key, a value of the wrong type, or one that the action forbids.
@@ -171,7 +171,7 @@ def parse_rule(value: object, field: str) -> Rule:
 
 
 def relabel(labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, str] | None:
-    """Apply rules in order; None if one dropped the series. An empty value is no label."""
+    """Apply rules in order; None if one drops the series. Labels with empty values are removed."""
     under_change = _Labels(labels)
     for rule in rules:
         if not _apply(rule, under_change):
@@ -180,7 +180,7 @@ def relabel(labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, str] 
 
 
 def relabel_steps(labels: Mapping[str, str], rules: Sequence[Rule]) -> Iterator[Step]:
-    """Apply rules one by one, showing each; stops behind the one that drops."""
+    """Apply rules one by one and yield each step; stops after a rule that drops the series."""
     under_change = _Labels(labels)
     for rule in rules:
         before = dict(under_change.values)
@@ -215,7 +215,7 @@ def _apply(rule: Rule, labels: _Labels) -> bool:
 
 
 def _hash(source: str) -> int:
-    # Imported at the first need: 0.6 MB that few rules want.
+    # Imported on first use: it takes 0.6 MB, and few rules need it.
     import hashlib
 
     digest = hashlib.md5(source.encode(), usedforsecurity=False).digest()
@@ -271,7 +271,7 @@ def _upper_char(char: str) -> str:
 
 def _normalize(value: object, field: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise RuleError(field, "a relabel rule is a mapping")
+        raise RuleError(field, "a relabel rule must be a mapping")
     given: dict[str, object] = {}
     for key, item in value.items():
         name = _CAMEL_CASE.get(key, key)
@@ -298,10 +298,10 @@ def _text(given: Mapping[str, object], name: str, field: str) -> str:
         return str(_DEFAULTS[name])
     value = given[name]
     if value is None:
-        return ""  # as Prometheus reads a null that was written down
+        return ""  # as Prometheus reads an explicit null
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(value)
-    # `yes` and `1.50` are no texts any more here: Prometheus would have taken them as written.
+    # YAML has already converted `yes` and `1.50`; Prometheus would take them as written.
     raise RuleError(f"{field}.{name}", f"a string is needed; put {show(value)} in quotes")
 
 
@@ -313,7 +313,7 @@ def _source_labels(value: object, field: str) -> tuple[str, ...]:
     for item in value:
         if item is not None and (not isinstance(item, str) or not item):
             raise RuleError(f"{field}.source_labels", f"{show(item)} is not a label name")
-    # Prometheus reads a null as the name that no label has.
+    # Prometheus reads a null as the empty name, which no label has.
     return tuple(item or "" for item in value)
 
 
@@ -324,13 +324,13 @@ def _modulus(value: object, field: str) -> int:
     except (ValueError, OverflowError):
         modulus = -1
     if not 0 <= modulus < 2**64:
-        reason = f"{show(value)} is not a whole number from 0 to 2^64 - 1"
+        reason = f"{show(value)} is not an integer from 0 to 2^64 - 1"
         raise RuleError(f"{field}.modulus", reason)
     return modulus
 
 
 def _whole_number(text: str) -> int:
-    # As YAML 1.1 writes whole numbers, and floats without a fraction: 0x10, 0o17, 017, 1_000, 1e3.
+    # Whole numbers as in YAML 1.1, and floats without a fraction: 0x10, 0o17, 017, 1_000, 1e3.
     if re.fullmatch(r"0[0-7]+", text):
         return int(text, 8)
     try:

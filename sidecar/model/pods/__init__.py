@@ -1,1 +1,1 @@
-"""A node's pods: the kubelet's list, and what is made of it."""
+"""Pods: lists of pods, their scrape targets, and the labels that their series get."""

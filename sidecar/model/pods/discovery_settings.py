@@ -1,4 +1,4 @@
-"""How pods are discovered: the arguments of Alloy's `discovery.kubelet`, under their names.
+"""Settings of pod discovery: the arguments of Alloy's `discovery.kubelet`, with the same names.
 
 Source: https://grafana.com/docs/alloy/latest/reference/components/discovery/discovery.kubelet/
 """
@@ -19,7 +19,7 @@ PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 @dataclass(frozen=True, kw_only=True)
 class TlsSettings:
-    """How a server is verified, and as whom it is spoken to."""
+    """How a server's certificate is verified, and the client certificate that it gets."""
 
     ca_pem: str = ""
     ca_file: str = ""
@@ -34,7 +34,7 @@ class TlsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ProxySettings:
-    """Through what a server is reached."""
+    """The HTTP or SOCKS proxy through which a server is reached."""
 
     proxy_url: str = ""
     no_proxy: str = ""
@@ -53,7 +53,7 @@ class BasicAuth:
 
 @dataclass(frozen=True, kw_only=True)
 class Authorization:
-    """A scheme and what follows it."""
+    """The scheme and credentials of an Authorization header."""
 
     type: str = "Bearer"
     credentials: str = ""
@@ -62,7 +62,7 @@ class Authorization:
 
 @dataclass(frozen=True, kw_only=True)
 class OAuth2:
-    """Where a token comes from: the client credentials grant of RFC 6749."""
+    """How a token is obtained: the client credentials grant of RFC 6749."""
 
     client_id: str = ""
     client_secret: str = ""
@@ -79,10 +79,10 @@ class DiscoverySettings:
     """All arguments; the defaults are Alloy's."""
 
     url: str = DEFAULT_URL
-    """The kubelet's; `/pods` is put behind whatever path it has."""
+    """The kubelet's URL; `/pods` is appended to its path."""
     refresh_interval_seconds: float = DEFAULT_REFRESH_SECONDS
     namespaces: tuple[str, ...] = ()
-    """Whose pods are wanted; all where none is named."""
+    """Namespaces whose pods are discovered; empty for all."""
     bearer_token: str = ""
     bearer_token_file: str = ""
     basic_auth: BasicAuth | None = None
@@ -113,16 +113,19 @@ _WAYS = ("bearer_token", "bearer_token_file", "basic_auth", "authorization", "oa
 
 
 def parse_discovery_settings(value: object) -> DiscoverySettings:
-    """Read a document.
+    """Read a document of arguments.
 
     Raises:
-        RuleError: an argument is unknown, wrong, or cannot be beside another; names them.
+        RuleError: an argument is unknown, invalid, or conflicts with another; names them.
     """
     block = _Block({} if value is None else value, "", _KEYS)
     block.at_most_one(*_WAYS)
     refresh = parse_duration(block.text("refresh_interval") or "5s")
     if not refresh:
-        raise RuleError("refresh_interval", f"{block.text('refresh_interval')[:40]!r} is not as 5s")
+        raise RuleError(
+            "refresh_interval",
+            f"{block.text('refresh_interval')[:40]!r} is not a duration such as 5s",
+        )
     basic, authorization, oauth2 = (block.block(name) for name in _WAYS[2:])
     return DiscoverySettings(
         url=_url(block, "url") or DEFAULT_URL,
@@ -141,19 +144,19 @@ def parse_discovery_settings(value: object) -> DiscoverySettings:
 
 
 class _Block(Fields):
-    """A mapping of arguments, and where it stands."""
+    """A mapping of arguments, and its path in the document."""
 
     def __init__(self, value: object, path: str, keys: frozenset[str]) -> None:
         super().__init__(value, path)
         self.refuse_unknown(keys, "an argument")
-        # Null is as absent, as templates write it.
+        # Null means absent, because templates render unset values as null.
         self.value = {str(key): item for key, item in self.value.items() if item is not None}
 
     def credential(self, key: str) -> str:
-        """Return a secret that goes into a header as it is."""
+        """Return a secret that is sent in a header unchanged."""
         value = self.text(key)
         if not value.isascii() or not value.isprintable():
-            raise RuleError(self.name(key), "it holds characters that no header may have")
+            raise RuleError(self.name(key), "it contains characters that an HTTP header may not")
         return value
 
     def block(self, key: str, keys: frozenset[str] | None = None) -> "_Block | None":
@@ -168,7 +171,7 @@ class _Block(Fields):
             raise RuleError(names, f"at most one of {', '.join(keys)} can be given")
 
     def together(self, first: tuple[str, ...], second: tuple[str, ...]) -> None:
-        """Refuse one of two without the other."""
+        """Refuse arguments of one group without any of the other."""
         has = [any(key in self.value for key in keys) for keys in (first, second)]
         if has[0] != has[1]:
             there, missing = (first, second) if has[0] else (second, first)
@@ -189,7 +192,7 @@ def _basic_auth(block: _Block) -> BasicAuth:
     block.at_most_one("password", "password_file")
     name = block.text("username")
     if ":" in name:
-        raise RuleError(block.name("username"), "a colon cannot be sent in it")
+        raise RuleError(block.name("username"), "must not contain a colon")
     return BasicAuth(
         username=name,
         password=block.text("password"),
@@ -201,7 +204,7 @@ def _authorization(block: _Block) -> Authorization:
     block.at_most_one("credentials", "credentials_file")
     kind = block.credential("type") or "Bearer"
     if kind.lower() == "basic":
-        raise RuleError(block.name("type"), "for Basic there is basic_auth")
+        raise RuleError(block.name("type"), "Basic is not supported here: use basic_auth")
     return Authorization(
         type=kind,
         credentials=block.credential("credentials"),
@@ -213,7 +216,7 @@ def _oauth2(block: _Block) -> OAuth2:
     block.at_most_one("client_secret", "client_secret_file")
     for key in ("client_id", "token_url"):
         if not block.text(key):
-            raise RuleError(block.name(key), "is needed")
+            raise RuleError(block.name(key), "is required")
     return OAuth2(
         client_id=block.text("client_id"),
         client_secret=block.text("client_secret"),
@@ -298,6 +301,6 @@ def _url(block: _Block, key: str, schemes: tuple[str, ...] = ("https", "http")) 
     except ValueError:
         is_good = False
     if text and (not is_good or not text.isascii() or not text.isprintable() or " " in text):
-        # A proxy's URL may hold a password, so that it is not shown.
-        raise RuleError(block.name(key), f"a URL with {' or '.join(schemes)} is needed")
+        # A proxy's URL may contain a password, so it is not shown.
+        raise RuleError(block.name(key), f"a URL with scheme {' or '.join(schemes)} is needed")
     return text

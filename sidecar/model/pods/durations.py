@@ -20,7 +20,7 @@ _SECONDS = {
 
 
 def parse_duration(text: str) -> float | None:
-    """Return the seconds; None where the text is no duration."""
+    """Return the seconds; None if the text is not a duration."""
     if _WHOLE.fullmatch(text) is None:
         return None
     return sum(float(part[1]) * _SECONDS[part[2]] for part in _PART.finditer(text))

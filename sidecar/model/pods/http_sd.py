@@ -1,7 +1,7 @@
 """Targets of a node's pods, with the labels of Alloy's `discovery.kubelet` and some more.
 
-A target is made for each port that a container declares, and one for a container that declares
-none. Sources: https://grafana.com/docs/alloy/latest/reference/components/discovery/discovery.kubelet/
+There is one target per declared container port, and one for a container without declared ports.
+Sources: https://grafana.com/docs/alloy/latest/reference/components/discovery/discovery.kubelet/
 and https://prometheus.io/docs/prometheus/latest/http_sd/
 """
 
@@ -22,7 +22,7 @@ _STRANGE = re.compile(r"[^a-zA-Z0-9_]")
 
 
 class DiscoveredTarget(NamedTuple):
-    """One target; `labels` are without its address."""
+    """One target; `labels` do not include its address."""
 
     address: str
     labels: Mapping[str, str]
@@ -36,8 +36,8 @@ def discover(
     """Return the targets of pods that have an address.
 
     Args:
-        pods: the pods, in the order that the targets shall have.
-        namespaces: those whose pods are wanted; all where there are none.
+        pods: the pods, in the order of the resulting targets.
+        namespaces: namespaces whose pods are discovered; empty for all.
         namespace_labels: labels of namespaces, as far as they are known.
     """
     about = {
@@ -53,10 +53,10 @@ def discover(
 
 
 def render_http_sd(targets: Iterable[DiscoveredTarget], *, indent: int | None = None) -> bytes:
-    """Write targets as Prometheus' HTTP service discovery reads them, one group a target.
+    """Return targets in the format of Prometheus's HTTP service discovery, one group per target.
 
     Raises:
-        LimitError: it is more than anybody should hold.
+        LimitError: the output is too large.
     """
     groups: list[str] = []
     size = 0
@@ -65,7 +65,7 @@ def render_http_sd(targets: Iterable[DiscoveredTarget], *, indent: int | None = 
         groups.append(json.dumps(group, ensure_ascii=False, indent=indent))
         size += len(groups[-1])
         if size > MAX_RENDERED_BYTES:
-            raise LimitError(f"the targets are more than {MAX_RENDERED_BYTES >> 20} MiB")
+            raise LimitError(f"the list of targets exceeds {MAX_RENDERED_BYTES >> 20} MiB")
     comma, end = (", ", "") if indent is None else (",\n", "\n")
     return f"[{end}{comma.join(groups)}{end}]".encode() if groups else b"[]"
 
@@ -111,7 +111,7 @@ def _container_labels(container: Container) -> Mapping[str, str]:
 
 
 def _present(kind: str, values: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Name each value and say that it is there; keys that fall together are numbered."""
+    """Yield a label for each value, and one for its presence; keys that collide are numbered."""
     keys: dict[str, list[str]] = defaultdict(list)
     for key in sorted(values):
         keys[_STRANGE.sub("_", key)].append(key)

@@ -1,7 +1,7 @@
-"""What a node's series wear of their pods, and which pod a bare container id is of.
+"""Labels that a node's series get from their pods, and the pod that owns a bare container ID.
 
-Some runtimes' series carry a cgroup's path and nothing else (kubernetes#140778): the kubelet's own
-list of pods says whose it is.
+With some runtimes, series carry only the path of a cgroup (kubernetes#140778). The kubelet's own
+pod list identifies its owner.
 """
 
 import re
@@ -19,12 +19,12 @@ _POD_SLICE = re.compile(
 _POD_END = re.compile(rf"(?:^|[-/:]){_POD_SLICE.pattern}(?:\.slice)?$")
 _CONTAINER = re.compile(r"(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?$")
 MAX_VALUE_CHARACTERS = 1024
-"""Of an annotation that is worn; a longer one is left out."""
+"""Per label or annotation that is copied to series; longer values are dropped."""
 _Key = TypeVar("_Key")
 
 
 class Owner(NamedTuple):
-    """Whose a cgroup is; `container` is empty for a pod's own."""
+    """The owner of a cgroup; `container` is empty for the cgroup of the pod itself."""
 
     namespace: str
     pod: str
@@ -32,15 +32,15 @@ class Owner(NamedTuple):
 
 
 class PodLabels(NamedTuple):
-    """Which labels and annotations of pods are worn, as patterns of their keys."""
+    """Which labels and annotations of pods are copied to series, as patterns of their keys."""
 
     labels: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     completes: bool = False
-    """Whether series with a cgroup and no namespace are given their pod's."""
+    """Whether series with a cgroup and no namespace get the namespace of their pod."""
 
     def trim(self, pod: Pod) -> Pod:
-        """Return a pod with no more than what is worn of it."""
+        """Return a pod with only the labels and annotations that are copied."""
         return pod._replace(
             labels=_select(pod.labels, self.labels),
             annotations=_select(pod.annotations, self.annotations),
@@ -48,37 +48,37 @@ class PodLabels(NamedTuple):
 
 
 class PodIndex:
-    """The pods of one node, by what their series say.
+    """The pods of one node, indexed by what their series carry.
 
     Args:
         pods: the pods.
-        wanted: what is worn of them.
+        wanted: which of their labels and annotations are copied to series.
     """
 
     def __init__(self, pods: Iterable[Pod], wanted: PodLabels) -> None:
         self.worn: dict[tuple[str, str], Mapping[str, str]] = {}
-        """Labels and annotations by their keys, by namespace and pod."""
+        """Copied labels and annotations by their keys, by namespace and pod."""
         self._by_uid: dict[str, Owner] = {}
         self._by_container: dict[str, Owner] = {}
-        # Of two pods of one name the running one stands last, and of these the newest.
+        # Later pods replace earlier ones of the same name: running ones win, then the newest.
         for pod in sorted(pods, key=lambda pod: (_LIFE.get(pod.phase, 1), pod.created)):
             self._add(pod, wanted)
 
     def owner(self, cgroup: str) -> Owner | None:
-        """Return whose a cgroup's path is; None where it is no pod's of this node.
+        """Return the owner of a cgroup path; None if it belongs to no pod of this node.
 
-        What is below a container, or is a sandbox, is nobody's: its parent's sums have it already.
+        Sandboxes and cgroups below a container have no owner: their parent's sums include them.
         """
         scope = cgroup.rpartition("/")[2]
         found = _CONTAINER.search(scope)
-        # `crio-conmon-<id>` watches a container and is none.
+        # `crio-conmon-<id>` monitors a container and is not one itself.
         if found is not None and "conmon" not in scope and found[1] in self._by_container:
             return self._by_container[found[1]]
         ends = _POD_END.search(scope)
         return None if ends is None else self._by_uid.get(ends[1].replace("_", "-"))
 
     def changes(self, before: "PodIndex") -> set[str]:
-        """Return texts of which each series that may wear something else than before holds one."""
+        """Return substrings: every series whose labels may change contains at least one."""
         pods = set(_differing(before.worn, self.worn))
         names = {f'"{name}"' for _, name in pods}
         owned = self._marks(lambda owner: owner[:2] in pods)
@@ -88,7 +88,7 @@ class PodIndex:
         return {*names, *owned, *_spellings(uids), *containers}
 
     def marks_of(self, namespaces: Collection[str]) -> set[str]:
-        """Return the cgroups of namespaces: their series name them only when they are completed."""
+        """Return the cgroups of namespaces, whose series name no namespace until completed."""
         return self._marks(lambda owner: owner.namespace in namespaces)
 
     def _marks(self, is_meant: Callable[[Owner], bool]) -> set[str]:
@@ -105,8 +105,8 @@ class PodIndex:
 
     def _add_cgroups(self, pod: Pod) -> None:
         owner = Owner(pod.namespace, pod.name)
-        # Of a static pod the kubelet tells the uid that its cgroup has; what its annotations say of
-        # it anybody could write into his own.
+        # For a static pod, the kubelet reports the uid that its cgroup has. Annotations are not
+        # used for this: anyone could set them on their own pod.
         if _POD_SLICE.fullmatch(f"pod{pod.uid}"):
             self._by_uid[pod.uid] = owner
         for container in (*pod.containers, *pod.ephemeral_containers):
@@ -118,13 +118,13 @@ class PodIndex:
 def _select(values: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
     if not patterns:
         return {}
-    # A label holds 63 bytes; an annotation could blow up every series of its pod.
+    # A label value has at most 63 bytes; a long annotation could bloat every series of its pod.
     short = {key: value for key, value in values.items() if len(value) <= MAX_VALUE_CHARACTERS}
     return select_labels(short, LabelRules(include=patterns, exclude=()))
 
 
 def _spellings(uids: Iterable[str]) -> set[str]:
-    """Return uids as cgroups have them: systemd's with underscores."""
+    """Return uids as they appear in cgroup paths: systemd replaces hyphens by underscores."""
     return {spelling for uid in uids for spelling in (uid, uid.replace("-", "_"))}
 
 

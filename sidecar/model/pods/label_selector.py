@@ -1,4 +1,4 @@
-"""Kubernetes' label selectors as command lines have them: `app=web,tier in (a,b),!old`.
+"""Kubernetes label selectors in the form of command lines: `app=web,tier in (a,b),!old`.
 
 Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
 and k8s.io/apimachinery/pkg/labels
@@ -21,16 +21,16 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 class Operator(StrEnum):
-    """What a requirement says of a label."""
+    """What a requirement demands of a label."""
 
     IN = "in"
     """It has one of the values."""
     NOT_IN = "notin"
     """It has none of the values, or is absent."""
     EXISTS = "exists"
-    """It is there."""
+    """It is present."""
     ABSENT = "!"
-    """It is not there."""
+    """It is absent."""
     GREATER = "gt"
     """It is a whole number above the value."""
     LESS = "lt"
@@ -45,7 +45,7 @@ class Requirement(NamedTuple):
     values: frozenset[str] = frozenset()
 
     def is_met_by(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether labels satisfy it."""
+        """Return whether labels satisfy it."""
         value = labels.get(self.key)
         match self.operator:
             case Operator.IN:
@@ -73,7 +73,7 @@ class LabelSelector(NamedTuple):
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether labels meet every requirement."""
+        """Return whether labels satisfy every requirement."""
         return all(item.is_met_by(labels) for item in self.requirements)
 
 
@@ -91,7 +91,7 @@ def parse_label_selector(text: str) -> LabelSelector:
 class _Token(NamedTuple):
     text: str
     at: int
-    """Place of its first character, from 1."""
+    """Position of its first character, from 1."""
 
 
 class _Reader:
@@ -143,7 +143,7 @@ class _Reader:
 
     def _value(self) -> str:
         if self._next.text in ("", ","):
-            return ""  # as in `key=`, which asks for an empty value
+            return ""  # as in `key=`, which requires an empty value
         return _checked(self._take())
 
     def _number(self) -> str:
@@ -188,4 +188,4 @@ def _checked(token: _Token) -> str:
 
 def _wrong(token: _Token, wanted: str) -> SettingsError:
     found = repr(token.text[:60]) if token.text else "the end"
-    return SettingsError(f"label selector, character {token.at}: {wanted} is expected, not {found}")
+    return SettingsError(f"label selector, character {token.at}: expected {wanted}, found {found}")

@@ -1,4 +1,4 @@
-"""Livery's own names in pods that a proxy reads."""
+"""Livery's names for things in pods: container, port and annotations that a proxy reads."""
 
 PROXY_CONTAINER = "livery-proxy"
 PROXY_PORT = "livery"

@@ -1,4 +1,4 @@
-"""Which hosts are reached without a proxy, as Go's programs read `NO_PROXY`.
+"""Which hosts are reached without a proxy, by the rules of Go programs for `NO_PROXY`.
 
 Source: https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
 """
@@ -7,14 +7,14 @@ from ipaddress import ip_address, ip_network
 
 
 def bypasses_proxy(host: str, port: int, no_proxy: str) -> bool:
-    """Tell whether a host is reached directly.
+    """Return whether a host is reached directly.
 
     Args:
         host: a name, or an IP address without brackets.
-        port: the one that is called.
-        no_proxy: comma separated: names (with what is below them; with a leading dot only that),
-            IP addresses, CIDRs, each but a CIDR perhaps with a port; `*` for all. What is none of
-            these names nobody.
+        port: the port of the connection.
+        no_proxy: comma-separated names (which include their subdomains; with a leading dot, only
+            the subdomains), IP addresses and CIDRs; all but CIDRs may have a port; `*` for all.
+            Other entries match nothing.
     """
     host = host.lower().rstrip(".")
     if host == "localhost" or _is_loopback(host):

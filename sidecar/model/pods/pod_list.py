@@ -1,4 +1,4 @@
-"""The pods of a node, as its kubelet tells them at `/pods`.
+"""The pods of a node, as its kubelet lists them at `/pods`.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 """
@@ -10,9 +10,9 @@ from sidecar.errors import PodsError, show
 from sidecar.model.fields import Fields, read_string_map
 
 MAX_PORTS = 1_000
-"""Of one pod; what it declares beyond is left out, for each is a target with all its labels."""
+"""Per pod; further ports are dropped, because each is a target with all labels of the pod."""
 MAX_ANNOTATION_CHARACTERS = 32 << 10
-"""Of one pod's annotations together."""
+"""Total of one pod's annotations."""
 
 
 class Port(NamedTuple):
@@ -29,7 +29,7 @@ class Container(NamedTuple):
     name: str
     image: str
     id: str
-    """`<runtime>://<id>`; empty before it was made."""
+    """`<runtime>://<id>`; empty before the container is created."""
     is_init: bool
     ports: tuple[Port, ...]
 
@@ -45,30 +45,30 @@ class Pod(NamedTuple):
     node: str
     phase: str
     ready: str
-    """`true`, `false`, or `unknown` before the kubelet said."""
+    """`true`, `false`, or `unknown` before the kubelet has reported it."""
     controller_kind: str
     controller_name: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     containers: tuple[Container, ...]
-    """The ordinary ones, then the init containers."""
+    """The ordinary containers, then the init containers."""
     created: str = ""
-    """When, as the kubelet writes it: such texts sort by time."""
+    """Creation time, as the kubelet writes it; such texts sort by time."""
     ephemeral_containers: tuple[Container, ...] = ()
-    """Of debuggers: they have cgroups, and are no targets."""
+    """Debug containers: they have cgroups but are not targets."""
 
 
 def parse_pod(item: object, path: str) -> Pod:
-    """Read a pod as JSON gave it; `path` names it in errors.
+    """Read a pod from parsed JSON; `path` names it in errors.
 
     Raises:
-        PodsError: a field is not of its type; names it.
+        PodsError: a field has the wrong type; names it.
     """
     return _read_pod(Fields(item, path, _wrong))
 
 
 def bound_annotations(pod: Pod) -> Pod:
-    """Leave out annotations beyond what a target is chosen by: one tenant's may be megabytes."""
+    """Drop annotations beyond the limit: those of one tenant may take megabytes."""
     room, kept = MAX_ANNOTATION_CHARACTERS, {}
     for key, value in pod.annotations.items():
         if len(key) + len(value) <= room:
@@ -99,7 +99,7 @@ def _number(fields: Fields, key: str) -> int:
 
 
 def _whole(text: str) -> str:
-    """Put U+FFFD in the place of half a surrogate pair, as Go does: no text may hold one."""
+    """Replace lone surrogates by U+FFFD, as Go does: they cannot be encoded as UTF-8."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,6 +1,6 @@
-"""A PodList read while it comes: of its text one pod is held, and of each pod what is kept.
+"""Reads a PodList as it arrives: holds the text of one pod at a time, and trimmed pods.
 
-As Python's values a list takes five times its text, and a node's may be 20 MB.
+Parsed as a whole, a list takes five times its size in Python objects, and a node's may be 20 MB.
 """
 
 import codecs
@@ -14,13 +14,13 @@ from sidecar.model.pods.pod_list import Pod, parse_pod
 MAX_LIST_BYTES = 256 << 20
 MAX_PODS = 5_000
 MAX_POD_CHARACTERS = 8 << 20
-"""Of one pod's text, and of what stands before the pods; etcd holds 1.5 MB of one."""
+"""For the text of one pod, and for the text before the pods; etcd limits objects to 1.5 MB."""
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _DECODE = json.JSONDecoder().raw_decode
 
 
 class PodListReader:
-    """Takes a PodList's text in parts of any size.
+    """Reads the text of a PodList in chunks of any size.
 
     Args:
         keep: returns what is kept of a pod.
@@ -34,24 +34,24 @@ class PodListReader:
         self._at = 0
         """Where in the text the next step begins."""
         self._try_at = 0
-        """How long the text must be before it is looked at again."""
+        """Length that the text must reach before parsing is tried again."""
         self._take_step: Callable[[], None] = self._begin
         self._has_items = self._is_over = False
         self._pods: list[Pod] = []
 
     def feed(self, part: bytes) -> None:
-        """Take the next part.
+        """Read the next chunk.
 
         Raises:
-            PodsError: it is no PodList, or one without bounds; says where.
+            PodsError: the text is not a PodList, or exceeds a limit; says where.
         """
         self._size += len(part)
         if self._size > MAX_LIST_BYTES:
-            raise PodsError(f"the pods are more than {MAX_LIST_BYTES >> 20} MiB")
+            raise PodsError(f"the pod list is larger than {MAX_LIST_BYTES >> 20} MiB")
         try:
             self._text = self._text[self._at :] + self._decoder.decode(part)
         except ValueError as error:
-            raise PodsError(f"the pods are not JSON: {error}") from error
+            raise PodsError(f"the pod list is not valid JSON: {error}") from error
         self._at = 0
         if len(self._text) < self._try_at:
             return
@@ -60,33 +60,33 @@ class PodListReader:
         except (ValueError, RecursionError):
             left = len(self._text) - self._at
             if left > MAX_POD_CHARACTERS:
-                raise PodsError(f"a pod is more than {MAX_POD_CHARACTERS >> 20} MiB") from None
-            # So that a long pod is not read from its beginning with every part.
+                raise PodsError(f"a pod is larger than {MAX_POD_CHARACTERS >> 20} MiB") from None
+            # A long pod must not be parsed from its beginning again with every chunk.
             self._try_at = 2 * left
 
     def finish(self) -> tuple[Pod, ...]:
         """Return the pods, sorted by namespace and name.
 
         Raises:
-            PodsError: what came is no PodList, or not the whole of it.
+            PodsError: the text is not a PodList, or is incomplete.
         """
         try:
             self._text = self._text[self._at :] + self._decoder.decode(b"", final=True)
             self._at = 0
             self._read()
         except (ValueError, RecursionError) as error:
-            raise PodsError(f"the pods are not JSON: {error}") from error
+            raise PodsError(f"the pod list is not valid JSON: {error}") from error
         if self._skip() != len(self._text):
-            raise PodsError("the pods are not JSON: something stands behind them")
+            raise PodsError("the pod list is not valid JSON: more text follows its end")
         if not self._has_items:
-            raise PodsError("the pods are no PodList: there is no list `items`")
+            raise PodsError("the document is not a PodList: it has no list `items`")
         return tuple(sorted(self._pods, key=lambda pod: (pod.namespace, pod.name, pod.uid)))
 
     def _read(self) -> None:
-        """Take one step after the other; each moves on only when it has all that it needs.
+        """Run one step after the other; each advances only when it has all the text it needs.
 
         Raises:
-            ValueError: the text ends too early, or is no JSON.
+            ValueError: the text ends too early, or is not JSON.
         """
         while not self._is_over:
             self._take_step()
@@ -108,7 +108,7 @@ class PodListReader:
             return
         value, at = _DECODE(self._text, at)
         self._at = self._next(at, "}")
-        # Go writes an empty list so: a node without pods.
+        # Go encodes an empty list as null: a node without pods.
         self._has_items |= key == "items" and value is None
 
     def _read_item(self) -> None:
@@ -121,11 +121,11 @@ class PodListReader:
         self._at = self._next(at, "]")
         number = len(self._pods)
         if number == MAX_PODS:
-            raise PodsError(f"the pods are more than {MAX_PODS}")
+            raise PodsError(f"the pod list has more than {MAX_PODS} pods")
         self._pods.append(self._keep(parse_pod(item, f"items[{number}]")))
 
     def _next(self, at: int, end: str) -> int:
-        """Go on to the next member, or stand at the end."""
+        """Return the position of the next member, or of the end."""
         at = self._skip(at)
         return at if self._text[at : at + 1] == end else self._expect(at, ",")
 
@@ -144,7 +144,7 @@ def read_pods(body: bytes) -> tuple[Pod, ...]:
     """Read a whole PodList.
 
     Raises:
-        PodsError: it is none; says where.
+        PodsError: it is not a PodList; says where.
     """
     reader = PodListReader()
     reader.feed(body)

@@ -1,4 +1,4 @@
-"""What a pod's `prometheus.io/…` annotations say, in all their spellings."""
+"""The values of a pod's `prometheus.io/…` annotations, in all their spellings."""
 
 import re
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ SCRAPE_KEYS = ("scrape", "port", "path", "scheme")
 SCRAPE_SPELLING = re.compile(r"prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9](scrape|port|path|scheme)")
 """Every spelling of `prometheus.io/…` that scrape configurations in use understand."""
 SCRAPE_SLOW_SPELLING = re.compile(r"prometheus[^a-zA-Z0-9]io[^a-zA-Z0-9]scrape[^a-zA-Z0-9]slow")
-"""What the community's chart scrapes less often; its port and path are those of the others."""
+"""The community chart's annotation for slow scraping; it uses the ordinary port and path."""
 
 
 class ScrapeFault(StrEnum):
-    """What is wrong with what a pod says of its metrics."""
+    """What is wrong with a pod's scrape annotations."""
 
     BAD_ANNOTATION = "bad-annotation"
-    """An annotation has a value that means nothing."""
+    """An annotation has an invalid value."""
     TWO_SPELLINGS = "two-spellings"
     """Two spellings of one annotation differ."""
     BAD_TARGET = "bad-target"
@@ -26,32 +26,32 @@ class ScrapeFault(StrEnum):
 
 
 class ScrapeWarning(NamedTuple):
-    """One thing that the pod's owner should hear."""
+    """One problem that the pod's owner should know about."""
 
     fault: ScrapeFault
     text: str
 
 
 class ScrapeAnnotations(NamedTuple):
-    """What they say, and every key that says it.
+    """The values of the annotations, and every key that sets one.
 
-    `values` maps `scrape`, `port`, `path`, `scheme` to what is valid; absent ones are missing.
+    `values` maps `scrape`, `port`, `path` and `scheme` to values in effect; unset ones are absent.
     """
 
     values: Mapping[str, str]
     keys: tuple[str, ...]
     warnings: tuple[ScrapeWarning, ...]
     is_slow: bool
-    """Whether `scrape-slow` asks for it."""
+    """Whether `scrape-slow` requests scraping."""
 
     @property
     def asks(self) -> bool:
-        """Whether they ask to be scraped."""
+        """Whether the annotations request scraping."""
         return self.is_slow or self.values.get("scrape") == "true"
 
 
 def read_scrape_annotations(annotations: Mapping[str, str]) -> ScrapeAnnotations:
-    """Gather all spellings; of two that differ `prometheus.io/` wins, else the smallest key."""
+    """Combine all spellings; if two differ, `prometheus.io/` wins, else the smallest key."""
     spellings: dict[str, list[str]] = {name: [] for name in SCRAPE_KEYS}
     for key in sorted(annotations):
         match = SCRAPE_SPELLING.fullmatch(key)
@@ -67,7 +67,7 @@ def read_scrape_annotations(annotations: Mapping[str, str]) -> ScrapeAnnotations
         values[name] = annotations[winner]
         losers = [key for key in keys if annotations[key] != annotations[winner]]
         if losers:
-            text = f"annotations {winner} and {', '.join(losers)} differ; {winner} counts"
+            text = f"annotations {winner} and {', '.join(losers)} differ; {winner} is used"
             warnings.append(ScrapeWarning(ScrapeFault.TWO_SPELLINGS, text))
     said = values.get("scrape", "")
     if said not in ("true", "false", ""):

@@ -1,6 +1,6 @@
-"""Where a pod's metrics are, as its annotations say, with named ports resolved.
+"""The scrape targets of a pod, from its annotations, with named ports resolved.
 
-Where they name no port, the declared ones are guessed at, as Prometheus' own discovery would.
+If the annotations name no port, targets are guessed from the declared ports, as Prometheus does.
 Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#pod
 """
 
@@ -55,8 +55,8 @@ def find_targets(
 
     Args:
         containers: those that run as long as the pod.
-        annotations: the pod's.
-        scrape: what its `prometheus.io/…` annotations say.
+        annotations: the pod's annotations.
+        scrape: the values of its `prometheus.io/…` annotations, by the last part of their keys.
     """
     if TARGETS not in annotations and not _port_of(scrape):
         guessed = _guess(containers, scrape)
@@ -83,12 +83,12 @@ def _warn(text: str) -> ScrapeWarning:
 
 
 def _readers(listed: str | None, scrape: Mapping[str, str]) -> list[Callable[[], RawTarget]]:
-    """Return what reads each target, so that one that is wrong costs no other."""
+    """Return a function that reads each target, so that an invalid one affects no other."""
     if listed is None:
         return [partial(_read_annotations, scrape)]
     parts = split_targets(listed)
     if not parts:
-        raise TargetError(f"{TARGETS} names none")
+        raise TargetError(f"{TARGETS} names no target")
     return [partial(parse_raw_target, part) for part in parts]
 
 
@@ -97,7 +97,7 @@ def _port_of(scrape: Mapping[str, str]) -> str:
 
 
 def _guess(containers: Sequence[DeclaredPorts], scrape: Mapping[str, str]) -> FoundTargets | None:
-    """Take the declared ports; None where there is none, or the annotations are wrong."""
+    """Use the declared ports; None if there are none, or the annotations are invalid."""
     ports = _scraped_ports(containers)
     named = [port for port in ports if _is_for_metrics(port.name)]
     chosen: dict[int, _Declared] = {}
@@ -124,7 +124,7 @@ class _Declared(NamedTuple):
 
 
 def _scraped_ports(containers: Sequence[DeclaredPorts]) -> list[_Declared]:
-    """The TCP ports that Prometheus finds, a mesh's left out."""
+    """The TCP ports that Prometheus discovers, except those of a mesh's containers."""
     return [
         _Declared(container.name, port.name, port.number)
         for container in containers
@@ -146,7 +146,7 @@ def _warn_of_guess(targets: Sequence[Target], count: int) -> ScrapeWarning:
 
 
 def _read_annotations(scrape: Mapping[str, str]) -> RawTarget:
-    # An empty value is what templates leave of an unset one; Prometheus passes over it, too.
+    # Templates render an unset value as an empty one; Prometheus ignores it, too.
     scheme = (scrape.get("scheme") or "").strip().lower() or "http"
     path = (scrape.get("path") or "").strip()
     if path and not path.startswith("/"):
@@ -157,7 +157,7 @@ def _read_annotations(scrape: Mapping[str, str]) -> RawTarget:
 
 
 def _free_name(target: Target, others: Sequence[Target]) -> str:
-    """Tell apart targets of one container: their names become a label, which must differ."""
+    """Return a name that no other target has: names become a label, which must be unique."""
     taken = {other.name for other in others}
     name, number = target.name, 1
     while name in taken:
@@ -168,7 +168,7 @@ def _free_name(target: Target, others: Sequence[Target]) -> str:
 
 def _resolve(containers: Sequence[DeclaredPorts], raw: RawTarget) -> Target:
     if raw.host:
-        raise TargetError(f"{raw.host[:80]!r}: a target has no host, it is the pod itself")
+        raise TargetError(f"{raw.host[:80]!r}: a target must not name a host, it is the pod itself")
     names = [container.name for container in containers]
     if raw.name and raw.name not in names:
         raise TargetError(f"the pod has no container {raw.name!r}")

@@ -1,6 +1,6 @@
-"""A pod as one who scrapes it must know it, read from Kubernetes' own form of it.
+"""What a scraper needs to know about a pod, read from the Kubernetes object.
 
-The injector sends pods in this form, trimmed; an API server sends them whole. Both are read here.
+The injector sends trimmed pod objects, an API server complete ones. Both are read here.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 """
@@ -29,38 +29,38 @@ from sidecar.model.pods.scrape_targets import DeclaredPorts, FoundTargets, find_
 from sidecar.model.targets import Target
 
 MAX_ANNOTATION_CHARACTERS = 4096
-"""Of one that is sent; what is longer is left out."""
+"""Per annotation that is sent; longer ones are dropped."""
 MAX_CONTAINERS = 100
 MAX_PORTS = 200
-"""Of one container."""
+"""Per container."""
 _ENDED = frozenset(["Succeeded", "Failed"])
 
 
 class ScrapedPod(NamedTuple):
-    """What is known of a pod."""
+    """What a scraper knows about a pod."""
 
     namespace: str
     name: str
     uid: str
     created: str
-    """When, as Kubernetes writes it: such texts sort by time."""
+    """Creation time, as Kubernetes writes it; such texts sort by time."""
     phase: str
     is_terminating: bool
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     addresses: tuple[str, ...]
-    """IP addresses, the one that Prometheus would take first."""
+    """IP addresses; the first is the one that Prometheus would use."""
     containers: tuple[DeclaredPorts, ...]
-    """Those that run as long as the pod."""
+    """Containers that run as long as the pod."""
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves, and goes on to."""
+        """Whether it is running, has an address, and is not terminating."""
         return self.phase == "Running" and not self.is_terminating and bool(self.addresses)
 
     @property
     def asks(self) -> bool:
-        """Whether its annotations ask to be scraped."""
+        """Whether its annotations request scraping."""
         scrape = read_scrape_annotations(self.annotations)
         return scrape.asks or self.annotations.get(INJECT) == "true"
 
@@ -71,16 +71,16 @@ class ScrapedPod(NamedTuple):
 
 
 class PodTargets(NamedTuple):
-    """A pod's targets, and what is wrong with it; with targets too, there may be a warning."""
+    """A pod's targets, and warnings about the pod, which may exist even if there are targets."""
 
     targets: tuple[Target, ...]
     warnings: tuple[str, ...]
 
 
 def find_pod_targets(pod: ScrapedPod) -> PodTargets:
-    """Return where a pod's metrics are, by the rules of injection, at its first address.
+    """Return a pod's targets, by the rules of injection, at its first address.
 
-    A pod's Livery proxy, if it has one, is asked in the place of its containers.
+    If the pod has a Livery proxy, the proxy is scraped instead of the other containers.
     """
     scrape = read_scrape_annotations(pod.annotations)
     ports = [
@@ -102,11 +102,11 @@ def find_pod_targets(pod: ScrapedPod) -> PodTargets:
 
 
 def check_addresses(pod: ScrapedPod) -> None:
-    """Refuse addresses of no pod: whoever may write a pod's status leads the proxy nowhere else.
+    """Refuse addresses that no pod can have: a forged pod status must not redirect the proxy.
 
     Raises:
-        PodsError: one is a loopback address, which would be the proxy's own pod, or a link-local
-            one, as of a cloud's metadata service.
+        PodsError: one is, for example, a loopback address, which would be the proxy's own pod, or
+            a link-local one, such as that of a cloud's metadata service.
     """
     for text in pod.addresses:
         address = ipaddress.ip_address(text)
@@ -116,7 +116,7 @@ def check_addresses(pod: ScrapedPod) -> None:
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _EMBEDDING = [ipaddress.ip_network(text) for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")]
-"""Where the last 32 bits are an IPv4 address: compatible, and translated by NAT64."""
+"""Networks whose last 32 bits are an IPv4 address: IPv4-compatible addresses and NAT64."""
 _METADATA = ipaddress.ip_address("fd00:ec2::254")
 
 
@@ -132,7 +132,7 @@ def _is_nobodys(address: _Address) -> bool:
 
 
 def _embedded(address: _Address) -> list[ipaddress.IPv4Address]:
-    """Return the IPv4 addresses that an IPv6 address leads to."""
+    """Return the IPv4 addresses that an IPv6 address embeds."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
@@ -145,8 +145,8 @@ def parse_scraped_pod(value: object, path: str) -> ScrapedPod:
     """Read a pod; `path` names it in errors.
 
     Raises:
-        PodsError: a field is not of its type, a name is not Unicode, or an address is not an IP
-            address; names it.
+        PodsError: a field has the wrong type, a name is not valid Unicode, or an address is not an
+            IP address; names it.
     """
     item = Fields(value, path, _wrong)
     metadata, spec, status = item.at("metadata"), item.at("spec"), item.at("status")
@@ -170,10 +170,10 @@ def parse_scraped_pod(value: object, path: str) -> ScrapedPod:
 
 
 def trim_pod(pod: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Leave of a raw pod what is read here; None of one that has ended.
+    """Return a raw pod, trimmed to what is read here; None if the pod has ended.
 
     Raises:
-        PodsError: a field is not of its type; names it.
+        PodsError: a field has the wrong type; names it.
     """
     item = Fields(pod, "", _wrong)
     metadata, spec, status = item.at("metadata"), item.at("spec"), item.at("status")

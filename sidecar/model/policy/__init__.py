@@ -1,1 +1,1 @@
-"""What the control service sends to a proxy."""
+"""Policies: what the control service sends to a proxy."""

@@ -28,12 +28,12 @@ _PLATFORM_FIELDS = frozenset(["labelRules", "metricRelabelings", "granted"])
 
 @dataclass(frozen=True, kw_only=True)
 class AggregatePolicy(KeyedPolicy):
-    """What an aggregate does; the default has no namespace and no pod."""
+    """The policy of an aggregate; the default has no namespace and no pod."""
 
     pods: Mapping[str, ScrapedPod] = field(default_factory=dict)
-    """By namespace and uid; those of the namespaces that it may know, whatever their labels."""
+    """By namespace and uid: all pods of the granted namespaces, whatever their labels."""
     granted: tuple[str, ...] = ("*",)
-    """The namespaces that it may know; `*` stands for all."""
+    """The namespaces that are granted to it; `*` means all."""
 
 
 AggregateChange = KeyChange[AggregatePolicy]

@@ -1,4 +1,4 @@
-"""The policy of a collector: the namespaces that are its own, and what their objects send.
+"""The policy of a collector: the namespaces assigned to it, and what their objects send.
 
 Keys are `platform`, `assignment/NAMESPACE`, `sending/NAMESPACE/NAME` and
 `credential/NAMESPACE/SECRET/KEY`.
@@ -7,7 +7,7 @@ Keys are `platform`, `assignment/NAMESPACE`, `sending/NAMESPACE/NAME` and
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sidecar.errors import RuleError
+from sidecar.errors import PolicyError, RuleError
 from sidecar.model.fields import Fields
 from sidecar.model.policy.document import DocumentReader
 from sidecar.model.policy.forward import (
@@ -17,7 +17,13 @@ from sidecar.model.policy.forward import (
     parse_forward_rule,
     read_ranges,
 )
-from sidecar.model.policy.keyed import KeyChange, KeyedPolicy, KeyKind, KeySchema
+from sidecar.model.policy.keyed import (
+    PLATFORM_KEY,
+    KeyChange,
+    KeyedPolicy,
+    KeyKind,
+    KeySchema,
+)
 from sidecar.model.policy.secret import Credential, parse_credential
 
 ASSIGNMENT_PREFIX = "assignment/"
@@ -28,21 +34,21 @@ _PLATFORM_FIELDS = frozenset(["allowedRanges", "namespaceLabel"])
 
 @dataclass(frozen=True, kw_only=True)
 class CollectorPolicy(KeyedPolicy):
-    """What a collector sends; the default is nothing."""
+    """What a collector sends; the default sends nothing."""
 
     assignments: Mapping[str, None] = field(default_factory=dict)
-    """Namespaces that are this collector's."""
+    """Namespaces that are assigned to this collector."""
     rules: Mapping[str, ForwardRule] = field(default_factory=dict)
-    """By namespace and name of their objects."""
+    """By namespace and name of the MetricAccess object."""
     credentials: Mapping[str, Credential] = field(default_factory=dict)
-    """By namespace, name and key of their Secrets."""
+    """By namespace, name and key of the Secret."""
     allowed: tuple[Network, ...] = ()
-    """Address ranges that receivers may have, whatever they are."""
+    """Address ranges that receivers may always use, even otherwise forbidden ones."""
     namespace_label: str = "namespace"
-    """Names a series' namespace in the backends."""
+    """The label that holds a series' namespace in the backends."""
 
     def forwarding(self) -> Mapping[str, Forwarding]:
-        """Return what is sent of each namespace that is this collector's."""
+        """Return what is sent for each namespace that is assigned to this collector."""
         rules: dict[str, list[ForwardRule]] = {}
         for key, rule in sorted(self.rules.items()):
             rules.setdefault(key.partition("/")[0], []).append(rule)
@@ -64,14 +70,17 @@ CollectorChange = KeyChange[CollectorPolicy]
 def _read_platform(
     value: object, present: CollectorPolicy | None, reader: DocumentReader
 ) -> CollectorPolicy:
-    fields = reader.open(value, _PLATFORM_FIELDS)
+    try:
+        fields = reader.open(value, _PLATFORM_FIELDS)
+        label, allowed = fields.text("namespaceLabel") or "namespace", read_ranges(fields)
+    except RuleError as error:
+        raise PolicyError(f"{PLATFORM_KEY}: {error}") from error
     policy = CollectorPolicy() if present is None else present
-    label = fields.text("namespaceLabel") or "namespace"
-    return replace(policy, allowed=read_ranges(fields), namespace_label=label)
+    return replace(policy, allowed=allowed, namespace_label=label)
 
 
 def _read_assignment(name: str, value: object, reader: DocumentReader) -> None:
-    reader.check(Fields(value, f"{ASSIGNMENT_PREFIX}{name}"), frozenset(), "a field of it")
+    reader.check(Fields(value, f"{ASSIGNMENT_PREFIX}{name}"), frozenset(), "an assignment field")
 
 
 def _read_sending(name: str, value: object, reader: DocumentReader) -> ForwardRule:

@@ -1,4 +1,4 @@
-"""Reading policy documents: what those of all roles have in common."""
+"""Reads the parts of policy documents that all roles share."""
 
 import json
 from collections.abc import Callable, Collection
@@ -12,7 +12,7 @@ from sidecar.model.fields import Fields, kind_of
 from sidecar.model.labels.relabel import Rule, parse_rules
 
 SCHEMA = 1
-"""Rises when a proxy that knows only the old form would do something wrong with the new."""
+"""Increases when a proxy that knows only the old schema would misapply the new one."""
 MAX_POLICY_BYTES = 16 << 20
 MAX_NOTES = 20
 _MAX_NOTE_CHARACTERS = 500
@@ -21,25 +21,26 @@ P = TypeVar("P")
 
 
 class Origin(StrEnum):
-    """Where a document comes from. It decides what becomes of a field that is not known."""
+    """Where a document comes from; this decides how unknown fields are handled."""
 
     FILE = "file"
     """A person wrote it: the field is a mistake, and the document is refused."""
     STREAM = "stream"
-    """A control service sent it, perhaps a newer one: the field is ignored and reported."""
+    """A control service sent it, possibly a newer one: the field is ignored and reported."""
 
 
 @dataclass
 class DocumentReader:
-    """Reads the parts that all roles' documents have in common.
+    """Reads the parts that the documents of all roles share.
 
-    Of a document from the stream each part is read alone. A part that cannot be read keeps its last
-    good value; an access rule, which may narrow, grants nothing. The other parts go on.
+    Each part of a document from the stream is read independently. A part that cannot be read keeps
+    its last good value. An access rule that cannot be read grants nothing, because the unreadable
+    part may be a restriction. All other parts take effect.
 
     Args:
         origin: where the document comes from.
-        ignored: paths of unknown fields, filled while it is read.
-        problems: what could not be used of the rest, filled likewise; a sentence each.
+        ignored: paths of unknown fields, filled while reading.
+        problems: other things that cannot be used, one sentence each, filled while reading.
     """
 
     origin: Origin
@@ -47,21 +48,22 @@ class DocumentReader:
     problems: list[str] = field(default_factory=list)
 
     def open(self, value: object, known: Collection[str]) -> Fields:
-        """Begin with a document.
+        """Start reading a document.
 
         Raises:
-            PolicyError: it is of a newer schema.
-            RuleError: it is not a mapping; from a file also: it has an unknown field.
+            PolicyError: its schema is newer than this proxy supports.
+            RuleError: it is not a mapping, its schema is invalid, or, in a file only, it has an
+                unknown field.
         """
         if not isinstance(value, dict):
-            raise RuleError("", f"a policy is a mapping, not {kind_of(value)}")
+            raise RuleError("", f"a policy must be a mapping, not {kind_of(value)}")
         schema = value.get("schema", SCHEMA)
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-            raise RuleError("schema", f"a whole number from 1 is needed, not {show(schema)}")
+            raise RuleError("schema", f"an integer from 1 is needed, not {show(schema)}")
         if schema > SCHEMA:
             raise PolicyError(
-                f"policy schema {show(schema)} is newer than this livery-proxy reads ({SCHEMA}):"
-                " update it"
+                f"policy schema {show(schema)} is newer than this livery-proxy supports"
+                f" ({SCHEMA}): update livery-proxy"
             )
         return self.check(Fields(value), {"schema", *known}, "a field of a policy")
 
@@ -69,9 +71,9 @@ class DocumentReader:
         """Refuse or note unknown fields.
 
         Args:
-            fields: some fields.
-            known: those that are known.
-            what: what a field is called.
+            fields: the fields to check.
+            known: names of the known fields.
+            what: what errors call a field, as in "not a field of a policy".
 
         Raises:
             RuleError: from a file only: a field is unknown.
@@ -91,17 +93,17 @@ class DocumentReader:
         last: P | None,
         pick: Callable[[P], T],
     ) -> T:
-        """Read a part; one that cannot be read keeps its last good value.
+        """Read a part; if it cannot be read, its last good value stays active.
 
         Args:
-            fields: where it stands.
-            key: under which key.
+            fields: the mapping that contains it.
+            key: its key in the mapping.
             read: reads it.
             last: what was active before; None at the start.
-            pick: takes the part's value of `last`.
+            pick: returns the part's value from `last`.
 
         Raises:
-            RuleError: it cannot be read, and comes from a file or has no predecessor.
+            RuleError: it cannot be read, and comes from a file or nothing was active before.
         """
         try:
             check_text(fields.value.get(key), fields.name(key))
@@ -118,7 +120,7 @@ class DocumentReader:
         """Read a list of relabel rules, as `part` does.
 
         Raises:
-            RuleError: it cannot be read, and comes from a file or has no predecessor.
+            RuleError: it cannot be read, and comes from a file or nothing was active before.
         """
         path = fields.name(key)
         return self.part(
@@ -126,7 +128,7 @@ class DocumentReader:
         )
 
     def access_rules(self, fields: Fields, key: str) -> tuple[AccessRule, ...] | None:
-        """Read access rules; None where there are none. One that cannot be read grants nothing.
+        """Read access rules; None if they are absent. A rule that cannot be read grants nothing.
 
         Raises:
             RuleError: from a file only: a rule cannot be read.
@@ -157,20 +159,20 @@ class DocumentReader:
             self.ignored.append(path[:80])
 
     def note(self, problem: str) -> None:
-        """Note what cannot be used."""
+        """Note a problem: something that cannot be used."""
         if len(self.problems) < MAX_NOTES:
             self.problems.append(problem[:_MAX_NOTE_CHARACTERS])
 
 
 def check_text(value: object, path: str) -> None:
-    """Refuse half of a surrogate pair, which JSON may hold and no text that is sent on can.
+    """Refuse lone surrogates: JSON may contain them, but they cannot be encoded as UTF-8.
 
     Raises:
-        RuleError: there is one, or the value is nested too deep to look.
+        RuleError: there is one, or the value is nested too deeply to check.
     """
     try:
         json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode()
     except UnicodeEncodeError as error:
-        raise RuleError(path, "a text is not valid Unicode: half of a surrogate pair") from error
+        raise RuleError(path, "a string is not valid Unicode: it has a lone surrogate") from error
     except RecursionError as error:
-        raise RuleError(path, "nested too deep") from error
+        raise RuleError(path, "nested too deeply") from error

@@ -1,4 +1,4 @@
-"""What is sent, and where to: a part of policies, read when there is something."""
+"""Forwarding: the part of a policy that says what is sent where; read only if present."""
 
 import ipaddress
 import re
@@ -17,7 +17,7 @@ from sidecar.model.remote_write.selection import Labels, SendingRule
 MAX_RULES = 100
 MAX_RECEIVERS = 32
 MAX_ALL_RECEIVERS = 100
-"""Of all rules together: each may hold what waits for it."""
+"""For all rules together, because each receiver may have a queue."""
 MAX_EXTRA_CHARACTERS = 4096
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 5.0, 86400.0
 _FIELDS = frozenset(["allowedRanges", "rules", "credentials"])
@@ -41,39 +41,39 @@ _OWN_HEADERS = frozenset(
         "x-prometheus-remote-write-version",
     ]
 )  # fmt: skip
-"""Headers of a request that are ours to write."""
+"""Request headers that only Livery sets."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ReceiverKind(Described):
-    """How a receiver takes samples."""
+    """How a receiver accepts samples."""
 
     WRITE = "write", "by remote write"
     PUSH = "push", "as a Pushgateway does: the last values, in groups"
 
 
 class TlsSettings(NamedTuple):
-    """Whom a receiver's certificate is to be from, and what is shown to it."""
+    """How a receiver's certificate is verified, and the client certificate that it gets."""
 
     ca: str = ""
-    """The credential that has the CAs; empty for the system's."""
+    """The credential with the CAs; empty for the system's."""
     certificate: str = ""
     key: str = ""
     server_name: str = ""
-    """That its certificate must show; empty for the host's."""
+    """The name that its certificate must have; empty for the host."""
     skips_verification: bool = False
 
 
 class ReceiverAddress(NamedTuple):
-    """Where a rule's samples go; what is secret is named as a credential."""
+    """Where a rule's samples are sent; secrets are given as names of credentials."""
 
     host: str
     port: int
     path: str
     kind: ReceiverKind = ReceiverKind.WRITE
     is_service: bool = False
-    """Whether it is a Service of the tenant's own namespace."""
+    """Whether it is a Service in the tenant's own namespace."""
     headers: tuple[tuple[str, str], ...] = ()
     tls: TlsSettings | None = None
     """None for plain HTTP."""
@@ -92,7 +92,7 @@ class ReceiverAddress(NamedTuple):
 
 
 class ForwardRule(NamedTuple):
-    """One object's sending."""
+    """What one MetricAccess object sends, how often, and where."""
 
     sending: SendingRule
     interval_seconds: float
@@ -105,22 +105,22 @@ class ForwardRule(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The object's."""
+        """The object's name."""
         return self.sending.access.name
 
 
 @dataclass(frozen=True)
 class Forwarding:
-    """All that is sent."""
+    """Everything that a policy forwards."""
 
     rules: tuple[ForwardRule, ...] = ()
     allowed: tuple[Network, ...] = ()
-    """Address ranges that receivers may have, whatever they are."""
+    """Address ranges that receivers may always use, even otherwise forbidden ones."""
     credentials: Credentials = field(default_factory=dict)
 
 
 def parse_forwarding(value: object, reader: DocumentReader) -> Forwarding:
-    """Read the part; a rule that cannot be read sends nothing, and the others go on.
+    """Read the forwarding part; a rule that cannot be read sends nothing, the others still do.
 
     Raises:
         RuleError: from a file only: something cannot be read.
@@ -134,7 +134,7 @@ def parse_forwarding(value: object, reader: DocumentReader) -> Forwarding:
         error = RuleError("forward.rules", f"at most {MAX_RULES} are allowed")
         if reader.origin is Origin.FILE:
             raise error
-        reader.note(f"{error}; the others send nothing")
+        reader.note(f"{error}; the rules after them send nothing")
     found: list[ForwardRule] = []
     for rule in rules[:MAX_RULES]:
         try:
@@ -147,12 +147,12 @@ def parse_forwarding(value: object, reader: DocumentReader) -> Forwarding:
 
 
 def _parse_beside(rule: Fields, others: Iterable[ForwardRule]) -> ForwardRule:
-    """Read a rule for which there is room beside others."""
+    """Read a rule; refuse it if it and the others have too many receivers."""
     check_text(rule.value, rule.path)
     parsed = parse_forward_rule(rule)
     receivers = sum(len(one.receivers) for one in (*others, parsed))
     if receivers > MAX_ALL_RECEIVERS:
-        why = f"with these there would be {receivers}; {MAX_ALL_RECEIVERS} are allowed"
+        why = f"with this rule there are {receivers} receivers; {MAX_ALL_RECEIVERS} are allowed"
         raise RuleError(rule.name("receivers"), why)
     return parsed
 
@@ -165,13 +165,13 @@ def _read_credentials(fields: Fields) -> dict[str, Credential]:
 
 
 def parse_forward_rule(rule: Fields) -> ForwardRule:
-    """Read one object's sending.
+    """Read the forwarding rule of one object.
 
     Raises:
         RuleError: it cannot be read, or has an unknown field; names the field.
     """
-    # What is not known here may narrow what is sent, or say how.
-    rule.refuse_unknown(_RULE_FIELDS, "a field of a rule that sends")
+    # An unknown field may restrict what is sent, or change how it is sent.
+    rule.refuse_unknown(_RULE_FIELDS, "a field of a forwarding rule")
     access = parse_access_rule(rule.value.get("access"), rule.name("access"))
     extra, interval, receivers = parse_way(rule)
     sending = SendingRule(access, extra, rule.flag("honorLabels"))
@@ -179,7 +179,7 @@ def parse_forward_rule(rule: Fields) -> ForwardRule:
 
 
 class Way(NamedTuple):
-    """How a rule sends, whatever it sends."""
+    """How a rule sends, independent of what it sends."""
 
     extra_labels: Labels
     interval_seconds: float
@@ -195,15 +195,15 @@ def parse_way(rule: Fields) -> Way:
     extra = rule.string_map("extraLabels")
     _check_label_names(extra, rule.name("extraLabels"))
     if sum(len(name) + len(value) for name, value in extra.items()) > MAX_EXTRA_CHARACTERS:
-        why = f"over {MAX_EXTRA_CHARACTERS} characters; every series gets them"
+        why = f"more than {MAX_EXTRA_CHARACTERS} characters, which every series would carry"
         raise RuleError(rule.name("extraLabels"), why)
     interval = _read_interval(rule)
     receivers = rule.each("receivers")
     if not 0 < len(receivers) <= MAX_RECEIVERS:
-        raise RuleError(rule.name("receivers"), f"1 to {MAX_RECEIVERS} are needed")
+        raise RuleError(rule.name("receivers"), f"1 to {MAX_RECEIVERS} receivers are needed")
     addresses = tuple(map(_read_receiver, receivers))
     if len({address.kind for address in addresses}) > 1:
-        raise RuleError(rule.name("receivers"), "all must be of one kind")
+        raise RuleError(rule.name("receivers"), "all must have the same kind")
     return Way(extra, interval, addresses)
 
 
@@ -224,13 +224,16 @@ def _read_receiver(fields: Fields) -> ReceiverAddress:
     if kind is None:
         raise RuleError(fields.name("kind"), f"not one of {', '.join(ReceiverKind)}")
     if _HOST.fullmatch(host) is None:
-        raise RuleError(fields.name("host"), "a name or address is needed")
+        raise RuleError(fields.name("host"), "a host name or an IP address is needed")
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         raise RuleError(fields.name("port"), "a port from 1 to 65535 is needed")
     if _PATH.fullmatch(path or "/") is None:
-        raise RuleError(fields.name("path"), "a path is needed")
+        raise RuleError(
+            fields.name("path"),
+            "a path is needed: at most 2048 ASCII characters, first a /, no spaces",
+        )
     basic = fields.at("basicAuth")
-    basic.refuse_unknown(["username", "password"], "a field of a name and password")
+    basic.refuse_unknown(["username", "password"], "a field of basicAuth")
     return ReceiverAddress(
         host=host,
         port=port,
@@ -248,25 +251,25 @@ def _read_receiver(fields: Fields) -> ReceiverAddress:
 
 
 def _check_label_names(labels: Iterable[str], path: str) -> None:
-    """Refuse names that no label may have, or that are Prometheus' own.
+    """Refuse invalid label names and those reserved for Prometheus.
 
     Raises:
-        RuleError: one is; names it.
+        RuleError: there is such a name; names it.
     """
     for name in labels:
         if _LABEL.fullmatch(name) is None or name.startswith("__"):
-            raise RuleError(path, f"{name[:60]!r} is not the name of a label to be added")
+            raise RuleError(path, f"{name[:60]!r} is not a label name that can be added")
 
 
 def check_header(name: str, value: str, path: str) -> None:
-    """Refuse a header that is not to be set, or is none.
+    """Refuse a header that is invalid or must not be set.
 
     Raises:
-        RuleError: it is one; names the field.
+        RuleError: it is such a header; names the field.
     """
     is_own = name.lower() in _OWN_HEADERS or name.lower().startswith("content-")
     if is_own or _HEADER.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
-        raise RuleError(path, f"{name[:60]!r} is not a header to be set")
+        raise RuleError(path, f"{name[:60]!r} is invalid or not a header that can be set")
 
 
 def _read_headers(fields: Fields) -> tuple[tuple[str, str], ...]:
@@ -277,7 +280,7 @@ def _read_headers(fields: Fields) -> tuple[tuple[str, str], ...]:
 
 
 def _read_tls(fields: Fields) -> TlsSettings:
-    fields.refuse_unknown(_TLS_FIELDS, "a setting of TLS")
+    fields.refuse_unknown(_TLS_FIELDS, "a TLS setting")
     return TlsSettings(
         ca=fields.text("ca"),
         certificate=fields.text("certificate"),
@@ -291,7 +294,7 @@ def read_ranges(fields: Fields) -> tuple[Network, ...]:
     """Read `allowedRanges`.
 
     Raises:
-        RuleError: one is no range.
+        RuleError: an item is not an address range.
     """
     return tuple(_networks(fields))
 

@@ -1,4 +1,4 @@
-"""The policy of role `gateway`: the access rules of each tenant, and where Prometheus servers are.
+"""The policy of role `gateway`: each tenant's access rules, and the URLs of Prometheus servers.
 
 Keys are `platform`, `namespace/NAME`, `tenant/NAMESPACE` and `backend/GROUP/URL`; a file has the
 tenants in one document.
@@ -31,14 +31,14 @@ Rules = tuple[AccessRule, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayPolicy(KeyedPolicy):
-    """What a gateway enforces; the default has no tenant."""
+    """The policy of a gateway; the default has no tenant."""
 
     tenants: Mapping[str, Rules] = field(default_factory=dict)
     """Rules by namespace."""
     backends: Mapping[str, str] = field(default_factory=dict)
-    """URLs of the one group of Prometheus servers, by the rest of their keys."""
+    """URLs of the single group of Prometheus servers, by their keys without the prefix."""
     knows_backends: bool = False
-    """Whether these are all; else those that were known before stay."""
+    """Whether `backends` is complete; otherwise the backends known before stay."""
 
 
 GatewayChange = KeyChange[GatewayPolicy]
@@ -64,9 +64,14 @@ def parse_gateway_policy(value: object) -> GatewayChange:
 def _read_platform(
     value: object, present: GatewayPolicy | None, reader: DocumentReader
 ) -> GatewayPolicy:
-    fields = reader.open(value, _PLATFORM_FIELDS)
+    try:
+        knows_backends = reader.open(value, _PLATFORM_FIELDS).flag("knowsBackends")
+    except RuleError as error:
+        if reader.origin is Origin.FILE:
+            raise
+        raise PolicyError(f"{PLATFORM_KEY}: {error}") from error
     policy = GatewayPolicy() if present is None else present
-    return replace(policy, knows_backends=fields.flag("knowsBackends"))
+    return replace(policy, knows_backends=knows_backends)
 
 
 def _read_rules(name: str, value: object, reader: DocumentReader) -> Rules:
@@ -78,7 +83,7 @@ def _read_backend(name: str, value: object, reader: DocumentReader) -> str:
     fields = Fields(value, f"{BACKEND_PREFIX}{name}")
     reader.check(fields, frozenset(), "a field of a backend")
     if group != DEFAULT_GROUP or not url:
-        raise RuleError(f"{BACKEND_PREFIX}{name}", f"only the group {DEFAULT_GROUP} is known")
+        raise RuleError(f"{BACKEND_PREFIX}{name}", f"only the group {DEFAULT_GROUP} is supported")
     return url
 
 

@@ -1,6 +1,6 @@
-"""Policies that are sent by key, so that of 5,000 namespaces only what changed is sent.
+"""Policies that are sent key by key, so that only the changes among 5,000 namespaces are sent.
 
-Keys are `platform`, `namespace/NAME`, and those of more kinds, which differ by role.
+Keys are `platform`, `namespace/NAME`, and those of further kinds, which differ by role.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,18 +16,18 @@ from sidecar.model.policy.document import DocumentReader, Origin, check_text
 from sidecar.model.policy.series import SeriesPolicy, check_names, read_naming
 
 PLATFORM_KEY = "platform"
-"""Key of what depends on no single object."""
+"""The key of settings that do not depend on a single object."""
 NAMESPACE_PREFIX = "namespace/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyedPolicy:
-    """What the policies of such roles have in common; the default has no namespace."""
+    """What the policies of roles with keys share; the default has no namespace."""
 
     series: SeriesPolicy = field(default_factory=lambda: SeriesPolicy(namespaces={}))
-    """For all series; its `namespaces` are all that it has of labels."""
+    """Settings for all series; labels are only in its `namespaces`."""
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Labels of namespaces by their keys, as Kubernetes has them."""
+    """Labels of each namespace, by their Kubernetes keys."""
 
 
 P = TypeVar("P", bound=KeyedPolicy)
@@ -39,25 +39,25 @@ class KeyChange(NamedTuple, Generic[P]):
 
     policy: P
     namespaces: frozenset[str] | None
-    """Namespaces whose labels are others than before; None where rules changed."""
+    """Namespaces whose labels changed; None if the rules changed."""
     unread: frozenset[str] = frozenset()
     """Keys that could not be read, as a whole or in part."""
     ignored: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    """Paths that this proxy does not know, by the key under which they stand."""
+    """Paths of fields that this proxy does not know, by the key that contains them."""
 
 
 class KeyKind(NamedTuple, Generic[P, T]):
-    """One kind of object, which has a key each."""
+    """One kind of object; each object has its own key."""
 
     prefix: str
-    """Begins the keys."""
+    """The prefix of its keys."""
     read: Callable[[str, object, DocumentReader], T]
-    """Reads an object: the rest of its key, and its value; raises RuleError."""
+    """Reads an object from the rest of its key and its value; raises RuleError."""
     objects: Callable[[P], Mapping[str, T]]
-    """The objects that a policy has."""
+    """Returns the objects of this kind in a policy."""
     with_objects: Callable[[P, Mapping[str, T]], P]
     grants: bool = False
-    """Whether the objects grant something: one that cannot be read then grants nothing."""
+    """Whether the objects grant something; then one that cannot be read grants nothing."""
 
 
 class KeySchema(NamedTuple, Generic[P]):
@@ -66,11 +66,11 @@ class KeySchema(NamedTuple, Generic[P]):
     kinds: tuple[KeyKind[P, Any], ...]
     """The role's own kinds of objects."""
     read_platform: Callable[[object, P | None, DocumentReader], P]
-    """Reads the platform's part; the policy before it keeps what cannot be read."""
+    """Reads the platform's part; what cannot be read is taken from the previous policy."""
     empty: Callable[[], P]
 
     def kind_of(self, key: str) -> KeyKind[P, Any] | None:
-        """Return the kind to which a key belongs; None where it is none of the role's own."""
+        """Return the kind of a key; None if it is not one of the role's own kinds."""
         return next((kind for kind in self.kinds if key.startswith(kind.prefix)), None)
 
 
@@ -82,24 +82,25 @@ def apply_keys(
     *,
     reader: DocumentReader,
 ) -> KeyChange[P]:
-    """Go from one policy to the next; only keys that differ are read.
+    """Build the next policy from the present one; only keys that differ are read.
 
-    A key that cannot be read keeps its last good value, or grants nothing where it would grant
-    something. The others go on.
+    A key that cannot be read keeps its last good value; if it would grant something, it grants
+    nothing instead. All other keys take effect.
 
     Args:
-        schema: the role's.
+        schema: the role's key schema.
         last: the present policy; None at the start.
-        before: the keys that it was made of; without any, all that is known of keys comes anew.
-        after: all keys of the next one.
+        before: the keys that it was made of; if empty, all keys are read again.
+        after: all keys of the next policy.
         reader: notes what is not used.
 
     Raises:
-        PolicyError: the platform's part is of a newer schema, or cannot be read at the start.
+        PolicyError: the platform's part is missing, has a newer schema, or cannot be read at the
+            start.
         RuleError: from a file only: a part cannot be used.
     """
     changed = {key for key, value in after.items() if key not in before or before[key] != value}
-    # What could be read only in part the last time is not what `before` says.
+    # A key that could only be read in part last time is not active as in `before`.
     unread = frozenset() if last is None else last.unread
     changed |= unread & after.keys()
     tables = _Tables(schema, last if before else None, reader)
@@ -109,7 +110,7 @@ def apply_keys(
     policy = schema.empty() if last is None else last.policy
     if has_new_rules:
         if PLATFORM_KEY not in after:
-            raise PolicyError(f"{PLATFORM_KEY}: it is missing")
+            raise PolicyError(f"{PLATFORM_KEY}: the key is missing")
         with tables.reading(PLATFORM_KEY):
             policy = schema.read_platform(
                 after[PLATFORM_KEY], None if last is None else last.policy, reader
@@ -132,10 +133,10 @@ def apply_keys(
 def read_platform_series(
     reader: DocumentReader, fields: Fields, present: KeyedPolicy | None
 ) -> SeriesPolicy:
-    """Read what the platform's part says of all series.
+    """Read the platform's settings for all series.
 
     Raises:
-        RuleError: it cannot be read, and nothing is active yet; from a file also: ever.
+        RuleError: they cannot be read, and come from a file or nothing is active yet.
     """
     before = None if present is None else present.series
     return SeriesPolicy(
@@ -148,7 +149,7 @@ def read_platform_series(
 
 
 class _Tables(Generic[P]):
-    """What stands by key, copied from a policy and changed."""
+    """The values of keys, copied from a policy and then changed."""
 
     def __init__(
         self, schema: KeySchema[P], last: KeyChange[P] | None, reader: DocumentReader
@@ -190,7 +191,7 @@ class _Tables(Generic[P]):
 
     @contextmanager
     def reading(self, key: str) -> Iterator[None]:
-        """Note what is not used of a key."""
+        """Note what is not used within a key."""
         self.ignored.pop(key, None)
         reader = self._reader
         ignored, problems = len(reader.ignored), len(reader.problems)

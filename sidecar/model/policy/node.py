@@ -28,7 +28,7 @@ KUBELET_ENDPOINTS = (
     "/metrics/probes",
     "/metrics/slis",
 )
-"""What a node proxy serves, under the kubelet's own paths."""
+"""The endpoints that a node proxy serves, at the kubelet's own paths."""
 NODE_PREFIX = "node/"
 _PLATFORM_FIELDS = frozenset(["labelRules", "metricRelabelings", "endpointRelabelings"])
 _FILE_FIELDS = _PLATFORM_FIELDS | {"namespaces", "nodes"}
@@ -36,10 +36,10 @@ _FILE_FIELDS = _PLATFORM_FIELDS | {"namespaces", "nodes"}
 
 @dataclass(frozen=True, kw_only=True)
 class NodePolicy(KeyedPolicy):
-    """What a node's proxy does; the default has no namespace."""
+    """The policy of a node proxy; the default has no namespace."""
 
     endpoint_relabelings: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
-    """Rules for series of one of the kubelet's endpoints, after those for all."""
+    """Relabel rules by kubelet endpoint, applied after those for all series."""
     nodes: Mapping[str, str] = field(default_factory=dict)
     """Address, or URL, of each node's kubelet."""
 
@@ -57,7 +57,7 @@ def parse_node_policy(value: object) -> NodePolicy:
     try:
         fields = reader.open(value, _FILE_FIELDS)
         if fields.value.get("namespaces") is None:
-            raise PolicyError("namespaces: it is missing; a node's series are labelled by them")
+            raise PolicyError("namespaces: must be set; a node's series get their labels from it")
         keys: dict[str, object] = {
             PLATFORM_KEY: {
                 name: item for name, item in fields.value.items() if name not in _BY_KEY

@@ -1,4 +1,4 @@
-"""The policy of role `pod`: one document, sent whole."""
+"""The policy of role `pod`: one document, sent as a whole."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from sidecar.model.policy.series import SeriesPolicy, read_labels, read_naming
 if TYPE_CHECKING:
     from sidecar.model.policy.forward import Forwarding
 
-# `namespace` is sent and needs nothing: the proxy knows its own.
+# `namespace` is sent but not read: the proxy knows its own namespace.
 _FIELDS = frozenset(
     ["namespace", "labels", "labelRules", "metricRelabelings", "access", "namespaces", "forward"]
 )
@@ -21,11 +21,11 @@ _FIELDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class PodPolicy:
-    """What one pod's proxy does; the default passes everything unchanged."""
+    """The policy of one pod's proxy; the default passes everything on unchanged."""
 
     series: SeriesPolicy = field(default_factory=SeriesPolicy)
     forwarding: "Forwarding | None" = None
-    """What is sent; None for nothing."""
+    """What is forwarded; None for nothing."""
 
 
 def parse_pod_policy(
@@ -38,11 +38,11 @@ def parse_pod_policy(
     """Read a policy document.
 
     Args:
-        value: a mapping as JSON or YAML gives it. Labels stand by their Kubernetes key and are
-            named here, by `labelRules`: the bootstrap policy and the stream go one way.
+        value: a mapping, parsed from JSON or YAML. Labels have their Kubernetes keys and are named
+            here, by `labelRules`, both in the bootstrap policy and on the stream.
         reader: notes what is not used; by default the document comes from a file.
-        last: the policy before this one; None where there is none.
-        reads_access: whether access rules are compiled; a proxy that does not filter need not.
+        last: the policy before this one; None if there is none.
+        reads_access: whether access rules are compiled; only a proxy that filters needs them.
 
     Raises:
         PolicyError: it cannot be used; names the field.
@@ -83,7 +83,7 @@ def _read_forwarding(fields: Fields, reader: DocumentReader) -> "Forwarding | No
     value = fields.value.get("forward")
     if not value:
         return None
-    # Imported only here: a proxy that sends nothing does not pay for it.
+    # Imported only here: a proxy that forwards nothing does not load it.
     from sidecar.model.policy.forward import parse_forwarding
 
     try:

@@ -1,4 +1,4 @@
-"""What a Secret holds, which is shown nowhere."""
+"""Values of Secrets, which are never shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,22 +11,22 @@ MAX_CHARACTERS = 256 << 10
 
 @dataclass(frozen=True)
 class Credential:
-    """One value of a Secret; its text stands in no `repr`."""
+    """One value of a Secret; `repr` does not contain its text."""
 
     text: str = field(repr=False)
 
 
 Credentials = Mapping[str, Credential]
-"""By the name of the Secret and its key: `receiver/password`."""
+"""By Secret name and key: `receiver/password`."""
 
 
 def parse_credential(value: object, path: str) -> Credential:
     """Read a credential.
 
     Raises:
-        RuleError: it is none; the value is not shown.
+        RuleError: it is not a credential; the message does not show the value.
     """
     text = Fields(value, path).value.get("value")
     if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
-        raise RuleError(path, f"a text of up to {MAX_CHARACTERS} characters is needed")
+        raise RuleError(path, f"a string of up to {MAX_CHARACTERS} characters is needed")
     return Credential(text)

@@ -1,4 +1,4 @@
-"""What a policy says of series, alike for all roles that rewrite them."""
+"""The part of a policy about series, the same for all roles that rewrite them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,15 +19,15 @@ class SeriesPolicy:
     """Labels and rules; the default changes nothing."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels of every series, by label name."""
+    """Labels that every series gets, by label name."""
     naming: LabelRules = field(default_factory=lambda: LabelRules(exclude=()))
-    """How labels are named by their keys, and which the application may not set."""
+    """How label names are made from keys, and which labels the application may not set."""
     relabelings: tuple[Rule, ...] = ()
     """The platform's rules, applied to every series."""
     access_rules: tuple[AccessRule, ...] | None = None
-    """The namespace's access rules; None where they have not arrived."""
+    """The namespace's access rules; None until they arrive."""
     namespaces: Mapping[str, Mapping[str, str]] | None = None
-    """Labels of series by the namespace that they name; None where it was not granted."""
+    """Labels by the namespace that a series names; None if they are not granted."""
 
     @property
     def protected(self) -> frozenset[str]:
@@ -36,22 +36,22 @@ class SeriesPolicy:
 
 
 def check_names(names: Iterable[str], path: str) -> None:
-    """Refuse label names that could not be written for every client.
+    """Refuse label names that are too long to be escaped for every client.
 
     Raises:
         RuleError: a name is too long.
     """
     for name in names:
         if len(name.encode()) > MAX_ESCAPED_NAME_BYTES:
-            reason = f"a label name of over {MAX_ESCAPED_NAME_BYTES} bytes"
+            reason = f"the label name is longer than {MAX_ESCAPED_NAME_BYTES} bytes"
             raise RuleError(f"{path}.{name[:40]}…", reason)
 
 
 def read_labels(value: object, path: str, naming: LabelRules) -> dict[str, str]:
-    """Read labels by their keys; returns them by label name.
+    """Read labels by key; return them by label name.
 
     Raises:
-        RuleError: they are no strings, or a name is too long.
+        RuleError: a value is not a string, or a name is too long.
     """
     labels = derive_labels(read_string_map(value, path), naming)
     check_names(labels, path)
@@ -62,8 +62,8 @@ def read_naming(reader: DocumentReader, fields: Fields, last: SeriesPolicy | Non
     """Read `labelRules`; if it cannot be read, those of `last` stay active.
 
     Raises:
-        RuleError: a field is not of its type, and nothing is active yet; from a file also: it is
-            unknown.
+        RuleError: a field has the wrong type or, in a file, is unknown; and it comes from a file or
+            nothing is active yet.
     """
     return reader.part(
         fields,

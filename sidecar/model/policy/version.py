@@ -1,8 +1,8 @@
-"""Writing policies and naming them; the control service's end.
+"""Encodes policies and computes their versions, on the control service's side.
 
-A policy is a function of the cluster's present objects only. Its version is a hash of its text, so
-every replica of the control service gives the same policy the same name. Of credentials it has the
-revision, not the value: a version is shown and logged.
+A policy is a function of the cluster's present objects only. Its version is a hash of its content,
+so every replica of the control service gives equal policies equal versions. The hash covers a
+credential's revision, not its value, because versions are shown and logged.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def policy_version(document: Mapping[str, object]) -> str:
-    """Name a policy by its content: equal documents have equal versions, on every replica."""
+    """Return a policy's version: equal documents have equal versions, on every replica."""
     forward = document.get("forward")
     if isinstance(forward, Mapping) and isinstance(forward.get("credentials"), Mapping):
         shown = {name: conceal(item) for name, item in forward["credentials"].items()}
@@ -21,15 +21,15 @@ def policy_version(document: Mapping[str, object]) -> str:
 
 
 def conceal(credential: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what of a credential is shown: not its value."""
+    """Return the part of a credential that may be shown: everything but its value."""
     return {name: item for name, item in credential.items() if name != "value"}
 
 
 def content_hash(*texts: bytes) -> str:
-    """Name texts by their content."""
+    """Return a short hash of the concatenated texts."""
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
 def encode(document: Mapping[str, object]) -> bytes:
-    """Write a document as one line of JSON, keys sorted."""
+    """Return a document as one line of JSON with sorted keys."""
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -1,1 +1,1 @@
-"""PromQL: series selectors."""
+"""PromQL: parser, printer, and rewriting of queries to a tenant's series."""

@@ -1,4 +1,4 @@
-"""Trees of PromQL expressions. Nobody changes a node after it was made."""
+"""PromQL syntax trees. Nodes are never modified after creation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sidecar.model.promql.matchers import Condition
 
 @dataclass(slots=True)
 class Number:
-    """A number or duration without a sign, as it was written: `1e3`, `0x1f`, `Inf`, `5m`."""
+    """A number or duration without a sign, as written: `1e3`, `0x1f`, `Inf`, `5m`."""
 
     text: str
 
@@ -22,12 +22,12 @@ class Text:
 
 
 class Modifiers(NamedTuple):
-    """What moves a selector or subquery in time."""
+    """Modifiers of a selector or subquery: `offset`, `@`, `anchored`, `smoothed`."""
 
     offset: "Expr | None" = None
-    """A duration, perhaps calculated; an offset of nothing is none."""
+    """A duration, possibly computed; None also for a zero offset."""
     at: str = ""
-    """`start()`, `end()`, or a number with its sign; empty where there is none."""
+    """`start()`, `end()`, or a number with its sign; empty without `@`."""
     extension: str = ""
     """`anchored`, `smoothed` or empty."""
 
@@ -37,17 +37,17 @@ UNMOVED = Modifiers()
 
 @dataclass(slots=True)
 class Selector:
-    """Series that fulfil all conditions; with a range, their samples of that time."""
+    """Series that satisfy all conditions; with a range, their samples in that range."""
 
     conditions: tuple[Condition, ...]
-    """That on the metric's name stands first where it is one."""
+    """Conditions on the metric name come first."""
     range: "Expr | None" = None
     modifiers: Modifiers = UNMOVED
 
 
 @dataclass(slots=True)
 class Subquery:
-    """An expression evaluated again and again: `expr[1h:5m]`."""
+    """An expression evaluated repeatedly over a range: `expr[1h:5m]`."""
 
     expr: "Expr"
     range: "Expr"
@@ -57,7 +57,7 @@ class Subquery:
 
 @dataclass(slots=True)
 class Call:
-    """A function's call."""
+    """A function call."""
 
     name: str
     arguments: "tuple[Expr, ...]" = ()
@@ -65,7 +65,7 @@ class Call:
 
 @dataclass(slots=True)
 class Aggregate:
-    """An aggregation; `grouping` is None where nothing is said of it."""
+    """An aggregation; `grouping` is None without a `by` or `without` clause."""
 
     op: str
     parameter: "Expr | None"
@@ -75,7 +75,7 @@ class Aggregate:
 
 
 class Matching(NamedTuple):
-    """How the two sides of a binary operation find each other."""
+    """How the series on the two sides of a binary operation are matched."""
 
     is_bool: bool = False
     match: str = ""
@@ -93,7 +93,7 @@ PLAIN = Matching()
 
 
 class Step(NamedTuple):
-    """An operator and what stands on its right."""
+    """An operator and its right operand."""
 
     op: str
     matching: Matching
@@ -102,9 +102,9 @@ class Step(NamedTuple):
 
 @dataclass(slots=True)
 class Binary:
-    """Binary operations from left to right: `first`, then each step with what came before it.
+    """Binary operations from left to right: each step applies to the result before it.
 
-    Flat, so that thousands of `or`s make no deep tree.
+    Flat, so that thousands of `or`s do not make a deep tree.
     """
 
     first: "Expr"
@@ -130,7 +130,7 @@ Expr = Number | Text | Selector | Subquery | Call | Aggregate | Binary | Unary |
 
 
 def children(node: Expr) -> Iterator[Expr]:
-    """Yield what a node is made of and is evaluated: all but durations."""
+    """Yield a node's child expressions, except durations."""
     match node:
         case Call(_, arguments):
             yield from arguments

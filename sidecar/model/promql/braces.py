@@ -1,4 +1,4 @@
-"""Reads series selectors: a metric's name, conditions in braces, or both."""
+"""Parses series selectors: a metric name, conditions in braces, or both."""
 
 from typing import NamedTuple
 
@@ -10,15 +10,15 @@ _OPS = frozenset(["=", "!=", "=~", "!~"])
 
 
 class ReadSelector(NamedTuple):
-    """A selector's conditions, those on the metric's name first."""
+    """A selector's conditions, those on the metric name first."""
 
     conditions: tuple[Condition, ...]
     names_outside: bool
-    """Whether a name stands before the braces."""
+    """Whether a metric name precedes the braces."""
 
 
 def begins_metric(kind: str) -> bool:
-    """Tell whether a token of this kind can be a metric's name: most keywords can."""
+    """Return whether a token of this kind can be a metric name; most keywords can."""
     return kind in ("word", "colons") or (kind in KEYWORDS and kind not in NOT_METRICS)
 
 
@@ -44,17 +44,17 @@ def read_selector(cursor: Cursor) -> ReadSelector:
 
 
 def needs_patterns(conditions: tuple[Condition, ...]) -> bool:
-    """Tell whether only a selector's patterns can keep it from selecting everything."""
+    """Return whether only a selector's patterns can keep it from selecting everything."""
     return not any(
         (op == "=" and value) or (op == "!=" and not value) for _, op, value in conditions
     )
 
 
 def is_empty(conditions: tuple[Condition, ...]) -> bool:
-    """Tell whether a series without labels fulfils a selector: Prometheus refuses such.
+    """Return whether a series without labels matches a selector; Prometheus refuses such ones.
 
     Raises:
-        RuleError: a pattern is not RE2.
+        RuleError: a pattern is not valid RE2.
     """
     return needs_patterns(conditions) and all(
         item.compile().matches("") for item in conditions if len(item.op) > 1

@@ -1,7 +1,8 @@
-"""What a tenant may see: a union of conjunctions, and its meeting with a selector.
+"""What a tenant may see, as a union of conjunctions, and its intersection with a selector.
 
-A selector S within a union of branches B is the union of S ∧ B. Conditions that an equality of S
-decides are taken away or end their branch; branches that differ in one pattern become one.
+A selector S within a union of branches B is the union of S ∧ B. An equality of S decides the
+conditions on its label: each one that holds is dropped, and one that fails excludes its branch.
+Branches that differ in only one pattern are merged.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,66 +13,66 @@ from sidecar.model.promql.ast import Selector
 from sidecar.model.promql.matchers import NAME, Condition, Matcher
 
 MAX_STEPS = 200_000
-"""Conditions that are looked at to rewrite one query; some 40 ms."""
+"""Conditions that may be evaluated to rewrite one query; about 40 ms."""
 _IMPOSSIBLE_VALUES = ("-none-", "-never-")
 _META = frozenset("\\.+*?()|[]{}^$")
 
 
 class Budget:
-    """What rewriting one query may cost: the rules are the tenant's, and everybody waits.
+    """Limits the work of rewriting one query: tenants write the rules, and all requests wait.
 
     Args:
-        steps: conditions that may be looked at.
+        steps: conditions that may be evaluated.
     """
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
         self._left = steps
 
     def spend(self, steps: int) -> None:
-        """Count some.
+        """Subtract steps from the budget.
 
         Raises:
-            QueryRefusedError: they are too many.
+            QueryRefusedError: the budget is exceeded.
         """
         self._left -= steps
         if self._left < 0:
             raise QueryRefusedError(
-                "the query has too many different selectors, or the access rules too many "
-                "different conditions: name metrics, add labels that fewer rules have, or ask in "
-                "several queries"
+                "the query has too many different selectors, or the access rules have too many "
+                "different conditions: name metrics, add label conditions that match fewer rules, "
+                "or use several queries"
             )
 
 
 class Decider(Protocol):
-    """Decides a condition."""
+    """Evaluates a condition."""
 
     def matches(self, value: str) -> bool:
-        """Tell whether a label's value fulfils it."""
+        """Return whether a label's value satisfies the condition."""
 
 
 class OneOf(NamedTuple):
-    """Decides whether a value is one of these, or matches a pattern."""
+    """Evaluates whether a value is one of these, or matches a pattern."""
 
     values: frozenset[str]
     matchers: tuple[Matcher, ...] = ()
 
     def matches(self, value: str) -> bool:
-        """Tell whether it does."""
+        """Return whether the value is one of these or matches a pattern."""
         return value in self.values or any(item.matches(value) for item in self.matchers)
 
 
 class Guard(NamedTuple):
-    """One condition that a tenant's series fulfil."""
+    """One condition that a tenant's series satisfy."""
 
     condition: Condition
-    """Never an equality: `absent()` would take labels from one."""
+    """Never an equality: `absent()` would take a label from it."""
     matcher: Decider
     is_isolation: bool = False
-    """Whether it keeps namespaces apart: then it is always written."""
+    """Whether it isolates namespaces; such a condition is always added."""
 
     @property
     def weight(self) -> int:
-        """What it costs to decide it."""
+        """The cost of evaluating it."""
         return 1 + len(self.matcher.matchers) if isinstance(self.matcher, OneOf) else 2
 
 
@@ -85,16 +86,16 @@ class Branch(NamedTuple):
 
 
 class View(NamedTuple):
-    """All that a tenant may see; without branches, nothing."""
+    """Everything that a tenant may see; nothing if there are no branches."""
 
     branches: tuple[Branch, ...]
     namespace_label: str = "namespace"
     refuses_unseen: bool = False
-    """Whether a selector of which nothing can be seen is an error, in place of empty."""
+    """Whether a selector with nothing visible is an error instead of an empty result."""
 
     @property
     def weight(self) -> int:
-        """What one look at all of it costs."""
+        """The cost of evaluating every condition once."""
         return sum(guard.weight for branch in self.branches for guard in branch.guards)
 
     @property
@@ -103,18 +104,19 @@ class View(NamedTuple):
         return any(not any(item.is_isolation for item in one.guards) for one in self.branches)
 
     def isolates(self, selector: Selector) -> bool:
-        """Tell whether a selector is held to namespaces by a condition of ours."""
+        """Return whether a selector has a `=~` condition on the namespace label."""
         label = self.namespace_label
         return any(item.name == label and item.op == "=~" for item in selector.conditions)
 
     def rank(self, condition: Condition) -> tuple[bool, bool, Condition]:
-        """Return what conditions of ours are sorted by: the name, the namespace, the others."""
+        """Return the sort key of added conditions: metric name, then namespace, then others."""
         return condition.name != NAME, condition.name != self.namespace_label, condition
 
     def impossible(self) -> tuple[Condition, ...]:
-        """Return conditions that no series fulfils, and that give `absent()` no label.
+        """Return conditions that no series satisfies and that give `absent()` no label.
 
-        Prometheus sorts negative ones behind the tenant's own, where they would take a label away.
+        They are not negative: Prometheus sorts negative conditions after the tenant's own, where
+        they would remove a label.
         """
         return tuple(Condition(self.namespace_label, "=~", text) for text in _IMPOSSIBLE_VALUES)
 
@@ -126,7 +128,7 @@ def equal_guard(
     *,
     is_isolation: bool = False,
 ) -> Guard:
-    """Return the guard of a label that has one of these values, or matches one of these."""
+    """Return the guard of a label that has one of these values or satisfies one matcher."""
     chosen, others = frozenset(values), tuple(matchers)
     patterns = [*map(quote_pattern, chosen), *(item.value for item in others)]
     condition = Condition(name, "=~", alternatives(patterns))
@@ -137,7 +139,7 @@ def guard_of(condition: Condition) -> Guard:
     """Return the guard of any condition; an equality becomes a pattern.
 
     Raises:
-        RuleError: its pattern is not RE2.
+        RuleError: its pattern is not valid RE2.
     """
     if condition.op == "=":
         return equal_guard(condition.name, [condition.value])
@@ -145,7 +147,7 @@ def guard_of(condition: Condition) -> Guard:
 
 
 def quote_pattern(text: str) -> str:
-    """Write a text as a pattern that matches it alone."""
+    """Return a pattern that matches exactly this text."""
     if _META.isdisjoint(text):
         return text
     return "".join(f"\\{char}" if char in _META else char for char in text)
@@ -154,12 +156,12 @@ def quote_pattern(text: str) -> str:
 def meet(
     conditions: Sequence[Condition], view: View, budget: Budget
 ) -> list[tuple[Condition, ...]]:
-    """Return what has to be added to a selector: one list of conditions a branch.
+    """Return the conditions to add to a selector, one tuple per branch.
 
-    An empty result means that nothing of the selector may be seen.
+    An empty result means that nothing of the selector is visible.
 
     Raises:
-        QueryRefusedError: to find the fewest costs more than the budget has left.
+        QueryRefusedError: merging the branches exceeds the budget.
     """
     left = dict.fromkeys(kept for _, kept in _met(conditions, view))
     if len(left) < 2:
@@ -169,14 +171,14 @@ def meet(
 
 
 def rules_for(conditions: Sequence[Condition], view: View) -> list[str]:
-    """Return the names of the access rules by which something of a selector may be seen."""
+    """Return the names of the access rules that make part of a selector visible."""
     return sorted({name for branch, _ in _met(conditions, view) for name in branch.rules})
 
 
 def _met(
     conditions: Sequence[Condition], view: View
 ) -> Iterator[tuple[Branch, tuple[Condition, ...]]]:
-    """Yield the branches that a selector may meet, with the conditions that each adds to it."""
+    """Yield the branches that a selector can intersect, with the conditions that each adds."""
     pinned = {name: value for name, op, value in conditions if op == "="}
     for branch in view.branches:
         kept = _kept(branch.guards, pinned)
@@ -185,7 +187,7 @@ def _met(
 
 
 def _kept(guards: tuple[Guard, ...], pinned: dict[str, str]) -> tuple[Condition, ...] | None:
-    """Return what is left to be added of a branch; None if it cannot be fulfilled."""
+    """Return the conditions of a branch that must be added; None if it cannot match."""
     kept: list[Condition] = []
     for condition, matcher, is_isolation in guards:
         value = pinned.get(condition.name)
@@ -199,7 +201,7 @@ def _kept(guards: tuple[Guard, ...], pinned: dict[str, str]) -> tuple[Condition,
 
 
 def _merge(branches: list[frozenset[Condition]], budget: Budget) -> list[frozenset[Condition]]:
-    """Make one of branches that differ in one pattern on one label, and of one within another."""
+    """Merge branches that differ in one pattern on one label; drop those inside another one."""
     while len(branches) > 1:
         fewer = _merge_one_label(branches, budget) or _widest(branches, budget)
         if len(fewer) == len(branches):
@@ -209,7 +211,7 @@ def _merge(branches: list[frozenset[Condition]], budget: Budget) -> list[frozens
 
 
 def _widest(branches: list[frozenset[Condition]], budget: Budget) -> list[frozenset[Condition]]:
-    """Leave out each branch that another one contains."""
+    """Drop each branch that another one contains."""
     budget.spend(len(branches) ** 2 // 2)
     return [one for one in branches if not any(other < one for other in branches)]
 
@@ -217,7 +219,7 @@ def _widest(branches: list[frozenset[Condition]], budget: Budget) -> list[frozen
 def _merge_one_label(
     branches: list[frozenset[Condition]], budget: Budget
 ) -> list[frozenset[Condition]]:
-    """Make branches one that differ on the first label where some do; none where no label is so."""
+    """Merge branches on the first label for which that is possible; empty if there is none."""
     size = sum(map(len, branches))
     budget.spend(2 * size)
     common = frozenset.intersection(*branches)
@@ -240,7 +242,7 @@ def _merge_one_label(
 
 
 def alternatives(patterns: Sequence[str]) -> str:
-    """Return the pattern of what any of these match."""
+    """Return a pattern that matches whatever any of these match."""
     if len(patterns) == 1:
         return patterns[0]
     whole = [item if _META.isdisjoint(item) else f"(?:{item})" for item in patterns]

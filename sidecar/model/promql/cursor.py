@@ -1,4 +1,4 @@
-"""A place in a text's tokens, from which the parser's parts read on."""
+"""A position in a list of tokens, shared by the modules of the parser."""
 
 from typing import NoReturn
 
@@ -11,11 +11,11 @@ MAX_COMPILED = 20
 
 
 class Cursor:
-    """Tokens, and the index of the next one; `eof` is the last and is never passed.
+    """Tokens, and the index of the next one; the last token, `eof`, is never skipped.
 
     Args:
-        text: what is read.
-        is_known: whether its selectors are known to select something.
+        text: the text to parse.
+        is_known: whether each selector is known to have a non-empty matcher.
     """
 
     __slots__ = ("at", "compiled", "depth", "is_known", "kinds", "text", "texts")
@@ -25,9 +25,9 @@ class Cursor:
         self.texts, self.kinds = tokenize(text)
         self.at = 0
         self.depth = 0
-        """How many expressions are open around this place."""
+        """Number of expressions that are open at this position."""
         self.compiled = 0
-        """Patterns that had to be compiled, to see whether a selector selects everything."""
+        """Number of conditions compiled to check that no selector selects everything."""
         self.is_known = is_known
 
     def kind(self) -> str:
@@ -35,35 +35,35 @@ class Cursor:
         return self.kinds[self.at]
 
     def advance(self) -> str:
-        """Pass the next token; returns the kind of the one behind it."""
+        """Skip the next token; return the kind of the one after it."""
         self.at += 1
         return self.kinds[self.at]
 
     def expect(self, kind: str) -> None:
-        """Pass a token of this kind.
+        """Skip a token of this kind.
 
         Raises:
-            QueryError: another one is there.
+            QueryError: the next token has another kind.
         """
         if self.kinds[self.at] != kind:
             self.fail_unexpected()
         self.at += 1
 
     def enter(self) -> None:
-        """Go one expression deeper.
+        """Enter a nested expression.
 
         Raises:
-            QueryError: that is too deep.
+            QueryError: the nesting is too deep.
         """
         if self.depth >= MAX_DEPTH:
             self.fail(f"nested deeper than {MAX_DEPTH}")
         self.depth += 1
 
     def string(self) -> str:
-        """Read a string, which must be next.
+        """Read a string; the next token must be one.
 
         Raises:
-            QueryError: it has an escape that Go does not know.
+            QueryError: it contains an escape sequence that Go does not support.
         """
         try:
             value = unquote(self.texts[self.at])
@@ -76,7 +76,7 @@ class Cursor:
         """Read a number or duration without a sign.
 
         Raises:
-            QueryError: there is none, or it is too long.
+            QueryError: the next token is neither, or the duration is too long.
         """
         kind, text = self.kinds[self.at], self.texts[self.at]
         if kind == "duration":
@@ -90,7 +90,7 @@ class Cursor:
         return text
 
     def signed_number(self, context: str = "", wanted: str = "") -> str:
-        """Read a number or duration with its sign; a `+` is left out."""
+        """Read a number or duration with its sign; a `+` is dropped."""
         sign = ""
         if self.kind() in ("+", "-"):
             sign = "-" if self.kind() == "-" else ""
@@ -98,7 +98,7 @@ class Cursor:
         return sign + self.number(context, wanted)
 
     def fail_unexpected(self, context: str = "", wanted: str = "") -> NoReturn:
-        """Refuse the next token, in Prometheus' words.
+        """Refuse the next token, with the error text of Prometheus.
 
         Raises:
             QueryError: always.
@@ -114,7 +114,7 @@ class Cursor:
         self.fail(reason)
 
     def fail(self, reason: str, token: int | None = None) -> NoReturn:
-        """Refuse what stands at a token, by default the next one.
+        """Raise an error at a token, by default the next one.
 
         Raises:
             QueryError: always.

@@ -1,7 +1,7 @@
-"""Reads what stands in brackets and behind `offset`: durations, perhaps calculated.
+"""Parses durations in brackets and after `offset`, including duration expressions.
 
-An offset takes no operator behind a plain number, a call or a bracketed negation: `a offset 5m + b`
-is a sum. Behind any other it does: `a offset (5m) + 3` is an offset.
+An offset ends after a plain number, a call or a signed parenthesis: `a offset 5m + b` is a sum.
+After anything else, operators continue the offset: `a offset (5m) + 3` is one offset.
 """
 
 from sidecar.model.promql.ast import PLAIN, Binary, Call, Expr, Number, Paren, Step, Unary
@@ -18,7 +18,7 @@ def read_range(cursor: Cursor, context: str) -> Expr:
     """Read a duration in brackets.
 
     Raises:
-        QueryError: it is none, or not more than nothing.
+        QueryError: it is not a duration, or is not positive.
     """
     start = cursor.at
     found = _read(cursor, 0, context)
@@ -29,10 +29,10 @@ def read_range(cursor: Cursor, context: str) -> Expr:
 
 
 def read_offset(cursor: Cursor) -> Expr:
-    """Read what stands behind `offset`.
+    """Read the duration after `offset`.
 
     Raises:
-        QueryError: it is no duration.
+        QueryError: it is not a duration.
     """
     start = cursor.at
     sign = cursor.kind()
@@ -47,7 +47,7 @@ def read_offset(cursor: Cursor) -> Expr:
 
 
 def literal_seconds(node: Expr) -> float | None:
-    """Return how long a plain number or duration is, its signs included; None for any other."""
+    """Return the seconds of a literal, with its signs; None for any other expression."""
     sign = 1
     while isinstance(node, Unary):
         sign, node = (-sign if node.op == "-" else sign), node.expr
@@ -55,7 +55,7 @@ def literal_seconds(node: Expr) -> float | None:
 
 
 def number_seconds(text: str) -> float:
-    """Return how many seconds a number or duration is."""
+    """Return the seconds of a number or duration without a sign."""
     try:
         return number_value(text)
     except ValueError:

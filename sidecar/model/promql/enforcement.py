@@ -1,14 +1,15 @@
-"""Rewrites a query so that it reads a tenant's series and no others.
+"""Rewrites a query so that it reads only a tenant's series.
 
-The rewritten query answers what a Prometheus would that held nothing but the tenant's series. Every
-selector is met with the tenant's view (`branches`). Where that needs several selectors:
+The rewritten query returns what a Prometheus with only the tenant's series would return. Every
+selector is intersected with the tenant's view (`branches`). If that needs several selectors:
 
-  an instant vector               (a or b); one metric's series differ in their labels
+  an instant vector               (a or b); series of one metric differ in their labels
   a function of each series       (rate(a) or rate(b))
   absence                         (absent(a) and absent(b))
-  anything else                   is refused, and the error says what to change
+  anything else                   is refused; the error says what to change
 
-`or` is not exact where the metric is not named: it ignores names. Such a query is refused, too.
+`or` ignores metric names, so it is not exact for a selector without a metric name. Such a query is
+refused, too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,16 +40,16 @@ from sidecar.model.promql.printer import print_conditions, print_query
 from sidecar.model.promql.spans import span_seconds
 
 MAX_BRANCHES = 16
-"""Of one selector in a query: each is an expression of its own, joined by `or`."""
+"""Per selector of a query: each branch becomes its own expression, joined by `or`."""
 MAX_PRINTED_BYTES = 64 << 10
 MAX_MATCHES_BYTES = 256 << 10
-"""Of all selectors that take the place of `match[]`."""
+"""Total over all selectors that replace `match[]`."""
 MAX_SELECTORS = 500
-"""Of one query."""
+"""Per query."""
 MAX_COPIES = 16
-"""Of what stands beside a selector that becomes several: nested, they multiply."""
+"""Copies of a call's other arguments when a selector becomes several; nested calls multiply."""
 ORDERED = frozenset(["limitk"])
-"""Aggregations that take the series which come first."""
+"""Aggregations that select series by their order."""
 
 
 class Enforced(NamedTuple):
@@ -56,7 +57,7 @@ class Enforced(NamedTuple):
 
     text: str
     span_seconds: float
-    """How much time it reads before its evaluation, offsets aside; infinite where calculated."""
+    """Length of the time range it reads, without offsets; infinite if a range is not a literal."""
 
 
 def enforce_query(text: str, view: View) -> Enforced:
@@ -64,8 +65,8 @@ def enforce_query(text: str, view: View) -> Enforced:
 
     Raises:
         QueryError: it cannot be parsed.
-        QueryRefusedError: it cannot be answered exactly, or asks for what cannot be seen where that
-            is to be said; says what to change.
+        QueryRefusedError: it cannot be answered exactly, or it selects nothing visible and the view
+            has `refuses_unseen`; the message says what to change.
     """
     asked = parse_query(text)
     tree = _enforced(asked, _Meetings(view, MAX_PRINTED_BYTES, MAX_BRANCHES))
@@ -77,10 +78,10 @@ def enforce_query(text: str, view: View) -> Enforced:
 
 
 def enforce_selectors(asked: Iterable[Selector], view: View) -> list[str]:
-    """Return the selectors that together select the tenant's part: for a `match[]` each.
+    """Return selectors whose union is the tenant's part of `asked`, one for each `match[]`.
 
     Raises:
-        QueryRefusedError: they are too many, or too long.
+        QueryRefusedError: there are too many, or they are too long.
     """
     meetings = _Meetings(view, MAX_MATCHES_BYTES, MAX_SELECTORS)
     found = (print_conditions(item.conditions) for one in asked for item in meetings.of(one))
@@ -88,16 +89,16 @@ def enforce_selectors(asked: Iterable[Selector], view: View) -> list[str]:
 
 
 def everything(view: View) -> list[str]:
-    """Return the selectors that together select all of a view.
+    """Return selectors whose union is the whole view.
 
     Raises:
-        QueryRefusedError: they are too many, or too long.
+        QueryRefusedError: there are too many, or they are too long.
     """
     return enforce_selectors([Selector(())], view._replace(refuses_unseen=False))
 
 
 def _check(printed: str, tree: Expr, view: View) -> None:
-    """Read what will be sent, and see that it is the tree whose selectors were all met."""
+    """Check that the printed query parses to the same tree and isolates every selector."""
     try:
         is_same = parse_query(printed, max_bytes=2 * MAX_PRINTED_BYTES, is_known=True) == tree
     except QueryError:
@@ -107,12 +108,12 @@ def _check(printed: str, tree: Expr, view: View) -> None:
 
 
 class _Meetings:
-    """The meetings of one query's selectors with a view, each worked out once, within bounds.
+    """Intersections of one query's selectors with a view, computed once each and within limits.
 
     Args:
         view: what the tenant may see.
-        limit: characters that all selectors together may become.
-        branches: selectors that one of the query may become.
+        limit: characters allowed in all resulting selectors together.
+        branches: selectors allowed for each selector of the query.
     """
 
     def __init__(self, view: View, limit: int, branches: int) -> None:
@@ -126,21 +127,21 @@ class _Meetings:
         self._copies = 1
 
     def of(self, node: Selector) -> list[Selector]:
-        """Return the selectors whose union is a selector's part of the view; never none.
+        """Return the selectors whose union is a selector's part of the view; never empty.
 
-        Each call counts as a selector that is written.
+        Each call counts towards the limit on selectors.
 
         Raises:
-            QueryRefusedError: they are too many or too long; or nothing can be seen, where that is
-                to be said.
+            QueryRefusedError: there are too many, they are too long, or nothing is visible and the
+                view has `refuses_unseen`.
         """
         self._selectors += self._copies
         if self._selectors > MAX_SELECTORS:
-            raise QueryRefusedError(f"more than {MAX_SELECTORS} selectors: ask in several queries")
+            raise QueryRefusedError(f"more than {MAX_SELECTORS} selectors: use several queries")
         added = self._meet(node)
         if not added and self.view.refuses_unseen:
             raise QueryRefusedError(
-                f"the access rules show nothing of {_shown(node)}: ask for what they name"
+                f"the access rules allow no series of {_shown(node)}: select series that they allow"
             )
         met = [_with(node, conditions) for conditions in added or [self.view.impossible()]]
         for one in met:
@@ -152,16 +153,16 @@ class _Meetings:
 
     @contextmanager
     def copied(self, times: int) -> Iterator[None]:
-        """Count what is met within as often as it will be written.
+        """Count each selector of this block as often as it will be printed.
 
         Raises:
-            QueryRefusedError: that is too often.
+            QueryRefusedError: there are too many copies.
         """
         before, self._copies = self._copies, self._copies * times
         if self._copies > MAX_COPIES:
             raise QueryRefusedError(
-                "selectors that become several by the access rules are nested too deep: name "
-                "labels that fewer rules have, or ask in several queries"
+                "selectors that the access rules split into several are nested too deeply: add "
+                "label conditions that match fewer rules, or use several queries"
             )
         try:
             yield
@@ -169,7 +170,7 @@ class _Meetings:
             self._copies = before
 
     def are_several(self, node: Selector) -> bool:
-        """Tell whether a selector's part of the view needs several selectors.
+        """Return whether a selector's part of the view needs several selectors.
 
         Raises:
             QueryRefusedError: it needs too many.
@@ -221,8 +222,8 @@ def _enforced_aggregate(node: Aggregate, meetings: _Meetings) -> Aggregate:
 def _enforced_call(node: Call, meetings: _Meetings) -> Expr:
     if node.name in REFUSED:
         raise QueryRefusedError(
-            f"{node.name}() reads series that the query does not name, and is not allowed; "
-            "join them by `* on (…) group_left (…)`"
+            f"{node.name}() reads series that the query does not name, which is not allowed: "
+            "join them with `* on (…) group_left (…)`"
         )
     looks_at_selectors = node.name in OF_SELECTORS or node.name in ABSENCES
     for index, argument in enumerate(node.arguments):
@@ -239,7 +240,7 @@ def _bare(node: Expr) -> Expr:
 
 
 def _spread(node: Call, index: int, selector: Selector, meetings: _Meetings) -> Expr:
-    """Call a function of each of the selectors that one becomes, and join what it says."""
+    """Call the function on each selector that `selector` becomes, and join the results."""
     met = meetings.of(selector)
     with meetings.copied(len(met)):
         arguments = [
@@ -256,8 +257,8 @@ def _spread(node: Call, index: int, selector: Selector, meetings: _Meetings) -> 
 
 
 def _with(node: Selector, added: tuple[Condition, ...]) -> Selector:
-    # Ours go before the tenant's: `absent()` takes the labels of equalities, and a condition on the
-    # same label behind one would take the label away again.
+    # Our conditions precede the tenant's: `absent()` takes labels from equalities, and a later
+    # condition on the same label would remove that label again.
     own = node.conditions
     at = 0
     while at < len(own) and own[at].name == NAME:
@@ -271,7 +272,7 @@ def _joined(met: list[Selector], op: str, node: Selector) -> Expr:
     if node.range is not None:
         raise QueryRefusedError(
             f"{_shown(node)} with a range needs {len(met)} selectors here ({_difference(met)}): "
-            "add one of these conditions, or ask for a rate() or …_over_time() of it"
+            "add one of these conditions, or use rate() or …_over_time() on it"
         )
     _refuse_unnamed(node, met)
     return _chain(list(met), op)
@@ -291,12 +292,12 @@ def _refuse_unnamed(node: Selector, met: list[Selector]) -> None:
 
 
 def _refuse_joined(op: str, node: Expr, meetings: _Meetings) -> None:
-    """Refuse an aggregation that takes series in Prometheus' own order, which `or` changes."""
+    """Refuse an aggregation that depends on Prometheus's series order, which `or` changes."""
     for selector in selectors(node):
         if meetings.are_several(selector):
             met = meetings.of(selector)
             raise QueryRefusedError(
-                f"{op}() takes the series that come first, and the access rules need {len(met)} "
+                f"{op}() depends on the order of series, and the access rules need {len(met)} "
                 f"selectors for {_shown(selector)} ({_difference(met)}): add one of these "
                 "conditions to it, or use topk()"
             )
@@ -304,20 +305,20 @@ def _refuse_joined(op: str, node: Expr, meetings: _Meetings) -> None:
 
 def _too_long(limit: int) -> str:
     return (
-        f"the query would become more than {limit} characters with the access rules in it; "
-        f"{limit} are allowed: name the metrics, or ask in several queries"
+        f"the query would be longer than {limit} characters with the access rules applied; "
+        f"{limit} are allowed: name the metrics, or use several queries"
     )
 
 
 def _too_many(node: Selector, count: int, limit: int) -> str:
     return (
-        f"{_shown(node)} needs {count} selectors by the access rules; {limit} are allowed: "
-        "name the metric, or add labels that fewer rules have"
+        f"{_shown(node)} needs {count} selectors under the access rules; {limit} are allowed: "
+        "name the metric, or add label conditions that match fewer rules"
     )
 
 
 def _difference(met: list[Selector]) -> str:
-    """Say in which conditions several selectors differ."""
+    """Return the conditions in which several selectors differ, as text."""
     common = set.intersection(*(set(item.conditions) for item in met))
     shown = [
         print_conditions(tuple(item for item in one.conditions if item not in common))

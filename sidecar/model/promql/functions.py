@@ -1,6 +1,6 @@
-"""PromQL's functions, as far as enforcement needs to know them.
+"""PromQL functions, classified for enforcement.
 
-A name that is not here is refused: a function may read series that no selector names.
+Unknown functions are refused, because a function may read series that no selector names.
 
 Source: https://github.com/prometheus/prometheus/blob/main/promql/parser/functions.go
 """
@@ -16,11 +16,11 @@ OF_SELECTORS = frozenset(
         "ts_of_min_over_time",
     ]
 )  # fmt: skip
-"""Functions that look at a selector's samples, and make one of each series by that series alone."""
+"""Functions that read a selector's samples and compute each result from one series alone."""
 ABSENCES = frozenset(["absent", "absent_over_time"])
-"""Functions that take labels from a selector's text."""
+"""Functions whose result takes its labels from the equality matchers of a selector."""
 REFUSED = frozenset(["info"])
-"""Functions that read series which no selector names."""
+"""Functions that read series that no selector of the query names."""
 FUNCTIONS = (
     OF_SELECTORS
     | ABSENCES
@@ -38,4 +38,4 @@ FUNCTIONS = (
         ]
     )
 )  # fmt: skip
-"""All that are known."""
+"""All functions that the parser accepts."""

@@ -1,8 +1,9 @@
-"""Tokens of PromQL.
+"""PromQL lexer.
 
-A token's kind is its text for signs, operators and keywords (in small letters), else `word` (a
-name), `colons` (a name with colons), `number`, `duration`, `string`, `eof`, or `bad` for what is
-none. Keywords are so everywhere, though between braces they are names.
+The kind of punctuation, operators and keywords is their text, in lower case. Other kinds are `word`
+(a name), `colons` (a name with colons), `number`, `duration`, `string`, `eof`, and `bad` for an
+invalid token. Keywords are tokenized as keywords everywhere, even inside braces, where the parser
+takes them as names.
 
 Source: https://github.com/prometheus/prometheus/blob/main/promql/parser/lex.go
 """
@@ -18,7 +19,7 @@ AGGREGATORS = AGGREGATORS_WITH_PARAMETER | frozenset(
     ["sum", "avg", "count", "min", "max", "group", "stddev", "stdvar"]
 )
 CLOCK_FUNCTIONS = ("step", "range", "max_of", "min_of")
-"""Functions that durations are made of, too."""
+"""Functions that are also allowed in duration expressions."""
 CLOCK_WORDS = frozenset(["start", "end", *CLOCK_FUNCTIONS])
 """Keywords that are also functions."""
 _FILLS = frozenset(["fill", "fill_left", "fill_right"])
@@ -36,9 +37,9 @@ _OPERATORS = frozenset(
 )  # fmt: skip
 _NUMBERS = frozenset(["inf", "nan"])
 NOT_METRICS = _NUMBERS | frozenset(["on", "ignoring", "group_left", "group_right", "bool", "atan2"])
-"""Keywords that cannot stand as a metric's name."""
+"""Keywords that cannot be a metric name."""
 NOT_LABELS = _NUMBERS | {"without"}
-"""Keywords that cannot stand as a label's name in a list."""
+"""Keywords that cannot be a label name in a label list."""
 
 _BLANK = re.compile(r"(?:[ \t\r\n]+|\#[^\r\n]*)*+")
 _NUMBER = re.compile(
@@ -74,14 +75,14 @@ _QUOTES = frozenset("\"'`")
 
 
 class Tokens(NamedTuple):
-    """Texts of tokens, and their kinds; the last one is `eof`."""
+    """Texts and kinds of tokens; the last token is `eof`."""
 
     texts: list[str]
     kinds: list[str]
 
 
 def tokenize(text: str) -> Tokens:
-    """Divide a text into tokens; what is no token is of the kind `bad`."""
+    """Split a text into tokens; invalid ones have the kind `bad`."""
     texts: list[str] = _TOKEN.findall(text)
     if "[" in text and ":" in text:
         texts = _with_colons(texts)
@@ -93,7 +94,7 @@ def tokenize(text: str) -> Tokens:
 
 
 def find_position(text: str, texts: list[str], index: int) -> int:
-    """Return the character at which a token begins."""
+    """Return the character position at which a token begins."""
     position = 0
     for found in [*texts[:index], None]:
         blank = _BLANK.match(text, position)
@@ -119,7 +120,7 @@ def _kind(found: str) -> str:
 
 
 def _with_colons(texts: list[str]) -> list[str]:
-    """Take names with colons apart where they stand in brackets, as in `[5m:step()]`."""
+    """Split names at colons inside brackets, as in `[5m:step()]`."""
     divided: list[str] = []
     is_inside = False
     for found in texts:
@@ -133,14 +134,14 @@ def _with_colons(texts: list[str]) -> list[str]:
 
 
 def _know_fills(texts: list[str], kinds: list[str]) -> None:
-    """Let `fill` and its like be keywords where a bracket follows; elsewhere they are names."""
+    """Make `fill`, `fill_left` and `fill_right` keywords if a parenthesis follows, else names."""
     for index, found in enumerate(texts):
         if found.lower() in _FILLS and texts[index + 1] == "(":
             kinds[index] = found.lower()
 
 
 def describe(kind: str, text: str) -> str:
-    """Name a token as Prometheus' errors do: `identifier "by"`, `<op:+>`, `end of input`."""
+    """Name a token as Prometheus's errors do: `identifier "by"`, `<op:+>`, `end of input`."""
     if kind == "eof":
         return "end of input"
     if kind in AGGREGATORS:
@@ -156,9 +157,9 @@ def describe(kind: str, text: str) -> str:
 
 
 def explain_bad(rest: str) -> str:
-    """Say why a text does not begin with a token."""
+    """Return why a text does not begin with a valid token."""
     if rest[0] in _QUOTES:
-        return "unterminated quoted string, or one with a character that is not UTF-8"
+        return "unterminated quoted string, or a string with invalid UTF-8"
     if rest[0] in _DIGITS:
         return f"bad number or duration syntax: {json.dumps(rest[:20], ensure_ascii=False)}"
     return f"unexpected character: {rest[0]!r}"

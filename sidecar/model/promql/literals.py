@@ -1,7 +1,7 @@
-r"""Literals of PromQL: strings as Go has them, numbers, durations.
+r"""PromQL literals: strings with Go's escapes, numbers and durations.
 
-A string's `\xff` names a byte. Bytes that are not UTF-8 are kept as lone surrogates, as Python's
-`surrogateescape` keeps them, and written as they came.
+`\xff` in a string is one byte. Bytes that are not valid UTF-8 are kept as lone surrogates, as with
+Python's `surrogateescape`, and are printed as `\xff` again.
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/basics/#literals
 """
@@ -22,10 +22,10 @@ _MILLISECONDS = {
 
 
 def unquote(literal: str) -> str:
-    """Read a quoted string, its quotes included.
+    """Return the value of a quoted string; `literal` includes the quotes.
 
     Raises:
-        ValueError: it has an escape that Go does not know.
+        ValueError: it contains an escape sequence that Go does not support.
     """
     if literal[0] == "`" or "\\" not in literal:
         return literal[1:-1]
@@ -34,7 +34,7 @@ def unquote(literal: str) -> str:
         escaped = _ESCAPE.sub(lambda match: _unescape(match, other_quote), literal[1:-1])
         return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     except (UnicodeError, ValueError, OverflowError):
-        raise ValueError(f"{literal[:40]} holds a bad escape") from None
+        raise ValueError(f"{literal[:40]} contains an invalid escape") from None
 
 
 def _unescape(match: re.Match[str], other_quote: str) -> str:
@@ -53,7 +53,7 @@ def _unescape(match: re.Match[str], other_quote: str) -> str:
 
 
 def quote(text: str) -> str:
-    """Write a string so that PromQL reads exactly this."""
+    """Return a PromQL string literal whose value is exactly `text`."""
     if _UNPRINTED.search(text) is None:
         return f'"{text}"'
     return f'"{_UNPRINTED.sub(_escape, text)}"'
@@ -72,10 +72,10 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def number_value(text: str) -> float:
-    """Read a number: `1e3`, `0x1f`, `1_000`, `Inf`; a leading 0 makes octal, as in Go.
+    """Read a number: `1e3`, `0x1f`, `1_000`, `Inf`; a leading 0 means octal, as in Go.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is not a number.
     """
     plain = text.replace("_", "") if text[:1].isdigit() else text
     if plain[:2] in ("0x", "0X"):

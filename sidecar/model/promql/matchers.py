@@ -1,4 +1,4 @@
-"""Conditions on labels, as PromQL writes them, and what decides them."""
+"""PromQL label conditions, and the compiled matchers that evaluate them."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sidecar.model.labels.regex import Regex, compile_matcher_regex
 
 NAME = "__name__"
-"""The label that is a metric's name."""
+"""The label that holds the metric name."""
 
 
 class MatchOp(StrEnum):
@@ -31,14 +31,14 @@ class Matcher(NamedTuple):
     regex: Regex | None = None
 
     def matches(self, value: str) -> bool:
-        """Tell whether a label's value fulfils it."""
+        """Return whether a label's value satisfies the condition."""
         if self.regex is None:
             return (value == self.value) is (self.op is MatchOp.EQUAL)
         return self.regex.matches(value) is (self.op is MatchOp.REGEX)
 
 
 class Condition(NamedTuple):
-    """One condition on one label, as it is written."""
+    """One condition on one label, as written."""
 
     name: str
     op: str
@@ -46,10 +46,10 @@ class Condition(NamedTuple):
     value: str
 
     def compile(self) -> Matcher:
-        """Return what decides it.
+        """Return the compiled matcher.
 
         Raises:
-            RuleError: the value of a regex matcher is not RE2.
+            RuleError: the value of a regex matcher is not valid RE2.
         """
         return make_matcher(MatchOp(self.op), self.name, self.value)
 
@@ -58,7 +58,7 @@ def make_matcher(op: MatchOp, name: str, value: str) -> Matcher:
     """Build a matcher.
 
     Raises:
-        RuleError: the value of a regex matcher is not RE2.
+        RuleError: the value of a regex matcher is not valid RE2.
     """
     is_regex = op in (MatchOp.REGEX, MatchOp.NOT_REGEX)
     return Matcher(op, name, value, compile_matcher_regex(value) if is_regex else None)

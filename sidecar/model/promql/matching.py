@@ -1,4 +1,4 @@
-"""Reads lists of labels, and what stands between a binary operator and its right side."""
+"""Parses label lists and the modifiers that follow a binary operator."""
 
 import json
 
@@ -10,10 +10,10 @@ _WORDS = frozenset(["bool", "on", "ignoring", "fill", "fill_left", "fill_right"]
 
 
 def read_labels(cursor: Cursor) -> tuple[str, ...]:
-    """Read labels in parentheses; a comma may end the list.
+    """Read a label list in parentheses; a trailing comma is allowed.
 
     Raises:
-        QueryError: it is no list of labels.
+        QueryError: it is not a list of labels.
     """
     if cursor.kind() != "(":
         cursor.fail_unexpected("grouping opts", '"("')
@@ -44,7 +44,7 @@ def _read_label(cursor: Cursor, kind: str) -> str:
 
 
 def read_matching(cursor: Cursor) -> Matching:
-    """Read `bool`, `on` or `ignoring`, `group_…` and `fill…`, each of which may be missing.
+    """Read `bool`, `on` or `ignoring`, `group_…` and `fill…`, each of them optional.
 
     Raises:
         QueryError: one of them is malformed.

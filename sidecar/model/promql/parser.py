@@ -1,6 +1,6 @@
-"""A PromQL parser: text to tree, as Prometheus 3 reads it with all its feature flags on.
+"""PromQL parser: text to tree, as Prometheus 3 parses it with all feature flags enabled.
 
-Types and regular expressions are not judged: whoever evaluates the query refuses wrong ones.
+Types and regular expressions are not validated; the server that evaluates the query does that.
 
 Source: https://github.com/prometheus/prometheus/blob/main/promql/parser/generated_parser.y
 """
@@ -46,15 +46,17 @@ _MAX_TIMESTAMP = float(1 << 63)
 
 
 def parse_query(text: str, *, max_bytes: int = MAX_QUERY_BYTES, is_known: bool = False) -> Expr:
-    """Read an expression.
+    """Parse an expression.
 
     Args:
-        text: of it.
-        max_bytes: that it may have.
-        is_known: whether its selectors are known to select something, as in a text of ours.
+        text: the expression.
+        max_bytes: its maximum size.
+        is_known: whether each selector is known to have a non-empty matcher, as in a query that
+            Livery printed.
 
     Raises:
-        QueryError: it is malformed, too long or too deep; its text begins with line and column.
+        QueryError: it is malformed, too long or nested too deeply; the message begins with line and
+            column.
     """
     try:
         return _read_query(_begin(text, max_bytes, is_known=is_known))
@@ -63,7 +65,7 @@ def parse_query(text: str, *, max_bytes: int = MAX_QUERY_BYTES, is_known: bool =
 
 
 def parse_series_selector(text: str) -> Selector:
-    """Read a series selector as `match[]` has it: without range and modifiers.
+    """Parse a series selector of `match[]`, which has no range and no modifiers.
 
     Raises:
         QueryError: it is malformed, too long, or selects everything.
@@ -72,11 +74,11 @@ def parse_series_selector(text: str) -> Selector:
 
 
 def parse_series_selectors(texts: Iterable[str]) -> list[Selector]:
-    """Read the series selectors of one request, which share its bounds.
+    """Parse the series selectors of one request, which share the limit on compiled patterns.
 
     Raises:
         QueryError: one is malformed, too long, or selects everything; or they have too many
-            patterns.
+            patterns together.
     """
     found: list[Selector] = []
     compiled = 0
@@ -116,7 +118,7 @@ def _begin(text: str, max_bytes: int = MAX_QUERY_BYTES, *, is_known: bool = Fals
 
 
 def _expression(cursor: Cursor, minimum: int) -> Expr:
-    """Read operands and the operators between them that bind at least so strongly."""
+    """Read operands and the operators between them of at least this precedence."""
     cursor.enter()
     first = _operand(cursor)
     steps: list[Step] = []
@@ -135,7 +137,7 @@ def _expression(cursor: Cursor, minimum: int) -> Expr:
 
 
 def _operand(cursor: Cursor) -> Expr:
-    # Each level of nesting costs few calls: 200 of them stay within Python's own bound.
+    # Few calls per level of nesting: 200 levels stay within Python's recursion limit.
     kinds, at = cursor.kinds, cursor.at
     kind = kinds[at]
     found: Expr
@@ -181,7 +183,7 @@ def _check_not_empty(cursor: Cursor, conditions: tuple[Condition, ...], start: i
         return
     cursor.compiled += sum(len(item.op) > 1 for item in conditions)
     if cursor.compiled > MAX_COMPILED:
-        cursor.fail(f"more than {MAX_COMPILED} conditions of selectors that name no metric", start)
+        cursor.fail(f"more than {MAX_COMPILED} conditions in selectors that name no metric", start)
     try:
         if not is_empty(conditions):
             return
@@ -235,7 +237,7 @@ def _aggregate(cursor: Cursor, op: str) -> Aggregate:
 
 
 def _moved(cursor: Cursor, found: Expr) -> Expr:
-    """Read brackets, `offset`, `@` and the rest of what follows an operand."""
+    """Read brackets, `offset`, `@` and the other suffixes of an operand."""
     count = 0
     while (kind := cursor.kinds[cursor.at]) in _POSTFIXES:
         start = cursor.at

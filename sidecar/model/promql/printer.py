@@ -1,4 +1,4 @@
-"""Writes a tree as PromQL, in one line and one way; what is read of it is the same tree."""
+"""Prints a tree as canonical PromQL on one line; parsing the text gives the same tree."""
 
 import re
 
@@ -53,7 +53,7 @@ def _is_plain(label: str) -> bool:
 
 
 def _stands_outside(conditions: tuple[Condition, ...]) -> bool:
-    # Two conditions on the name are refused where one of them stands before the braces.
+    # A metric name before the braces may not be combined with another condition on the name.
     label, op, value = conditions[0]
     return (
         label == NAME
@@ -121,7 +121,8 @@ def _write_subquery(node: Subquery, parts: list[str]) -> None:
 
 
 def _write_modifiers(modifiers: Modifiers, parts: list[str]) -> None:
-    # The offset goes first: an operator behind a calculated one would be taken for a part of it.
+    # The offset precedes `@`: an operator right after a computed offset would be parsed as part
+    # of it.
     if modifiers.offset is not None:
         parts.append(" offset ")
         _write(modifiers.offset, parts)
@@ -147,7 +148,7 @@ def _matching(matching: Matching) -> str:
     if matching.match:
         parts.append(f" {matching.match} {_labels(matching.labels)}")
     if matching.group:
-        # Always with a list: `group_left (b)` would take the right side for one.
+        # Always print a list: in `group_left (b)` the right side would be parsed as the list.
         parts.append(f" {matching.group} {_labels(matching.include)}")
     if matching.fill_left:
         parts.append(f" fill_left ({matching.fill_left})")

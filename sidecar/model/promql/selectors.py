@@ -1,4 +1,4 @@
-"""The patterns of MetricAccess objects: a name, a regular expression on it, or a selector.
+"""MetricAccess patterns: a metric name, a regular expression on the name, or a selector.
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/basics/#time-series-selectors
 """
@@ -16,7 +16,7 @@ MAX_MATCHERS = 64
 
 
 class PatternKind(StrEnum):
-    """How a pattern of a MetricAccess object is read."""
+    """How a MetricAccess pattern is interpreted."""
 
     EXACT = "exact"
     """A plain metric name."""
@@ -27,7 +27,7 @@ class PatternKind(StrEnum):
 
 
 class Pattern(NamedTuple):
-    """One parsed pattern; `note` says what was read otherwise than written, or is empty."""
+    """One parsed pattern; `note` says what was not read literally, or is empty."""
 
     text: str
     kind: PatternKind
@@ -35,7 +35,7 @@ class Pattern(NamedTuple):
     note: str = ""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether a series, `__name__` among its labels, is meant."""
+        """Return whether the pattern matches a series, whose labels include `__name__`."""
         return all(matcher.matches(labels.get(matcher.name, "")) for matcher in self.matchers)
 
 
@@ -44,16 +44,16 @@ _ANY = (".*", ".+")
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Read a pattern: plain name, regular expression on the name, or selector.
+    """Parse a pattern: plain name, regular expression on the name, or selector.
 
-    In a selector `=".*"` and `=".+"` are read as `=~`: nobody means a label whose value is those
-    two characters, and published examples are written so.
+    In a selector, `=".*"` and `=".+"` are read as `=~`: published examples use them, and nobody
+    means a label value of exactly those two characters.
 
     Raises:
         RuleError: the pattern is empty, too long or malformed; it then grants nothing.
     """
     if not text.strip():
-        raise RuleError("", "an empty pattern")
+        raise RuleError("", "the pattern is empty")
     if "{" not in text or _is_regex_with_braces(text):
         if _PLAIN_NAME.fullmatch(text):
             return Pattern(text, PatternKind.EXACT, (make_matcher(MatchOp.EQUAL, NAME, text),))
@@ -69,24 +69,24 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def parse_selector(text: str) -> tuple[Matcher, ...]:
-    """Read one series selector, the metric name as a matcher on `__name__`.
+    """Parse one series selector; the metric name becomes a matcher on `__name__`.
 
     Raises:
         RuleError: it is malformed; the message says where.
     """
     if len(text) > MAX_SELECTOR_LENGTH:
-        raise RuleError("", f"a selector of {len(text)} characters; {MAX_SELECTOR_LENGTH} allowed")
+        raise RuleError("", f"{len(text)} characters; a selector may have {MAX_SELECTOR_LENGTH}")
     conditions = _read(text)
     if len(conditions) > MAX_MATCHERS:
         raise RuleError("", f"more than {MAX_MATCHERS} matchers")
     for name, _, value in conditions:
         if any("\ud800" <= char < "\ue000" for char in name + value):
-            raise RuleError("", f"{value[:40]!a} names bytes that are not UTF-8")
+            raise RuleError("", f"{value[:40]!a} contains bytes that are not valid UTF-8")
     return tuple(condition.compile() for condition in conditions)
 
 
 def _read(text: str) -> tuple[Condition, ...]:
-    # Imported at the first selector: a proxy whose rules have none does not pay for PromQL's words.
+    # Imported on first use: a proxy whose rules have no selectors does not load the PromQL lexer.
     from sidecar.model.promql.braces import read_selector
     from sidecar.model.promql.cursor import Cursor
 
@@ -102,5 +102,5 @@ def _read(text: str) -> tuple[Condition, ...]:
 
 
 def _is_regex_with_braces(text: str) -> bool:
-    # `http_.{3}` has a brace and is a regular expression: no selector holds digits alone there.
+    # `http_.{3}` is a regular expression: no selector has only digits inside the braces.
     return all(re.fullmatch(r"\d+,?\d*", part) for part in re.findall(r"\{([^{}]*)\}?", text))

@@ -1,4 +1,4 @@
-"""How much time a query reads before its evaluation: what it costs grows with it."""
+"""Length of the time range that a query reads; the query's cost grows with it."""
 
 import math
 
@@ -7,9 +7,9 @@ from sidecar.model.promql.durations import literal_seconds
 
 
 def span_seconds(node: Expr) -> float:
-    """Return how much time a query reads before its evaluation, wherever offsets put that.
+    """Return the length of the time range that a query reads, regardless of offsets.
 
-    Ranges of subqueries add up with those within; infinite where a duration is calculated.
+    A subquery's range adds to the ranges inside it. Infinite if a range is not a literal.
     """
     own: Expr | None = node.range if isinstance(node, Selector | Subquery) else None
     seconds = 0.0

@@ -1,4 +1,4 @@
-"""What of a scrape target's metrics a tenant sees, by the target's labels alone."""
+"""Which metrics of a scrape target a tenant may see, judged by the target's labels alone."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -8,7 +8,7 @@ from sidecar.model.promql.matchers import NAME, Condition
 
 
 def target_conditions(view: View) -> tuple[Condition, ...]:
-    """Return what holds targets to the namespaces of a view; nothing where it reads all."""
+    """Return conditions that limit targets to a view's namespaces; none if it reads all."""
     if view.is_open:
         return ()
     guards = chain.from_iterable(branch.guards for branch in view.branches)
@@ -17,18 +17,18 @@ def target_conditions(view: View) -> tuple[Condition, ...]:
 
 
 class VisibleNames:
-    """The names of metrics that a tenant sees of one target.
+    """Metric names of one target that a tenant may see.
 
-    A rule with a condition on a label that the target has not shows none: whether its series have
-    the label is not known.
+    A rule with a condition on a label that the target lacks allows none of them: it is unknown
+    whether the target's series have the label.
 
     Args:
-        view: what the tenant sees.
-        labels: of the target.
-        budget: what finding it out may cost.
+        view: what the tenant may see.
+        labels: the target's labels.
+        budget: limits the work.
 
     Raises:
-        QueryRefusedError: it costs more.
+        QueryRefusedError: the budget is exceeded.
     """
 
     def __init__(self, view: View, labels: Mapping[str, str], budget: Budget) -> None:
@@ -42,7 +42,7 @@ class VisibleNames:
         self._budget = budget
 
     def __contains__(self, name: str) -> bool:
-        """Tell whether every series of the name that the target has is seen."""
+        """Return whether the tenant may see every series of this name from the target."""
         known = self._known.get(name)
         if known is None:
             self._budget.spend(len(self._guards))

@@ -1,1 +1,1 @@
-"""Prometheus remote write 1.0: series and values as one request."""
+"""Forwarding formats: Prometheus remote write 1.0 requests and Pushgateway bodies."""

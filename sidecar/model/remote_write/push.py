@@ -1,4 +1,4 @@
-"""Series as a Pushgateway takes them: text, in groups by job and instance.
+"""Series in the form that a Pushgateway accepts: text, grouped by job and instance.
 
 Source: https://github.com/prometheus/pushgateway#api
 """
@@ -23,7 +23,7 @@ from sidecar.model.remote_write.selection import (
 from sidecar.model.remote_write.wire import Metadata, MetricType
 
 _LINE_BYTES = 350
-"""What the interpreter holds for a line besides its text."""
+"""Interpreter overhead of a line, besides its text."""
 JOB, INSTANCE, MOVED_JOB = "job", "instance", "exported_job"
 _is_name = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*").fullmatch
 _is_plain = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.:-]+").fullmatch
@@ -33,7 +33,7 @@ _SUFFIXES = {
     "_sum": (MetricType.HISTOGRAM, MetricType.SUMMARY),
     "_total": (MetricType.COUNTER,),
 }
-"""Of series, by the types of their families."""
+"""Suffixes of series names, with the family types that have them."""
 _TYPES = {
     MetricType.COUNTER: "counter",
     MetricType.GAUGE: "gauge",
@@ -43,14 +43,14 @@ _TYPES = {
 
 
 class Group(NamedTuple):
-    """What is replaced at once."""
+    """A group of series, which a push replaces as a whole."""
 
     job: str
     instance: str
 
     @property
     def path(self) -> str:
-        """Its path, behind the Pushgateway's own."""
+        """Its path, to be appended to the Pushgateway's own."""
         path = f"/metrics/job{_segment(self.job)}"
         return f"{path}/instance{_segment(self.instance)}" if self.instance else path
 
@@ -61,19 +61,19 @@ class PushLine(NamedTuple):
     group: Group
     family: str
     kind: str
-    """The family's type; empty where it has none that a Pushgateway knows."""
+    """The family's type; empty if it is not one that a Pushgateway supports."""
     head: bytes
     """The line up to its value."""
 
 
 class TargetLines:
-    """One target's series under one rule: worked out once for each shape of a body.
+    """The lines of one target's series under one rule, planned once per body shape.
 
     Args:
-        rule: what is sent.
-        identity: whose series they are.
-        job_name: of all groups; empty for each series' own.
-        up_labels: labels of the target's `up`: those of its namespace.
+        rule: which series are sent, and with which labels.
+        identity: the workload that the series belong to.
+        job_name: the job of all groups; empty for each series' own.
+        up_labels: labels of the target's `up` series: those of its namespace.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TargetLines:
     ) -> None:
         self._families: Mapping[str, Metadata] = {}
         self._kinds = 0
-        """Tells families and their types from others."""
+        """A hash of the families and their types."""
         self.selector = Selector(rule, identity, self._line_of, up_labels, weigh=_weigh)
         self._job_name = job_name
         self._seen: int | None = None
@@ -90,11 +90,11 @@ class TargetLines:
 
     @property
     def series(self) -> int:
-        """That are pushed each time, beside `up`."""
+        """Number of series pushed each time, not including `up`."""
         return len(self._lines)
 
     def knows(self, shape: Shape) -> bool:
-        """Tell whether it is known which series of a body are sent."""
+        """Return whether the series to send from a body of this shape are known."""
         return self._seen == shape.fingerprint and self.selector.is_complete
 
     def write(
@@ -103,8 +103,8 @@ class TargetLines:
         """Yield lines with their values.
 
         Args:
-            reading: the target's body; None where it did not answer.
-            budget: what looking at new series may take.
+            reading: the target's body; None if it did not answer.
+            budget: limits the work and memory for new series.
         """
         if reading is not None:
             if not self.knows(reading.shape):
@@ -120,7 +120,7 @@ class TargetLines:
         self._families = read_families(shape)
         kinds = hash(frozenset((name, one.kind) for name, one in self._families.items()))
         if kinds != self._kinds:
-            self.selector.forget()  # lines name the types of their families
+            self.selector.forget()  # lines contain the types of their families
         self._kinds, self._seen = kinds, shape.fingerprint
         self._lines = list(self.selector.choose(shape, budget))
         self._families = {}
@@ -136,12 +136,12 @@ def _weigh(line: PushLine) -> int:
 def push_line(
     labels: Mapping[str, str], families: Mapping[str, Metadata], job_name: str
 ) -> PushLine | None:
-    """Return the line of a series; None where a Pushgateway does not take its names.
+    """Return the line of a series; None if a Pushgateway does not accept its names.
 
     Args:
-        labels: under which it is sent.
-        families: what is known of them.
-        job_name: of its group; empty for its own.
+        labels: the labels with which it is sent.
+        families: metadata of the known families.
+        job_name: the job of its group; empty for the series' own.
     """
     own, name = dict(labels), labels[NAME]
     del own[NAME]
@@ -158,7 +158,7 @@ def push_line(
 
 
 def write_groups(lines: Iterable[tuple[PushLine, bytes]]) -> dict[Group, tuple[bytes, int]]:
-    """Write the body of each group, and count its series; of equal ones the first stays."""
+    """Write the body of each group and count its series; of equal series the first is kept."""
     groups: dict[Group, dict[str, tuple[str, dict[bytes, bytes]]]] = {}
     for line, value in lines:
         families = groups.setdefault(line.group, {})
@@ -179,7 +179,7 @@ def _write_body(families: Mapping[str, tuple[str, dict[bytes, bytes]]]) -> tuple
 
 
 def _family_of(name: str, families: Mapping[str, Metadata]) -> tuple[str, MetricType]:
-    """Return a series' family and its type, as the plain text format has them."""
+    """Return a series' family and its type, as in the Prometheus text format."""
     if name in families:
         return name, families[name].kind
     for suffix, kinds in _SUFFIXES.items():
@@ -191,7 +191,7 @@ def _family_of(name: str, families: Mapping[str, Metadata]) -> tuple[str, Metric
 
 
 def _segment(value: str) -> str:
-    """Write a value into a path, after its label's name; one with a slash is encoded."""
+    """Return the path text that follows a label's name; unusual characters need base64."""
     if _is_plain(value):
         return f"/{value}"
     encoded = base64.urlsafe_b64encode(value.encode(errors="replace")).decode()

@@ -1,4 +1,4 @@
-"""A request that a receiver refused, taken apart: its good part can be sent again."""
+"""Splits a request that a receiver refused, so that its valid part can be sent again."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from sidecar.model.promql.literals import unquote
 
 MAX_NAMED = 20
-"""Series that are read out of one answer."""
+"""Series that are read from one response."""
 _SERIES, _LABEL = 0x0A, 0x0A
 _HAS_LENGTH, _IS_DOUBLE = 2, 1
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
@@ -16,16 +16,16 @@ _PAIR = re.compile(r'[\s,]*+"?+([^"=,{}\s]++)"?+\s*+=\s*+("(?:[^"\\]|\\.)*+")')
 
 
 def split_series(body: bytes) -> list[bytes]:
-    """Return the series of a request, each as a field of it; metadata are left out.
+    """Return the series of a request, each as an encoded field; metadata is dropped.
 
     Args:
-        body: as it was written here.
+        body: a request that Livery encoded.
     """
     return [body[start:end] for tag, start, _, end in _fields(body) if tag == _SERIES]
 
 
 def labels_of(series: bytes) -> dict[str, str]:
-    """Return the labels of a series, which is given as `split_series` does."""
+    """Return the labels of a series that `split_series` returned."""
     labels: dict[str, str] = {}
     for _, _, begin, end in _fields(series):
         message = series[begin:end]
@@ -38,10 +38,10 @@ def labels_of(series: bytes) -> dict[str, str]:
 
 
 def read_named(answer: str) -> list[dict[str, str]]:
-    """Return the series that an answer names, as `up{job="a"}` or `{__name__="up", job="a"}`."""
+    """Return the series that a response names, as `up{job="a"}` or `{__name__="up", job="a"}`."""
     found: list[dict[str, str]] = []
     at = -1
-    for _ in range(MAX_NAMED):  # each costs the length of the answer at most
+    for _ in range(MAX_NAMED):  # each costs at most the length of the answer
         at = answer.find("{", at + 1)
         if at < 0:
             break
@@ -52,7 +52,7 @@ def read_named(answer: str) -> list[dict[str, str]]:
 
 
 def _read_series(answer: str, at: int) -> dict[str, str]:
-    """Read the series whose labels begin at a brace; empty where there is none."""
+    """Read the series whose labels begin at a brace; empty if there is none."""
     block = _BLOCK.match(answer, at)
     if block is None:
         return {}
@@ -65,7 +65,7 @@ def _read_series(answer: str, at: int) -> dict[str, str]:
 
 
 def _read_pairs(block: str) -> Iterator[tuple[str, str]]:
-    """Yield names and quoted values, from the first on: nothing is searched for."""
+    """Yield names and quoted values from the start, until the text does not match."""
     at = 0
     while (found := _PAIR.match(block, at)) is not None:
         yield found[1], found[2]
@@ -78,7 +78,7 @@ def leave_out(series: Sequence[bytes], named: Sequence[dict[str, str]]) -> list[
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield of each field that has a length its tag, and where it, its content and that end."""
+    """Yield each length-delimited field: its tag, its start, and its content's start and end."""
     at = 0
     while at < len(message):
         start = at

@@ -1,4 +1,4 @@
-"""One target's series as requests: worked out once for each shape of a body."""
+"""Remote write requests for one target's series, planned once per body shape."""
 
 import math
 import re
@@ -27,31 +27,31 @@ from sidecar.model.remote_write.wire import (
 )
 
 _SERIES_BYTES = 400
-"""What the interpreter holds for a series besides its labels, which are there thrice."""
+"""Interpreter overhead of a series, besides its labels, which are held three times."""
 MAX_SERIES = 1000
-"""Of one request."""
+"""Per request."""
 MAX_REQUEST_BYTES = 1 << 20
-"""Of the labels of its series, where there are several."""
+"""Total size of the labels in one request; a single series may exceed it."""
 MAX_MOMENT_BYTES = 16 << 20
-"""Of the labels of all series that a collector has of one rule at one moment."""
+"""Total size of the labels of all series that a collector reads for one rule at one time."""
 _EXEMPLAR = re.compile(rb"# \{(.*)\} (\S+)(?: (\S+))?$")
 _LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 
 class Request(NamedTuple):
-    """One request to a receiver, not compressed yet."""
+    """One uncompressed request to a receiver."""
 
     body: bytes
     samples: int
 
 
 class TargetRequests:
-    """Writes one target's series under one rule.
+    """Writes requests for one target's series under one rule.
 
     Args:
-        rule: what is sent.
-        identity: whose series they are.
-        up_labels: labels of the target's `up`: those of its namespace.
+        rule: which series are sent, and with which labels.
+        identity: the workload that the series belong to.
+        up_labels: labels of the target's `up` series: those of its namespace.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class TargetRequests:
         self._seen: int | None = None
         """The fingerprint of the last body's shape."""
         self._choose: list[Callable[[Sequence[bytes]], Sequence[bytes]]] = []
-        """Takes the values of each block out of those of the body."""
+        """For each block, a function that picks its values from those of the body."""
         self._blocks: list[SeriesBlock] = []
         self._sent: frozenset[bytes] = frozenset()
-        """Labels of the series that were sent last, and would be missed."""
+        """Labels of the series sent last that get a stale marker when they end."""
         self._up: frozenset[bytes] = frozenset()
-        """Labels of the `up` that was sent last."""
+        """Labels of the `up` series sent last."""
         self.plans = 0
-        """How often other series were chosen: what is sent then must not overtake."""
+        """Counts changes of the chosen series; later requests must not overtake earlier ones."""
 
     @property
     def chooses(self) -> bool:
@@ -78,11 +78,11 @@ class TargetRequests:
 
     @property
     def series(self) -> int:
-        """That are sent each time."""
+        """Number of series sent each time, including `up`."""
         return sum(map(len, self._blocks)) + len(self._up)
 
     def knows(self, shape: Shape) -> bool:
-        """Tell whether it is known which series of a body are sent."""
+        """Return whether the series to send from a body of this shape are known."""
         return self._seen == shape.fingerprint and self.selector.is_complete
 
     def write(
@@ -92,13 +92,13 @@ class TargetRequests:
         fmt: Format,
         budget: PlanBudget,
     ) -> Iterator[Request]:
-        """Write what the target said; series that it no longer has are marked to have ended.
+        """Write the samples of one scrape; series that are gone get a stale marker.
 
         Args:
-            reading: its body; None where it did not answer.
+            reading: the target's body; None if it did not answer.
             timestamp_ms: when it was scraped, as Unix time.
-            fmt: of the body.
-            budget: what looking at new series may take.
+            fmt: the format of the body.
+            budget: limits the work and memory for new series.
         """
         if reading is None:
             yield from self._forget(timestamp_ms)
@@ -109,13 +109,13 @@ class TargetRequests:
         yield from self._write_up(is_up=reading is not None, timestamp_ms=timestamp_ms)
 
     def use(self, rule: SendingRule, up_labels: Labels = NO_LABELS) -> None:
-        """Send what another rule says; series that it does not choose will have ended."""
+        """Switch to another rule; series that it does not choose get a stale marker next time."""
         self.selector = Selector(rule, self._identity, write_labels, up_labels, weigh=_weigh)
         self._seen = None
         self.plans += 1
 
     def end(self, timestamp_ms: int) -> Iterator[Request]:
-        """Mark all series to have ended, the target's `up` with them: it will not be back."""
+        """Write stale markers for all series and `up`: the target will not come back."""
         yield from self._forget(timestamp_ms)
         gone, self._up = self._up, frozenset()
         yield from mark_ended(gone, timestamp_ms)
@@ -130,8 +130,8 @@ class TargetRequests:
     def _plan(self, shape: Shape, timestamp_ms: int, budget: PlanBudget) -> Iterator[Request]:
         labels: dict[bytes, int] = {}
         for index, written in self.selector.choose(shape, budget):
-            labels.setdefault(written, index)  # of series with the same labels the first
-        is_whole = self.selector.is_complete  # else series that were not looked at may still exist
+            labels.setdefault(written, index)  # the first of equal label sets
+        is_whole = self.selector.is_complete  # if not, unread series may still exist
         gone = self._sent - labels.keys() if is_whole else frozenset()
         self._seen = shape.fingerprint
         self.plans += 1
@@ -148,7 +148,7 @@ class TargetRequests:
         for block, choose in zip(self._blocks, self._choose, strict=True):
             chosen = choose(tails)
             try:
-                # A value and the end of its line is a number to Python, too.
+                # Python's float() ignores the newline after the value.
                 body = block.write(list(map(float, chosen)), timestamp_ms)
             except ValueError:
                 body = self._write_each(block, chosen, timestamp_ms, fmt)
@@ -158,7 +158,7 @@ class TargetRequests:
         self, block: SeriesBlock, tails: Sequence[bytes], timestamp_ms: int, fmt: Format
     ) -> bytes:
         read = [read_tail(tail, timestamp_ms, fmt) for tail in tails]
-        # As in Prometheus: what says when it was is not marked to have ended.
+        # As in Prometheus: a series with explicit timestamps gets no stale marker.
         stamped = {
             labels
             for labels, tail in zip(block.labels, read, strict=True)
@@ -186,7 +186,7 @@ def _weigh(labels: bytes) -> int:
 
 
 def _chooser(indices: Sequence[int]) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
-    """Return what takes items by their places: a slice where they follow one another."""
+    """Return a function that picks items by index; it slices if the indices are consecutive."""
     first, last = indices[0], indices[-1]
     if len(indices) == last - first + 1:
         return itemgetter(slice(first, last + 1))
@@ -194,22 +194,22 @@ def _chooser(indices: Sequence[int]) -> Callable[[Sequence[bytes]], Sequence[byt
 
 
 class Tail(NamedTuple):
-    """What stands behind a series: its value, when that was, and an exemplar."""
+    """What follows a series on its line: value, timestamp and exemplar."""
 
     value: float
     timestamp_ms: int
     is_stamped: bool
     exemplar: bytes
-    """As a part of the series; empty for none."""
+    """Encoded as a field of the series; empty if there is none."""
 
 
 def read_tail(tail: bytes, timestamp_ms: int, fmt: Format) -> Tail:
-    """Read what stands behind a series.
+    """Read what follows a series on its line.
 
     Args:
-        tail: up to the end of its line.
-        timestamp_ms: the moment where it says none.
-        fmt: of the body.
+        tail: from the value to the end of the line.
+        timestamp_ms: the timestamp if the line has none.
+        fmt: the format of the body.
     """
     front, has_more, _ = tail.partition(b"#")
     value, *rest = front.split()
@@ -237,21 +237,21 @@ def _milliseconds(seconds: bytes, otherwise: int) -> int:
 
 
 def _bounded(moment: int, otherwise: int) -> int:
-    """Return a moment that a sample may have, in place of one that is no time at all."""
+    """Return the timestamp, or `otherwise` if it is out of range."""
     return moment if abs(moment) < 1 << 62 else otherwise
 
 
 def write_vector(
     series: Iterable[tuple[Mapping[str, str], float]], timestamp_ms: int
 ) -> tuple[list[Request], tuple[bytes, ...]]:
-    """Write series with a value of one moment each; returns their labels with the requests.
+    """Write one value per series, all with one timestamp; return the requests and the labels.
 
     Args:
-        series: labels and value; of those with the same labels the first stays.
+        series: labels and value; of series with equal labels the first is kept.
         timestamp_ms: Unix time.
 
     Raises:
-        RuleError: they are too large.
+        RuleError: the labels are too large in total.
     """
     values: dict[bytes, float] = {}
     room = MAX_MOMENT_BYTES
@@ -269,10 +269,10 @@ def write_vector(
 
 
 def mark_ended(gone: Iterable[bytes], timestamp_ms: int) -> Iterator[Request]:
-    """Write that series have ended.
+    """Write stale markers for series that have ended.
 
     Args:
-        gone: labels of each, as `write_labels` gives them.
+        gone: labels of each series, as `write_labels` returns them.
         timestamp_ms: Unix time.
     """
     for chunk in _chunks((labels, None) for labels in sorted(gone)):
@@ -281,14 +281,14 @@ def mark_ended(gone: Iterable[bytes], timestamp_ms: int) -> Iterator[Request]:
 
 
 def check_room(left_bytes: int) -> None:
-    """Check whether there is room for the series of one moment.
+    """Check that the series of one timestamp fit the limit.
 
     Raises:
-        RuleError: there is none.
+        RuleError: they do not.
     """
     if left_bytes < 0:
         bound = f"{MAX_MOMENT_BYTES >> 20} MiB"
-        why = f"its series with their labels are over {bound} at one moment; send fewer"
+        why = f"the labels of its series exceed {bound} at one time; send fewer series"
         raise RuleError("remoteWrite", why)
 
 
@@ -296,7 +296,7 @@ T = TypeVar("T")
 
 
 def _chunks(series: Iterable[tuple[bytes, T]]) -> Iterator[list[tuple[bytes, T]]]:
-    """Part series for requests: neither too many nor too large ones together."""
+    """Split series into one list per request, limited in number and total size."""
     chunk: list[tuple[bytes, T]] = []
     size = 0
     for labels, item in series:

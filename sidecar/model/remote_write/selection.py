@@ -1,4 +1,4 @@
-"""Which series an object sends, and under which labels."""
+"""Which series a MetricAccess object sends, and with which labels."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,18 +21,18 @@ NO_LABELS: Labels = MappingProxyType({})
 
 
 class SendingRule(NamedTuple):
-    """What one MetricAccess object sends, and as what."""
+    """Which series one MetricAccess object sends, and with which labels."""
 
     access: AccessRule
     extra_labels: Labels
     honor_labels: bool
-    """Whether a series' own label goes before an extra one."""
+    """Whether a series' own label takes precedence over an extra one."""
 
     def name_of(self, seen: Labels) -> dict[str, str] | None:
-        """Return the labels under which a series is sent that the rule chose; None if it is not.
+        """Return the labels with which a chosen series is sent; None if it is dropped.
 
         Args:
-            seen: the series' labels, its name, and whose it is.
+            seen: the series' labels, including `__name__` and the virtual labels.
         """
         changed = relabel(seen, self.access.relabelings)
         if changed is None:
@@ -48,12 +48,12 @@ class SendingRule(NamedTuple):
 
 
 class PlanBudget:
-    """What looking at new series may take in one scrape.
+    """Limits on the work and memory for new series in one scrape.
 
     Args:
-        relabelings: rules that may be applied to a series.
-        room_bytes: that knowing more series may take.
-        unmatched_bytes: that knowing more series may take which are not sent.
+        relabelings: how many rules may be applied to series.
+        room_bytes: memory for more series that are sent.
+        unmatched_bytes: memory for more series that are not sent.
     """
 
     def __init__(
@@ -74,26 +74,26 @@ class Chosen(NamedTuple, Generic[T]):
     """One series of a body that is sent."""
 
     place: int
-    """Of its value in the body, from 0."""
+    """Index of its value in the body, from 0."""
     made: T
-    """What was made of its labels."""
+    """What `make` returned for its labels."""
 
 
 class _Known(NamedTuple, Generic[T]):
-    """What came of a series, so that it is looked at once."""
+    """The remembered result for a series, so that it is evaluated only once."""
 
     pattern: str
-    """That chose it; empty where none did."""
+    """The pattern that chose it; empty if none did."""
     made: T | None
 
 
 _UNMATCHED: _Known[Any] = _Known("", None)
 _UNMATCHED_BYTES = 150
-"""What the interpreter holds to know of a series that it is not sent, besides its text."""
+"""Interpreter overhead of remembering that a series is not sent, besides its text."""
 
 
 class _Found(Generic[T]):
-    """What is found out about the series of one body."""
+    """The results for the series of one body."""
 
     def __init__(self, matched: Counter[str]) -> None:
         self.matched = matched
@@ -102,7 +102,7 @@ class _Found(Generic[T]):
         self.left_out = self.size_bytes = self.unmatched_bytes = 0
 
     def note(self, text: bytes, known: _Known[T], size: int, budget: PlanBudget) -> bool:
-        """Keep what a series is sent as; tells whether there is room."""
+        """Remember what a series is sent as; return whether there was room."""
         if size > budget.room_bytes:
             self.left_out += 1
             return False
@@ -112,7 +112,7 @@ class _Found(Generic[T]):
         return True
 
     def note_unmatched(self, text: bytes, known: _Known[T], budget: PlanBudget) -> None:
-        """Keep that a series is not sent, where there is room: else it is looked at again."""
+        """Remember that a series is not sent; if there is no room, it is evaluated again."""
         size = len(text) + _UNMATCHED_BYTES
         if size <= budget.unmatched_bytes:
             budget.unmatched_bytes -= size
@@ -121,14 +121,14 @@ class _Found(Generic[T]):
 
 
 class Selector(Generic[T]):
-    """Chooses the series of one target under one rule.
+    """Chooses the series of one target that a rule sends.
 
     Args:
-        rule: what is sent.
-        identity: whose series they are.
-        make: makes of a series' labels what is kept of it; None where it is not sent.
-        up_labels: labels of the target's `up`: those of its namespace.
-        weigh: says what keeping that takes, in bytes.
+        rule: which series are sent, and with which labels.
+        identity: the workload that the series belong to.
+        make: turns a series' labels into what is kept of it; None if it is not sent.
+        up_labels: labels of the target's `up` series: those of its namespace.
+        weigh: returns the memory that a kept series takes, in bytes.
     """
 
     def __init__(
@@ -144,27 +144,27 @@ class Selector(Generic[T]):
         self._make = make
         self._weigh = weigh
         self._known: dict[bytes, _Known[T]] = {}
-        """By the text of the series; those of the last body."""
+        """The series of the last body, by their text."""
         self.is_complete = True
-        """Whether all series of the last body were looked at."""
+        """Whether all series of the last body were evaluated."""
         self.left_out = 0
-        """Series of it that are not sent, for there is no room."""
+        """Number of series of the last body that are not sent for lack of room."""
         self.size_bytes = 0
-        """About what it takes to know the series that are sent."""
+        """Approximate memory for remembering the series that are sent."""
         self.unmatched_bytes = 0
-        """About what it takes to know those that are not."""
+        """Approximate memory for remembering the series that are not sent."""
         self._virtual = identity.virtual_labels()
         self._own_up = {**up_labels, NAME: UP}
         self.matched: Counter[str] = Counter()
-        """Series of the last body by the pattern that chose them, the target's `up` with them."""
+        """Number of series of the last body, and `up`, by the pattern that chose them."""
         self.has_chosen = False
-        """Whether there was a body yet."""
+        """Whether a body has been evaluated yet."""
 
     def choose(self, shape: Shape, budget: PlanBudget) -> Iterator[Chosen[T]]:
-        """Yield the series of a body that are sent; those that are new as far as the budget goes.
+        """Yield the series of a body that are sent; new ones as far as the budget allows.
 
         Raises:
-            RuleError: a relabeling makes too much of a label.
+            RuleError: a relabel rule makes a label too large.
         """
         budget.room_bytes += self.size_bytes
         budget.unmatched_bytes += self.unmatched_bytes
@@ -186,13 +186,13 @@ class Selector(Generic[T]):
                 found.note_unmatched(text, known, budget)
             elif found.note(text, known, self._weigh(known.made), budget):
                 yield Chosen(place, known.made)
-        # At once: how it goes is read in the loop while this may be in a thread.
+        # Set at the end: the event loop reads the state while this may run in a thread.
         self._known, self.matched, self.has_chosen = found.known, found.matched, True
         self.is_complete, self.left_out = found.is_complete, found.left_out
         self.size_bytes, self.unmatched_bytes = found.size_bytes, found.unmatched_bytes
 
     def forget(self) -> None:
-        """Look at all series again."""
+        """Forget all results, so that every series is evaluated again."""
         self._known, self.size_bytes, self.unmatched_bytes = {}, 0, 0
 
     def _look_at(self, text: bytes) -> _Known[T]:
@@ -203,11 +203,11 @@ class Selector(Generic[T]):
         return _Known(pattern, None if labels is None else self._make(labels))
 
     def up(self) -> dict[str, str] | None:
-        """Return the labels under which the target's `up` is sent; None if it is not."""
+        """Return the labels with which the target's `up` is sent; None if it is not."""
         return self._labels_of(self._own_up)[1]
 
     def _labels_of(self, own: Labels) -> tuple[str, dict[str, str] | None]:
-        """Return the pattern that chooses a series, empty for none, and what it is sent as."""
+        """Return the pattern that chooses a series, empty for none, and the labels to send."""
         seen = {**self._virtual, **own, "namespace": self._virtual.get("namespace", "")}
         pattern = self._rule.access.pattern_of(seen)
         if pattern is None:
@@ -216,7 +216,7 @@ class Selector(Generic[T]):
 
 
 def read_families(shape: Shape) -> dict[str, Metadata]:
-    """Return what a body says of its families, by their names."""
+    """Return the metadata of a body's metric families, by name."""
     families: dict[str, Metadata] = {}
     for entry in shape.entries:
         _note_families(entry.comments, families)

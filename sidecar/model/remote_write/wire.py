@@ -1,4 +1,4 @@
-"""A WriteRequest, written field by field: what is the same each time is written once.
+"""Encodes a WriteRequest field by field; the parts that stay the same are encoded once.
 
 Source: https://prometheus.io/docs/specs/prw/remote_write_spec/ and `prompb/remote.proto`:
 
@@ -16,19 +16,19 @@ from enum import IntEnum
 from typing import NamedTuple
 
 NAN = struct.pack("<Q", 0x7FF8000000000001)
-"""Prometheus' own value that is no number; others could be taken for a marker."""
+"""Prometheus's normal NaN; other NaN values could be taken for the stale marker."""
 STALE = struct.pack("<Q", 0x7FF0000000000002)
-"""Marks that a series has ended."""
+"""Prometheus's stale marker: the series has ended."""
 _MIN_PLAIN, _MAX_PLAIN = 1 << 35, (1 << 42) - 1
-"""Milliseconds that take six bytes: 1971 to 2109."""
+"""Timestamps in milliseconds whose varint takes six bytes: 1971 to 2109."""
 _SAMPLE = b"\x12\x10\x09"
-"""A sample of 16 bytes, whose value follows."""
+"""The start of a sample of 16 bytes; its value follows."""
 _SAMPLE_BYTES = 18
-"""Such a sample as a field of its series."""
+"""Size of such a sample as a field of its series."""
 
 
 class MetricType(IntEnum):
-    """Types as metadata names them."""
+    """Metric types, as numbered in the metadata."""
 
     UNKNOWN = 0
     COUNTER = 1
@@ -41,7 +41,7 @@ class MetricType(IntEnum):
 
 
 class Metadata(NamedTuple):
-    """What is said of a family."""
+    """The metadata of a metric family."""
 
     family: str
     kind: MetricType
@@ -49,7 +49,7 @@ class Metadata(NamedTuple):
 
 
 def write_labels(labels: Mapping[str, str]) -> bytes:
-    """Write the labels of a series, sorted by name as receivers need them."""
+    """Write the labels of a series, sorted by name as receivers require."""
     parts = []
     for name, value in sorted(labels.items()):
         label = _text(b"\x0a", name) + _text(b"\x12", value)
@@ -58,7 +58,7 @@ def write_labels(labels: Mapping[str, str]) -> bytes:
 
 
 def write_metadata(metadata: Iterable[Metadata], limit_bytes: int) -> bytes:
-    """Write a request's metadata, as many as there is room for."""
+    """Write a request's metadata, as much as fits the limit."""
     parts = []
     for family, kind, text in metadata:
         limit_bytes -= len(family) + len(text)
@@ -70,7 +70,7 @@ def write_metadata(metadata: Iterable[Metadata], limit_bytes: int) -> bytes:
 
 
 def write_varint(number: int) -> bytes:
-    """Write a whole number of 64 bits; a negative one takes ten bytes."""
+    """Write a 64-bit integer as a varint; a negative one takes ten bytes."""
     number &= (1 << 64) - 1
     written = bytearray()
     while number > 0x7F:
@@ -86,17 +86,17 @@ def write_value(value: float) -> bytes:
 
 
 def write_exemplar(labels: Mapping[str, str], value: float, timestamp_ms: int) -> bytes:
-    """Write an exemplar, as a part of its series."""
+    """Write an exemplar, as a field of its series."""
     body = write_labels(labels) + b"\x11" + write_value(value)
     body += b"\x18" + write_varint(timestamp_ms)
     return b"\x1a" + write_varint(len(body)) + body
 
 
 class SeriesBlock:
-    """Series that are sent again and again, with new values.
+    """Series that are sent repeatedly, with new values.
 
     Args:
-        labels: of each series, as `write_labels` gives them.
+        labels: the labels of each series, as `write_labels` returns them.
     """
 
     def __init__(self, labels: Sequence[bytes]) -> None:
@@ -111,7 +111,7 @@ class SeriesBlock:
         return len(self.labels)
 
     def write(self, values: Sequence[float], timestamp_ms: int) -> bytes:
-        """Write a sample of each series, all of one moment.
+        """Write one sample of each series, all with the same timestamp.
 
         Args:
             values: one for each series, in their order.
@@ -124,7 +124,7 @@ class SeriesBlock:
         parts[1::3] = self._split(self._pack(*values))
         parts[2::3] = [b"\x10" + write_varint(timestamp_ms)] * len(values)
         total = sum(values)
-        if total != total:  # so is one of them, or infinities met
+        if total != total:  # a value is NaN, or +Inf met -Inf
             for index, value in enumerate(values):
                 if value != value:
                     parts[3 * index + 1] = NAN
@@ -133,12 +133,12 @@ class SeriesBlock:
     def write_each(
         self, values: Iterable[bytes], timestamps_ms: Sequence[int], exemplars: Sequence[bytes] = ()
     ) -> bytes:
-        """Write a sample of each series, each of its own moment.
+        """Write one sample of each series, each with its own timestamp.
 
         Args:
-            values: as `write_value` gives them, or `STALE`.
-            timestamps_ms: Unix time, of each.
-            exemplars: as `write_exemplar` gives them, empty for none; of each, or of no series.
+            values: as `write_value` returns them, or `STALE`.
+            timestamps_ms: the Unix time of each sample.
+            exemplars: one per series, from `write_exemplar` or empty; or none at all.
         """
         behind = exemplars or [b""] * len(self.labels)
         parts = []

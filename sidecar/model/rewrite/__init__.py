@@ -1,1 +1,1 @@
-"""What becomes of one series under a policy."""
+"""Rewriting of series under a policy."""

@@ -1,4 +1,4 @@
-"""A policy's labels as a client reads them: names escaped, values between quotes."""
+"""A policy's labels, encoded for a client: names and values escaped."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,13 +8,13 @@ from sidecar.model.exposition.names import escape_name
 from sidecar.model.policy.series import SeriesPolicy
 
 Pairs = tuple[tuple[bytes, bytes], ...]
-"""Names and values of labels, as they are written."""
+"""Encoded names and values of labels."""
 
 
 class Encoding:
-    """A policy's labels for one kind of client; many targets share it.
+    """A policy's labels, encoded for one kind of client; many targets share it.
 
-    All names are compared as the client will see them: two may be one after escaping.
+    Names are always compared in escaped form: two names may be equal after escaping.
     """
 
     def __init__(self, policy: SeriesPolicy, escaping: Escaping) -> None:
@@ -25,9 +25,9 @@ class Encoding:
         self.update(policy, policy.namespaces or ())
 
     def update(self, policy: SeriesPolicy, namespaces: Collection[str]) -> None:
-        """Encode the labels of some namespaces anew.
+        """Encode the labels of some namespaces again.
 
-        Rewriters that have the mapping already keep the old one.
+        Existing rewriters keep the old mapping.
         """
         by_namespace = dict(self.by_namespace)
         for name in namespaces:
@@ -39,31 +39,31 @@ class Encoding:
         self.by_namespace = by_namespace
 
     def escape(self, name: bytes) -> bytes:
-        """Write a label's name."""
+        """Escape a label name."""
         return escape_name(name, self.escaping, colons=False) if name else name
 
     def encode(self, labels: Mapping[str, str]) -> Pairs:
-        """Write labels."""
+        """Encode labels."""
         return tuple(
             (self.escape(name.encode()), escape(value.encode())) for name, value in labels.items()
         )
 
 
 class EncodedPolicy:
-    """A policy, and its labels for each kind of client that asked."""
+    """A policy, and its encoded labels for each kind of client seen so far."""
 
     def __init__(self, policy: SeriesPolicy) -> None:
         self.policy = policy
         self._encodings: dict[Escaping, Encoding] = {}
 
     def encoding(self, escaping: Escaping) -> Encoding:
-        """Return its labels for a kind of client."""
+        """Return the policy's labels, encoded for a kind of client."""
         if escaping not in self._encodings:
             self._encodings[escaping] = Encoding(self.policy, escaping)
         return self._encodings[escaping]
 
     def update(self, policy: SeriesPolicy, namespaces: Collection[str]) -> None:
-        """Go on with a policy that differs in the labels of some namespaces only."""
+        """Switch to a policy that differs only in the labels of some namespaces."""
         self.policy = policy
         for encoding in self._encodings.values():
             encoding.update(policy, namespaces)

@@ -1,6 +1,6 @@
-"""What becomes of one series: labels put on, rules applied, names fit for the client.
+"""Rewrites one series: adds labels, applies rules, escapes names for the client.
 
-Text stays as it was written wherever nothing had to change: the consumer's caches know a series by
+Text that need not change stays as it was written, because the scraper's caches identify a series by
 its text.
 """
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from sidecar.model.pods.index import PodIndex
 
 MAX_COMMONS = 10_000
-"""Namespaces whose added text is kept: an exporter may name any number of them."""
+"""Maximum namespaces whose added text is cached: an exporter may name any number of them."""
 _NAME = b"__name__"
 _IDENTITY = frozenset([b"namespace", b"pod", b"container", b"node"])
-# A series without a quoted name, and a comment with one; nothing goes back.
+# A series without a quoted name, and a comment with one; neither pattern backtracks.
 _UNQUOTED = re.compile(
     rb"[a-zA-Z_:][a-zA-Z0-9_:]*+[ \t]*+(?:\{[ \t]*+(?:[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t]*+(?:,[ \t]*+)?+)*+\})?+'
@@ -38,20 +38,20 @@ _QUOTED_COMMENT = re.compile(rb'[ \t]*+#[ \t]*+[A-Z]++[ \t]*+"')
 
 
 class _Common(NamedTuple):
-    """What is added to every series that has none of these labels."""
+    """The text that is added to every series that has none of the labels in `names`."""
 
     text: bytes
     names: frozenset[bytes]
 
 
 class SeriesRewriter:
-    """One target's series under one policy, for one kind of client.
+    """Rewrites one target's series under one policy, for one kind of client.
 
     Args:
         policy: the policy.
-        context: how the target's series are told apart.
-        escaping: what the client takes.
-        encoding: of the policy, where somebody made it already.
+        context: facts about the target.
+        escaping: the client's escaping.
+        encoding: the policy's encoded labels, if they exist already.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class SeriesRewriter:
             (self._escape_label(name.encode()), escape(value.encode()))
             for name, value in context.marks
         ]
-        # What tells the targets apart is ours to say; a value of the series' own moves away.
+        # Labels that identify the target are protected: a series' own value is moved.
         self._protected = encoding.protected | {name for name, _ in self._marks}
         if context.namespace_label:
-            # Whose a series is says the series: its target speaks for the objects of others.
+            # The series itself names its owner: the target exposes series of other workloads.
             self._protected -= _IDENTITY | context.never_added
             self._protected -= {self._escape_label(context.namespace_label.encode())}
         self._namespace_label = self._escape_label(context.namespace_label.encode())
@@ -82,15 +82,15 @@ class SeriesRewriter:
         self._by_pod = self._encode_pods()
         self._has_rules = bool(policy.relabelings) or context.filters
         self._commons: dict[bytes, _Common] = {}
-        """By namespace; by the empty name, where every series gets the pod's labels."""
+        """By namespace; under the empty name if every series gets the pod's own labels."""
 
     def series(self, series: Series) -> Line | None:
-        """Rewrite a series; None if a rule drops it, or if it has a name of Livery's own.
+        """Rewrite a series; None if a rule drops it, or if its name is reserved for Livery.
 
-        `LOST` where the client's escaping leaves no way to write it.
+        Returns `LOST` if the client's escaping gives two of its labels the same name.
 
         Raises:
-            ExpositionError: a rule left a series without a name.
+            ExpositionError: rules removed its name, or gave it an empty or a duplicate label name.
         """
         if self._is_reserved(series.name):
             return None
@@ -117,13 +117,13 @@ class SeriesRewriter:
 
     @property
     def rules(self) -> int:
-        """How many rules and patterns a series may have to go through."""
+        """Number of rules and patterns that may be applied to a series."""
         access = self._policy.access_rules or () if self._context.filters else ()
         tenant = sum(len(rule.patterns) + len(rule.relabelings) for rule in access)
         return len(self._policy.relabelings) + tenant
 
     def comment(self, comment: Comment) -> Comment:
-        """Fit a comment's name to the client; one about a name of Livery's own says nothing."""
+        """Escape a comment's name for the client; blank out comments on reserved names."""
         if self._is_reserved(comment.name):
             return _silence(comment)
         if comment.kind is CommentKind.FREE or self._escaping is Escaping.ALLOW_UTF8:
@@ -139,7 +139,7 @@ class SeriesRewriter:
 
     def _is_reserved(self, name: bytes) -> bool:
         context = self._context
-        name = name.strip()  # some readers pass over blanks in a quoted name
+        name = name.strip()  # some parsers ignore blanks in a quoted name
         if name in context.reserved:
             return not context.is_own
         if not name.startswith(OWN_PREFIX) or context.is_own:
@@ -147,7 +147,7 @@ class SeriesRewriter:
         return not context.passed_prefix or not name.startswith(context.passed_prefix)
 
     def _find_common(self, series: Series) -> "_Common | None":
-        """Return the text that is added to a series as it stands; None where more must be done."""
+        """Return the text to insert into a series; None if the series needs more changes."""
         if self._has_rules or self._by_pod or not self._escaping_keeps(series):
             return None
         if self._pods is not None and self._context.completes:
@@ -188,9 +188,9 @@ class SeriesRewriter:
         }
 
     def _escape(self, series: Series) -> Series | None:
-        """Fit a series' names to the client, before anything is decided by them.
+        """Escape a series' names for the client, before any decision depends on them.
 
-        None where two of its labels have one name there.
+        Returns None if two of its labels then have the same name.
         """
         if self._escaping is Escaping.ALLOW_UTF8:
             return series
@@ -203,9 +203,9 @@ class SeriesRewriter:
         return Series(name, labels, series.raw)
 
     def _wear(self, series: Series) -> list[tuple[bytes, bytes]]:
-        """The series' labels with ours, protected names moved out of the way."""
+        """Return the series' labels with ours added, protected names moved to `exported_<name>`."""
         labels = [(name, value) for name, value in series.labels if value]
-        # As in the seed: a label that is there stays, and be it empty.
+        # A label that the series has already stays, even if it is empty.
         empty = {name for name, value in series.labels if not value} - self._protected
         worn = self._own
         if self._namespace_label:
@@ -213,7 +213,8 @@ class SeriesRewriter:
             namespace = unescape(said.get(self._namespace_label, b""))
             worn = self._by_namespace.get(namespace, ())
             if self._by_pod:
-                # A namespace's labels go before: who may make a pod does not choose its team.
+                # Namespace labels take precedence: whoever may create a pod must not choose its
+                # team.
                 of_pod = self._by_pod.get((namespace, unescape(said.get(b"pod", b""))), ())
                 taken = {name for name, _ in worn} | self._protected
                 worn += tuple(pair for pair in of_pod if pair[0] not in taken)
@@ -256,7 +257,11 @@ class SeriesRewriter:
         if not changed:
             return None
         if "__name__" not in changed or "" in changed:
-            what = "removed the name of" if "__name__" not in changed else "gave an empty label to"
+            what = (
+                "removed the name of"
+                if "__name__" not in changed
+                else "gave an empty label name to"
+            )
             raise ExpositionError(0, f"a relabel rule {what} {show_text(series.name)}")
         final = {
             name.encode(): escape(value.encode())
@@ -273,7 +278,7 @@ class SeriesRewriter:
         return _render(name, kept + made)
 
     def _admit(self, labels: dict[str, str]) -> dict[str, str] | None:
-        """Apply the tenant's rules, which narrow: protected labels stay as they were."""
+        """Apply the tenant's rules, which can only narrow: protected labels stay unchanged."""
         admitted = admit(labels, self._policy.access_rules or (), self._context.identity)
         if admitted is None:
             return None
@@ -290,7 +295,7 @@ class SeriesRewriter:
 
 
 def _silence(comment: Comment) -> Comment:
-    """Keep a comment's place: where its text goes on in a tail, that stays a comment."""
+    """Blank out a comment; one whose text continues in a tail must remain a comment."""
     if comment.raw.endswith(b"\n"):
         return comment._replace(kind=CommentKind.FREE, name=b"", raw=b"")
     name = b"exported_livery"
@@ -298,7 +303,7 @@ def _silence(comment: Comment) -> Comment:
 
 
 def _complete(series: Series, pods: "PodIndex", namespace_label: bytes) -> Series:
-    """Say whose a series is that has a cgroup and no namespace."""
+    """Add namespace, pod and container to a series that has a cgroup but no namespace."""
     said = dict(series.labels)
     if said.get(namespace_label) or not said.get(b"id"):
         return series

@@ -1,4 +1,4 @@
-"""Metrics that an aggregate has of itself, on its admin port."""
+"""An aggregate's own metrics, served on its admin port."""
 
 from sidecar.control.source import policy_families
 from sidecar.process.metrics import PROCESS_FAMILIES, Family, build_info
@@ -9,42 +9,42 @@ METRICS = (
     build_info(PREFIX),
     Family("counter", "livery_aggregate_scrapes_total", "Scrapes answered, by status.", ("code",)),
     Family("counter", "livery_aggregate_scrape_duration_seconds_total", "Time spent on scrapes."),
-    Family("gauge", "livery_aggregate_samples", "Samples of pods in the last answer."),
+    Family("gauge", "livery_aggregate_samples", "Pods' samples in the last response."),
     Family(
         "gauge",
         "livery_aggregate_pods",
-        "Running pods that match the selector and ask to be scraped.",
+        "Running pods that match the selector and opt in to scraping.",
     ),
     Family(
         "gauge",
         "livery_aggregate_targets",
-        "Targets of those pods, by what the last scrape found: up or down.",
+        "Targets of those pods, by state in the last scrape: up or down.",
         ("state",),
     ),
     Family(
         "gauge",
         "livery_aggregate_warned_pods",
-        "Pods that ask to be scraped and cannot be, or not as their annotations say.",
+        "Pods that opt in to scraping but cannot be scraped as annotated.",
     ),
     Family(
         "counter",
         "livery_aggregate_target_failures_total",
-        "Scrapes of targets that failed: connection, timeout, limit or exposition.",
+        "Failed target scrapes, by kind: connection, timeout, limit or exposition.",
         ("kind",),
     ),
     Family(
         "counter",
         "livery_aggregate_series_left_out_total",
-        "Series not exposed because the client's escaping makes them equal to another.",
+        "Series omitted because the client's escaping makes them equal to another.",
     ),
     Family("gauge", "livery_aggregate_remembered_bytes", "Size of the series cache."),
     Family(
         "gauge",
         "livery_aggregate_pods_age_seconds",
-        "How old the list of pods may be; 0 while it is followed.",
+        "Upper bound on the age of the pod list; 0 while it is watched.",
     ),
     Family(
-        "counter", "livery_aggregate_watch_failures_total", "Times that pods were not followed."
+        "counter", "livery_aggregate_watch_failures_total", "Failures to watch the list of pods."
     ),
     *policy_families(PREFIX),
     *readiness_families(PREFIX),

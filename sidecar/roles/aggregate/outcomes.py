@@ -1,4 +1,4 @@
-"""How the last scrape of each target went: for metrics, reports, logs and `/targets`."""
+"""Result of each target's last scrape, for metrics, reports, logs and `/targets`."""
 
 import logging
 from collections import Counter
@@ -21,11 +21,11 @@ from sidecar.scrape.pods.targets import PodTarget
 logger = logging.getLogger(__name__)
 
 MAX_LOGGED = 20
-"""Failures that one scrape logs by name."""
+"""Failed targets that one scrape logs individually; the rest are counted."""
 
 
 class _Last(NamedTuple):
-    """How a target's last scrape went, without what it said."""
+    """Result of a target's last scrape, without its samples."""
 
     target: PodTarget
     error: LiveryError | None
@@ -38,7 +38,7 @@ class Outcomes:
 
     Args:
         telemetry: counts failures.
-        on_change: hears that a target failed or recovered.
+        on_change: called when a target is new or its error changed.
     """
 
     def __init__(self, telemetry: Telemetry, on_change: Callable[[], None]) -> None:
@@ -46,10 +46,10 @@ class Outcomes:
         self._on_change = on_change
         self._last: dict[object, _Last] = {}
         self._present: frozenset[object] = frozenset()
-        """Keys of the targets that there are now: a scrape may have asked others."""
+        """Keys of the current targets; a scrape may have included others."""
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Take what a scrape found."""
+        """Record the outcomes of a scrape."""
         changed: list[_Last] = []
         failures: Counter[str] = Counter()
         outcomes = [item for item in outcomes if item.target.key in self._present]
@@ -77,7 +77,7 @@ class Outcomes:
         self._last = {key: item for key, item in self._last.items() if key in self._present}
 
     def states(self) -> list[TargetState]:
-        """Return how targets are, the failed ones first: somebody looks for those."""
+        """Return the targets' states, failed ones first, as these matter most."""
         found = [
             TargetState(item.target.name, str(item.error or ""), item.samples)
             for item in self._last.values()
@@ -85,15 +85,15 @@ class Outcomes:
         return sorted(found, key=lambda state: not state.error)
 
     def summary(self) -> str:
-        """Say how many targets are down; empty where none is."""
+        """Return a sentence on how many targets are down; empty if none is."""
         down = [item for item in self._last.values() if item.error is not None]
         if not down:
             return ""
         first = down[0].target.name
-        return f"{len(down)} of {len(self._last)} targets are down, {first} among them"
+        return f"{len(down)} of {len(self._last)} targets are down, including {first}"
 
     def describe(self, selection: Selection) -> dict[str, object]:
-        """Return what `/targets` shows of pods."""
+        """Return the pods, warnings and targets that `/targets` shows."""
         return {
             "pods": {
                 "running": selection.running,
@@ -133,7 +133,7 @@ class Outcomes:
 
 
 def kind_of(error: LiveryError) -> str:
-    """Return the kind of a failure, for a metric."""
+    """Return a failure's kind, a label value of a metric."""
     if isinstance(error, UpstreamTimeoutError | LateError):
         return "timeout"
     if isinstance(error, LimitError):

@@ -1,4 +1,4 @@
-"""Which pods an aggregate scrapes: those of its selector, of what is known of all."""
+"""Selects the pods that an aggregate scrapes from all known pods."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,16 +10,16 @@ from sidecar.scrape.pods.targets import PodTarget, PodTrouble, TargetFinder
 
 
 class Selection(NamedTuple):
-    """What is scraped, and what is to be said of the others."""
+    """Targets to scrape, warnings about pods, and counts of matching pods."""
 
     targets: tuple[PodTarget, ...] = ()
     troubles: tuple[PodTrouble, ...] = ()
     running: int = 0
-    """Pods that match, run and ask to be scraped."""
+    """Matching pods that are running and opt in to scraping."""
     silent: int = 0
-    """Pods that match and run, and do not ask to be scraped."""
+    """Matching pods that are running and do not opt in to scraping."""
     waiting: int = 0
-    """Pods that match and do not run (yet, or any more)."""
+    """Matching pods that are not running yet, or no longer."""
 
     @property
     def is_empty(self) -> bool:
@@ -27,11 +27,11 @@ class Selection(NamedTuple):
         return not self.targets
 
     def describe(self, selector: LabelSelector, where: str) -> str:
-        """Say why there is nothing to scrape, and what to do."""
+        """Return why there is nothing to scrape."""
         counted = [
             (self.silent, 'without prometheus.io/scrape: "true"'),
             (self.waiting, "not running"),
-            (self.running, "without a target that can be scraped"),
+            (self.running, "without a usable target"),
         ]
         found = ", ".join(f"{count} {what}" for count, what in counted if count)
         matching = f" that matches {selector.text!r}" if selector.text else ""
@@ -41,12 +41,12 @@ class Selection(NamedTuple):
 
 
 class PodSelector:
-    """Chooses pods; what is known of a pod that did not change is not worked out again.
+    """Selects pods and finds their targets; results for unchanged pods are cached.
 
     Args:
-        selector: labels.
-        namespaces: of the pods; none for all.
-        settings: names of labels.
+        selector: label selector.
+        namespaces: the pods' namespaces; empty for all.
+        settings: label names.
         allows_local: whether pods may have loopback and link-local addresses.
     """
 
@@ -63,7 +63,7 @@ class PodSelector:
         self._finder = TargetFinder(settings, allows_local=allows_local)
 
     def select(self, pods: Iterable[ScrapedPod]) -> Selection:
-        """Return what is scraped of these pods."""
+        """Return the targets to scrape among these pods."""
         matching = [
             pod
             for pod in pods

@@ -1,4 +1,4 @@
-"""Role `aggregate`: one endpoint for many pods, for scrapers that know no pods."""
+"""Role `aggregate`: one endpoint for many pods, for scrapers that cannot discover pods."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 15.0
 MAX_CONNECTIONS = 64
 MAX_SCRAPES = 4
-"""Different scrapes at a time: by kind of client and by how much time it has."""
+"""Concurrent scrapes that differ in the client's format, escaping or timeout."""
 ONCE_SECONDS = 30.0
 """How long `--once` waits for the list of pods."""
 ONCE_PAUSE_SECONDS = 0.1
@@ -45,10 +45,10 @@ _JSON = "application/json"
 
 
 def start(arguments: Sequence[str], environ: Mapping[str, str]) -> "AggregateRole":
-    """Make the role that a command line describes.
+    """Create the role from a command line.
 
     Raises:
-        SettingsError: an argument is wrong, or what it names cannot be used.
+        SettingsError: an argument is invalid, or a file or service that it names cannot be used.
     """
     settings = parse_aggregate_settings(arguments, environ)
     configure_logs("error" if settings.once else settings.log_level)
@@ -75,7 +75,7 @@ class AggregateRole:
         )
         self._selection = Selection()
         self._is_stale = True
-        """Whether pods changed since they were chosen last."""
+        """Whether pods changed since the last selection."""
         self._change = asyncio.Event()
         self.source = make_source(settings, environ, self)
         self.outcomes = Outcomes(self._telemetry, self.source.policy.changed)
@@ -90,7 +90,7 @@ class AggregateRole:
         self.ports = Ports(self.source.policy.changed)
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Serve until `stop`, then finish what is in flight; with `--once` print one answer."""
+        """Serve until `stop` is set, then finish requests; with `--once` print one exposition."""
         if self._settings.once:
             return await self._print_once(stop)
         listeners = (
@@ -102,9 +102,9 @@ class AggregateRole:
         return 0
 
     async def handle_data(self, request: Request) -> Response:
-        """Answer on the data port."""
+        """Handle a request on the data port."""
         if request.path != "/metrics":
-            return plain(404, "only /metrics is served here, without a slash at its end")
+            return plain(404, "only /metrics is served here, without a trailing slash")
         if request.method != "GET":
             return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
         started = time.monotonic()
@@ -116,7 +116,7 @@ class AggregateRole:
         return response
 
     async def handle_admin(self, request: Request) -> Response:
-        """Answer on the admin port."""
+        """Handle a request on the admin port."""
         if request.path == "/targets" and request.method == "GET":
             self.refresh()
             found = {
@@ -131,7 +131,7 @@ class AggregateRole:
         return answer_admin(request.path, self.readiness(), self._render_metrics, "/targets")
 
     def report(self) -> dict[str, object]:
-        """What the control service is told of this proxy."""
+        """Return the report to the control service."""
         self.refresh()
         faults = [*self.readiness().sentences, *self._complaints()]
         states = self.outcomes.states()
@@ -139,16 +139,16 @@ class AggregateRole:
         return self.source.policy.report(ProxyState("aggregate", faults, states, samples))
 
     def readiness(self) -> Readiness:
-        """Whether scrapes are answered, and if not why."""
+        """Return whether scrapes are served, and if not, why."""
         return Readiness.of([Obstacle(Reason.PODS, self._fault())], self.ports.faults)
 
     def _fault(self) -> str:
-        """Say why there are no pods yet, with what is known of the cause."""
+        """Return why there are no pods yet, with the cause if it is known."""
         fault, trouble = self.source.fault, self.source.trouble
         return f"{fault}: {trouble}" if fault and trouble and trouble != fault else fault
 
     def refresh(self) -> None:
-        """Choose pods anew, if any changed."""
+        """Select pods again if any changed."""
         if not self._is_stale:
             return
         self._is_stale = False
@@ -159,15 +159,15 @@ class AggregateRole:
     # Listener of the source
 
     def pods_changed(self) -> None:
-        """Choose pods anew with the next scrape."""
+        """Select pods again at the next scrape."""
         self._is_stale = True
         self._change.set()
 
     def use(self, policy: SeriesPolicy, namespaces: Collection[str] | None) -> None:
-        """Rewrite under another policy."""
+        """Rewrite series under a new policy."""
         self._scraper.use(policy, namespaces)
 
-    # Own
+    # Internal
 
     async def _scrape(self, request: Request) -> Response:
         refusal = self.readiness().refusal
@@ -233,7 +233,7 @@ class AggregateRole:
     async def _print_when_listed(self) -> int:
         ends = time.monotonic() + ONCE_SECONDS
         while self.source.fault and not self.source.trouble and time.monotonic() < ends:
-            # Pods announce themselves; why none come does not.
+            # New pods set the event; an error does not, so it is polled.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ONCE_PAUSE_SECONDS):
                     await self._change.wait()

@@ -1,4 +1,4 @@
-"""What the aggregate role was started with."""
+"""Settings of the aggregate role, from arguments and environment."""
 
 import argparse
 import re
@@ -22,20 +22,20 @@ DEFAULT_PORT = 15090
 DEFAULT_ADMIN_PORT = 15091
 MAX_TIMEOUT_SECONDS = 600.0
 SELECTOR_VARIABLE = "POD_LABEL_SELECTOR"
-"""Set without a role, it chooses this role, as metrics-k8s-proxy understands it."""
+"""If set without `--role`, the proxy runs this role, compatible with metrics-k8s-proxy."""
 COMPATIBLE = "metrics-k8s-proxy"
 
 EXAMPLES = """examples:
   livery-proxy --role aggregate -l app=web
-      with a kubeconfig: metrics of the context's namespace's pods, on port 15090
+      with a kubeconfig: serve metrics of the pods in the context's namespace on port 15090
   livery-proxy --role aggregate -l app=web --once
       print them once and exit
   livery-proxy --role aggregate -A -l 'app in (web,api),!canary'
       pods of all namespaces
   livery-proxy --role aggregate -l app=web --policy policy.yaml
-      with labels: policy.yaml holds, for instance, `namespaces: {shop: {team: frontend}}`
+      add labels: policy.yaml holds, for instance, `namespaces: {shop: {team: frontend}}`
   POD_LABEL_SELECTOR=app=web livery-proxy
-      as metrics-k8s-proxy: all namespaces, labels k8s_namespace and k8s_pod_name
+      like metrics-k8s-proxy: all namespaces, labels k8s_namespace and k8s_pod_name
 """
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -58,21 +58,21 @@ class AggregateSettings:
 
     selector: LabelSelector
     namespaces: tuple[str, ...]
-    """Whose pods; none for the own one."""
+    """Namespaces of the pods; empty for the proxy's own."""
     all_namespaces: bool
     pods_from: PodsFrom
     kubeconfig: str
-    """A file; empty for what KUBECONFIG and the home directory say."""
+    """Kubeconfig file; empty for $KUBECONFIG, the pod's service account or ~/.kube/config."""
     context: str
-    """Of the kubeconfig; empty for the current one."""
+    """Context of the kubeconfig; empty for its current one."""
     wants_labels: bool
-    """Whether namespaces' labels are read at the API server, too."""
+    """Whether namespace labels are also read from the API server."""
     policy_file: Path | None
     control: ControlSettings | None
     port: int
     admin_port: int
     timeout_seconds: float | None
-    """The most that a scrape may take; None for what the scraper says."""
+    """Maximum duration of a scrape; None to use the scraper's timeout."""
     names: PodsSettings
     limits: PodsLimits
     allows_local: bool
@@ -85,29 +85,31 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser.of_role(
         "aggregate",
         prog="livery-proxy --role aggregate",
-        description="Livery's proxy for many pods: their metrics as one exposition.",
+        description="Livery's proxy for many pods: serves their metrics as one exposition.",
         examples=EXAMPLES,
     )
     _add_pods(parser.add_argument_group("pods"))
     _add_names(parser.add_argument_group("labels and names"))
-    _add_limits(parser.add_argument_group("bounds"))
-    parser.add_argument("--policy", metavar="FILE", help="a policy file (YAML or JSON), watched")
-    parser.add_argument("--port", help=f"data port; $PORT by default ({DEFAULT_PORT})")
+    _add_limits(parser.add_argument_group("limits"))
+    parser.add_argument(
+        "--policy", metavar="FILE", help="policy file (YAML or JSON), reloaded when it changes"
+    )
+    parser.add_argument("--port", help=f"data port (default: $PORT, else {DEFAULT_PORT})")
     parser.add_argument(
         "--admin-port",
-        help=f"health, metrics and /targets (the data port + 1: {DEFAULT_ADMIN_PORT})",
+        help=f"port of health, metrics and /targets (default: data port + 1, {DEFAULT_ADMIN_PORT})",
     )
     parser.add_argument(
         "--timeout",
         metavar="DURATION",
-        help="the most that a scrape may take, as 9s; $SCRAPE_TIMEOUT by default, else what the "
-        "scraper says, or 9s",
+        help="maximum duration of a scrape, such as 9s (default: $SCRAPE_TIMEOUT, else the "
+        "scraper's timeout, or 9s)",
     )
     parser.add_argument(
         "--once",
         action="store_true",
         help="print one exposition and exit: 0 if it was printed, 1 if pods could not be listed, 2 "
-        "if no pod can be scraped or an argument is wrong",
+        "if no pod can be scraped or an argument is invalid",
     )
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="(%(default)s)")
     return parser
@@ -117,19 +119,19 @@ def _add_pods(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "-l", "--pod-label-selector", "--selector", dest="pod_label_selector", metavar="SELECTOR",
-        help="as kubectl's -l: app=web, 'tier in (a,b)', '!old', '*' for all (default: "
+        help="like kubectl's -l: app=web, 'tier in (a,b)', '!old', '*' for all (default: "
         "$POD_LABEL_SELECTOR)",
     )  # fmt: skip
     add(
         "-n", "--namespace", action="append", default=[], metavar="NAME",
-        help="whose pods; may be given several times (default: the proxy's own namespace, or that "
-        "of the kubeconfig's context)",
+        help="namespace of the pods; repeatable (default: the proxy's own namespace, or that of "
+        "the kubeconfig's context)",
     )  # fmt: skip
     add("-A", "--all-namespaces", action="store_true", help="pods of all namespaces")
     add(
         "--pods", choices=list(PodsFrom),
-        help="control: sent by the injector; kubernetes: watched at the API server (control where "
-        "LIVERY_CONTROL_URL is set)",
+        help="source of the pod list. control: the injector; kubernetes: the API server (default: "
+        "control if LIVERY_CONTROL_URL is set)",
     )  # fmt: skip
     add(
         "--kubeconfig", default="", metavar="FILE",
@@ -142,11 +144,11 @@ def _add_pods(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     add(
         "--read-namespace-labels", action="store_true",
-        help="with --pods kubernetes: put namespaces' labels on series, too",
+        help="with --pods kubernetes: also put namespace labels on series",
     )  # fmt: skip
     add(
         "--allow-local-addresses", action="store_true",
-        help="pods may have loopback and link-local addresses, as in a test on one machine",
+        help="allow pods with loopback or link-local addresses, for tests on one machine",
     )  # fmt: skip
 
 
@@ -154,22 +156,24 @@ def _add_names(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     default = PodsSettings()
     for flag, value, text in (
-        ("namespace-label", default.namespace_label, "names a series' namespace"),
-        ("pod-label", default.pod_label, "names its pod"),
-        ("target-label", default.target_label, "distinguishes several targets of one pod"),
+        ("namespace-label", default.namespace_label, "label for a series' namespace"),
+        ("pod-label", default.pod_label, "label for a series' pod"),
+        ("target-label", default.target_label, "label that distinguishes targets of one pod"),
     ):
         add(f"--{flag}", metavar="LABEL", help=f"{text} ({value})")
     add(
-        "--up-name", metavar="METRIC", help=f"says of each pod whether it is up ({default.up_name})"
+        "--up-name",
+        metavar="METRIC",
+        help=f"metric that shows whether each pod is up ({default.up_name})",
     )
     add(
         "--on-conflict", choices=list(OnConflict), default=str(OnConflict.EXPORTED),
-        help="what becomes of a pod's own label that has one of our names; "
+        help="handling of a pod's own label that has the name of an added one; "
         + "; ".join(f"{item}: {item.sentence}" for item in OnConflict),
     )  # fmt: skip
     add(
         "--compatible-with", choices=[COMPATIBLE],
-        help="all namespaces, labels k8s_namespace and k8s_pod_name, other labels stay",
+        help="use all namespaces and labels k8s_namespace and k8s_pod_name, keep other labels",
     )  # fmt: skip
 
 
@@ -179,7 +183,7 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         unit = "BYTES" if limit.name == "bytes" else "N"
         text = {
             "samples": "samples of one target",
-            "labels": "labels of one series that are not empty",
+            "labels": "non-empty labels of one series",
             "bytes": "bytes of one target's response, decompressed",
         }[limit.name]
         group.add_argument(f"--{limit.name}-limit", metavar=unit, help=f"{text} ({limit.default})")
@@ -188,7 +192,7 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         help=f"samples of all targets together ({limits.samples})",
     )  # fmt: skip
     group.add_argument(
-        "--concurrency", metavar="N", help=f"targets that are asked at once ({limits.concurrency})"
+        "--concurrency", metavar="N", help=f"targets scraped at once ({limits.concurrency})"
     )
 
 
@@ -198,7 +202,7 @@ def parse_aggregate_settings(
     """Read arguments and environment.
 
     Raises:
-        SettingsError: something is wrong; names it.
+        SettingsError: a setting is invalid; the message names it.
     """
     given = build_parser().parse_args(arguments)
     control = read_control(environ, "aggregate")
@@ -211,7 +215,7 @@ def parse_aggregate_settings(
     port = _port(port_name, given.port or environ.get("PORT", ""), DEFAULT_PORT)
     admin_port = _port("--admin-port", given.admin_port or "", _beside(port))
     if port == admin_port != 0:
-        raise SettingsError(f"--port and --admin-port are both {port}; two ports are needed")
+        raise SettingsError(f"--port and --admin-port are both {port}; they must differ")
     return AggregateSettings(
         selector=_selector(given, environ),
         namespaces=tuple(dict.fromkeys(given.namespace)),
@@ -247,25 +251,23 @@ def _check(
     for name in given.namespace:
         if _NAMESPACE.fullmatch(name) is None:
             raise SettingsError(
-                f"--namespace: {name[:80]!r} is not a namespace's name; -A stands for all, and "
-                "several are given by several -n"
+                f"--namespace: {name[:80]!r} is not a namespace name; use -A for all namespaces, "
+                "or repeat -n for several"
             )
     if given.namespace and all_namespaces:
-        raise SettingsError("--namespace must not be given with --all-namespaces")
+        raise SettingsError("--namespace must not be set with --all-namespaces")
     if pods_from is PodsFrom.KUBERNETES:
         if given.read_namespace_labels and given.policy:
             raise SettingsError(
-                "--read-namespace-labels must not be given with --policy, which has labels itself"
+                "--read-namespace-labels must not be set with --policy, which contains the labels"
             )
         return
     if control is None:
-        raise SettingsError("--pods control needs a control service (LIVERY_CONTROL_URL)")
+        raise SettingsError("--pods control needs a control service: set LIVERY_CONTROL_URL")
     for flag in ("kubeconfig", "context", "read_namespace_labels", "policy"):
         if getattr(given, flag):
             name = flag.replace("_", "-")
-            raise SettingsError(
-                f"--{name} has no effect with --pods control; leave one of them out"
-            )
+            raise SettingsError(f"--{name} has no effect with --pods control; remove one of them")
 
 
 def _selector(given: argparse.Namespace, environ: Mapping[str, str]) -> LabelSelector:
@@ -275,8 +277,8 @@ def _selector(given: argparse.Namespace, environ: Mapping[str, str]) -> LabelSel
         name, text = SELECTOR_VARIABLE, environ.get(SELECTOR_VARIABLE, "")
     if not text.strip():
         raise SettingsError(
-            f"{name}: a label selector is needed, as app=web; '*' takes every pod that asks to be "
-            "scraped"
+            f"{name}: a label selector is required, such as app=web; '*' selects every pod that "
+            "opts in to scraping"
         )
     if text.strip() == "*":
         return parse_label_selector("")
@@ -294,7 +296,7 @@ def _timeout(given: argparse.Namespace, environ: Mapping[str, str]) -> float | N
             return None
     seconds = parse_duration(text.strip())
     if seconds is None or not 0.01 <= seconds <= MAX_TIMEOUT_SECONDS:
-        raise SettingsError(f"{name}: {text[:40]!r} is not a duration from 10ms to 10m, as 9s")
+        raise SettingsError(f"{name}: {text[:40]!r} is not a duration from 10ms to 10m, such as 9s")
     return seconds
 
 
@@ -315,12 +317,14 @@ def _names(given: argparse.Namespace, *, is_compatible: bool) -> PodsSettings:
     )
     taken = {*names.identity, names.target_label} & _READ_LABELS
     if taken:
-        raise SettingsError(f"the label {taken.pop()!r} has a meaning of its own in histograms")
+        raise SettingsError(
+            f"the label name {taken.pop()!r} is reserved by Prometheus; choose another one"
+        )
     if names.up_name in _OWN_METRICS:
-        raise SettingsError(f"--up-name: {names.up_name!r} is another metric of the aggregate's")
+        raise SettingsError(f"--up-name: {names.up_name!r} is already a metric of the aggregate")
     if len({*names.identity, names.target_label, "port"}) < 4:
         raise SettingsError(
-            "--namespace-label, --pod-label and --target-label must differ, and none be `port`"
+            "--namespace-label, --pod-label and --target-label must differ, also from `port`"
         )
     return names
 
@@ -330,8 +334,8 @@ def _name(flag: str, text: str | None, default: str, *, is_metric: bool = False)
         return default
     is_good = is_plain_metric_name if is_metric else is_plain_label_name
     if not is_good(text.encode(errors="replace")) or text.startswith("__"):
-        kind = "a metric" if is_metric else "a label"
-        raise SettingsError(f"{flag}: {text[:60]!r} is not the name of {kind}")
+        kind = "metric" if is_metric else "label"
+        raise SettingsError(f"{flag}: {text[:60]!r} is not a valid {kind} name")
     return text
 
 
@@ -365,7 +369,7 @@ def _read(flag: str, text: str | None, parse: Callable[[str], int], default: int
 def _count(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0:
         return int(text)
-    raise SettingsError(f"{text[:40]!r} is not a number from 1 to 999999999")
+    raise SettingsError(f"{text[:40]!r} is not an integer from 1 to 999999999")
 
 
 def _port(flag: str, text: str, default: int) -> int:

@@ -1,4 +1,4 @@
-"""Where pods and labels come from: the control service, or the API server and a policy file."""
+"""Sources of pods and labels: the control service, or the API server and a policy file."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,51 +27,51 @@ Tasks = list[Callable[[], Awaitable[None]]]
 
 
 class Listener(Protocol):
-    """Hears of changes."""
+    """Receives changes from a source."""
 
     def pods_changed(self) -> None:
-        """Pods came, changed or went."""
+        """Handle added, changed or deleted pods."""
 
     def use(self, policy: SeriesPolicy, namespaces: Collection[str] | None) -> None:
-        """Labels or rules changed; `namespaces` are those whose labels did, None for rules."""
+        """Apply a policy; `namespaces` are those with changed labels, None if rules changed."""
 
 
 class PodsSource(Protocol):
-    """Knows pods."""
+    """A source of pods."""
 
     policy: PolicySource[AggregateChange]
-    """Where labels and rules come from; the connection to the control service, if there is one."""
+    """Source of labels and rules; has the connection to the control service, if there is one."""
 
     @property
     def pods(self) -> Iterable[ScrapedPod]:
-        """All pods that are known."""
+        """All known pods."""
 
     @property
     def where(self) -> str:
-        """Whose pods they are, for sentences."""
+        """The pods' namespaces, as text for messages."""
 
     @property
     def fault(self) -> str:
-        """Why no pods are known yet; empty where they are."""
+        """Why no pods are known yet; empty if they are."""
 
     @property
     def trouble(self) -> str:
-        """What is wrong while the last pods stay."""
+        """The current problem, while the last known pods stay in use; empty if there is none."""
 
     @property
     def not_granted(self) -> Sequence[str]:
-        """Namespaces that were named and whose pods are not sent."""
+        """Requested namespaces whose pods the control service does not send."""
 
     @property
     def age_seconds(self) -> float:
-        """How old the list of pods may be; 0 while it is followed."""
+        """Upper bound on the age of the pod list; 0 while it is watched."""
 
     @property
     def failures(self) -> int:
-        """How often pods could not be followed."""
+        """Number of failures to watch pods."""
 
     def tasks(self, report: Report) -> Tasks:
-        """Return what runs for as long as the proxy does."""
+        """Return the background tasks."""
 
     def close(self) -> None:
         """Drop the connections."""
@@ -80,7 +80,7 @@ class PodsSource(Protocol):
 def make_source(
     settings: AggregateSettings, environ: Mapping[str, str], listener: Listener
 ) -> PodsSource:
-    """Make the source that the settings name.
+    """Create the source that the settings select.
 
     Raises:
         SettingsError: the control service, the kubeconfig or the policy file cannot be used.
@@ -93,10 +93,13 @@ def make_source(
 
 
 def find_api_server(settings: AggregateSettings, environ: Mapping[str, str]) -> ApiAccess:
-    """Return the API server: of the kubeconfig that is named, else of the pod, else the usual one.
+    """Return access to the API server.
+
+    It comes from a kubeconfig that is set, else from the pod's service account, else from the
+    default kubeconfig.
 
     Raises:
-        SettingsError: there is none, or it cannot be used.
+        SettingsError: there is no access, or it cannot be used.
     """
     is_named = settings.kubeconfig or settings.context or environ.get("KUBECONFIG")
     if not is_named:
@@ -125,12 +128,12 @@ class ControlPods:
 
     @property
     def pods(self) -> Iterable[ScrapedPod]:
-        """All pods that were sent."""
+        """All pods that were received."""
         return self._present.pods.values()
 
     @property
     def where(self) -> str:
-        """Whose pods they are."""
+        """The pods' namespaces, as text for messages."""
         return _where(self._namespaces or self._present.granted)
 
     @property
@@ -140,18 +143,18 @@ class ControlPods:
 
     @property
     def trouble(self) -> str:
-        """Which namespaces are missing, or why the stream is."""
+        """Namespaces that are not granted, or why the stream is down; empty if neither."""
         if self.not_granted:
             return (
-                f"not granted: {', '.join(self.not_granted)}; name them for this service account "
-                "in control.grants.aggregates"
+                f"not granted: {', '.join(self.not_granted)}; add them for this service account "
+                "to control.grants.aggregates"
             )
         client = self.policy.client
         return client.last_error if client is not None and not client.is_connected else ""
 
     @property
     def not_granted(self) -> Sequence[str]:
-        """Namespaces that were named and whose pods are not sent."""
+        """Requested namespaces whose pods the control service does not send."""
         granted = self._present.granted
         if "*" in granted or self.policy.fault:
             return ()
@@ -159,17 +162,17 @@ class ControlPods:
 
     @property
     def age_seconds(self) -> float:
-        """How long the control service has been silent, where the stream is not open."""
+        """Time since the control service's last message; 0 while the stream is open."""
         client = self.policy.client
         return 0.0 if client is None or client.is_connected else self.policy.silence_seconds
 
     @property
     def failures(self) -> int:
-        """How often the stream broke."""
+        """Number of stream failures."""
         return 0 if self.policy.client is None else self.policy.client.failures
 
     def tasks(self, report: Report) -> Tasks:
-        """Return what runs for as long as the proxy does."""
+        """Return the background tasks."""
         return self.policy.tasks(report)
 
     def close(self) -> None:
@@ -184,7 +187,7 @@ class ControlPods:
 
 
 class ApiPods:
-    """Pods from the API server; labels from it or from a policy file, where they are wanted.
+    """Pods from the API server; optionally labels from it or from a policy file.
 
     Raises:
         SettingsError: the policy file cannot be used.
@@ -216,7 +219,7 @@ class ApiPods:
 
     @property
     def where(self) -> str:
-        """Whose pods they are."""
+        """The pods' namespaces, as text for messages."""
         return _where(self._namespaces)
 
     @property
@@ -228,26 +231,26 @@ class ApiPods:
 
     @property
     def trouble(self) -> str:
-        """Why pods cannot be followed now."""
+        """Why pods cannot be watched now; empty if they can."""
         return self._kubernetes.error()
 
     @property
     def not_granted(self) -> Sequence[str]:
-        """None: what is not allowed is a trouble."""
+        """Return nothing: a forbidden namespace is reported by `trouble`."""
         return ()
 
     @property
     def age_seconds(self) -> float:
-        """How old the list of pods may be."""
+        """Upper bound on the age of the pod list; 0 while it is watched."""
         return self._kubernetes.age_seconds
 
     @property
     def failures(self) -> int:
-        """How often pods could not be followed."""
+        """Number of failures to watch pods."""
         return self._kubernetes.failures
 
     def tasks(self, report: Report) -> Tasks:
-        """Return what runs for as long as the proxy does."""
+        """Return the background tasks."""
         return [*self._kubernetes.tasks(), *self.policy.tasks(report)]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Metrics that a gateway has of itself, on its admin port."""
+"""A gateway's own metrics, served on its admin port."""
 
 import time
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from sidecar.process.readiness import readiness_families
 
 PREFIX = "livery_gateway"
 DURATION = "prometheus_proxy_request_duration_seconds"
-DURATION_HELP = "Time until an answer began."
+DURATION_HELP = "Time from a request to the start of its response."
 METRICS = (
     build_info(PREFIX),
     Family(
@@ -28,15 +28,13 @@ METRICS = (
     Family(
         "counter",
         "prometheus_proxy_backend_requests_total",
-        "Questions to backends, by backend and status.",
+        "Requests to backends, by backend and status.",
         ("backend", "code"),
     ),
-    Family("gauge", "prometheus_proxy_targets_discovered", "Backends that are known."),
+    Family("gauge", "prometheus_proxy_targets_discovered", "Known backends."),
     Family("gauge", "prometheus_proxy_tenants_active", "Tenants that have access rules."),
-    Family(
-        "counter", "livery_gateway_refused_total", "Requests refused, by what for.", ("reason",)
-    ),
-    Family("gauge", "livery_gateway_backend_up", "Whether a backend is asked.", ("backend",)),
+    Family("counter", "livery_gateway_refused_total", "Requests refused, by reason.", ("reason",)),
+    Family("gauge", "livery_gateway_backend_up", "Whether the backend is up.", ("backend",)),
     *policy_families(PREFIX),
     *readiness_families(PREFIX),
     *sending_families(PREFIX),
@@ -47,7 +45,7 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 
 class GatewayMetrics:
-    """Counts requests, refusals and questions to backends.
+    """Counts requests, refusals and backend requests.
 
     Args:
         on_refusal: called with each refusal.
@@ -59,12 +57,12 @@ class GatewayMetrics:
         self.telemetry.set(f"{PREFIX}_build_info", 1, version=VERSION)
         self._seconds = Histogram(DURATION, DURATION_HELP, "path", _SECONDS)
         self._refusals: OrderedDict[str, float] = OrderedDict()
-        """Sentences, and when each was said last, as Unix time."""
+        """Refusals, and when each occurred last, as Unix time."""
         for cause in Cause:
             self.telemetry.add("livery_gateway_refused_total", 0, reason=cause)
 
     def answered(self, path: str, status: int, seconds: float, refusal: Refusal | None) -> None:
-        """Count an answer; `refusal` is None where there was one."""
+        """Count a response; `refusal` is None unless the request was refused."""
         self.telemetry.add("prometheus_proxy_requests_total", path=path, code=str(status))
         self._seconds.observe(path, seconds)
         if refusal is not None:
@@ -73,7 +71,7 @@ class GatewayMetrics:
             self._on_refusal()
 
     def _note(self, path: str, refusal: Refusal) -> None:
-        """Remember it as one of the last, each kind once."""
+        """Keep a refusal among the latest ones; equal ones are kept once."""
         text = f"{refusal.status} {refusal.cause}: {refusal} ({path})"
         self._refusals.pop(text, None)
         self._refusals[text] = time.time()
@@ -81,18 +79,18 @@ class GatewayMetrics:
             self._refusals.popitem(last=False)
 
     def notes(self) -> list[str]:
-        """Say what was refused of late, the last first."""
+        """Return the latest refusals, newest first."""
         return [
             f"{datetime.fromtimestamp(at, UTC):%H:%M:%S} UTC {text}"
             for text, at in reversed(self._refusals.items())
         ]
 
     def asked(self, url: str, status: int) -> None:
-        """Count a question to a backend."""
+        """Count a request to a backend."""
         self.telemetry.add("prometheus_proxy_backend_requests_total", backend=url, code=str(status))
 
     def render(self, backends: BackendGroup, tenants: int) -> bytes:
-        """Write all of them in text format."""
+        """Write all metrics in text format."""
         put = self.telemetry.set
         put("prometheus_proxy_targets_discovered", len(backends.backends))
         put("prometheus_proxy_tenants_active", tenants)

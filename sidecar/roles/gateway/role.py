@@ -52,10 +52,10 @@ _JSON = "application/json"
 
 
 def start(arguments: Sequence[str], environ: Mapping[str, str]) -> "GatewayRole":
-    """Make the role that a command line describes.
+    """Create the role from a command line.
 
     Raises:
-        SettingsError: an argument is wrong, or what it names cannot be used.
+        SettingsError: an argument is invalid, or a file or service that it names cannot be used.
     """
     settings = parse_gateway_settings(arguments, environ)
     check_files(settings.backend)
@@ -106,7 +106,7 @@ class GatewayRole:
         self.ports = Ports()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`, then finish what is in flight."""
+        """Serve until `stop` is set, then finish requests in flight."""
         settings = self._settings
         tls: ssl.SSLContext | None = None
         tasks: list[Callable[[], Awaitable[None]]] = [self.backends.watch]
@@ -121,7 +121,7 @@ class GatewayRole:
         if self._collector is not None and self._collected is not None:
             client = self._collected.client
             work += [self._collector.run, *([] if client is None else [client.run])]
-        # In a cluster, who asks hears of the end a little later.
+        # In a cluster, clients learn with a delay that this pod is terminating.
         linger_seconds = 0.0 if settings.control is None else LINGER_SECONDS
         await serve(self.ports, listeners, work, stop, linger_seconds=linger_seconds)
         if self._collector is not None:
@@ -129,7 +129,7 @@ class GatewayRole:
         self.backends.close()
 
     async def handle_admin(self, request: Request) -> Response:
-        """Answer on the admin port."""
+        """Handle a request on the admin port."""
         if request.path == "/health":
             return _answer(self._health())
         if request.path in ("/debug/targets", "/debug/tenants"):
@@ -148,21 +148,23 @@ class GatewayRole:
             raise Refusal(Cause.TENANT, 403, f"{caller.name} may not read {request.path}")
 
     def readiness(self) -> Readiness:
-        """Whether queries are answered, and if not why."""
-        unknown = "" if self.backends.backends else "no Prometheus is known to ask"
+        """Return whether queries are served, and if not, why."""
+        unknown = "" if self.backends.backends else "no Prometheus backend is known"
         obstacles = (
             Obstacle(Reason.POLICY, self.gateway.fault),
             Obstacle(Reason.BACKENDS, unknown),
-            Obstacle(Reason.STOPPING, "it is stopping" if self.ports.is_stopping else ""),
+            Obstacle(
+                Reason.STOPPING, "the proxy is shutting down" if self.ports.is_stopping else ""
+            ),
         )
         return Readiness.of(obstacles, self.ports.faults)
 
     def _make_collector(self) -> "Collector | None":
-        """Make what sends objects' series, and hears which."""
+        """Create the collector and its policy source; None if nothing is collected."""
         settings = self._settings.collector
         if settings is None:
             return None
-        # Imported only here: a gateway that sends nothing does not pay for it.
+        # Imported here so that a gateway that does not collect does not load it.
         from sidecar.forward.collector import Collector
         from sidecar.model.policy.collector import COLLECTOR_KEYS
 
@@ -175,7 +177,7 @@ class GatewayRole:
         return collector
 
     def _providers(self) -> list[Provider]:
-        """Make what callers are known by."""
+        """Create the providers that authenticate callers."""
         settings, found = self._settings, list[Provider]()
         if settings.trusted_sources:
             found.append(TrustedHeader(settings.trusted_header, settings.trusted_sources))
@@ -187,17 +189,17 @@ class GatewayRole:
         return found
 
     def _say_what_is_known(self) -> None:
-        """Log what the files hold: a name with a mistake in it selects nothing."""
+        """Log what the files contain, because a misspelled name silently selects nothing."""
         if self._settings.control is not None:
             return
         rules = self.gateway.views.rules
         counts = {"tenants": len(rules), "rules": sum(map(len, rules.values()))}
         logger.info("access rules", extra=counts)
         if not any(rules.values()):
-            logger.warning("there are no access rules: every answer is empty")
+            logger.warning("there are no access rules: every result is empty")
         named = self._users.tenants if self._users is not None else frozenset[str]()
         for name in sorted(named - set(rules)):
-            logger.warning("a user may be a tenant that has no rules", extra={"tenant": name})
+            logger.warning("a user's tenant has no access rules", extra={"tenant": name})
 
     def _read_policy_file(self) -> None:
         settings = self._settings
@@ -221,14 +223,14 @@ class GatewayRole:
         return f"the access rules may be out of date: not confirmed for {seconds:.0f} s"
 
     def _report(self) -> dict[str, object]:
-        """What the control service is told of this proxy."""
+        """Return the report to the control service."""
         backends = self.backends.backends
         states = [TargetState(backend.url, backend.error, 0) for backend in backends]
         faults = list(self.readiness().sentences)
         if self._users is not None and self._users.fault:
             faults.append(self._users.fault)
         if self._collected is not None and self._collected.client is not None:
-            # A refusal of the role, or keys that cannot be read.
+            # Keys that cannot be read, or a stale policy, for instance if the role is refused.
             client = self._collected.client
             stale = self._staleness_of(self._collected)
             faults += [f"collecting: {text}" for text in (client.policy_error, stale) if text]

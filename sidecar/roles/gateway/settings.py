@@ -1,4 +1,4 @@
-"""What `livery-proxy --role gateway` is told, by arguments."""
+"""Settings of the gateway role, from arguments and environment."""
 
 import argparse
 import re
@@ -22,12 +22,12 @@ DEFAULT_ADMIN_PORT = 8081
 EXAMPLES = """examples:
   livery-proxy --role gateway --backend http://prometheus:9090 \\
       --policy tenants.yaml --users users.yaml
-      tenants of a file, users of a file, on port 8080
+      tenants and users from files, on port 8080
   livery-proxy --role gateway --backend http://prom-0:9090 --backend http://prom-1:9090 ...
-      two replicas: any of them is asked
+      two replicas: each query goes to either of them
   LIVERY_CONTROL_URL=https://livery-injector:8444 LIVERY_TOKEN_FILE=... \\
       livery-proxy --role gateway --backend http://prometheus:9090
-      rules by the injector's control service; callers show Kubernetes tokens
+      rules from the injector's control service; callers authenticate with Kubernetes tokens
 """
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -36,22 +36,22 @@ _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
-    """Everything a gateway is told."""
+    """All settings of a gateway."""
 
     backends: tuple[str, ...]
     backend: BackendSettings
     policy_file: Path | None
-    """Access rules of a file; None for those of the control service."""
+    """File with access rules; None to use those of the control service."""
     access_folder: Path | None
-    """MetricAccess objects in files, in place of both."""
+    """Folder of MetricAccess objects, used in place of a file or the control service."""
     access_grants_all: bool
     notes: tuple[str, ...]
-    """What of a configuration file has no effect, a sentence each."""
+    """Settings of the `--config` file that have no effect, one sentence each."""
     control: ControlSettings | None
     max_policy_age_seconds: float
     users_file: Path | None
     trusted_header: str
-    """Names tenants, in lower case; empty where no header is trusted."""
+    """Header that names tenants, in lower case; empty if no header is trusted."""
     trusted_sources: tuple[Network, ...]
     namespace_label: str
     timeout_seconds: float
@@ -59,7 +59,7 @@ class GatewaySettings:
     active: int
     fills_gaps: bool
     collector: ControlSettings | None
-    """Where it is told what to collect; None where it collects nothing."""
+    """Control service that assigns what to collect; None to collect nothing."""
     refuses_unseen: bool
     port: int
     admin_port: int
@@ -73,70 +73,76 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser.of_role(
         "gateway",
         prog="livery-proxy --role gateway",
-        description="Livery's proxy for tenants' queries: Prometheus' API, each seeing its own.",
+        description="Livery's proxy for tenants' queries: Prometheus' API under access rules.",
         examples=EXAMPLES,
     )
     add = parser.add_argument
     add("--backend", action="append", default=[], metavar="URL",
-        help="a Prometheus; of several, which are replicas, any is asked (beside those that the "
-        "control service finds)")  # fmt: skip
-    add("--backend-ca-file", metavar="FILE", help="CAs of backends with https (the system's)")
+        help="URL of a Prometheus; repeat for replicas, any of which is queried (in addition to "
+        "those that the control service finds)")  # fmt: skip
+    add("--backend-ca-file", metavar="FILE", help="CAs of https backends (default: the system's)")
     add("--backend-token-file", metavar="FILE", help="bearer token for backends")
-    add("--backend-user", metavar="NAME", help="name for backends that ask for a password")
-    add("--backend-password-file", metavar="FILE", help="the password")
+    add("--backend-user", metavar="NAME", help="user name for backends with basic authentication")
+    add("--backend-password-file", metavar="FILE", help="password of --backend-user")
     add("--fill-gaps", action="store_true",
-        help="ask two replicas, and take from one what the other has no samples of")  # fmt: skip
+        help="query two replicas, and fill gaps in one with samples of the other")  # fmt: skip
     add("--backend-timeout", metavar="SECONDS", default="30",
-        help="until an answer of a Prometheus begins, and between its parts (%(default)s)",
+        help="maximum wait for a backend's response to start, and between its parts (%(default)s)",
         )  # fmt: skip
     add("--policy", metavar="FILE",
-        help="access rules by tenant (YAML or JSON), watched; without it the control service "
-        "(LIVERY_CONTROL_URL) sends them")  # fmt: skip
+        help="access rules by tenant (YAML or JSON), reloaded when they change; without it, the "
+        "control service (LIVERY_CONTROL_URL) sends them")  # fmt: skip
     add("--access", metavar="DIR",
-        help="a folder of MetricAccess objects, watched, in place of --policy")  # fmt: skip
+        help="folder of MetricAccess objects to use in place of --policy, reloaded when they "
+        "change")  # fmt: skip
     add("--access-all-namespaces", action="store_true",
-        help="objects of --access may read every namespace; else their own")  # fmt: skip
+        help="let objects of --access read every namespace, not only their own")  # fmt: skip
     add("--max-policy-age", metavar="SECONDS", default="600",
-        help="refuse requests once the control service has been silent so long (%(default)s)",
+        help="refuse requests if the policy has not been confirmed for this long (%(default)s)",
         )  # fmt: skip
-    add("--users", metavar="FILE", help="users, their password hashes and tenants, watched")
+    add("--users", metavar="FILE",
+        help="file of users, password hashes and tenants, reloaded when it changes")  # fmt: skip
     add("--trusted-source", action="append", default=[], metavar="CIDR",
-        help="addresses of an authenticating proxy in front, whose header is trusted",
+        help="address range of an authenticating proxy in front, whose header is trusted",
         )  # fmt: skip
     add("--trusted-header", metavar="NAME", default=HEADER,
-        help="the header of it that names tenants, separated by commas (%(default)s)")  # fmt: skip
-    add("--namespace-label", metavar="LABEL", default="namespace",
-        help="names a series' namespace in the backends (%(default)s)")  # fmt: skip
-    add("--refuse-unseen", action="store_true",
-        help="a selector of which the rules show nothing is an error, in place of an empty answer",
+        help="header in which that proxy names tenants, separated by commas (%(default)s)",
         )  # fmt: skip
+    add("--namespace-label", metavar="LABEL", default="namespace",
+        help="series label that holds the namespace in the backends (%(default)s)")  # fmt: skip
+    add("--refuse-unseen", action="store_true",
+        help="return an error in place of an empty result for a selector that can match nothing "
+        "under the rules")  # fmt: skip
     add("--limits", metavar="FILE",
-        help="bounds by tenant (YAML or JSON): default: {...}, tenants: {NAME: {...}}")  # fmt: skip
+        help="limits by tenant (YAML or JSON): default: {...}, tenants: {NAME: {...}}")  # fmt: skip
     limits = TenantLimits()
     add("--requests-per-second", metavar="N", default=str(limits.requests_per_second),
-        help="of one tenant (%(default)s)")  # fmt: skip
-    add("--burst", metavar="N", default=str(limits.burst), help="of one tenant (%(default)s)")
+        help="request rate of one tenant (%(default)s)")  # fmt: skip
+    add("--burst", metavar="N", default=str(limits.burst),
+        help="requests of one tenant that may exceed the rate for a moment (%(default)s)",
+        )  # fmt: skip
     add("--concurrency", metavar="N", default=str(limits.concurrency),
         help="requests of one tenant at once (%(default)s)")  # fmt: skip
     add("--response-mib", metavar="N", default=str(limits.response_bytes >> 20),
-        help="of one answer (%(default)s)")  # fmt: skip
+        help="size of one response (%(default)s)")  # fmt: skip
     add("--query-bytes", metavar="N", default=str(limits.query_bytes),
-        help=f"of one query, {MAX_QUERY_BYTES} at most (%(default)s)")  # fmt: skip
+        help=f"length of one query, at most {MAX_QUERY_BYTES} (%(default)s)")  # fmt: skip
     add("--range-seconds", metavar="N",
-        help="that one request may read: from its start to its end, and the ranges of its query "
-        "before, offsets aside (unbounded)")  # fmt: skip
+        help="time that one request may read: from its start to its end, plus the ranges in its "
+        "query, without offsets (default: unlimited)")  # fmt: skip
     add("--max-concurrent-requests", metavar="N", default="100",
-        help="of all tenants; beyond, they take turns (%(default)s)")  # fmt: skip
-    add("--collect", action="store_true",
-        help="also send what MetricAccess objects with `collect: prometheus` name: the control "
-        "service says which")  # fmt: skip
-    add("--config", metavar="FILE",
-        help="a prometheus-multi-tenant-proxy's configuration; arguments take precedence",
+        help="requests of all tenants at once; further ones wait their turn (%(default)s)",
         )  # fmt: skip
-    add("--tls-cert-file", metavar="FILE", help="serve HTTPS on the data port")
-    add("--tls-key-file", metavar="FILE", help="the certificate's key")
+    add("--collect", action="store_true",
+        help="also forward the series of MetricAccess objects with `collect: prometheus` that the "
+        "control service assigns")  # fmt: skip
+    add("--config", metavar="FILE",
+        help="configuration file of prometheus-multi-tenant-proxy; arguments take precedence",
+        )  # fmt: skip
+    add("--tls-cert-file", metavar="FILE", help="certificate for HTTPS on the data port")
+    add("--tls-key-file", metavar="FILE", help="key of the certificate")
     add("--port", help=f"data port ({DEFAULT_PORT})")
-    add("--admin-port", help=f"/readyz, /metrics, /health ({DEFAULT_ADMIN_PORT})")
+    add("--admin-port", help=f"port of /readyz, /metrics and /health ({DEFAULT_ADMIN_PORT})")
     add("--log-level", choices=LEVELS, default="info", help="(%(default)s)")
     return parser
 
@@ -145,20 +151,20 @@ def parse_gateway_settings(arguments: Sequence[str], environ: Mapping[str, str])
     """Read arguments.
 
     Raises:
-        SettingsError: something is wrong; names it.
+        SettingsError: a setting is invalid; the message names it.
     """
     given, notes = _parse(arguments)
     control = read_control(environ, "gateway")
     _check(given, control)
     if (given.tls_cert_file is None) is not (given.tls_key_file is None):
-        raise SettingsError("--tls-cert-file and --tls-key-file: one without the other")
+        raise SettingsError("--tls-cert-file and --tls-key-file must be set together")
     port = _port("--port", given.port, DEFAULT_PORT)
     admin_port = _port("--admin-port", given.admin_port, DEFAULT_ADMIN_PORT)
     if port == admin_port != 0:
-        raise SettingsError(f"--port and --admin-port are both {port}; two ports are needed")
+        raise SettingsError(f"--port and --admin-port are both {port}; they must differ")
     backend = _backend(given)
     for url in given.backend:
-        Backend(url, backend)  # says what is wrong with it
+        Backend(url, backend)  # raises if the URL is invalid
     return GatewaySettings(
         backends=tuple(dict.fromkeys(given.backend)),
         backend=backend,
@@ -187,12 +193,12 @@ def parse_gateway_settings(arguments: Sequence[str], environ: Mapping[str, str])
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[str, ...]]:
-    """Read arguments, and the file that `--config` names as their defaults."""
+    """Read arguments, with the values of the `--config` file as their defaults."""
     parser = build_parser()
     given = parser.parse_args(arguments)
     if not given.config:
         return given, ()
-    # Imported only here: it is of use to nobody else.
+    # Imported here because only `--config` needs it.
     from sidecar.gateway.compatible import read_config
 
     config = read_config(Path(given.config))
@@ -205,32 +211,32 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[str, ...
 
 def _check(given: argparse.Namespace, control: ControlSettings | None) -> None:
     if given.collect and control is None:
-        raise SettingsError("--collect needs a control service (LIVERY_CONTROL_URL)")
+        raise SettingsError("--collect needs a control service: set LIVERY_CONTROL_URL")
     if not given.backend and control is None:
-        raise SettingsError("--backend is needed where no control service (LIVERY_CONTROL_URL) is")
+        raise SettingsError("--backend is required without a control service (LIVERY_CONTROL_URL)")
     if not (given.policy or given.access) and control is None:
-        text = "--policy or --access is needed where no control service (LIVERY_CONTROL_URL) is"
+        text = "--policy or --access is required without a control service (LIVERY_CONTROL_URL)"
         raise SettingsError(text)
     if given.access_all_namespaces and not given.access:
         raise SettingsError("--access-all-namespaces has no effect without --access")
     label = given.namespace_label
     if _LABEL.fullmatch(label) is None or label == "__name__":
-        raise SettingsError(f"--namespace-label: {label[:60]!r} names no label of namespaces")
+        raise SettingsError(f"--namespace-label: {label[:60]!r} is not a valid label name")
     if given.policy and given.access:
-        raise SettingsError("--policy must not be given with --access")
+        raise SettingsError("--policy must not be set with --access")
     if given.fill_gaps and len(given.backend) < 2 and control is None:
-        raise SettingsError("--fill-gaps needs two --backend, of which one fills the other's gaps")
+        raise SettingsError("--fill-gaps needs at least two backends: repeat --backend")
     _check_callers(given, control)
 
 
 def _check_callers(given: argparse.Namespace, control: ControlSettings | None) -> None:
     if not (given.users or given.trusted_source or control):
         raise SettingsError(
-            "--users (or --trusted-source) is needed: without it and without a control service "
-            "nobody is known"
+            "--users or --trusted-source is required without a control service: otherwise no "
+            "caller can be authenticated"
         )
     if _HEADER.fullmatch(given.trusted_header) is None:
-        raise SettingsError(f"--trusted-header: {given.trusted_header[:60]!r} names no header")
+        raise SettingsError(f"--trusted-header: {given.trusted_header[:60]!r} is not a header name")
     if given.trusted_header != HEADER and not given.trusted_source:
         raise SettingsError("--trusted-header has no effect without --trusted-source")
 
@@ -238,9 +244,9 @@ def _check_callers(given: argparse.Namespace, control: ControlSettings | None) -
 def _backend(given: argparse.Namespace) -> BackendSettings:
     user, password = given.backend_user, given.backend_password_file
     if (user is None) is not (password is None):
-        raise SettingsError("--backend-user and --backend-password-file: one without the other")
+        raise SettingsError("--backend-user and --backend-password-file must be set together")
     if user is not None and given.backend_token_file:
-        raise SettingsError("--backend-user must not be given with --backend-token-file")
+        raise SettingsError("--backend-user must not be set with --backend-token-file")
     return BackendSettings(
         Path(given.backend_ca_file) if given.backend_ca_file else None,
         Path(given.backend_token_file) if given.backend_token_file else None,
@@ -249,10 +255,10 @@ def _backend(given: argparse.Namespace) -> BackendSettings:
 
 
 def check_files(backend: BackendSettings) -> None:
-    """See that what backends ask for is there.
+    """Check that the backends' credential and CA files exist.
 
     Raises:
-        SettingsError: a file cannot be read; names the flag.
+        SettingsError: a file cannot be read; the message names the flag.
     """
     try:
         read_authorization(backend)
@@ -297,7 +303,7 @@ def _count(flag: str, text: str, most: float = 1e6) -> int:
     """Read a whole number of at least 1."""
     value = _number(flag, text, most)
     if value < 1 or value != int(value):
-        raise SettingsError(f"{flag}: {text[:40]!r} is not a whole number from 1 to {most:.0f}")
+        raise SettingsError(f"{flag}: {text[:40]!r} is not an integer from 1 to {most:.0f}")
     return int(value)
 
 

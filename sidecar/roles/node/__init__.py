@@ -1,1 +1,1 @@
-"""Role `node`: in front of the kubelets."""
+"""Role `node`: a proxy in front of kubelets."""

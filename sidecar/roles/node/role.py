@@ -1,4 +1,4 @@
-"""Role `node`: between kubelets and whoever scrapes them; text is labelled while it arrives."""
+"""Role `node`: serves kubelet metrics, adding labels while the text streams through."""
 
 import asyncio
 import json
@@ -40,9 +40,9 @@ from sidecar.roles.node.settings import NodeSettings, parse_node_settings
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1024
-"""Of a proxy for all nodes: Prometheus keeps one for each path of each."""
+"""For a proxy that serves all nodes: Prometheus keeps one connection per node and path."""
 MAX_UNDER_WAY = 64
-"""Scrapes at once, of all nodes: what each makes is in memory until it has ended."""
+"""Concurrent scrapes of all nodes; each keeps its series in memory until it ends."""
 DRAIN_SECONDS = 15.0
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NODE_PATH = re.compile(r"/nodes/([a-z0-9.-]{1,253})(/[a-z/]+)")
@@ -51,10 +51,10 @@ _TARGETS = "/targets"
 
 
 def start(arguments: Sequence[str], environ: Mapping[str, str]) -> "NodeRole":
-    """Make the role that a command line describes.
+    """Create the role from a command line.
 
     Raises:
-        SettingsError: an argument is wrong, or what it names cannot be used.
+        SettingsError: an argument is invalid, or a file or service that it names cannot be used.
     """
     settings = parse_node_settings(arguments, environ)
     configure_logs(settings.log_level)
@@ -65,7 +65,7 @@ class NodeRole:
     """One proxy in the node role.
 
     Raises:
-        SettingsError: the kubelet's address or CA cannot be used, or the control service's.
+        SettingsError: the kubelet's or the control service's address or CA cannot be used.
     """
 
     def __init__(self, settings: NodeSettings) -> None:
@@ -79,14 +79,14 @@ class NodeRole:
         )
         self._scrape_slots = asyncio.Semaphore(MAX_UNDER_WAY)
         self.kubelets: OrderedDict[str, KubeletProxy] = OrderedDict()
-        """By the node's name, who was scraped last at the end; by the empty name the only one."""
+        """By node name, most recently scraped last; a single kubelet has the empty name."""
         if not settings.serves_all_nodes:
             self.kubelets[""] = self._make_kubelet("")
         self._discovery: NodeDiscovery | None = None
         if settings.discovers:
             self._discovery = NodeDiscovery(settings.discovery_file, self._kubelet_settings)
         self._authorizers: dict[str, TokenAuthorizer] = {}
-        """By what one must be allowed to get of nodes; none where callers need no token."""
+        """By the subresource of nodes that callers must be allowed to get; empty without tokens."""
         self._start_policy()
         self._certificate = _read_certificate(settings.certificate)
         self._admin_certificate = _read_certificate(settings.admin_certificate)
@@ -99,7 +99,7 @@ class NodeRole:
         self.ports = Ports(self.source.changed)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`, then finish what is in flight."""
+        """Serve until `stop` is set, then finish requests in flight."""
         for note in self._settings.notes:
             logger.info(note)
         self.source.read()
@@ -128,33 +128,33 @@ class NodeRole:
         return [*followed, *self.source.tasks(self.report)]
 
     async def handle_data(self, request: Request) -> Response:
-        """Answer on the data port."""
+        """Handle a request on the data port."""
         endpoint, node = self._route(request.path)
         if not endpoint:
-            return plain(404, f"served here: {', '.join(self._served())}")
+            return plain(404, f"not found; paths served here: {', '.join(self._served())}")
         if request.method != "GET":
             return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
         return self._count(endpoint, await self._answer(endpoint, node, request))
 
     async def handle_admin(self, request: Request) -> Response:
-        """Answer on the admin port."""
+        """Handle a request on the admin port."""
         return answer_admin(request.path, self.readiness(), self._render_metrics)
 
     def report(self) -> dict[str, object]:
-        """What the control service is told of this proxy."""
+        """Return the report to the control service."""
         targets = [state for kubelet in self.kubelets.values() for state in kubelet.states()]
-        # Of many the failed ones, for they are what somebody looks for.
+        # Failed targets first: a report holds a bounded number of targets.
         targets.sort(key=lambda target: not target.error)
         samples = sum(target.samples for target in targets)
         faults = self.readiness().sentences
         return self.source.report(ProxyState("node", faults, targets, samples))
 
     def readiness(self) -> Readiness:
-        """Whether scrapes are answered, and if not why."""
+        """Return whether scrapes are served, and if not, why."""
         return Readiness.of([Obstacle(Reason.POLICY, self.source.fault)], self.ports.faults)
 
     def _route(self, path: str) -> tuple[str, str]:
-        """Return the endpoint and the node that a path means; an empty endpoint for none."""
+        """Return a path's endpoint and node; the endpoint is empty if the path is not served."""
         if path == _TARGETS and self._discovery is not None:
             return path, ""
         if not self._settings.serves_all_nodes:
@@ -201,14 +201,14 @@ class NodeRole:
             return await self._tell_targets(self._discovery, node, request)
         try:
             kubelet = self._find_kubelet(node)
-        except SettingsError as error:  # what the policy says of the node is no address
+        except SettingsError as error:  # the policy's address of the node is invalid
             return failed(error)
         return await kubelet.scrape(endpoint, request)
 
     async def _tell_targets(
         self, discovery: NodeDiscovery, node: str, request: Request
     ) -> Response:
-        """Tell the pods of one node, or of all."""
+        """Return the pods of one node, or of all nodes, as targets."""
         nodes = [node]
         if self._settings.serves_all_nodes and not node:
             nodes = sorted(self.policy.nodes)
@@ -218,13 +218,13 @@ class NodeRole:
         return await discovery.answer(request, nodes, self.policy.namespace_labels)
 
     def _tell_nodes(self, request: Request) -> Response:
-        """Tell every node's endpoints as targets: behind a Service they have one address."""
+        """List every node's endpoints as targets, all at the address in the Host header."""
         asked = parse_qs(request.query).get("endpoint", ["/metrics/cadvisor"])
         address = request.headers.get("host", "")
         if not set(asked) <= set(KUBELET_ENDPOINTS):
-            return plain(400, f"endpoint is one of {', '.join(KUBELET_ENDPOINTS)}")
+            return plain(400, f"endpoint must be one of {', '.join(KUBELET_ENDPOINTS)}")
         if _HOST.fullmatch(address) is None:
-            return plain(400, "a Host header is needed, for it is the targets' address")
+            return plain(400, "the Host header is missing or invalid; targets get its address")
         groups = [
             {
                 "targets": [address],
@@ -244,14 +244,14 @@ class NodeRole:
         return Response(200, json.dumps(groups).encode(), _JSON)
 
     def _find_kubelet(self, node: str) -> KubeletProxy:
-        """Return a node's kubelet, as the one that was asked last."""
+        """Return a node's kubelet, and mark it as most recently used."""
         if node not in self.kubelets:
             self.kubelets[node] = self._make_kubelet(node)
         self.kubelets.move_to_end(node)
         return self.kubelets[node]
 
     def _bound_caches(self) -> None:
-        """Empty the caches of the kubelets scraped least recently, while there is too much."""
+        """Empty the least recently scraped kubelets' caches until the rest is within the bound."""
         cached = sum(kubelet.cached_bytes for kubelet in self.kubelets.values())
         for kubelet in self.kubelets.values():
             if cached <= self._settings.cached_bytes:
@@ -315,13 +315,13 @@ class NodeRole:
             if settings.accounts is not None:
                 self._authorizers = {
                     "metrics": TokenAuthorizer(client.ask, settings.accounts),
-                    # A named account may scrape, which does not mean to see what pods are made of.
+                    # The allowed accounts may scrape metrics, but not read pods.
                     "pods": TokenAuthorizer(client.ask, frozenset(), "pods"),
                 }
         if settings.policy_file is not None:
             source.use_file(settings.policy_file, _parse_file)
         elif settings.control is None:
-            source.fault = "there is neither a control service (LIVERY_CONTROL_URL) nor a --policy"
+            source.fault = "there is no source of labels: set --policy or LIVERY_CONTROL_URL"
 
     def _apply(self, change: NodeChange) -> None:
         before, self.policy = self.policy, change.policy

@@ -1,1 +1,1 @@
-"""Role `pod`: beside one workload."""
+"""Role `pod`: a proxy beside one workload."""

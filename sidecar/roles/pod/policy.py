@@ -1,4 +1,4 @@
-"""A pod's policy from the stream: each message is the whole of it."""
+"""A pod's policy from the stream: each message holds the whole policy."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ class PodPolicyReceiver:
     """Receives a pod's policy.
 
     Args:
-        last: the policy that is active at the start; None where there is none.
-        reads_access: whether access rules are compiled; a proxy that does not filter need not.
+        last: the policy that is active at startup; None if there is none.
+        reads_access: whether access rules are compiled; only a proxy that filters needs them.
     """
 
     def __init__(self, last: PodPolicy | None, *, reads_access: bool) -> None:
@@ -20,16 +20,16 @@ class PodPolicyReceiver:
         self._reads_access = reads_access
 
     def begin(self) -> None:
-        """Start a new connection: each message stands alone."""
+        """Do nothing for a new connection: each message holds the whole policy."""
 
     def forget(self) -> None:
         """Do nothing: each message holds the whole policy."""
 
     def take(self, kind: str, message: Mapping[str, object]) -> Received[PodPolicy] | None:
-        """Take a message; returns a policy where it is one.
+        """Process a message; returns the policy if it holds one.
 
         Raises:
-            PolicyError: the policy cannot be used; the last one stays.
+            PolicyError: the policy cannot be used; the last one stays active.
         """
         if kind != "policy":
             return None

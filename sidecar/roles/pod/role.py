@@ -1,4 +1,4 @@
-"""Role `pod`: beside one workload, between it and whoever scrapes it."""
+"""Role `pod`: a proxy beside one workload, between it and its scrapers."""
 
 import asyncio
 import logging
@@ -43,13 +43,13 @@ _MODERN = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4"
 )
-"""What Prometheus 3 takes."""
+"""Accept header with the formats that Prometheus 3 accepts."""
 MAX_UNSENT_BYTES = 24 << 20
-"""Answers that slow clients have not taken yet; beyond, scrapes are refused."""
+"""Response bytes that slow clients have not read yet; above this, scrapes are refused."""
 
 
 def start(arguments: Sequence[str], environ: Mapping[str, str]) -> "PodRole":
-    """Make the role that a command line describes; what is wrong is served as a reason."""
+    """Create the role from a command line; an invalid setting makes scrapes return 503."""
     settings = parse_pod_settings(arguments, environ)
     configure_logs(settings.log_level)
     return PodRole(settings)
@@ -80,7 +80,7 @@ class PodRole:
         self._telemetry.set(f"{PREFIX}_build_info", 1, version=VERSION)
         self.ports = Ports(self.source.changed)
         self._said = ""
-        """Why the last scrape was refused."""
+        """Why the last scrape was refused; empty if it was not."""
         self._results: dict[str, TargetState] = {}
         self._samples = self._left_out = 0
         self.data = Server(self.handle_data)
@@ -89,7 +89,7 @@ class PodRole:
         )
         self.admin = Server(self.handle_admin)
         self._forwarder: PodForwarder | None = None
-        """None as long as nothing was ever to be sent."""
+        """None until a policy has forwarding rules."""
         self._forwards = asyncio.Event()
 
     @property
@@ -103,9 +103,9 @@ class PodRole:
         return self.ports.bound.get("admin", 0)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`, then finish what is in flight."""
+        """Serve until `stop` is set, then finish requests in flight."""
         for fault in self._faults:
-            logger.error("a setting is wrong; scrapes are refused", extra={"reason": fault})
+            logger.error("a setting is invalid; scrapes are refused", extra={"reason": fault})
         self._start_policy()
         listeners = (
             Listener(self.data, self._settings.port, "metrics", drain_seconds=DRAIN_SECONDS),
@@ -118,9 +118,9 @@ class PodRole:
         self._scraper.close()
 
     async def handle_data(self, request: Request) -> Response:
-        """Answer on the data port."""
+        """Handle a request on the data port."""
         if request.path != "/metrics":
-            return plain(404, "only /metrics is served here, without a slash at its end")
+            return plain(404, "only /metrics is served here, without a trailing slash")
         if request.method != "GET":
             return plain(405, "only GET is served here")._replace(headers=(("Allow", "GET"),))
         started = time.monotonic()
@@ -132,11 +132,11 @@ class PodRole:
         return response
 
     async def handle_admin(self, request: Request) -> Response:
-        """Answer on the admin port."""
+        """Handle a request on the admin port."""
         return answer_admin(request.path, self.readiness(), self.render_metrics)
 
     def report(self) -> dict[str, object]:
-        """What the control service is told of this proxy."""
+        """Return the report to the control service."""
         targets = list(self._results.values())
         faults = self.readiness().sentences
         sending = () if self._forwarder is None else self._forwarder.state()
@@ -144,7 +144,7 @@ class PodRole:
         return self.source.report(state)
 
     def readiness(self) -> Readiness:
-        """Whether scrapes are answered, and if not why."""
+        """Return whether scrapes are served, and if not, why."""
         settings, series = self._settings, self.policy.series
         found = [Obstacle(Reason.SETTING, fault) for fault in self._faults]
         found.append(Obstacle(Reason.POLICY, self.source.fault))
@@ -152,7 +152,7 @@ class PodRole:
             sentence = "the access rules that filter this workload have not arrived yet"
             found.append(Obstacle(Reason.ACCESS_RULES, sentence))
         if settings.namespace_label and series.namespaces is None:
-            sentence = "the namespaces' labels have not arrived, or this workload may not have them"
+            sentence = "the namespaces' labels have not arrived, or are not granted to this pod"
             found.append(Obstacle(Reason.NAMESPACES, sentence))
         return Readiness.of(found, self.ports.faults)
 
@@ -172,7 +172,7 @@ class PodRole:
             scrape = await self.scrapes.get(asked, scrape_timeout(headers), request.peer)
         except BusyError as error:
             return plain(503, str(error))
-        except LiveryError as error:  # of the policy: a target's own is in its outcome
+        except LiveryError as error:  # of the policy; a target's error is in its outcome
             return failed(error)
         self._note(scrape)
         return render_scrape(scrape, wanted, headers)
@@ -183,7 +183,7 @@ class PodRole:
             self._telemetry.add("livery_proxy_series_left_out_total", scrape.left_out)
         if scrape.left_out != self._left_out:
             self._left_out = scrape.left_out
-            text = "series are left out: escaped for this client they have another's name"
+            text = "series are omitted: the client's escaping makes them equal to others"
             logger.warning(text, extra={"series": scrape.left_out})
         self._telemetry.set("livery_proxy_samples", scrape.samples_out)
         self._note_targets(scrape.results)
@@ -234,13 +234,13 @@ class PodRole:
                 self.source.connect(settings.control, receiver)
             except LiveryError as error:
                 self._faults.append(str(error))
-                logger.error("a setting is wrong", extra={"reason": str(error)})
+                logger.error("a setting is invalid", extra={"reason": str(error)})
 
     def _take_bootstrap(self, document: Mapping[str, object]) -> PodPolicy | None:
         try:
             policy = parse_pod_policy(document, DocumentReader(Origin.STREAM))
         except LiveryError as error:
-            # The stream brings a better one; until then nothing safe can be exposed.
+            # Until the stream sends a usable policy, no series can be exposed safely.
             self.source.fault = f"the bootstrap policy cannot be used: {error}"
             logger.error("the bootstrap cannot be used", extra={"reason": str(error)})
             return None
@@ -259,7 +259,7 @@ class PodRole:
     # Forwarding
 
     def _make_forwarder(self) -> "PodForwarder":
-        # Imported only here: a proxy that sends nothing does not pay for it.
+        # Imported here so that a proxy that does not forward does not load it.
         from sidecar.forward.pod import PodForwarder
 
         forwarder = PodForwarder(self._settings.identity, self._scrape_to_forward)
@@ -267,13 +267,13 @@ class PodRole:
         return forwarder
 
     async def _forward(self) -> None:
-        """Send what is to be sent, once something is."""
+        """Run the forwarder, once a policy has forwarding rules."""
         await self._forwards.wait()
         if self._forwarder is not None:
             await self._forwarder.run()
 
     async def _scrape_to_forward(self, wanted: Negotiated | None) -> None:
-        """Ask the targets, for nobody did in time: as who scrapes them does, if anybody."""
+        """Scrape for the forwarder if no client did in time; `wanted` is the clients' format."""
         if self.readiness().refusal:
             return
         asked = ScrapeRequest(wanted or negotiate(_MODERN), is_written=False)
@@ -281,4 +281,4 @@ class PodRole:
             scrape = await self.scrapes.get(asked, DEFAULT_TIMEOUT_SECONDS, "")
             self._note_targets(scrape.results)
         except BusyError as error:
-            logger.warning("the targets cannot be asked", extra={"reason": str(error)})
+            logger.warning("targets cannot be scraped for forwarding", extra={"reason": str(error)})

@@ -1,7 +1,7 @@
-"""What the pod role was started with: arguments, and the environment that the injector gave it.
+"""Settings of the pod role, from arguments and the environment that the injector sets.
 
-A wrong value becomes a fault that is served as the reason, never an exit: a sidecar that does not
-run makes its pod un-ready.
+An invalid value becomes a fault, which is returned to scrapers. It never ends the process: a
+sidecar that is not running makes its pod unready.
 """
 
 import argparse
@@ -27,9 +27,9 @@ DEFAULT_TARGET_LABEL = "container"
 
 EXAMPLES = """examples:
   livery-proxy --role pod --target http://127.0.0.1:8080/metrics
-      pass the application's metrics on, unchanged, on port 16090
+      serve the application's metrics, unchanged, on port 16090
   livery-proxy --role pod --target http://:8080/metrics --policy policy.yaml
-      put labels on them: policy.yaml holds, for instance, `labels: {team: frontend}`
+      add labels: policy.yaml holds, for instance, `labels: {team: frontend}`
   livery-proxy --role pod --target app=http://:8080/metrics --target envoy=http://:9901/stats
       merge two endpoints; each series gets container="app" or container="envoy"
 """
@@ -43,25 +43,25 @@ class PodSettings:
     port: int
     admin_port: int
     policy_file: Path | None
-    """A policy to use in place of the control service; read again when it changes."""
+    """Policy file to use in place of the control service; reloaded when it changes."""
     control: ControlSettings | None
     bootstrap: Mapping[str, object] | None
-    """The policy as it was when the pod was made; None where nobody injected this proxy."""
+    """The policy at the time of injection; None if this proxy was not injected."""
     identity: Identity
     filters: bool
-    """Expose only what the namespace's access rules let through."""
+    """Whether to expose only what the namespace's access rules allow."""
     namespace_label: str
-    """Label of a series that names the namespace whose labels it wears; empty: the pod's."""
+    """Series label with the namespace whose labels are added; empty for the pod's namespace."""
     target_label: str
-    """Label that distinguishes several targets' series."""
+    """Label that distinguishes the series of several targets."""
     passed_headers: tuple[str, ...]
-    """Headers of the scraper's that targets get, in lower case."""
+    """Headers of the scraper's request that are passed to targets, in lower case."""
     fallback: Format | None
-    """Format of targets whose Content-Type says nothing that can be read."""
+    """Format of targets with a missing or unsupported Content-Type."""
     limits: ScrapeLimits
     log_level: str
     faults: tuple[str, ...]
-    """What is wrong; with any, scrapes are answered 503 and the first."""
+    """Invalid settings; if there are any, scrapes get 503 with the first."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser.of_role(
         "pod",
         prog="livery-proxy --role pod",
-        description="Livery's proxy beside one workload: scrapes it, labels, filters, re-exposes.",
+        description="Livery's proxy beside one workload: labels, filters and re-exposes metrics.",
         examples=EXAMPLES,
     )
     parser.add_argument(
@@ -77,47 +77,49 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="[NAME=]URL",
-        help="an endpoint to scrape; may be given several times",
+        help="endpoint to scrape; repeatable",
     )
-    parser.add_argument("--policy", metavar="FILE", help="a policy file (YAML or JSON), watched")
+    parser.add_argument(
+        "--policy", metavar="FILE", help="policy file (YAML or JSON), reloaded when it changes"
+    )
     parser.add_argument("--port", default=str(DEFAULT_PORT), help="data port (%(default)s)")
     parser.add_argument("--admin-port", default=str(DEFAULT_ADMIN_PORT), help="(%(default)s)")
     parser.add_argument(
         "--filter",
         choices=["none", "metricaccess"],
         default="none",
-        help="expose all, or what MetricAccess rules let through (%(default)s)",
+        help="expose everything, or what MetricAccess rules allow (%(default)s)",
     )
     parser.add_argument(
         "--namespace-label",
         default="",
         metavar="LABEL",
-        help="take labels by each series' own namespace, named by this label",
+        help="add the labels of the namespace that this label of each series names",
     )
     parser.add_argument(
         "--target-label",
         default=DEFAULT_TARGET_LABEL,
         metavar="LABEL",
-        help="says which of several targets a series is of (%(default)s)",
+        help="label that distinguishes the series of several targets (%(default)s)",
     )
     parser.add_argument(
         "--targets",
         choices=["named", "guessed"],
         default="named",
-        help="guessed: several ports are declared, and not all need have metrics; their series "
-        "carry the port, too (%(default)s)",
+        help="guessed: targets are declared ports, not all of which need serve metrics; their "
+        "series also carry the port (%(default)s)",
     )
     parser.add_argument(
         "--pass-headers",
         default="",
         metavar="NAMES",
-        help="headers of the scraper's request that targets get, such as Authorization",
+        help="headers of the scraper's request to pass to targets, such as Authorization",
     )
     parser.add_argument(
         "--fallback-protocol",
         default="",
         metavar="NAME",
-        help="read targets so whose Content-Type is wrong or missing: PrometheusText0.0.4, …",
+        help="format of targets with a missing or unsupported Content-Type: PrometheusText0.0.4, …",
     )
     defaults = ScrapeLimits()
     parser.add_argument(
@@ -130,7 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--labels-limit",
         default=str(defaults.target.labels),
         metavar="N",
-        help="labels of one series that are not empty (%(default)s)",
+        help="non-empty labels of one series (%(default)s)",
     )
     parser.add_argument(
         "--bytes-limit",
@@ -138,13 +140,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="bytes of one target's response, decompressed (%(default)s)",
     )
-    parser.add_argument("--allow-remote-targets", action="store_true", help="not only loopback")
+    parser.add_argument(
+        "--allow-remote-targets", action="store_true", help="allow targets other than loopback"
+    )
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="(%(default)s)")
     return parser
 
 
 def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> PodSettings:
-    """Read arguments and environment; whatever is wrong ends up in `faults`."""
+    """Read arguments and environment; errors are collected in `faults`."""
     faults: list[str] = []
     parser = build_parser()
     try:
@@ -153,7 +157,7 @@ def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> 
         faults.append(str(error))
         given = _parse_leniently(arguments)
     if given.port == given.admin_port != "0":
-        faults.append(f"--port and --admin-port are both {given.port[:40]}; two ports are needed")
+        faults.append(f"--port and --admin-port are both {given.port[:40]}; they must differ")
     return PodSettings(
         targets=_targets(given, faults),
         port=_port("--port", given.port, DEFAULT_PORT, faults),
@@ -179,7 +183,7 @@ def parse_pod_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> 
 
 
 def _parse_leniently(arguments: Sequence[str]) -> argparse.Namespace:
-    """Take of a wrong command line what says where to listen."""
+    """Read only the ports of an invalid command line."""
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--port", default=str(DEFAULT_PORT))
     parser.add_argument("--admin-port", default=str(DEFAULT_ADMIN_PORT))
@@ -206,7 +210,7 @@ def _targets(given: argparse.Namespace, faults: list[str]) -> tuple[Target, ...]
     if len(set(names)) != len(names):
         faults.append("--target: two targets have the same name; write NAME=URL")
     if not given.target and not faults:
-        faults.append("--target: no target is given, so there is nothing to scrape")
+        faults.append("--target: no target is set, so there is nothing to scrape")
     return tuple(targets)
 
 

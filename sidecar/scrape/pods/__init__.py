@@ -1,1 +1,1 @@
-"""Many pods scraped at once, and their metrics as one exposition."""
+"""Scrapes many pods at once and renders their metrics as one exposition."""

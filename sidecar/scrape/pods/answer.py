@@ -1,4 +1,4 @@
-"""What a scrape of many pods answers: written for each client while it takes it."""
+"""The response to a scrape of many pods: written in chunks as each client reads it."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -18,11 +18,11 @@ POD_METRICS = {
     "livery_pod_scrape_duration_seconds": "How long the pod's scrape took.",
     "livery_pod_samples": "Samples that the pod exposed.",
 }
-"""What stands beside the pods' series; the first has a name that can be chosen."""
+"""Help texts of the metrics added to the pods' series; the name of the first is configurable."""
 TARGETS_METRIC = "livery_pod_targets"
-TARGETS_HELP = "Targets of pods that this scrape asked."
+TARGETS_HELP = "Targets of pods in this scrape."
 MAX_ERRORS = 50
-"""Targets whose failure is shown in the exposition, as a comment."""
+"""Failed targets that the exposition shows, with a comment each."""
 MAX_REASON_CHARACTERS = 400
 _VALUES: tuple[Callable[[Outcome], float], ...] = (
     lambda outcome: int(outcome.error is None),
@@ -30,18 +30,18 @@ _VALUES: tuple[Callable[[Outcome], float], ...] = (
     lambda outcome: outcome.samples,
 )
 _SAMPLE_BYTES = 56
-"""What the interpreter holds for a value besides its text."""
+"""Memory that the interpreter uses for a value besides its text."""
 
 
 class PodsAnswer:
-    """One scrape's result; it is always a success, and says of each target how it went.
+    """One scrape's result; its status is always 200, and it contains each target's state.
 
     Args:
-        view: of the client that asked.
-        settings: names.
-        plan: where the targets' series stand.
-        rows: what the targets said.
-        outcomes: how it went, of all targets.
+        view: the client's view.
+        settings: label and metric names.
+        plan: order of the targets' series.
+        rows: parsed responses of the targets.
+        outcomes: results of all targets.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class PodsAnswer:
         self.outcomes = outcomes
         self.samples = sum(outcome.samples for outcome in outcomes)
         self.left_out = plan.left_out
-        """Series that are not in it: they equal others."""
+        """Series omitted because they equal others."""
         self.is_released = False
-        """Whether it was taken back from clients that took too long."""
+        """Whether it was freed because clients read it too slowly."""
         self._writing: WeakSet[Generator[bytes, None, None]] = WeakSet()
         self.held_bytes = sum(row.reading.tail_bytes for row in rows) + _SAMPLE_BYTES * self.samples
-        """Memory that it takes while a client has not taken all of it."""
+        """Memory that it uses until clients have read all of it."""
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """Write it, some 256 KiB at a time."""
+        """Yield the exposition in chunks of about 256 KiB."""
         yield from self._plan.render(self._rows)
         yield self._own
 
     def release(self) -> None:
-        """Free its memory; clients that are still taking it are cut off."""
+        """Free its memory; clients that are still reading it are disconnected."""
         self.is_released = True
         self.held_bytes = 0
         self._rows, self.outcomes = (), ()
@@ -82,7 +82,7 @@ class PodsAnswer:
 
     @cached_property
     def _own(self) -> bytes:
-        """The proxy's own families, and why targets failed."""
+        """The proxy's own families, and the errors of failed targets."""
         failed = [item for item in self.outcomes if item.error is not None][:MAX_ERRORS]
         names = [self._settings.up_name, *list(POD_METRICS)[1:]]
         rows = zip(names, POD_METRICS.values(), _VALUES, strict=True)
@@ -106,10 +106,10 @@ class PodsAnswer:
         for chunk in rest:
             yield chunk
         if self.is_released:
-            raise UpstreamTimeoutError("the client took longer than it gave the scrape")
+            raise UpstreamTimeoutError("the client did not read the response within its timeout")
 
     def respond(self, headers: Mapping[str, str]) -> Response:
-        """Make the response of it; `headers` are the request's, their names in lower case."""
+        """Return the HTTP response; `headers` are the request's, with names in lower case."""
         chunks = self.chunks()
         first, second = next(chunks, b""), next(chunks, None)
         kind, vary = content_type(self._view.wanted), ("Vary", "Accept, Accept-Encoding")

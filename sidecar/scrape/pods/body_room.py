@@ -1,7 +1,7 @@
-"""Memory for bodies that arrive: small ones have a pool, large ones wait for one of a few places.
+"""Memory for bodies being received: small ones share a pool, large ones wait for one of few slots.
 
-Who waits stops reading, and the pod stops sending. A body that holds a place and comes more slowly
-than all others is cut off while somebody has waited for long.
+A fetch that waits stops reading, so the pod stops sending. When a fetch has waited for long, the
+slowest of the bodies that hold a slot is cut off.
 """
 
 import asyncio
@@ -9,17 +9,17 @@ import time
 from collections import deque
 
 SMALL_BYTES = 256 << 10
-"""What a body may take of the pool."""
+"""Bytes that one body may take from the pool."""
 PATIENCE_SECONDS = 0.5
-"""How long one waits for a place before the slowest is cut off, and how long that one had."""
+"""Wait for a slot after which the slowest body is cut off, if it has had a slot for as long."""
 
 
 class BodyRoom:
     """Memory that the bodies of all scrapes share.
 
     Args:
-        small_bytes: of the pool.
-        places: bodies that may go beyond the pool at once.
+        small_bytes: size of the pool.
+        places: number of slots: bodies that may use memory beyond the pool at once.
     """
 
     def __init__(self, small_bytes: int, places: int) -> None:
@@ -29,22 +29,22 @@ class BodyRoom:
         self._holding: set[BodyShare] = set()
 
     def share(self) -> "BodyShare":
-        """Return one body's part, which belongs to the task that asks for it."""
+        """Return the share of one body, which belongs to the calling task."""
         return BodyShare(self)
 
     def take_small(self, count: int) -> bool:
-        """Take from the pool; False where there is not so much left."""
+        """Take bytes from the pool; returns False if not enough are left."""
         if count > self._small_left:
             return False
         self._small_left -= count
         return True
 
     def give_small(self, count: int) -> None:
-        """Give back to the pool."""
+        """Return bytes to the pool."""
         self._small_left += count
 
     async def take_place(self, share: "BodyShare") -> None:
-        """Wait for a place."""
+        """Wait for a slot."""
         if self._places_left and not self._waiting:
             self._places_left -= 1
             self._holding.add(share)
@@ -65,7 +65,7 @@ class BodyRoom:
         self._holding.add(share)
 
     def leave_place(self, share: "BodyShare") -> None:
-        """Give a place to the next one."""
+        """Pass a slot to the next waiting body."""
         self._holding.discard(share)
         self._pass_on()
 
@@ -89,7 +89,7 @@ class BodyRoom:
 
 
 class BodyShare:
-    """One body's part of the room."""
+    """One body's share of the memory."""
 
     def __init__(self, room: BodyRoom) -> None:
         self._room = room
@@ -97,14 +97,14 @@ class BodyShare:
         self._small_bytes = 0
         self._has_place = False
         self.since = time.monotonic()
-        """When it got its place."""
+        """Monotonic time at which it got its slot."""
         self.taken_bytes = 0
         self.is_arriving = True
         self.is_cut = False
-        """Whether it was too slow while others waited."""
+        """Whether it was cut off because it was slow while others waited."""
 
     def take(self, count: int) -> bool:
-        """Use bytes; False where `wait` has to be asked for them."""
+        """Take bytes; returns False if `wait` must be called instead."""
         if not self._has_place:
             is_small = self._small_bytes + count <= SMALL_BYTES
             if not is_small or not self._room.take_small(count):
@@ -114,18 +114,18 @@ class BodyShare:
         return True
 
     async def wait(self, count: int) -> None:
-        """Wait until the bytes may be used."""
+        """Wait for a slot, and take the bytes."""
         await self._room.take_place(self)
         self._has_place = True
         self.since = time.monotonic()
         self.taken_bytes += count
 
     def arrived(self) -> None:
-        """Note that the body is whole: nobody cuts it off any more."""
+        """Mark the body as complete, so that it is no longer cut off."""
         self.is_arriving = False
 
     def give_back(self, count: int) -> None:
-        """Give all of it back, whatever the count."""
+        """Return the whole share, whatever `count` is."""
         self._room.give_small(self._small_bytes)
         self._small_bytes = 0
         if self._has_place:
@@ -133,7 +133,7 @@ class BodyShare:
             self._room.leave_place(self)
 
     def cut(self) -> None:
-        """End the task that reads the body."""
+        """Cancel the task that reads the body."""
         self.is_arriving = False
         if self._task is not None:
             self.is_cut = True

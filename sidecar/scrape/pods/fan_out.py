@@ -1,4 +1,4 @@
-"""One scrape of many targets: each costs only itself, however slow, large or broken it is."""
+"""One scrape of many targets: a slow, large or broken target does not affect the others."""
 
 import asyncio
 import heapq
@@ -28,19 +28,19 @@ from sidecar.scrape.pods.view import PodLines, PodsView
 logger = logging.getLogger(__name__)
 
 INLINE_BYTES = 256 << 10
-"""A larger body is read in a thread, after smaller ones, so that others go on meanwhile."""
+"""Larger bodies are parsed in a thread, smallest first, so as not to block the event loop."""
 _HOLD_SHARE = 0.05
-"""Of the deadline: how long a target keeps one of the places of those that are asked at once."""
+"""Part of the timeout for which a target may keep one of the slots for concurrent scrapes."""
 _WRITE_SECONDS = 4e-6
-"""What writing a sample takes: time that must be left at the end."""
+"""Time to write a sample, which must be left before the deadline."""
 
 
 class NotAskedError(UpstreamTimeoutError):
-    """A target's turn did not come in time."""
+    """A target was not scraped because its turn did not come in time."""
 
 
 class Outcome(NamedTuple):
-    """How one target's part of a scrape went."""
+    """Result of scraping one target."""
 
     target: PodTarget
     result: Row | LiveryError
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
     @property
     def error(self) -> LiveryError | None:
-        """Why there is nothing of it; None where there is."""
+        """Why the target failed; None if it did not."""
         return None if isinstance(self.result, Row) else self.result
 
     @property
@@ -61,13 +61,13 @@ Asked = tuple[PodTarget, TargetClient]
 
 
 class FanOut:
-    """One scrape while it runs.
+    """One scrape in progress.
 
     Args:
-        view: of the client that asks.
-        limits: bounds.
-        room: for bodies.
-        timeout_seconds: for each target, and for reading what they say.
+        view: the client's view.
+        limits: limits of the scrape.
+        room: memory for bodies.
+        timeout_seconds: for fetching all targets, and for parsing the responses.
     """
 
     def __init__(
@@ -78,25 +78,25 @@ class FanOut:
         self._room = room
         self._timeout_seconds = timeout_seconds
         self.deadline = Deadline(timeout_seconds)
-        """When the scrape must be over."""
+        """Deadline of the whole scrape."""
         self._large: list[tuple[int, int, _Large]] = []
-        """A heap: the smallest first."""
+        """A heap of large bodies to parse, smallest first."""
         self._is_reading = False
         self._outcomes: dict[int, Outcome] = {}
         self._quota = SamplesQuota(limits.samples)
         self._uncached_bytes = 0
-        """Of series for which the cache had no room."""
+        """Size of the series that did not fit into the cache."""
         self._work_left = _WorkLeft(view)
 
     async def run(
         self, asked: Sequence[Asked], question: Question, last: Collection[object] = ()
     ) -> list[Outcome]:
-        """Ask all targets; returns what became of each, in their order.
+        """Scrape all targets; returns their outcomes, in their order.
 
         Args:
             asked: the targets.
-            question: what is asked.
-            last: keys of targets that are asked after all others: they hung the last time.
+            question: what to request.
+            last: keys of targets to scrape after all others, because they hung the last time.
         """
         if not asked:
             return []
@@ -117,13 +117,13 @@ class FanOut:
     async def _work(
         self, places: Places[tuple[int, Asked]], question: Question, group: asyncio.TaskGroup
     ) -> None:
-        """Ask one target after the other, as long as there are any."""
+        """Scrape one target after the other until none is left."""
         with places.taken() as place:
             for index, (target, client) in places.rest:
                 place.since = time.monotonic()
                 await self._ask(index, target, client, question, group=group)
                 if place.is_given_up:
-                    break  # another has taken it over meanwhile
+                    break  # another worker has taken the slot over
 
     async def _ask(
         self,
@@ -159,17 +159,17 @@ class FanOut:
         left = self.deadline.left_seconds
         if left <= 0:
             seconds = f"{self._timeout_seconds:.3g}"
-            raise NotAskedError(f"not asked within {seconds} s: too many others were slow")
+            raise NotAskedError(f"not scraped within {seconds} s: too many other targets were slow")
         try:
             return await client.fetch(question, left, share)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not share.is_cut or task is None or task.uncancel():
                 raise
-            raise LimitError("its large answer came too slowly while others waited") from None
+            raise LimitError("its large response arrived too slowly while others waited") from None
 
     def _is_late(self) -> bool:
-        """Whether what is left is needed to put the answer together."""
+        """Return whether the time left is needed to render the response."""
         return self.deadline.left_seconds <= self._work_left.seconds
 
     def _read(self, target: PodTarget, fetched: Fetched) -> Row | LiveryError:
@@ -191,7 +191,7 @@ class FanOut:
 
     async def _read_in_thread(self, large: "_Large") -> Row | LiveryError:
         if self._is_late():
-            return LateError("there was no time left to read its answer, which is large")
+            return LateError("no time was left to parse its large response")
         lines = self._view.lines_of(large.target)
 
         def parse() -> Reading | LiveryError:
@@ -209,14 +209,14 @@ class FanOut:
         return self._row(lines, lines.cache.keep(result))
 
     def _row(self, lines: PodLines, reading: Reading) -> Row | LiveryError:
-        """Let a reading in, if its series are cached or there is memory for them without."""
+        """Accept a reading if its series are cached, or if there is memory for them uncached."""
         if not lines.cache.is_kept:
             size = reading.shape.size_bytes
             if self._uncached_bytes + size > self._limits.uncached_bytes:
                 most = self._limits.uncached_bytes >> 20
                 return LimitError(
-                    f"the cache is full, and more than {most} MiB of series are not in it: too "
-                    "many different series from all targets"
+                    f"the series cache is full, and more than {most} MiB of series do not fit into "
+                    "it: all targets together expose too many different series"
                 )
             self._uncached_bytes += size
         return Row(lines.marks, reading)
@@ -224,7 +224,7 @@ class FanOut:
     def _take(
         self, index: int, target: PodTarget, result: Row | LiveryError, duration: float
     ) -> None:
-        """Let a target in, and leave out others where there are too many samples."""
+        """Record a target's result, and drop targets if there are too many samples."""
         self._outcomes[index] = Outcome(target, result, duration)
         if isinstance(result, LiveryError):
             return
@@ -234,22 +234,22 @@ class FanOut:
 
 
 class _WorkLeft:
-    """How long it will take to plan and write the answer of what is in so far."""
+    """Estimates the time to plan and write the response from the readings so far."""
 
     def __init__(self, view: PodsView) -> None:
         self._view = view
         self._shapes: set[int] = set()
         self._plan_seconds = self._write_seconds = 0.0
         self._is_planned = True
-        """Whether every shape stands in the last plan."""
+        """Whether the last plan contains every shape."""
 
     @property
     def seconds(self) -> float:
-        """Seconds that must be left."""
+        """The time that must be left."""
         return self._write_seconds + (0.0 if self._is_planned else self._plan_seconds)
 
     def add(self, reading: Reading) -> None:
-        """Count a reading in."""
+        """Add a reading to the estimate."""
         self._write_seconds += reading.samples * _WRITE_SECONDS
         shape = reading.shape
         if id(shape) in self._shapes:
@@ -261,7 +261,7 @@ class _WorkLeft:
 
 
 class _Large(NamedTuple):
-    """A large answer that waits to be read."""
+    """A large response that waits to be parsed."""
 
     target: PodTarget
     fetched: Fetched
@@ -270,9 +270,9 @@ class _Large(NamedTuple):
 
 
 def _failure(error: Exception, target: PodTarget) -> LiveryError:
-    """Return what is kept of an error: not the frames, which hold all that was read."""
+    """Return an error without its frames, which hold all that was read."""
     if not isinstance(error, LiveryError):
-        logger.error("a target's answer met a fault", exc_info=error, extra={"target": target.name})
-        return UpstreamError("an internal error: the log has it")
+        logger.error("an internal error", exc_info=error, extra={"target": target.name})
+        return UpstreamError("an internal error; see the proxy's log")
     error.__context__ = error.__cause__ = None
     return error.with_traceback(None)

@@ -1,4 +1,4 @@
-"""Who of many targets is asked now: so many at once, and one that hangs holds up no other."""
+"""Bounds how many targets are scraped at once; one that hangs does not hold up the others."""
 
 import asyncio
 import contextlib
@@ -10,33 +10,33 @@ T = TypeVar("T")
 
 
 class Place:
-    """One of the places of those that are asked at once."""
+    """One of the slots for concurrent target scrapes."""
 
     def __init__(self) -> None:
         self.since = time.monotonic()
-        """When the present target was asked."""
+        """Monotonic time at which the current target's scrape started."""
         self.is_given_up = False
 
 
 class Places(Generic[T]):
-    """Who asks, and what is left to ask; who waits long leaves the place to another.
+    """Slots of the workers, and the remaining work; a worker that hangs gives its slot up.
 
     Args:
-        rest: what is left.
-        hold_seconds: how long one target keeps a place.
+        rest: work that is left.
+        hold_seconds: how long one target may keep a slot.
     """
 
     def __init__(self, rest: Iterator[T], hold_seconds: float) -> None:
         self.rest = rest
         self.is_done = asyncio.Event()
-        """Whether nobody asks any more."""
+        """Set when no worker is left."""
         self._hold_seconds = hold_seconds
         self._places: set[Place] = set()
         self._working = 0
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[Place]:
-        """Take a place for as long as the block lasts."""
+        """Take a slot for the duration of the block."""
         place = Place()
         self._places.add(place)
         self._working += 1
@@ -49,7 +49,7 @@ class Places(Generic[T]):
                 self.is_done.set()
 
     async def watch(self, begin: Callable[[], None]) -> None:
-        """Begin anew for each place that is held too long, until cancelled."""
+        """Call `begin` for each slot that is held too long, until cancelled."""
         while True:
             await asyncio.sleep(self._hold_seconds / 2)
             horizon = time.monotonic() - self._hold_seconds

@@ -1,4 +1,4 @@
-"""How much all targets of one scrape may say together, shared fairly between namespaces."""
+"""Limit on the samples of all targets of one scrape, shared fairly between namespaces."""
 
 import heapq
 from collections import Counter
@@ -7,10 +7,10 @@ from sidecar.errors import LimitError
 
 
 class SamplesQuota:
-    """Samples of all targets: beyond the bound, the largest of the largest namespace is left out.
+    """Counts samples; above the limit, the largest target of the largest namespace is dropped.
 
     Args:
-        limit: how many there may be.
+        limit: maximum number of samples.
     """
 
     def __init__(self, limit: int) -> None:
@@ -18,18 +18,18 @@ class SamplesQuota:
         self._total = 0
         self._by_namespace: Counter[str] = Counter()
         self._targets: dict[str, list[tuple[int, int]]] = {}
-        """By namespace a heap: the index with most samples first."""
+        """A heap for each namespace, with the index of the largest target first."""
 
     @property
     def refusal(self) -> LimitError:
-        """Why one is left out."""
+        """The error of a dropped target."""
         return LimitError(
-            f"more than {self._limit} samples from all targets in one scrape; the largest of the "
-            "namespace with the most are left out, and this is one"
+            f"more than {self._limit} samples from all targets in one scrape; the largest targets "
+            "of the namespace with the most samples are dropped, this one included"
         )
 
     def take(self, index: int, namespace: str, samples: int) -> list[int]:
-        """Count a target in; returns the indexes of those that are left out for it."""
+        """Count a target; returns the indexes of targets that are dropped for it."""
         self._total += samples
         self._by_namespace[namespace] += samples
         heapq.heappush(self._targets.setdefault(namespace, []), (-samples, index))

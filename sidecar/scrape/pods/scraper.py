@@ -1,4 +1,4 @@
-"""Many pods' metrics as one exposition: fetched on demand, nothing kept but the lines' cache."""
+"""Many pods' metrics as one exposition: fetched on demand; only series lines are cached."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -21,21 +21,23 @@ from sidecar.scrape.pods.view import PodsView
 from sidecar.scrape.request import ScrapeRequest
 
 MAX_VARIANTS = 2
-"""Kinds of clients that are cached for: an old and a new Prometheus."""
+"""Client variants (format and escaping) with a cache: an old and a new Prometheus."""
 GRACE_SECONDS = 2.0
-"""What a client is given beyond its own timeout to take an answer, where memory is short."""
+"""Time beyond its own timeout that a client has to read a response when memory is short."""
 INLINE_ENTRIES = 20_000
-"""A plan of more series is made in a thread, so that others are answered meanwhile."""
-_CREDENTIALS_HINT = "the aggregate passes none on; a Livery proxy beside the workload can"
+"""A plan of more series is made in a thread, so that the event loop is not blocked."""
+_CREDENTIALS_HINT = (
+    "the aggregate does not pass credentials on; a Livery proxy beside the workload can"
+)
 _DEFAULT_LIMITS = PodsLimits()
 
 
 class PodsScraper:
-    """Scrapes the pods of the moment under the present policy, one scrape at a time.
+    """Scrapes the current pods under the current policy.
 
     Args:
-        settings: names of labels.
-        limits: bounds of each scrape.
+        settings: label and metric names.
+        limits: limits of each scrape.
     """
 
     def __init__(self, settings: PodsSettings, limits: PodsLimits = _DEFAULT_LIMITS) -> None:
@@ -46,16 +48,16 @@ class PodsScraper:
             limits.small_bytes, limits.waiting_bytes // max(1, limits.target_bytes)
         )
         self._hung: frozenset[object] = frozenset()
-        """Keys of targets that did not answer in time when they were asked last."""
+        """Keys of targets that timed out or exceeded a limit in the last scrape."""
         self._views: dict[Negotiated, PodsView] = {}
         self._clients: dict[object, tuple[PodTarget, TargetClient]] = {}
         self._answers: WeakKeyDictionary[PodsAnswer, float] = WeakKeyDictionary()
-        """When the clients of each will have given up."""
+        """Monotonic time at which the clients of each response will have given up."""
         self.policy = SeriesPolicy(namespaces={})
 
     @property
     def targets(self) -> list[PodTarget]:
-        """What is scraped."""
+        """The current targets."""
         return [target for target, _ in self._clients.values()]
 
     @property
@@ -65,7 +67,7 @@ class PodsScraper:
 
     @property
     def is_full(self) -> bool:
-        """Whether clients have not taken earlier answers yet, and those are too large."""
+        """Whether unread responses use too much memory, even after expired ones are freed."""
         if self._held_bytes() > self._limits.held_bytes:
             now = time.monotonic()
             for answer, until in list(self._answers.items()):
@@ -77,18 +79,18 @@ class PodsScraper:
         return sum(answer.held_bytes for answer in self._answers)
 
     def use(self, policy: SeriesPolicy, namespaces: Collection[str] | None = None) -> None:
-        """Rewrite under another policy from the next scrape on.
+        """Rewrite series under a new policy from the next scrape on.
 
         Args:
             policy: the policy.
-            namespaces: those whose labels it changes; None where it changes rules.
+            namespaces: namespaces with changed labels; None if rules changed.
         """
         self.policy = policy
         for view in self._views.values():
             view.use(policy, namespaces)
 
     def set_targets(self, targets: Sequence[PodTarget]) -> None:
-        """Scrape these from now on; connections to those that stay are kept."""
+        """Replace the targets; connections to unchanged targets are kept."""
         clients: dict[object, tuple[PodTarget, TargetClient]] = {}
         for target in targets:
             known = self._clients.pop(target.key, None)
@@ -108,11 +110,11 @@ class PodsScraper:
             client.close()
 
     async def scrape(self, request: ScrapeRequest, timeout_seconds: float) -> PodsAnswer:
-        """Scrape all targets and merge what they say.
+        """Scrape all targets and merge their series.
 
         Args:
-            request: what the client asks for; its query and headers are passed to nobody.
-            timeout_seconds: for each target, and for reading what they say.
+            request: what the client asks for; its query and headers are not passed on.
+            timeout_seconds: for fetching all targets, and for parsing the responses.
         """
         given_up_at = time.monotonic() + timeout_seconds + GRACE_SECONDS
         view = self._view(request.wanted._replace(fmt=Format.TEXT))
@@ -175,7 +177,7 @@ def _rows(outcomes: Sequence[Outcome]) -> list[Row]:
 def _leave_out(
     outcomes: Sequence[Outcome], rows: Sequence[Row], error: MergeError
 ) -> list[Outcome]:
-    """Leave out the targets whose shape does not go together with the rules."""
+    """Mark the targets whose shape caused the error as failed."""
     shape = list(dict.fromkeys(row.reading.shape for row in rows))[error.index]
     return [
         outcome._replace(result=error)

@@ -1,4 +1,4 @@
-"""How the metrics of many pods become one exposition, and its bounds."""
+"""Names and limits for merging the metrics of many pods into one exposition."""
 
 from typing import NamedTuple
 
@@ -7,26 +7,26 @@ from sidecar.model.exposition.limits import MIB, Limits
 
 
 class OnConflict(Described):
-    """What becomes of a pod's own label that has the name of one of ours."""
+    """Handling of a pod's own label that has the name of an added one."""
 
-    EXPORTED = "exported", "its value moves to exported_<name>, and ours is put in its place"
-    KEEP = "keep", "it stays, for exporters of other objects' metrics that the platform trusts"
+    EXPORTED = "exported", "its value moves to exported_<name>, and the added label replaces it"
+    KEEP = "keep", "it stays; only for trusted exporters of other objects' metrics"
 
 
 class PodsSettings(NamedTuple):
-    """Labels and names."""
+    """Label and metric names."""
 
     namespace_label: str = "namespace"
-    """Label of each series that names its pod's namespace."""
+    """Label that holds the namespace of a series' pod."""
     pod_label: str = "pod"
-    """Label that names its pod."""
+    """Label that holds the name of a series' pod."""
     target_label: str = "container"
     """Label that distinguishes several targets of one pod."""
     up_name: str = "up"
-    """Metric that says of each target whether its scrape succeeded."""
+    """Metric that shows whether the scrape of each target succeeded."""
     on_conflict: OnConflict = OnConflict.EXPORTED
     moved: frozenset[str] = frozenset(["job", "instance", "namespace", "pod"])
-    """Labels of the pods' own that are moved, beside ours and the protected ones."""
+    """Pods' own labels that are moved, in addition to added and protected names."""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -35,23 +35,23 @@ class PodsSettings(NamedTuple):
 
 
 class PodsLimits(NamedTuple):
-    """Bounds of one scrape of all pods; the defaults fit a container of 512 MiB."""
+    """Limits of one scrape of all pods; the defaults fit a container of 512 MiB."""
 
     target: Limits = Limits()
-    """Of each target."""
+    """Limits of each target."""
     target_bytes: int = 10 * MIB
-    """Of one target's body, decompressed."""
+    """Size of one target's body, decompressed."""
     small_bytes: int = 64 * MIB
-    """Of all bodies that arrive, as far as each is small."""
+    """Memory pool for the bodies being received, of which each may use a small part."""
     waiting_bytes: int = 64 * MIB
-    """Of large bodies that arrive or wait to be read, together: so many at once."""
+    """Size of large bodies being received or waiting to be parsed; limits how many there are."""
     samples: int = 1_000_000
-    """Of all targets together; beyond, the largest of the largest namespace are left out."""
+    """Samples of all targets; above it, the largest of the largest namespace are dropped."""
     cache_bytes: int = 96 * MIB
-    """Of all series that are cached, for all kinds of clients."""
+    """Size of the series caches of all client variants."""
     uncached_bytes: int = 96 * MIB
-    """Of one scrape's series for which the cache had no room."""
+    """Size of one scrape's series that did not fit into the cache."""
     held_bytes: int = 128 * MIB
-    """Of answers that slow clients have not taken yet; beyond, scrapes are refused."""
+    """Size of responses that slow clients have not read yet; above it, scrapes are refused."""
     concurrency: int = 128
-    """Targets that are asked at once; one that does not answer soon does not count any more."""
+    """Targets scraped at once; one that does not respond soon no longer counts."""

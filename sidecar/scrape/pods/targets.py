@@ -1,4 +1,4 @@
-"""From pods to what is scraped of them, and the labels that tell it apart."""
+"""Finds the targets of pods, and the labels that distinguish them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,51 +21,51 @@ class PodTarget:
     pod: str
     target: Target
     addresses: tuple[str, ...]
-    """Where the pod may be reached, the first first."""
+    """Addresses of the pod, in the order in which they are tried."""
     marks: tuple[tuple[str, str], ...]
-    """Labels that every series of it gets; no other target has the same."""
+    """Labels that every series of it gets; they are unique to the target."""
     has_proxy: bool = False
-    """Whether a Livery proxy answers, which has put labels on."""
+    """Whether the pod has a Livery proxy, which has already added labels."""
     fallback: Format | None = None
-    """Format of an answer whose Content-Type says nothing that can be read."""
+    """Format of a response with a missing or unsupported Content-Type."""
 
     key: str = field(init=False)
-    """What stays the same for as long as it is the same target."""
+    """Identity of the target across changes of the pod."""
 
     def __post_init__(self) -> None:
-        """Write the key once: it is looked up at every scrape."""
+        """Compute the key once, because every scrape uses it."""
         object.__setattr__(self, "key", f"{self.uid} {self.target}")
 
     @property
     def name(self) -> str:
-        """How it is called in messages."""
+        """Its name in messages."""
         return f"{self.namespace}/{self.pod} {self.target.url}"
 
 
 class PodTrouble(NamedTuple):
-    """A pod that cannot be scraped, or not as its owner meant."""
+    """A pod that cannot be scraped, or not as its owner intended."""
 
     namespace: str
     pod: str
     reason: str
 
     def __str__(self) -> str:
-        """Write it as one sentence."""
+        """Return it as one sentence."""
         return f"{self.namespace}/{self.pod}: {self.reason}"
 
 
 class Found(NamedTuple):
-    """What is scraped, in a stable order, and what is wrong with pods."""
+    """Targets to scrape, in a stable order, and problems with pods."""
 
     targets: tuple[PodTarget, ...]
     troubles: tuple[PodTrouble, ...]
 
 
 class TargetFinder:
-    """Finds targets; a pod that did not change is not looked at again.
+    """Finds targets; results for unchanged pods are cached.
 
     Args:
-        settings: names of labels.
+        settings: label names.
         allows_local: whether pods may have loopback and link-local addresses.
     """
 
@@ -73,10 +73,10 @@ class TargetFinder:
         self._settings = settings
         self._allows_local = allows_local
         self._known: dict[str, tuple[ScrapedPod, Found]] = {}
-        """By uid."""
+        """By pod uid."""
 
     def find(self, pods: Iterable[ScrapedPod]) -> Found:
-        """Return what is scraped of pods that run and ask for it."""
+        """Return the targets of running pods that opt in to scraping."""
         known: dict[str, tuple[ScrapedPod, Found]] = {}
         for pod in _newest(pods):
             before = self._known.get(pod.uid)
@@ -108,7 +108,7 @@ class TargetFinder:
 
 
 def _newest(pods: Iterable[ScrapedPod]) -> list[ScrapedPod]:
-    """Return the pods by name; of two with one name the newer: the other one's end was missed."""
+    """Return the pods by name; of two with the same name only the newer: a deletion was missed."""
     chosen: dict[tuple[str, str], ScrapedPod] = {}
     for pod in pods:
         name = (pod.namespace, pod.name)

@@ -1,4 +1,4 @@
-"""One kind of client's view of many pods, and the caches behind it."""
+"""Many pods' series for one client variant, and their caches."""
 
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -22,21 +22,21 @@ from sidecar.scrape.pods.settings import OnConflict, PodsSettings
 from sidecar.scrape.pods.targets import PodTarget
 
 MEASURED_LINES = 1000
-"""A plan of fewer says nothing of how long one takes."""
+"""Plans with fewer lines are too small to measure how long planning takes."""
 PROXY_METRICS = b"livery_target_"
-"""Begins the metrics that a pod's proxy exposes of its targets."""
+"""Prefix of the metrics that a pod's proxy exposes about its targets."""
 
 
 @dataclass(frozen=True, eq=False)
 class Labelling:
-    """What one namespace's series get.
+    """How one namespace's series are labelled.
 
     Args:
         policy: the namespace's labels, and the platform's rules.
-        mark_names: labels that the answer puts after the series' own.
-        has_proxy: whether a proxy has put the namespace's labels on already.
-        settings: names.
-        wanted: what the client takes.
+        mark_names: names of labels that the response adds after a series' own.
+        has_proxy: whether a proxy has already added the namespace's labels.
+        settings: label and metric names.
+        wanted: the client's format and escaping.
     """
 
     policy: SeriesPolicy
@@ -47,7 +47,7 @@ class Labelling:
 
     @cached_property
     def rewriter(self) -> SeriesRewriter:
-        """What becomes of the pods' series, all but the labels of each pod."""
+        """Rewrites the pods' series, except for the labels of each pod."""
         context = RewriteContext(
             appended=self.mark_names,
             is_labelled=self.has_proxy,
@@ -62,19 +62,19 @@ class Labelling:
         return SeriesRewriter(policy, RewriteContext(is_own=True), self.wanted.escaping)
 
     def own(self, name: bytes) -> bytes:
-        """Write a series of the proxy's own up to the place of the pod's labels."""
+        """Write one of the proxy's own series, up to where the pod's labels are added."""
         line = self._own.series(Series(name, (), name))
         return write_prefix(name if line is None else line.text)
 
 
 class PodLines:
-    """What is known of one target's series.
+    """Cached data of one target's series.
 
     Args:
-        labelling: what its series get.
-        target: whose lines they are.
-        marks: the labels that tell them from all others.
-        cache: its lines.
+        labelling: how its series are labelled.
+        target: the target.
+        marks: labels that distinguish its series from all others.
+        cache: cache of its lines.
     """
 
     __slots__ = ("_own", "cache", "labelling", "marks", "target")
@@ -89,7 +89,7 @@ class PodLines:
         self._own: dict[bytes, bytes] = {}
 
     def own(self, name: bytes) -> bytes:
-        """Write a series of the proxy's own, up to its value."""
+        """Write one of the proxy's own series, up to its value."""
         text = self._own.get(name)
         if text is None:
             text = self._own[name] = self.labelling.own(name) + self.marks.text
@@ -97,7 +97,7 @@ class PodLines:
 
 
 class _Group:
-    """Pods whose series become the same, but for the labels of each pod."""
+    """Pods whose series are rewritten in the same way, except for the labels of each pod."""
 
     def __init__(self, labelling: Labelling, room: CacheRoom) -> None:
         self.labelling = labelling
@@ -107,14 +107,14 @@ class _Group:
 
 
 class PodsView:
-    """Many pods' series for one kind of client.
+    """Many pods' series for one client variant.
 
     Args:
         policy: labels of each namespace, and the platform's rules.
-        settings: names of labels.
+        settings: label and metric names.
         wanted: the client's format, which is text, and escaping.
-        limits: bounds of each target.
-        room: for what is cached.
+        limits: limits of each target.
+        room: memory for the caches.
     """
 
     def __init__(
@@ -132,26 +132,26 @@ class PodsView:
         self._limits = limits
         self._room = room
         self._groups: dict[tuple[str, bool, frozenset[str]], _Group] = {}
-        """By namespace, whether the pods have proxies, and names of their labels of their own."""
+        """By namespace, whether the pods have proxies, and the names of their marks."""
         self._pods: dict[object, PodLines] = {}
-        """Those of all groups."""
+        """The pods of all groups, by the target's key."""
         self._plan: FamilyPlan | None = None
         self._planned: frozenset[int] = frozenset()
         """Identities of the shapes in that plan."""
         self.plan_seconds_per_line = 20e-6
-        """What planning takes on this machine, as the last large plan showed."""
+        """Time that planning takes on this machine, measured with the last large plan."""
 
     @property
     def size_bytes(self) -> int:
-        """Size of what is cached."""
+        """Size of the caches."""
         return sum(group.store.size_bytes for group in self._groups.values())
 
     def use(self, policy: SeriesPolicy, namespaces: Collection[str] | None) -> None:
-        """Go on under another policy.
+        """Rewrite series under a new policy.
 
         Args:
             policy: the policy.
-            namespaces: those whose labels it changes; None where it changes rules.
+            namespaces: namespaces with changed labels; None if rules changed.
         """
         self._policy = policy
         for key in list(self._groups):
@@ -160,7 +160,7 @@ class PodsView:
         self._plan = None
 
     def keep_only(self, keys: Collection[object]) -> None:
-        """Forget targets that are gone; `keys` are those of all that are left."""
+        """Forget targets that are gone; `keys` are those of the remaining targets."""
         self._pods = {key: lines for key, lines in self._pods.items() if key in keys}
         for group in self._groups.values():
             group.pods = {key: lines for key, lines in group.pods.items() if key in keys}
@@ -168,12 +168,12 @@ class PodsView:
             self._drop(key)
 
     def close(self) -> None:
-        """Give the room back."""
+        """Release the memory of the caches."""
         for group in self._groups.values():
             group.store.close()
 
     def lines_of(self, target: PodTarget) -> PodLines:
-        """Return what is known of a target's series."""
+        """Return the cached data of a target's series; it is created if needed."""
         lines = self._pods.get(target.key)
         if lines is None or (lines.target is not target and not _is_alike(lines.target, target)):
             self._forget(target.key)
@@ -186,30 +186,30 @@ class PodsView:
         return lines
 
     def text_of(self, target: PodTarget, fetched: Fetched) -> bytes:
-        """Return the text that a target's cache reads.
+        """Return a target's response in the format that its cache parses.
 
         Raises:
-            LiveryError: it is none, or out of bounds.
+            LiveryError: the response is not an exposition, or exceeds a limit.
         """
         return text_of(fetched, Format.TEXT, target.fallback, self._limits)
 
     def has_plan(self, shapes: Iterable[Shape]) -> bool:
-        """Tell whether the last answer's plan fits these shapes, too."""
+        """Return whether the last response's plan also fits these shapes."""
         return self._plan is not None and self._plan.shapes == tuple(shapes)
 
     def has_planned(self, shape: Shape) -> bool:
-        """Tell whether the last answer's plan has a shape."""
+        """Return whether the last response's plan contains a shape."""
         return self._plan is not None and id(shape) in self._planned
 
     def plan(self, rows: Sequence[Row]) -> FamilyPlan:
-        """Plan an answer; the last plan is used again while nothing but values changed.
+        """Plan a response; the last plan is reused while only values change.
 
         Raises:
-            MergeError: rules made two series of a target the same; has the shape's index.
+            MergeError: rules made two series of a target equal; has the shape's index.
         """
         shapes = tuple(dict.fromkeys(row.reading.shape for row in rows))
         if self._plan is None or not self.has_plan(shapes):
-            self._plan = None  # two plans at once could be one too many
+            self._plan = None  # frees memory: two plans at once might not fit
             started = time.monotonic()
             settings = self._settings
             names = (*settings.identity, settings.target_label, "port")
@@ -226,7 +226,7 @@ class PodsView:
         return self._plan
 
     def write_own(self, name: bytes, text: str, values: Iterable[tuple[PodTarget, float]]) -> bytes:
-        """Write a gauge of the proxy's own, with a value for each target."""
+        """Write one of the proxy's own gauges, with a value for each target."""
         shown = escape_name(name, self.wanted.escaping, colons=True)
         parts = [b"# HELP %b %b\n# TYPE %b gauge\n" % (shown, text.encode(), shown)]
         for target, value in values:
@@ -276,7 +276,7 @@ class PodsView:
 
 
 def _is_alike(one: PodTarget, other: PodTarget) -> bool:
-    """Tell whether two states of a target get the same labels: annotations may change them."""
+    """Return whether two states of a target get the same labels; annotations may change them."""
     return (one.namespace, one.has_proxy, one.marks) == (
         other.namespace, other.has_proxy, other.marks
     )  # fmt: skip

@@ -141,7 +141,7 @@ async def test_nobody_is_ready_before_the_api_server_has_the_ca(tmp_path: Path) 
     place = _Place()
     async with _running(tmp_path, place) as running:
         await _until(lambda: len(place.written) >= 2)
-        assert "does not have the CA yet" in running.certificates.unready()
+        assert "does not contain the CA yet" in running.certificates.unready()
         place.shows = True
         await _until(lambda: not running.certificates.unready())
 
@@ -159,7 +159,7 @@ async def test_where_nothing_is_left_to_publish_in_running_proxies_are_served_al
     place.is_gone = True
     async with _running(tmp_path, place) as running:
         await _until(lambda: not running.certificates.unready())
-        assert running.certificates.problem == "the CA cannot be published: not found (404)"
+        assert running.certificates.problem == "cannot publish the CA: not found (404)"
         place.is_gone, place.shows = False, True
         await _until(lambda: not running.certificates.problem)
 

@@ -92,7 +92,7 @@ async def test_one_that_was_told_to_stop_says_so_and_answers_on(backend: Backend
         await asyncio.sleep(0)
         answer = await _readiness(service)
 
-    assert (answer.status_code, answer.text) == (503, "it was told to stop\n")
+    assert (answer.status_code, answer.text) == (503, "the injector is shutting down\n")
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
 

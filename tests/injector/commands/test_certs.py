@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ def test_where_there_is_no_ca_none_is_made(livery: Livery, tmp_path: Path, actio
 
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        f"livery: there is no CA in {tmp_path / 'certs'}; livery certs create makes one\n"
+        f"livery: there is no CA in {tmp_path / 'certs'}; create one with livery certs create\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -46,7 +47,7 @@ def test_a_renewed_ca_is_vouched_for_by_the_one_before(livery: Livery, tmp_path:
 
     assert renewed.code == 0
     assert "CA 2 of 2" in shown
-    assert "by the CA before it" in shown
+    assert "by the preceding CA" in shown
     assert (tmp_path / "ca.crt").read_text().count("BEGIN CERTIFICATE") == 2
 
 
@@ -68,3 +69,17 @@ def test_a_damaged_ca_is_an_error_that_names_the_file(livery: Livery, tmp_path: 
 
     assert ran.code == 1
     assert str(tmp_path) in ran.err
+
+
+@pytest.mark.parametrize("action", ["show", "check"])
+def test_a_program_gets_a_document(livery: Livery, tmp_path: Path, action: str) -> None:
+    livery("certs", "create", "--dir", tmp_path)
+
+    facts = json.loads(livery("certs", action, "--dir", tmp_path, "-o", "json").out)
+
+    if action == "show":
+        (authority,) = facts["authorities"]
+        assert authority["isCrossSigned"] is False
+        assert authority["daysLeft"] > 3000
+    else:
+        assert [(item["ok"], item["reason"]) for item in facts["names"]] == [(True, "")]

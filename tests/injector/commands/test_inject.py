@@ -141,7 +141,7 @@ def test_settings_of_a_file_and_of_a_cluster_exclude_each_other(
     ran = livery("inject", "-f", "-", "--from-cluster", "--platform", tmp_path, stdin=POD)
 
     assert (ran.code, ran.out) == (2, "")
-    assert "--from-cluster takes the place of --platform" in ran.err
+    assert "--from-cluster must not be combined with --platform" in ran.err
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -185,9 +185,9 @@ def test_objects_without_a_pod_pass_through(livery: Livery, obj: dict[str, Any])
     ran = livery("inject", "-f", "-", stdin=write_manifests([obj]))
 
     assert (ran.code, _objects(ran.out)) == (0, [obj])
-    assert (
-        ran.err
-        == f"{obj['kind']} default/?: unchanged: no pod is found in it, and none at spec.template\n"
+    assert ran.err == (
+        f"{obj['kind']} default/?: unchanged: "
+        "it contains no pod, and no pod template at spec.template\n"
     )
 
 
@@ -245,13 +245,13 @@ def test_uninject_gives_the_manifest_back(livery: Livery, kind: str) -> None:
     ran = livery("uninject", "-f", "-", stdin=injected)
 
     assert (ran.code, _objects(ran.out)) == (0, [obj])
-    assert ran.err == f"{kind} default/w: the proxy was taken out\n"
+    assert ran.err == f"{kind} default/w: the proxy was removed\n"
 
 
 def test_uninject_says_where_there_is_nothing(livery: Livery) -> None:
     ran = livery("uninject", "-f", "-", stdin=POD)
 
-    assert (_objects(ran.out), ran.err) == (_objects(POD), "Pod default/web: nothing to take out\n")
+    assert (_objects(ran.out), ran.err) == (_objects(POD), "Pod default/web: no proxy to remove\n")
 
 
 def test_uninject_names_the_note_that_was_changed(livery: Livery) -> None:
@@ -263,27 +263,27 @@ def test_uninject_names_the_note_that_was_changed(livery: Livery) -> None:
     assert ran.code == 1
     assert ran.err == (
         "livery: standard input:1: metadata.annotations.livery.dev/status: "
-        "not the JSON that was written\n"
+        "not the JSON Livery wrote\n"
     )
 
 
 @pytest.mark.parametrize(
     ("stdin", "says"),
     [
-        (b"", "standard input: there is no object in it"),
-        (b"# nothing\n---\n", "there is no object in it"),
+        (b"", "standard input: it contains no object"),
+        (b"# nothing\n---\n", "it contains no object"),
         (b"\xff", "standard input: not UTF-8"),
         (b"kind: Pod\na: [1\n", "standard input:3: "),
         (b"kind: Pod\n\ta: 1\n", "standard input:2: "),
-        (b"kind: Pod\nkind: Pod\n", "standard input:2: key 'kind' is given twice"),
+        (b"kind: Pod\nkind: Pod\n", "standard input:2: duplicate key 'kind'"),
         (b"a: 1\n", "standard input:1: a document has no kind"),
         (b"kind: Pod\n---\n- a\n", "standard input:3: a document is not a mapping"),
-        (b"kind: List\nitems: [1]\n", "items of a List are no mappings"),
-        (b"kind: Pod\na: " + b"[" * 100_000, "standard input:2: nested too deep"),
-        (b"kind: Pod\na: &a [*a]\n", "nested too deep"),
+        (b"kind: List\nitems: [1]\n", "items of a List must be mappings"),
+        (b"kind: Pod\na: " + b"[" * 100_000, "standard input:2: nested too deeply"),
+        (b"kind: Pod\na: &a [*a]\n", "nested too deeply"),
         (b"kind: Pod\na: !!binary aGk=\n", "standard input:2: could not determine"),
         (b"kind: Pod\na: !!python/name:os.system\n", "standard input:2: could not determine"),
-        (b"kind: Pod\n? [a]\n: b\n", "standard input:2: a key is no text"),
+        (b"kind: Pod\n? [a]\n: b\n", "standard input:2: a key is not a scalar"),
         (b"kind: Pod\na: \x01\n", "standard input:2: not YAML: control characters"),
         (b"kind: Pod\nmetadata: []\n", "standard input:1: metadata: a mapping is needed"),
         (b"kind: Namespace\nmetadata: {labels: []}\n", "standard input:1: metadata.name"),
@@ -317,12 +317,12 @@ def test_aliases_may_not_multiply_without_bound(livery: Livery) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "name manifests with -f"),
+        ([], "name manifests with -f FILE"),
         (["-f", "/does/not/exist.yaml"], "/does/not/exist.yaml"),
-        (["-f", "tests"], "tests: there is no .yaml"),
-        (["-f", "-", "--namespace-label", "team"], "--namespace-label 'team'"),
-        (["-f", "-", "--namespace-label", "a=b,c=d"], "--namespace-label 'a=b,c=d'"),
-        (["-f", "-", "--namespace-label", "=b"], "--namespace-label '=b'"),
+        (["-f", "tests"], "tests: the folder contains no .yaml"),
+        (["-f", "-", "--namespace-label", "team"], "--namespace-label: 'team'"),
+        (["-f", "-", "--namespace-label", "a=b,c=d"], "--namespace-label: 'a=b,c=d'"),
+        (["-f", "-", "--namespace-label", "=b"], "--namespace-label: '=b'"),
         (["-f", "-", "--platform", "/does/not/exist"], "/does/not/exist"),
         (["-f", "-", "--control-ca", "/does/not/exist"], "/does/not/exist"),
     ],
@@ -344,7 +344,7 @@ def test_a_wrong_call_exits_2_and_names_the_argument(
         ("imagee: {}", "imagee: not a setting"),
         ("image: {reference: 1}", "image.reference: a string is needed"),
         ("a: ]", "platform.yaml:1: "),
-        ("image: {}\n---\nimage: {}\n", "2 documents"),
+        ("image: {}\n---\nimage: {}\n", "must be one YAML document, not 2"),
     ],
 )
 def test_wrong_settings_exit_2_and_name_the_field(
@@ -427,4 +427,4 @@ def test_a_private_key_never_gets_into_a_manifest(livery: Livery, tmp_path: Path
     ran = livery("inject", "-f", "-", "--control-ca", str(path), stdin=POD)
 
     assert (ran.code, ran.out) == (2, "")
-    assert "holds a private key" in ran.err
+    assert "contains a private key" in ran.err

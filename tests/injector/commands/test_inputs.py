@@ -87,7 +87,7 @@ def test_files_and_standard_input_are_read_in_their_order(
     ("content", "reason"),
     [
         (b"\xff", "standard input: not UTF-8"),
-        (b"# nothing\n---\n", "standard input: there is no object in it"),
+        (b"# nothing\n---\n", "standard input: it contains no object"),
         (b"kind: [", "standard input:2: "),
     ],
 )
@@ -125,7 +125,10 @@ def test_a_private_key_gets_into_no_pod(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("image: {reference: a}\n---\nimage: {reference: b}\n", "^values: 2 documents"),
+        (
+            "image: {reference: a}\n---\nimage: {reference: b}\n",
+            "^values: must be one YAML document, not 2",
+        ),
         ("image: [", "^values:2: "),
         ("imagee: {}", "imagee"),
         ("image: {pullPolicy: Sometimes}", "image.pullPolicy"),
@@ -142,7 +145,7 @@ def test_empty_settings_are_the_defaults() -> None:
 
 def test_a_file_without_a_certificate_is_refused_as_the_ca(tmp_path: Path) -> None:
     (tmp_path / "ca.der").write_text("0\x82")
-    with pytest.raises(SettingsError, match="no certificate in PEM"):
+    with pytest.raises(SettingsError, match="no PEM certificate"):
         _read_offline("--control-ca", tmp_path / "ca.der")
 
 

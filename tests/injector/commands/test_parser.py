@@ -19,7 +19,7 @@ def test_the_nearest_name_is_proposed(
     ran = livery(*arguments)
 
     assert (ran.code, ran.out) == (2, "")
-    assert f"; did you mean {meant}?; see livery" in ran.err
+    assert f"; did you mean {meant}? See livery" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 
@@ -28,4 +28,4 @@ def test_nothing_is_proposed_where_nothing_is_near(livery: Livery) -> None:
 
     assert ran.code == 2
     assert "did you mean" not in ran.err
-    assert "see livery explain --help" in ran.err
+    assert "See livery explain --help" in ran.err

@@ -50,7 +50,7 @@ def test_a_key_given_twice_is_refused_with_its_line(livery: Livery, tmp_path: Pa
     ran = _relabel(livery, tmp_path, "- action: drop\n  regex: a\n  regex: b\n", "")
 
     assert ran.code == 2
-    assert "rules.yaml:3: key 'regex' is given twice" in ran.err
+    assert "rules.yaml:3: duplicate key 'regex'" in ran.err
 
 
 def test_aliases_that_multiply_are_refused_and_a_long_value_is_cut(
@@ -74,7 +74,7 @@ def test_a_second_document_of_rules_is_refused(livery: Livery, tmp_path: Path) -
     ran = _relabel(livery, tmp_path, "- action: drop\n---\n- action: keep\n", "")
 
     assert ran.code == 2
-    assert "rules.yaml:3: one document is needed" in ran.err
+    assert "rules.yaml:3: expected one document, found" in ran.err
 
 
 def test_steps_show_each_rules_before_and_after(livery: Livery, tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_texts_of_all_languages_pass(livery: Livery, tmp_path: Path) -> None:
         ("- {unknown: 1}", "rules[0].unknown"),
         ("metric_relabel_configs: [{action: x}]", "metric_relabel_configs[0].action: "),
         ("- x", "rules[0]: "),
-        ("other: []", "a list of rules is needed"),
+        ("other: []", "expected a list of rules"),
         ("text", "rules: a list"),
         ("a: [", "rules.yaml:2: "),
-        ("- &a [*a]", "rules.yaml:1: nested too deep"),
-        ("[" * 5000, "rules.yaml:1: nested too deep"),
+        ("- &a [*a]", "rules.yaml:1: nested too deeply"),
+        ("[" * 5000, "rules.yaml:1: nested too deeply"),
     ],
 )
 def test_a_wrong_rule_exits_2_and_names_the_field(

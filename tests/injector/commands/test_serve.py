@@ -74,7 +74,7 @@ def test_rules_that_are_not_in_force_are_in_the_log(tmp_path: Path) -> None:
     (tmp_path / "world" / "access.yaml").write_text(_BROKEN)
 
     with _serving(tmp_path, _free_port()) as process:
-        wanted = "a MetricAccess object is not in force as written"
+        wanted = "MetricAccess object is not fully active"
         said = next(item for item in _messages(process) if item["msg"] == wanted)
 
     assert (said["namespace"], said["object"], said["count"]) == ("shop", "rules", 1)
@@ -85,4 +85,4 @@ def test_a_folder_that_is_not_there_is_a_wrong_call(livery: Livery, tmp_path: Pa
     ran = livery("serve", "--manifests", tmp_path / "none")
 
     assert ran.code == 2
-    assert "there is no such folder or file" in ran.err
+    assert ": no such folder or file" in ran.err

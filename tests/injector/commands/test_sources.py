@@ -54,7 +54,7 @@ def test_names_of_every_script_are_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_manifests_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"there is no .yaml, .yml or .json file"):
+    with pytest.raises(SettingsError, match=r"the folder contains no .yaml, .yml or .json file"):
         list(read_sources(str(tmp_path)))
 
 
@@ -76,7 +76,7 @@ def test_a_url_is_read(livery: Livery, server: str) -> None:
     [
         ("/none", "the server answered 404 Not Found"),
         ("/latin", "not UTF-8"),
-        ("/huge", "more than 16 MiB"),
+        ("/huge", "larger than 16 MiB"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_named(
@@ -98,3 +98,13 @@ def test_a_server_that_is_not_there_is_one_sentence(livery: Livery, url: str) ->
     assert ran.err.startswith(f"livery: {url}: ")
     assert "Errno" not in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_an_empty_name_is_not_the_folder_that_one_is_in() -> None:
+    with pytest.raises(SettingsError, match="the name of a file is empty"):
+        list(read_sources(""))
+
+
+def test_a_file_has_a_bound() -> None:
+    with pytest.raises(SettingsError, match="/dev/zero: larger than 16 MiB"):
+        list(read_sources("/dev/zero"))

@@ -109,7 +109,7 @@ def test_changes_are_told_line_by_line_and_a_failure_empties_nothing(
             assert process.stderr is not None
             assert len(json.loads(process.stdout.readline())) == 2
             kubelet.answer = http(b"", status="500 Oh")
-            assert process.stderr.readline().endswith("500; the last targets stay\n")
+            assert process.stderr.readline().endswith("500; keeping the last targets\n")
             kubelet.answer = tell_pods(pod("shop", "web"))
             assert len(json.loads(process.stdout.readline())) == 1
         finally:

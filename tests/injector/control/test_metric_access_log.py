@@ -35,7 +35,7 @@ def test_what_was_mended_is_said_too(caplog: pytest.LogCaptureFixture) -> None:
     _put(cluster, "a")
     log.write()
 
-    assert caplog.records[-1].getMessage() == "a MetricAccess object is in force as written"
+    assert caplog.records[-1].getMessage() == "MetricAccess object is fully active"
 
 
 def test_what_is_well_is_not_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,7 +46,7 @@ def test_a_replica_that_cannot_be_asked_is_named_and_what_it_knew_is_not_shown()
     assert proxies.all() == {}
     assert not proxies.is_complete
     (problem,) = proxies.problems()
-    assert problem.startswith("replica b cannot be asked")
+    assert problem.startswith("cannot query replica b")
     assert problem.endswith("connection refused")
     proxies.take("b", {})
     assert proxies.is_complete

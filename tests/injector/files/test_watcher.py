@@ -65,7 +65,7 @@ def test_a_file_that_did_not_change_is_not_read_again(
     ("text", "line", "reason"),
     [
         ("apiVersion: v1\nkind: [}\n", 2, ""),
-        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\nkind: Pod\n", 4, "given twice"),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\nkind: Pod\n", 4, "duplicate key"),
         ("apiVersion: v2\nkind: Namespace\nmetadata: {name: a}\n", 1, "apiVersion"),
         ("---\n---\napiVersion: v1\nkind: Namespace\nmetadata: {}\n", 3, "metadata.name"),
         ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {x: 1}}", 1, "labels.x"),

@@ -47,7 +47,9 @@ def test_granted_nodes_and_gateways_may_ask_whose_a_token_is(account: str) -> No
 
 
 def test_others_may_not_ask_whose_a_token_is() -> None:
-    with pytest.raises(IdentityError, match=r"control\.grants\.nodes, gateways"):
+    with pytest.raises(
+        IdentityError, match=r"in neither control\.grants\.nodes nor control\.grants\.gateways"
+    ):
         check_may_judge("monitoring/ksm", _PLATFORM)
 
 

@@ -18,7 +18,7 @@ from injector.platform.settings import (
 from tests.injector.model.pods import JSON
 
 _WHOLE: dict[str, Any] = {
-    "image": {"reference": "r/i@sha256:a", "pullPolicy": "Always", "pullSecrets": ["s"]},
+    "image": {"reference": "r/i:1", "pullPolicy": "Always", "pullSecrets": ["s"]},
     "ownNamespace": "livery",
     "labels": {"include": ["*"], "exclude": [], "rename": {"a": "b"}, "prefix": "ns_",
                "protected": ["team"]},
@@ -47,7 +47,7 @@ def test_nothing_gives_the_defaults(value: object) -> None:
 def test_everything_is_read() -> None:
     platform = parse_platform(_WHOLE)
 
-    assert (platform.image, platform.image_pull_policy) == ("r/i@sha256:a", "Always")
+    assert (platform.image, platform.image_pull_policy) == ("r/i:1", "Always")
     assert platform.image_pull_secrets == ("s",)
     assert platform.control == ControlAddress(url="https://c:1", address="10.0.0.1")
     assert platform.cross_namespace == {"a": ("b", "*")}
@@ -81,27 +81,30 @@ def test_a_control_service_can_be_switched_off() -> None:
         ({"exposition": {"x": 1}}, "exposition.x"),
         ({"access": {"seedcompatible": True}}, "access.seedcompatible"),
         ({"control": {"grants": {"others": []}}}, "control.grants.others"),
-        ({"control": {"grants": {"nodes": ["node"]}}}, "control.grants.nodes: 'node' is not NAMES"),
+        ({"control": {"grants": {"nodes": ["node"]}}},
+         "control.grants.nodes: 'node' is not of the form NAMES"),
         ({"control": {"grants": {"aggregates": [{"serviceAccount": "a"}]}}},
-         "control.grants.aggregates[0].serviceAccount: 'a' is not NAMESPACE/SERVICEACCOUNT"),
+         "control.grants.aggregates[0].serviceAccount: "
+         "'a' is not of the form NAMESPACE/SERVICEACCOUNT"),
         ({"control": {"grants": {"aggregates": [{"serviceAccount": "m/a", "namespaces": ["A"]}]}}},
          "control.grants.aggregates[0].namespaces: 'A' is not a namespace or *"),
         ({"control": {"grants": {"aggregates": [{"account": "m/a"}]}}},
          "control.grants.aggregates[0].account: not a setting"),
         ({"gateway": {"backend": []}}, "gateway.backend: not a setting"),
         ({"gateway": {"backends": [{"kind": "Node"}]}},
-         "gateway.backends[0].kind: not one of Service, Pod, EndpointSlice"),
-        ({"gateway": {"backends": [{"scheme": "ftp"}]}}, "gateway.backends[0].scheme: not http"),
+         "gateway.backends[0].kind: must be one of Service, Pod, EndpointSlice"),
+        ({"gateway": {"backends": [{"scheme": "ftp"}]}},
+         "gateway.backends[0].scheme: must be http"),
         ({"gateway": {"backends": [{"namespaces": ["A"]}]}}, "'A' is not a namespace"),
         ({1: 2}, "1: not a setting"),
         ([], "a mapping is needed"),
         ("x", "a mapping is needed"),
         ({"image": []}, "image: a mapping"),
         ({"image": {"reference": 1}}, "image.reference: a string"),
-        ({"image": {"reference": ""}}, "image.reference: it must not be empty"),
-        ({"image": {"pullPolicy": "always"}}, "image.pullPolicy: not one of"),
+        ({"image": {"reference": ""}}, "image.reference: must not be empty"),
+        ({"image": {"pullPolicy": "always"}}, "image.pullPolicy: must be one of"),
         ({"image": {"pullSecrets": "s"}}, "image.pullSecrets: a list of strings"),
-        ({"ownNamespace": ""}, "ownNamespace: it must not be empty"),
+        ({"ownNamespace": ""}, "ownNamespace: must not be empty"),
         ({"labels": {"include": "*"}}, "labels.include"),
         ({"labels": {"rename": {"a": 1}}}, "labels.rename.a"),
         ({"labels": {"protected": [1]}}, "labels.protected"),

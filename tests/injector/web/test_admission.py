@@ -61,7 +61,7 @@ def test_what_is_not_a_pods_creation_is_allowed_unchanged(request_fields: Json) 
     [
         (b"", "not JSON"),
         (b"{'a': 1}", "not JSON"),
-        (b"[" * 200_000, "nested too deep"),
+        (b"[" * 200_000, "nested too deeply"),
         (b"[]", "not an AdmissionReview"),
         (json.dumps({**render_review(_pod()), "apiVersion": "admission.k8s.io/v1beta1"}).encode(),
          "v1beta1"),

@@ -74,7 +74,7 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
         answer = await ask(port, f"{_HEAD}Content-Length: 5\r\n\r\nab")
 
     assert answer.startswith("HTTP/1.1 408 ")
-    assert answer.endswith("no whole body within 0.05 s\n")
+    assert answer.endswith("body incomplete after 0.05 s\n")
 
 
 async def test_a_body_that_breaks_off_is_not_taken_for_whole() -> None:

@@ -66,7 +66,7 @@ async def test_what_cannot_be_judged_is_said_and_asked_again() -> None:
     reviews = TokenReviews(judge.ask)
 
     review = await reviews.review("t")
-    assert review == Review("", is_allowed=False, trouble="the token cannot be judged now: away")
+    assert review == Review("", is_allowed=False, trouble="the token review failed: away")
     assert (await reviews.review("t")).username == _NAME
 
 

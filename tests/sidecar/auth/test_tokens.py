@@ -51,12 +51,12 @@ def test_without_a_token_nobody_is_asked(header: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "status", "reason"),
     [
-        ({"authenticated": False}, 401, "not known"),
-        ({}, 401, "not known"),
-        ({**MAY, "user": "x"}, 401, "not known"),
+        ({"authenticated": False}, 401, "the token is not valid"),
+        ({}, 401, "the token is not valid"),
+        ({**MAY, "user": "x"}, 401, "the token is not valid"),
         ({**MAY, "allowed": False}, 403, "prometheus may not get nodes/metrics"),
         ({**MAY, "allowed": "yes"}, 403, "may not get"),
-        (UpstreamError("away"), 503, "cannot be judged now: away"),
+        (UpstreamError("away"), 503, "the token review failed: away"),
     ],
 )
 def test_who_is_not_let_in_is_told_why(answer: Any, status: int, reason: str) -> None:

@@ -66,9 +66,9 @@ async def test_a_file_that_changes_is_read_anew_and_a_bad_one_is_not_used(tmp_pa
 @pytest.mark.parametrize(
     ("user", "reason"),
     [
-        ({"name": "", "passwordHash": _HASH}, "no name"),
+        ({"name": "", "passwordHash": _HASH}, "'' is not a valid name"),
         ({"name": "a:b", "passwordHash": _HASH}, "without a colon"),
-        ({"name": "a", "passwordHash": "secret"}, "a hash of livery-proxy hash-password"),
+        ({"name": "a", "passwordHash": "secret"}, "a hash from livery-proxy hash-password"),
         ({"name": "a", "passwordHash": "scrypt$9999999$8$1$AA==$AA=="}, "hash-password is needed"),
         ({"name": "a", "passwordHash": _HASH, "tenants": "x"}, "a list of strings is needed"),
     ],
@@ -81,7 +81,7 @@ def test_a_malformed_user_is_named(user: dict[str, Any], reason: str, tmp_path: 
 def test_a_name_stands_once(tmp_path: Path) -> None:
     user = {"name": "a", "passwordHash": _HASH}
 
-    with pytest.raises(SettingsError, match="no other user has"):
+    with pytest.raises(SettingsError, match="not a valid name: a unique one"):
         read_users(_write(tmp_path / "users", user, user))
 
 
@@ -93,7 +93,7 @@ async def test_a_file_that_was_gone_for_a_while_is_no_fault_when_it_is_back(
     users = UsersFile(path)
     path.rename(tmp_path / "away")
     assert await users.find(_basic("a", "secret")) is not None
-    assert "the last users stay" in users.fault
+    assert "the last good one stays" in users.fault
 
     (tmp_path / "away").rename(path)
     assert await users.find(_basic("a", "secret")) is not None
@@ -116,7 +116,7 @@ async def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(
 
 def test_a_file_without_a_list_of_users_is_refused(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("{}")
-    with pytest.raises(SettingsError, match="users: it is missing"):
+    with pytest.raises(SettingsError, match="users: missing; a list of users"):
         read_users(tmp_path / "users")
 
 

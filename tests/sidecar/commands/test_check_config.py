@@ -33,7 +33,7 @@ def test_what_is_printed_are_values_of_the_chart() -> None:
         "limits": {"maxConcurrentRequests": 100},
         "logLevel": "info",
     }
-    assert "#   proxy.enable_caching: answers are not kept" in out
+    assert "#   proxy.enable_caching: responses are not cached" in out
 
 
 def test_a_file_that_names_no_backend_says_what_is_needed(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_a_file_that_names_no_backend_says_what_is_needed(tmp_path: Path) -> Non
 
     assert code == 0
     assert yaml.safe_load(out)["gateway"]["backends"] == {"static": []}
-    assert "# The file names none" in out
-    assert "by hand --port 9999" in out
+    assert "# The file has none" in out
+    assert "without the chart, --port 9999" in out
 
 
 @pytest.mark.parametrize("text", ["proxy: {cache: true}", "["])

@@ -152,7 +152,10 @@ async def test_pings_keep_a_stream_alive_and_silence_ends_it(
         assert len(service.streams) == 1
         await until(lambda: len(service.streams) == 2)
 
-        assert (client.failures, client.last_error) == (1, "no sign of life")
+        assert (client.failures, client.last_error) == (
+            1,
+            "the control service sent nothing in time",
+        )
 
 
 async def test_a_service_that_accepts_and_says_nothing_is_given_up(
@@ -169,7 +172,7 @@ async def test_a_service_that_accepts_and_says_nothing_is_given_up(
     ):
         await until(lambda: client.failures >= 2)
 
-        assert client.last_error == "no sign of life"
+        assert client.last_error == "the control service sent nothing in time"
 
 
 @pytest.mark.parametrize("message", [b"hello\n", b"\xff\n", b"[" * 200_000 + b"\n", b"[]\n"])
@@ -264,7 +267,7 @@ async def test_a_line_without_end_is_bounded(
     async with _Proxy(service.app, token).running() as client:
         await until(lambda: client.failures >= 1)
 
-        assert client.last_error == "a message of more than 1048576 bytes"
+        assert client.last_error == "a message is larger than 1048576 bytes"
 
 
 @pytest.mark.parametrize(

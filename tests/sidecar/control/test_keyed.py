@@ -114,7 +114,7 @@ def test_a_policy_that_was_not_applied_comes_whole_again() -> None:
 
 
 def test_without_a_platform_there_is_no_policy() -> None:
-    with pytest.raises(PolicyError, match="platform: it is missing"):
+    with pytest.raises(PolicyError, match="platform: the key is missing"):
         _send(KeyedPolicyReceiver(NODE_KEYS), **{"namespace/shop": {}})
 
 

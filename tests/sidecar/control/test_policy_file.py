@@ -25,8 +25,8 @@ def test_json_and_yaml_say_the_same(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "a policy is a mapping"),
-        (b"[]", "a policy is a mapping"),
+        (b"", "a policy must be a mapping"),
+        (b"[]", "a policy must be a mapping"),
         (b"labels: [", "not YAML: "),
         (b"[" * 100_000, "not YAML: "),
         (b"\xff\xfe", "'utf-8' codec can't decode"),
@@ -35,7 +35,7 @@ def test_json_and_yaml_say_the_same(tmp_path: Path, text: str) -> None:
         (b"labels: {a: 2000-99-99}", "not YAML: a value"),
         (b"label: {a: b}", "label: not a field of a policy"),
         (b"{schema: 99}", "policy schema 99 is newer"),
-        (b'{"labels": {"a": "\\ud800"}}', "labels: a text is not valid Unicode"),
+        (b'{"labels": {"a": "\\ud800"}}', "labels: a string is not valid Unicode"),
         (b"labels: {a: 1}", "labels.a"),
         (b"metricRelabelings: [{action: drop, regex: '('}]", "metricRelabelings[0].regex"),
         (b"#" * ((16 << 20) + 1), "more than 16777216 bytes"),

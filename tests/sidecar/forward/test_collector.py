@@ -336,5 +336,5 @@ def test_what_relabeling_takes_at_one_moment_is_bounded(monkeypatch: pytest.Monk
     ]
     rule.take(series[:5], 10)
 
-    with pytest.raises(RuleError, match=r"metricRelabelings: 12 would apply to its 6 series"):
+    with pytest.raises(RuleError, match=r"metricRelabelings: 12 uses on its 6 series; 10 are"):
         rule.take(series, 10)

@@ -112,7 +112,7 @@ async def test_groups_are_pushed() -> None:
 def test_a_receiver_whose_credential_is_missing_is_said() -> None:
     outlet = _outlet(_at(1, username="a", password="s/gone"))
 
-    assert "the Secret's s/gone is not there" in outlet.state("r", 0, ()).error
+    assert "missing keys of Secrets: s/gone" in outlet.state("r", 0, ()).error
 
 
 def test_receivers_stay_as_long_as_all_that_they_depend_on_does() -> None:

@@ -75,4 +75,4 @@ async def test_a_fault_at_the_end_is_logged(caplog: pytest.LogCaptureFixture) ->
     )
     await outlets.flush([broken], 1)
 
-    assert "what waited cannot be sent" in caplog.text
+    assert "queued samples cannot be sent" in caplog.text

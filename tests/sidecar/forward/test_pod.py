@@ -160,7 +160,7 @@ async def test_a_fault_of_forwarding_harms_no_scrape_and_rules_change_after_it(
     await forwarder.idle()
 
     assert "a scrape cannot be forwarded" in caplog.text
-    assert "a fault of Livery's: RuntimeError" in forwarder._rules["r"].state().error
+    assert "internal error: RuntimeError" in forwarder._rules["r"].state().error
     forwarder._rules["r"].tried_at = float("-inf")
     forwarder.take(made.collected("a 1\n"), made.view.wanted)
     forwarder.use(None)

@@ -110,7 +110,7 @@ async def test_series_for_which_there_is_no_room_are_left_out_and_that_is_said()
     rule.take(body, room=2000)
 
     assert 0 < len(rule.names()[0]) < 10
-    assert "series are left out: knowing how they are sent" in rule.rule.state().error
+    assert "series are not sent: their labels would take" in rule.rule.state().error
     assert rule.rule.planned_bytes <= 2000
 
 

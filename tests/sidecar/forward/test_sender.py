@@ -195,7 +195,7 @@ async def test_a_receiver_that_never_answers_is_given_up_and_asked_again(
         error = sender.progress.error
         await sender.drained()
 
-    assert error == "no answer within 0.1 s"
+    assert error == "no response within 0.1 s"
 
 
 async def test_an_address_that_may_not_be_reached_is_said_and_never_connected_to() -> None:
@@ -204,7 +204,7 @@ async def test_an_address_that_may_not_be_reached_is_said_and_never_connected_to
         sender.push(_batch(1))
         await sender.flush(0.3)
 
-    assert "127.0.0.1 may not be sent to" in sender.progress.error
+    assert "127.0.0.1 is not allowed as a receiver's address" in sender.progress.error
     assert app.connections == 0
     assert sender.progress.lost == {Loss.ENDED: 10}
 
@@ -387,4 +387,4 @@ async def test_a_request_that_is_larger_than_all_that_may_wait_is_said() -> None
     sender.push(_batch(1)._replace(body=b"x" * 5000))
 
     assert sender.progress.lost == {Loss.QUEUE_FULL: 10}
-    assert "a request of 4 KiB is larger than all that may wait: 1 KiB" in sender.progress.error
+    assert "a request of 4 KiB is larger than the queue, which has 1 KiB" in sender.progress.error

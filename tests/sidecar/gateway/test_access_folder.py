@@ -61,7 +61,7 @@ def test_what_cannot_be_used_grants_nothing_and_is_said(
     assert list(_namespaces(tmp_path)) == ["shop"]
     said = [str(vars(record)["reason"]) for record in caplog.records]
     assert len(said) == 4
-    for text in ("pattern '('", "spec.metrics", "metadata.namespace: it is missing", "a mapping"):
+    for text in ("pattern '('", "spec.metrics", "metadata.namespace: missing", "a mapping"):
         assert any(text in reason for reason in said), text
 
 
@@ -78,7 +78,7 @@ def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for name in "abc":
         _write(tmp_path / f"{name}.yaml", _object("shop"))
     monkeypatch.setattr(access_folder, "MAX_BYTES", 300)
-    with pytest.raises(DocumentError, match="its files are over"):
+    with pytest.raises(DocumentError, match="its files together are over"):
         read_access_folder(tmp_path, grants_all=False)
     monkeypatch.setattr(access_folder, "MAX_FILES", 2)
     with pytest.raises(DocumentError, match="more than 2 files"):

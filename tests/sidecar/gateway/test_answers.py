@@ -71,7 +71,7 @@ async def test_a_large_answer_is_passed_on_while_it_comes() -> None:
 @pytest.mark.parametrize(
     ("answer", "status", "reason"),
     [
-        (http(b"<html>", "text/html"), 502, "what is no Prometheus"),
+        (http(b"<html>", "text/html"), 502, "does not answer like a Prometheus"),
         (http(b"{}", JSON, "500 Internal Server Error"), 502, "the backend answered 500"),
         (http(b"", JSON, "302 Found", {"Location": "http://evil"}), 502, "answered 302"),
         (http(b'{"error": "bad"}', JSON, "400 Bad Request"), 400, "^bad$"),
@@ -80,7 +80,7 @@ async def test_a_large_answer_is_passed_on_while_it_comes() -> None:
         (http(b"x", JSON, "400 Bad Request"), 502, "answered 400"),
         (http(_BROKEN_GZIP, JSON, "400 Bad Request", {"Content-Encoding": "gzip"}), 502, "400"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2000000000\r\n\r\n",
-         422, "an answer of over 1024 MiB"),
+         422, "the response is over 1024 MiB"),
     ],
 )  # fmt: skip
 async def test_what_is_no_answer_of_a_prometheus_is_said_to_be_none(
@@ -134,7 +134,7 @@ async def test_nothing_is_passed_on_under_rules_that_are_gone() -> None:
     passed = _Passed(http(b"{}", JSON))
     passed.holds = False
     async with passed.app:
-        with pytest.raises(Refusal, match="rules changed while this was answered") as caught:
+        with pytest.raises(Refusal, match="rules changed during this request") as caught:
             await passed.response()
 
     assert (caught.value.status, caught.value.retry_seconds) == (503, 1)

@@ -69,12 +69,15 @@ remote_write: {timeout: 30s}
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("servers: []", "servers: not a key"),
-        ("proxy: {cache: 1}", "proxy.cache: not a key"),
-        ("discovery: {kubernetes: {resource_types: [Node]}}", "'Node' is not Pod, Service, Endp"),
+        ("servers: []", "servers: not a supported key"),
+        ("proxy: {cache: 1}", "proxy.cache: not a supported key"),
+        (
+            "discovery: {kubernetes: {resource_types: [Node]}}",
+            "'Node' is none of Pod, Service, Endp",
+        ),
         ("discovery: {kubernetes: {namespaces: a}}", "namespaces: a list of strings"),
         ("proxy: {listen_address: here}", "proxy.listen_address: 'here' has no port"),
-        ("proxy: {max_concurrent_requests: 0}", "max_concurrent_requests: a number from 1"),
+        ("proxy: {max_concurrent_requests: 0}", "max_concurrent_requests: an integer from 1"),
         ("proxy: {backend_timeout: soon}", "'soon' is not a duration"),
         ("- a", "a mapping is needed"),
         ("a: [", "not YAML"),

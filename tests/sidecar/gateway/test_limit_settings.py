@@ -33,13 +33,13 @@ tenants:
     ("text", "reason"),
     [
         ("defaults: {}", "defaults: not a field of limits"),
-        ("default: {rate: 1}", r"default\.rate: not a bound"),
-        ("tenants: {shop: {burst: 0}}", r"tenants\.shop\.burst: a whole number from 1"),
-        ("tenants: {shop: {burst: yes}}", r"tenants\.shop\.burst: a whole number from 1"),
+        ("default: {rate: 1}", r"default\.rate: not a limit"),
+        ("tenants: {shop: {burst: 0}}", r"tenants\.shop\.burst: an integer from 1"),
+        ("tenants: {shop: {burst: yes}}", r"tenants\.shop\.burst: an integer from 1"),
         ("tenants: {shop: 7}", r"tenants\.shop: a mapping is needed"),
-        ("tenants: {shop: {burst: 1.9}}", r"tenants\.shop\.burst: a whole number from 1"),
+        ("tenants: {shop: {burst: 1.9}}", r"tenants\.shop\.burst: an integer from 1"),
         ("default: {responseMiB: 1.0e-9}", r"default\.responseMiB: a number from 0.001"),
-        ("tenants: {Shop_1: {burst: 1}}", r"tenants\.Shop_1: 'Shop_1' is no namespace"),
+        ("tenants: {Shop_1: {burst: 1}}", r"tenants\.Shop_1: 'Shop_1' is not a namespace"),
         ("[", "limits: .*line 1"),
     ],
 )

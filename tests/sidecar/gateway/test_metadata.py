@@ -139,9 +139,9 @@ async def test_a_backend_without_targets_shows_nothing() -> None:
 
 async def test_a_limit_is_a_number() -> None:
     async with _app() as app:
-        with pytest.raises(Refusal, match="limit='x' is no number"):
+        with pytest.raises(Refusal, match="limit='x' is not a number"):
             await _metrics(app, limit=["x"])
-        with pytest.raises(Refusal, match="limit_per_metric='x' is no number"):
+        with pytest.raises(Refusal, match="limit_per_metric='x' is not a number"):
             await _metrics(app, limit_per_metric=["x"])
 
 

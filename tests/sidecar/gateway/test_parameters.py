@@ -60,7 +60,7 @@ def test_unknown_and_doubled_parameters_are_refused() -> None:
     single, repeated = frozenset(["query"]), frozenset(["match[]"])
     check_parameters({"query": ["a"], "match[]": ["a", "b"]}, single, repeated)
 
-    with pytest.raises(Refusal, match="'query' stands 2 times"):
+    with pytest.raises(Refusal, match="'query' is given 2 times"):
         check_parameters({"query": ["a", "b"]}, single, repeated)
-    with pytest.raises(Refusal, match="'extra_filters' is not known here; those are"):
+    with pytest.raises(Refusal, match="unknown parameter 'extra_filters'; known here: "):
         check_parameters({"extra_filters": ["a"]}, single, repeated)

@@ -55,7 +55,7 @@ async def test_nobody_is_a_tenant_that_it_may_not_be(
 
 
 async def test_who_may_be_no_tenant_is_told_so() -> None:
-    with pytest.raises(Refusal, match="a is no tenant of itself: name tenants"):
+    with pytest.raises(Refusal, match="a has no tenant of its own: name one in"):
         await choose_tenants(KnownCaller("a", frozenset()), "", [])
 
 
@@ -73,7 +73,7 @@ def test_a_tenant_without_rules_sees_nothing() -> None:
 
 
 async def test_who_may_be_several_tenants_names_some() -> None:
-    with pytest.raises(Refusal, match=r"grafana may be several tenants \(bank, shop\)"):
+    with pytest.raises(Refusal, match=r"grafana may act as several tenants \(bank, shop\)"):
         await choose_tenants(_CALLER, "", [])
 
 

@@ -64,7 +64,7 @@ def test_a_clean_end_does_not_make_any_other_body_whole(framing: Framing) -> Non
 
 
 def test_damaged_chunks_are_named() -> None:
-    with pytest.raises(UpstreamError, match="the response's chunks are damaged: "):
+    with pytest.raises(UpstreamError, match="the response's chunks are invalid: "):
         _body(Framing.CHUNKED).feed(b"hello\r\n")
 
 

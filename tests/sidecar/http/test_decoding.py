@@ -52,7 +52,9 @@ def test_a_bomb_is_decoded_in_pieces_of_at_most_256_kib() -> None:
 
 @pytest.mark.parametrize("size", [0, 5, 10, len(_ZIPPED) // 2, len(_ZIPPED) - 1])
 def test_a_gzip_body_that_breaks_off_is_refused_at_its_end(size: int) -> None:
-    with pytest.raises(UpstreamError, match="the gzip body broke off"):
+    with pytest.raises(
+        UpstreamError, match="the gzip body is incomplete or followed by other data"
+    ):
         _decode("gzip", _ZIPPED[:size])
 
 
@@ -71,7 +73,7 @@ def test_a_damaged_gzip_body_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("parts", [(_ZIPPED + b"x",), (_ZIPPED, b"x"), (_ZIPPED, b"no gzip")])
 def test_data_after_a_gzip_body_is_refused_wherever_it_was_cut(parts: tuple[bytes, ...]) -> None:
-    with pytest.raises(UpstreamError, match=r"the gzip body (broke off|is damaged)"):
+    with pytest.raises(UpstreamError, match=r"the gzip body is (incomplete|damaged)"):
         _decode("gzip", *parts)
 
 

@@ -47,7 +47,7 @@ async def test_parts_are_gathered_up_to_the_bound(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(messages, "MAX_GATHERED_BYTES", 1 << 20)
 
     assert len(await gather(_parts(1 << 19, 0, 1 << 19))) == 1 << 20
-    with pytest.raises(LimitError, match=r"over 1 MiB for a client of HTTP/1\.0"):
+    with pytest.raises(LimitError, match=r"a response of over 1 MiB needs HTTP/1\.1"):
         await gather(_parts(1 << 20, 1))
 
 

@@ -34,7 +34,7 @@ def test_what_a_header_may_not_hold_is_not_a_token(path: Path, content: bytes) -
 
     with pytest.raises(UpstreamError) as caught:
         read_token(path, "the kubelet's token")
-    assert str(caught.value) == f"the kubelet's token: {path} holds no token"
+    assert str(caught.value) == f"the kubelet's token: {path} does not contain a valid token"
 
 
 def test_a_secret_may_hold_spaces_and_lines(path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_password_is_text_of_any_language_and_a_token_is_not(path: Path) -> No
     path.write_text("pass-wörd\n")
 
     assert read_secret(path, "password_file") == "pass-wörd"
-    with pytest.raises(UpstreamError, match="holds no token") as caught:
+    with pytest.raises(UpstreamError, match="does not contain a valid token") as caught:
         read_token(path, "the token")
     assert "pass-w" not in str(caught.value)
 

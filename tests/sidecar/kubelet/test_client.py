@@ -133,13 +133,13 @@ async def test_an_answer_that_is_left_half_read_takes_its_connection_along() -> 
 @pytest.mark.parametrize(
     ("answer", "path", "reason"),
     [
-        (http(b"", status="401 No"), "/pods", "401: the kubelet does not know the token"),
-        (http(b"", status="403 No"), "/pods", "may not get nodes/pods"),
-        (http(b"", status="403 No"), "/metrics", "may not get nodes/metrics; see"),
+        (http(b"", status="401 No"), "/pods", "401: the token was rejected"),
+        (http(b"", status="403 No"), "/pods", "is not allowed to get nodes/pods"),
+        (http(b"", status="403 No"), "/metrics", "is not allowed to get nodes/metrics; see"),
         (http(b"a\n  b", status="500 Oh"), "/pods", "the kubelet answered 500: a b"),
         (http(b"", status="204 Empty"), "/pods", "the kubelet answered 204"),
         (http(b"x", status="301 Go"), "/pods", "301: redirects are not followed"),
-        (http(b"a 1\n", kind="application/openmetrics-text"), "/pods", "in place of text/plain"),
+        (http(b"a 1\n", kind="application/openmetrics-text"), "/pods", "instead of text/plain"),
     ],
 )
 async def test_a_refusal_says_why_and_leaves_no_connection(
@@ -173,7 +173,7 @@ async def test_only_the_media_type_that_was_asked_for_is_taken(kind: str, is_tak
         if is_taken:
             assert await _get(client, accept="application/json") == b"{}"
         else:
-            with pytest.raises(UpstreamError, match="in place of application/json"):
+            with pytest.raises(UpstreamError, match="instead of application/json"):
                 await _get(client, accept="application/json")
 
 
@@ -191,7 +191,7 @@ async def test_a_kubelet_that_does_not_begin_in_time_is_given_up() -> None:
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [(gzip.compress(_BODY)[:-9], "broke off"), (gzip.compress(_BODY) + b"x", "broke off")],
+    [(gzip.compress(_BODY)[:-9], "is incomplete"), (gzip.compress(_BODY) + b"x", "is incomplete")],
     ids=["broken-off", "followed"],
 )
 async def test_a_compressed_body_is_taken_whole_or_not_at_all(body: bytes, reason: str) -> None:

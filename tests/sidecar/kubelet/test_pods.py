@@ -135,10 +135,10 @@ async def test_a_container_that_is_told_later_is_completed_then(
 @pytest.mark.parametrize(
     ("pods", "reason"),
     [
-        (http(b"", status="403 Forbidden"), "may not get nodes/pods"),
+        (http(b"", status="403 Forbidden"), "is not allowed to get nodes/pods"),
         (http(b"{}", kind="application/json"), "no list `items`"),
-        (http(b"<html>", kind="text/html"), "in place of application/json"),
-        (http(b" " * 20_001, kind="application/json"), "more than 0 MiB"),
+        (http(b"<html>", kind="text/html"), "instead of application/json"),
+        (http(b" " * 20_001, kind="application/json"), "the pod list is larger than 0 MiB"),
     ],
 )
 async def test_without_pods_no_series_goes_out_unlabelled_and_known_ones_stay(

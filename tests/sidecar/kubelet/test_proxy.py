@@ -111,7 +111,10 @@ async def test_an_error_before_the_body_is_a_status_and_is_told_once() -> None:
     ("answer", "reason"),
     [
         (http(_BODY * 9_000 + b"a line that is none\nb 1\n"), "a line that is none"),
-        (http(_BODY * 9_000, headers={"Content-Length": "999999"}), "not whole in the scrape"),
+        (
+            http(_BODY * 9_000, headers={"Content-Length": "999999"}),
+            "not complete within the scrape",
+        ),
     ],
 )
 async def test_an_error_within_the_body_breaks_the_answer_off(answer: bytes, reason: str) -> None:
@@ -169,7 +172,7 @@ async def test_a_scrape_that_finds_no_place_in_its_time_is_late() -> None:
         first = await proxied.scrape("/metrics")
         late = await proxied.scrape("/metrics/slis", x_prometheus_scrape_timeout_seconds="0.1")
 
-        assert (late.status, late.body) == (504, b"too many scrapes are under way\n")
+        assert (late.status, late.body) == (504, b"no scrape slot became free in time\n")
         assert first.parts is not None
         assert proxied.proxy.running == {"/metrics": 1, "/metrics/slis": 0}
         assert len(proxied.app.requests) == 1

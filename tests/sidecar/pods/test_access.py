@@ -70,7 +70,7 @@ def test_a_tokens_file_is_read_anew(tmp_path: Path) -> None:
 def test_a_token_that_no_header_may_hold_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("a\r\nHost: evil")
 
-    with pytest.raises(UpstreamError, match="holds no token"):
+    with pytest.raises(UpstreamError, match="does not contain a valid token"):
         Credentials(token_file=tmp_path / "token").header()
 
 

@@ -70,16 +70,24 @@ def test_of_several_files_the_first_that_names_a_thing_wins(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "context", "message"),
     [
-        ({"current-context": ""}, "", r"it has no current-context; .* \(there are: x, y\)"),
-        ({"current-context": "z"}, "", r"no context 'z' \(there are: x, y\)"),
-        ({}, "z", r"no context 'z' \(there are: x, y\)"),
-        ({"clusters": []}, "", r"no cluster 'c' \(there is none\)"),
+        ({"current-context": ""}, "", r"current-context is not set; .* \(available: x, y\)"),
+        ({"current-context": "z"}, "", r"no context 'z' \(available: x, y\)"),
+        ({}, "z", r"no context 'z' \(available: x, y\)"),
+        ({"clusters": []}, "", r"no cluster 'c' \(none is defined\)"),
         ({"cluster": {"server": "k8s"}}, "", r"clusters\[0\]\.cluster\.server: 'k8s' is not https"),
-        ({"cluster": {"proxy-url": "http://p"}}, "", "a proxy to the API server is not used"),
-        ({"user": {"exec": {"command": "aws"}}}, "", r"users\[0\]\.user\.exec: it runs another"),
+        ({"cluster": {"proxy-url": "http://p"}}, "", "a proxy to the API server is not supported"),
+        (
+            {"user": {"exec": {"command": "aws"}}},
+            "",
+            r"users\[0\]\.user\.exec: it runs an external",
+        ),
         ({"user": {"auth-provider": {"name": "gcp"}}}, "", "uses an auth-provider"),
         ({"user": {"client-key-data": "!"}}, "", "client-key-data: not Base64"),
-        ({"user": {"client-key": "k"}}, "", "one without the other"),
+        (
+            {"user": {"client-key": "k"}},
+            "",
+            "client-certificate and client-key must be set together",
+        ),
         ({"users": {}}, "", "users: a list of mappings is needed, not a mapping"),
     ],
 )
@@ -98,7 +106,9 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_file_it_says_where_one_is_looked_for() -> None:
-    with pytest.raises(SettingsError, match=r"there is no kubeconfig \(~/.kube/config, KUBECONFIG"):
+    with pytest.raises(
+        SettingsError, match=r"no kubeconfig found \(--kubeconfig, KUBECONFIG, ~/\.kube/config\)"
+    ):
         read_kubeconfig([])
 
 

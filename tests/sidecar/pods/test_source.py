@@ -84,7 +84,7 @@ async def test_a_missing_right_is_named_with_the_commands_that_give_it() -> None
         await until(lambda: bool(pods.error()))
 
         assert pods.error().endswith(
-            "; list and watch on pods are missing: kubectl create role livery-pods-agg "
+            "; grant list and watch on pods: kubectl create role livery-pods-agg "
             "--verb=list,watch --resource=pods -n shop; kubectl create rolebinding "
             "livery-pods-agg --role=livery-pods-agg --serviceaccount=mon:agg -n shop"
         )
@@ -119,6 +119,6 @@ async def test_an_expired_token_is_said_to_be_one() -> None:
     async with _following(answers) as (pods, _):
         await until(lambda: bool(pods.error()))
 
-        assert "is not valid (any more)" in pods.error()
+        assert "the token or certificate is invalid or has expired" in pods.error()
         assert pods.failures > 0
         assert pods.age_seconds > 0

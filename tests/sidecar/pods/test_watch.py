@@ -229,7 +229,7 @@ async def test_a_server_that_ends_each_watch_at_once_is_listed_anew() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (event("STATUS", _object("1")), "'STATUS' is no kind of event"),
+        (event("STATUS", _object("1")), "'STATUS' is not an event type"),
         (event("ADDED", {"metadata": {"uid": None}}), "metadata.uid: it is missing"),
         (event("ADDED", {"metadata": None}), "metadata.uid: it is missing"),
     ],

@@ -38,4 +38,4 @@ def test_another_path_is_answered_with_those_that_are_served(path: str) -> None:
     response = answer_admin(path, _READY, _render)
 
     assert response.status == 404
-    assert response.body.startswith(b"/metrics, /healthz and /readyz")
+    assert response.body.startswith(b"not found; paths served here: /metrics, /healthz, /readyz")

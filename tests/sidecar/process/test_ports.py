@@ -61,7 +61,7 @@ async def test_a_host_limits_who_can_connect() -> None:
 
 @pytest.mark.parametrize("text", ["localhost", "127.0.0.1:80", "::x", "1.2.3"])
 async def test_only_an_address_is_a_host(text: str) -> None:
-    with pytest.raises(SettingsError, match="LIVERY_LISTEN_ADDRESS is .*such as 127.0.0.1"):
+    with pytest.raises(SettingsError, match=r"LIVERY_LISTEN_ADDRESS is .*such as 127"):
         read_host({LISTEN_ADDRESS: text})
     assert read_host({}) == ""
     assert read_host({LISTEN_ADDRESS: " ::1 "}) == "::1"

@@ -75,7 +75,8 @@ def test_an_answer_over_the_bound_is_refused_with_both_sizes() -> None:
     scrape = _render(b"m 1\n" + b"n 1\n" * 10, limit_bytes=20)
 
     assert scrape.status == 502
-    assert scrape.body == b"the answer would be 44 bytes with its labels; 20 are allowed"
+    expected = b"the response with labels would be 44 bytes; at most 20 are allowed"
+    assert scrape.body == expected
 
 
 def test_the_limits_of_a_scrape_are_those_of_a_pod_by_default() -> None:

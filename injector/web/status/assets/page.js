@@ -1,4 +1,4 @@
-// Keeps the page at the present state: the server answers as soon as something changed.
+// Keeps the page up to date by long polling: the server answers as soon as something changes.
 "use strict";
 
 const live = document.getElementById("live");
@@ -18,7 +18,7 @@ function parse(html) {
   return holder.content;
 }
 
-// Times are shown as distances; what the server wrote stays in the attribute.
+// Times are shown relative to now; the absolute time stays in the attribute.
 function tick() {
   const now = Date.now();
   for (const element of document.querySelectorAll("time")) {
@@ -34,7 +34,7 @@ function distance(seconds) {
   return DISTANCES.format(Math.round(seconds / length), name);
 }
 
-// Only what is otherwise is touched, so focus, selection and scroll position stay.
+// Only what differs is changed, so that focus, selection and scroll position stay.
 function renew(before, after) {
   if (before.isEqualNode(after)) return;
   if (before.nodeType !== after.nodeType || before.nodeName !== after.nodeName || before.id !== after.id) {
@@ -97,7 +97,7 @@ async function follow() {
     }
     const address = new URL("/live", location.href);
     address.search = location.search;
-    // Who was lost does not wait for a change: the first answer says that all is well again.
+    // After a failure the page does not wait for a change: any answer shows that it is back.
     if (!isLost) address.searchParams.set("have", document.getElementById("state").dataset.version);
     try {
       const answer = await fetch(address, { cache: "no-store" });
@@ -107,11 +107,11 @@ async function follow() {
         tick();
       }
       isLost = false;
-      say("It updates by itself.");
+      say("It updates automatically.");
       await sleep(PAUSE_MS);
     } catch {
       isLost = true;
-      say("The injector does not answer; trying again.");
+      say("The injector does not respond; retrying.");
       await sleep(RETRY_MS);
     }
   }
@@ -143,5 +143,5 @@ form.addEventListener("input", () => {
 
 tick();
 setInterval(tick, 1000);
-say("It updates by itself.");
+say("It updates automatically.");
 follow();

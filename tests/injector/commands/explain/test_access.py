@@ -34,14 +34,14 @@ def test_it_says_what_is_shown_and_where_it_is_sent(livery: Livery) -> None:
         "  shows  up, http_.* in shop",
         "  sends  every 15 s, by the proxies of its namespace",
         "  to     http://prometheus.shop.svc.cluster.local:9090/api/v1/write",
-        "  not in force: pattern '(': '(' is not a valid RE2 pattern: missing ): ^(?s:()$",
+        "  not active: pattern '(': '(' is not a valid RE2 pattern: missing ): ^(?s:()$",
     ]
 
 
 def test_what_becomes_of_a_series_is_shown_step_by_step(livery: Livery) -> None:
     assert _explain(livery, "--series", 'http_total{code="503"}')[-5:] == [
         '  series http_total{code="503",namespace="shop"}',
-        "  chosen by http_.*",
+        "  selected by http_.*",
         '  metricRelabelings[0] (replace): http_total{code="503",failed="yes",namespace="shop"}',
         '  metricRelabelings[1] (drop): http_total{code="503",failed="yes",namespace="shop"} '
         "(unchanged)",
@@ -53,7 +53,7 @@ def test_what_becomes_of_a_series_is_shown_step_by_step(livery: Livery) -> None:
 @pytest.mark.parametrize(
     ("series", "last"),
     [
-        ("other", "  not chosen: no pattern matches, or a labelSelector does not"),
+        ("other", "  not selected: no pattern matches, or a labelSelector does not"),
         ('http_x{path="/healthz"}', "  dropped by metricRelabelings[1] (drop)"),
     ],
 )
@@ -84,10 +84,10 @@ def test_what_is_not_sent_is_not_shown_as_sent(livery: Livery) -> None:
     wrong = _OBJECT.replace("{env: prod}", "{bad-name: x}")
     lines = _explain(livery, "--series", "http_total", stdin=wrong)
 
-    said = "  nothing is sent: spec.remoteWrite.extraLabels: 'bad-name' is not the name"
+    said = "  nothing is sent: spec.remoteWrite.extraLabels: 'bad-name' is not a label name"
     assert said in str(lines)
     assert "sent as" not in str(lines)
-    assert "  chosen by http_.*" in lines
+    assert "  selected by http_.*" in lines
 
 
 def test_the_status_of_an_object_of_a_cluster_is_told(livery: Livery) -> None:
@@ -100,7 +100,8 @@ status:
 
     assert lines[-2:] == [
         "  SendingFails: it is away",
-        "  now    4 series by 2 senders; samples: 80 sent, 0 refused, 0 dropped, 3 wait; lag 7 s",
+        "  now    4 series by 2 senders; samples: 80 sent, 0 refused, 0 dropped, 3 waiting; "
+        "lag 7 s",
     ]
 
 
@@ -125,4 +126,4 @@ def test_a_wrong_call_is_said(
 def test_without_a_namespace_and_files_one_is_asked_for(livery: Livery) -> None:
     ran = livery("explain", "access")
 
-    assert (ran.code, "name the namespace with -n" in ran.err) == (2, True)
+    assert (ran.code, "-n NAMESPACE or -f FILE is required" in ran.err) == (2, True)

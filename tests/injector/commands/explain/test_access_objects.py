@@ -40,5 +40,5 @@ def test_objects_of_files_are_their_namespace_s_or_the_tenant_s(tmp_path: Path) 
 
 
 def test_the_cluster_has_settings_of_its_own() -> None:
-    with pytest.raises(SettingsError, match="--platform goes with -f"):
+    with pytest.raises(SettingsError, match="--platform needs -f"):
         read_tenants(_given("--platform", "x"), ["shop"])

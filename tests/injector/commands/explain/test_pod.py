@@ -17,7 +17,7 @@ def test_a_pod_that_gets_a_proxy_is_explained(livery: Livery) -> None:
         "  injected (injected): the proxy was added",
         "  proxy: native sidecar, metrics on port 16090, admin on 16091",
         "  target: web=http://:80/metrics",
-        '  labels at its start: team="blue"',
+        '  labels at startup: team="blue"',
         "  assumed: namespace default has the label livery.dev/inject=enabled",
     ]
 
@@ -29,8 +29,8 @@ def test_a_pod_that_gets_a_proxy_is_explained(livery: Livery) -> None:
         (POD.replace("spec:\n", "spec:\n    hostNetwork: true\n"), "left alone (host-network): "),
         (POD.replace("name: web\n", "name: web\n    namespace: kube-system\n", 1),
          "left alone (system-namespace): "),
-        (POD.replace("[{name: web}]", "[]"), "left alone (malformed): it is not of a pod's shape: "
-         "spec.containers: there is none"),
+        (POD.replace("[{name: web}]", "[]"), "left alone (malformed): the object is malformed: "
+         "spec.containers: must not be empty"),
     ],
     ids=["not-annotated", "host-network", "system-namespace", "malformed"],
 )  # fmt: skip
@@ -54,7 +54,7 @@ def test_the_namespace_of_the_manifests_counts(livery: Livery) -> None:
 
     ran = livery("explain", "pod", "-f", "-", stdin=cluster + POD)
 
-    assert '  labels at its start: team="red"' in ran.out
+    assert '  labels at startup: team="red"' in ran.out
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_namespace_that_contradicts_an_object_is_refused(
     text = POD.replace("name: web\n", "name: web\n    namespace: bank\n", 1)
     ran = livery(*command, "-f", "-", "-n", "shop", stdin=text)
 
-    assert (ran.code, ran.out) == (1, "")
-    assert "it is of namespace bank, and -n says shop: give -n bank, or leave it out" in ran.err
+    assert (ran.code, ran.out) == (2, "")
+    assert "its namespace is bank, but -n names shop: pass -n bank, or leave -n out" in ran.err
 
 
 def test_a_pod_is_named_or_in_a_file(livery: Livery) -> None:
@@ -108,7 +108,7 @@ def test_files_without_a_pod_are_an_error(livery: Livery) -> None:
     ran = livery("explain", "pod", "-f", "-", stdin="kind: Secret\n---\nkind: ConfigMap\n")
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == ("livery: there is no pod and no pod template here, only ConfigMap, Secret\n")
+    assert ran.err == "livery: the files contain no pod or pod template, only ConfigMap, Secret\n"
 
 
 def test_what_would_be_written_is_shown_with_its_values(livery: Livery) -> None:
@@ -122,3 +122,11 @@ def test_what_would_be_written_is_shown_with_its_values(livery: Livery) -> None:
 def test_nothing_to_explain_is_a_wrong_call(livery: Livery) -> None:
     assert livery("explain").code == 2
     assert livery("explain", "node").code == 2
+
+
+def test_what_a_terminal_would_obey_is_escaped(livery: Livery) -> None:
+    text = POD.replace("name: web\n", 'name: "web\\e]0;owned\\a\\u202e"\n', 1)
+
+    out = livery("explain", "pod", "-f", "-", stdin=text).out
+
+    assert out.splitlines()[0] == "Pod default/web\\x1b]0;owned\\x07\\u202e"

@@ -30,8 +30,8 @@ def test_the_rewriting_is_shown_with_the_rules_that_it_comes_from(livery: Livery
     assert _explain(livery, "sum(rate(up[5m])) / secret") == [
         "tenant shop",
         '  db: {job="db"} with tier=one in shop',
-        "  not in force: db: source: bank is not granted by the platform; isolation holds",
-        "  not in force: db: pattern '(': '(' is not a valid RE2 pattern: missing ): ^(?s:()$",
+        "  not active: db: source: bank is not granted by the platform; isolation holds",
+        "  not active: db: pattern '(': '(' is not a valid RE2 pattern: missing ): ^(?s:()$",
         "  web: up, http_.* in shop",
         "selector up  by db, web",
         "selector secret  by db",
@@ -79,8 +79,8 @@ def test_what_is_refused_is_said_with_what_to_change(livery: Livery, query: str,
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["up"], "name the tenant with -n NAMESPACE"),
-        (["-n", "shop", "--platform", "p", "up"], "--platform goes with -f"),
+        (["up"], "-n NAMESPACE (the tenant) is required"),
+        (["-n", "shop", "--platform", "p", "up"], "--platform needs -f"),
         (["-n", "shop", "-f", "none", "up"], "none"),
     ],
 )

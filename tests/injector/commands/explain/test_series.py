@@ -41,14 +41,14 @@ def test_each_step_says_which_label_it_put_there(livery: Livery, platform: Path)
     assert ran.code == 0, ran.err
     assert ran.out.splitlines() == [
         'http_requests_total{code="200",team="mine"}',
-        "labelled",
+        "labels of the namespace are added:",
         '    ~ team="frontend"  was "mine"  from the namespace\'s label team',
         '    + exported_team="mine"',
         '    + cost_center="4711"  from the namespace\'s label cost-center',
-        "relabelled by metricRelabelings[0] (labeldrop)",
+        "relabelled by metricRelabelings[0] (labeldrop):",
         '    - code="200"',
         "relabelled by metricRelabelings[1] (drop): unchanged",
-        "filtered by shown: unchanged",
+        "allowed by shown: unchanged",
         'exposed as http_requests_total{cost_center="4711",exported_team="mine",team="frontend"}',
     ]
 
@@ -85,6 +85,13 @@ def test_a_rule_that_breaks_the_scrape_is_named(livery: Livery, tmp_path: Path) 
     assert ran.out.splitlines()[-1].startswith("the scrape fails: ")
 
 
+def test_a_namespace_that_does_not_exist_is_an_error(livery: Livery) -> None:
+    ran = livery("explain", "series", "up", "-n", "nope", "-f", "-", stdin=_SHOP)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "livery: there is no namespace nope in the files\n"
+
+
 def test_a_program_gets_a_document(livery: Livery) -> None:
     ran = livery("explain", "series", "up", "-n", "shop", "-f", "-", "-o", "json", stdin=_SHOP)
 
@@ -102,11 +109,13 @@ def test_a_program_gets_a_document(livery: Livery) -> None:
     ("arguments", "reason"),
     [
         (("up{",), "SERIES: "),
-        (('{job="x"}',), "SERIES: a metric name is needed"),
+        (('{job="x"}',), "SERIES: must have a metric name"),
         (('up{job=~"x"}',), 'SERIES: write labels as name="value"'),
         (("up", "--pod", "web-0"), "--pod names a pod of the cluster"),
+        (('up{a="\udcff"}',), "SERIES: a name or value is not UTF-8"),
+        (('up{a="1",a="2"}',), "SERIES: a label is given twice"),
     ],
-    ids=["malformed", "without-name", "selector", "pod-and-files"],
+    ids=["malformed", "without-name", "selector", "pod-and-files", "not-utf-8", "twice"],
 )
 def test_a_wrong_call_is_one_sentence(
     livery: Livery, arguments: tuple[str, ...], reason: str
@@ -115,3 +124,12 @@ def test_a_wrong_call_is_one_sentence(
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"livery: {reason}")
+
+
+def test_a_label_that_the_application_set_itself_says_why_it_stays(livery: Livery) -> None:
+    ran = livery("explain", "series", 'up{team="mine"}', "-n", "shop", "-f", "-", stdin=_SHOP)
+
+    assert (
+        '    = team="mine" stays: the application set it; labels.protected={team} would replace it '
+        'with "frontend"'
+    ) in ran.out.splitlines()

@@ -71,10 +71,10 @@ def test_an_api_server_that_is_not_there_has_no_status() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (200, b"<html>", "/x: the answer is not JSON"),
-        (200, b"", "/x: the answer is not JSON"),
-        (200, b"[" * 20_000, "/x: the answer is not JSON"),
-        (200, b"[]", "/x: the answer is no object"),
+        (200, b"<html>", "/x: the response is not JSON"),
+        (200, b"", "/x: the response is not JSON"),
+        (200, b"[" * 20_000, "/x: the response is not JSON"),
+        (200, b"[]", "/x: the response is not a JSON object"),
         (500, b"", "no reason given"),
         (502, b"<html>\xff", "<html>"),
         (403, b'{"message": "pods is forbidden"}', "GET /x: pods is forbidden"),
@@ -134,7 +134,7 @@ def test_an_answer_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = {"/just": b'{"a": "' + b"x" * 11 + b'"}', "/over": b'{"a": "' + b"x" * 12 + b'"}'}
     with misbehaving(lambda path, query: (200, bodies[path])) as client:
         assert client.request("GET", "/just") == {"a": "x" * 11}
-        with pytest.raises(KubeError, match="/over: more than"):
+        with pytest.raises(KubeError, match="/over: the response is over"):
             client.request("GET", "/over")
 
 
@@ -152,7 +152,7 @@ def test_an_event_in_many_parts_is_one() -> None:
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [(b"{\n", "not JSON"), (b"[]\n", "no object"), (b"x" * 200, "an event of over")],
+    [(b"{\n", "not JSON"), (b"[]\n", "not a JSON object"), (b"x" * 200, "an event is over")],
 )
 def test_an_event_that_is_none_ends_the_watch(
     monkeypatch: pytest.MonkeyPatch, line: bytes, reason: str

@@ -210,7 +210,7 @@ def test_an_event_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         return itertools.repeat(b"x" * 65536)
 
     with _reflecting(handle) as (_, reflector):
-        _until(lambda: "an event of over 1 MiB" in reflector.error)
+        _until(lambda: "an event is over 1 MiB" in reflector.error)
 
 
 def test_an_optional_resource_that_is_not_there_is_empty_and_no_error() -> None:
@@ -227,6 +227,6 @@ def test_an_answer_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 1 << 20)
     with (
         misbehaving(lambda path, query: (200, b" " * (2 << 20))) as client,
-        pytest.raises(KubeError, match="more than 1 MiB"),
+        pytest.raises(KubeError, match="the response is over 1 MiB"),
     ):
         client.request("GET", "/api")

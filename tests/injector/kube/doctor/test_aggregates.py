@@ -62,8 +62,8 @@ def test_targets_that_are_down_are_named_with_a_reason(holding: Holding) -> None
     ("pods", "words"),
     [
         ({"running": 0, "notAnnotated": 0, "notRunning": 0}, "no pod matches its selector"),
-        ({"notAnnotated": 2}, '2 without prometheus.io/scrape: "true" match'),
-        ({"notRunning": 1, "running": 3}, "1 not running, 3 without a target that can be scraped"),
+        ({"notAnnotated": 2}, 'matching pods: 2 without prometheus.io/scrape: "true"'),
+        ({"notRunning": 1, "running": 3}, "1 not running, 3 without a usable target"),
     ],
 )
 def test_an_aggregate_without_pods_says_why(
@@ -84,7 +84,7 @@ def test_a_missing_grant_has_the_whole_list_for_helm(holding: Holding) -> None:
     more = {_PLATFORM: {"data": {"platform.yaml": platform}}}
     refused, targets = _look(holding, _shown(notGranted=["bank"], trouble="x"), more=more)
 
-    assert refused.sentence == "aggregate mon/agg-1 may not know the pods of bank"
+    assert refused.sentence == "aggregate mon/agg-1 is not granted the pods of bank"
     value = shlex.split(refused.remedy.partition("#")[0])[-1]
     assert json.loads(value.partition("=")[2]) == [
         {"serviceAccount": "mon/agg", "namespaces": ["shop", "bank"]},
@@ -97,7 +97,7 @@ def test_a_list_that_is_not_followed_and_a_warning_are_findings(holding: Holding
     warning = {"namespace": "shop", "pod": "odd", "reason": "target left out"}
     lost, odd, _ = _look(holding, _shown(trouble="the stream broke", warnings=[warning]))
 
-    assert lost.sentence == "aggregate mon/agg-1 does not hear of pods: the stream broke"
+    assert lost.sentence == "aggregate mon/agg-1 gets no updates of pods: the stream broke"
     assert lost.remedy == "kubectl -n mon logs agg-1 --tail=50"
     assert odd.sentence == "aggregate mon/agg-1: shop/odd: target left out"
 
@@ -107,13 +107,13 @@ def test_an_aggregate_that_does_not_answer_is_named(holding: Holding, shown: Ans
     (finding,) = _look(holding, shown)
 
     assert not finding.is_well
-    assert finding.sentence.startswith("aggregate mon/agg-1 cannot be asked")
+    assert finding.sentence.startswith("aggregate mon/agg-1 cannot be queried")
 
 
 def test_an_aggregate_that_does_not_run_is_named(holding: Holding) -> None:
     (finding,) = _look(holding, _shown(), pod=_pod("Pending"))
 
-    assert finding.sentence == "aggregate mon/agg-1 does not run"
+    assert finding.sentence == "aggregate mon/agg-1 is not running"
     assert finding.remedy == "kubectl -n mon describe pod agg-1"
 
 

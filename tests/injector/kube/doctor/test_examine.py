@@ -62,10 +62,10 @@ def test_a_new_installation_lacks_what_its_injector_does(
 ) -> None:
     found = _examine(client, release)
     own = _problems_of_its_own(found)
-    assert own == {"0 of 2 injectors are ready", "the injector has made no CA yet"}
+    assert own == {"0 of 2 injectors are ready", "the injector has not created a CA yet"}
     store = SecretStore(client, release.own.name, f"{release.name}-ca")
     bundle = Rotation(store, ["livery"]).issue(datetime.now(UTC)).bundle_pem
-    lacks = "the webhook's configuration lacks the CA that the injector serves with"
+    lacks = "the webhook's configuration lacks the CA of the injector's certificate"
     assert lacks in _problems(_examine(client, release))
     WebhookBundle(client, release.name).publish(bundle)
 
@@ -117,10 +117,10 @@ def test_a_new_pod_is_tried_and_what_stands_in_its_way_is_named(
         until(lambda: f"{good.name}: a new pod gets its proxy" in _examine(client, release))
         found = _examine(client, release)
         problems = _problems(found)
-        (refused,) = [text for text in problems if f"{tight.name}: a new pod is refused" in text]
+        (refused,) = [text for text in problems if f"{tight.name}: a new pod is rejected" in text]
         assert "exceeded quota: small" in refused
         (full,) = [text for text in problems if f"{tight.name}: quota small" in text]
-        assert "has 5m of 10m limits.cpu in use; a proxy takes 500m" in full
+        assert "has 5m of 10m limits.cpu in use; a proxy needs 500m" in full
         assert "livery.dev/cpu-limit" in found[full].remedy
         assert any(
             "the admission policy's Secret lacks the CA" in text for text in problems
@@ -158,10 +158,11 @@ def test_policies_and_monitors_in_the_proxies_way_are_named(
             problems = _problems(_examine(client, release))
         name = shop.name
         text = " ".join(problems)
-        assert f"{name}: NetworkPolicies admit nobody to the proxy's port of web-" in text
-        assert re.search(f"{name}: NetworkPolicies keep web-[a-z0-9]+ from the control", text)
-        assert f"ServiceMonitor {name}/past scrapes injected pods past their proxies" in problems
-        assert f"PodMonitor {name}/past scrapes injected pods past their proxies" in problems
+        bypasses = "scrapes injected pods and bypasses their proxies"
+        assert f"{name}: NetworkPolicies block all scrapes of the proxy of web-" in text
+        assert re.search(f"{name}: NetworkPolicies block web-[a-z0-9]+ from the control", text)
+        assert f"ServiceMonitor {name}/past {bypasses}" in problems
+        assert f"PodMonitor {name}/past {bypasses}" in problems
         assert f"{name}/good" not in text
         shop.label(**{"livery.dev/inject": None})
 
@@ -172,13 +173,14 @@ def test_rights_that_are_missing_are_named(api_server: ApiServer, client: KubeCl
     sets = [part for key in grants for part in ("--set", f"{key}={{{shop.name}/node}}")]
     with installed_chart(api_server, client, *sets) as release:
         problems = _problems(_examine(client, release))
-        assert f"{shop.name}/node is granted something and is not there" in problems
-        assert f"{shop.name}/node may not get nodes/metrics" in problems
+        assert f"{shop.name}/node has a grant but does not exist" in problems
+        assert f"{shop.name}/node is not allowed to get nodes/metrics" in problems
         path = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{release.name}-injector"
         client.request("PATCH", path, body={"rules": []}, content_type=MERGE)
-        until(lambda: "the injector may not watch pods" in _problems(_examine(client, release)))
+        lacking = "the injector is not allowed to watch pods"
+        until(lambda: lacking in _problems(_examine(client, release)))
         problems = _problems(_examine(client, release))
-        assert "the injector may not create subjectaccessreviews" in problems
+        assert "the injector is not allowed to create subjectaccessreviews" in problems
 
 
 @pytest.mark.parametrize("mode", ["daemonset", "deployment"])
@@ -193,12 +195,12 @@ def test_node_proxies_that_are_not_ready_or_may_too_little_are_named(
         wanted = 0 if mode == "daemonset" else 2
         assert f"0 of {wanted} node proxies are ready" in problems
         assert "kubelets are not verified" in problems
-        assert f"{release.name}-node may not" not in problems
+        assert f"{release.name}-node is not allowed to" not in problems
         roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
         rules = [{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]
         path = f"{roles}/{release.name}-node"
         client.request("PATCH", path, body={"rules": rules}, content_type=MERGE)
-        lacking = f"{release.own.name}/{release.name}-node may not get nodes/pods"
+        lacking = f"{release.own.name}/{release.name}-node is not allowed to get nodes/pods"
         until(lambda: lacking in _problems(_examine(client, release)))
 
 
@@ -218,7 +220,7 @@ def test_pods_that_trust_only_a_ca_that_ends_soon_are_named(
     )
     shop.label(**{"livery.dev/inject": "enabled"})
     rotation.renew_authority(datetime.now(UTC))
-    sentence = f"{shop.name}: 1 pod of pod/web with trust in a CA that ends soon, and in no other"
+    sentence = f"{shop.name}: 1 pod of pod/web trusting only a CA that expires soon"
 
     assert sentence not in _problems(_examine(client, release))
     monkeypatch.setattr(pods, "SHORT_LIFE", timedelta(days=4000))
@@ -245,9 +247,7 @@ def test_pods_that_trust_only_a_ca_that_is_gone_are_named(
 
     found = [item for item in _problems(_examine(client, release)) if shop.name in item]
 
-    sentence = (
-        "with trust in a CA that is gone only: a proxy that starts again there cannot connect"
-    )
+    sentence = "trusting only a CA that is gone, so that a restarted proxy cannot connect"
     assert f"{shop.name}: 1 pod of pod/web {sentence}" in found
     shop.label(**{"livery.dev/inject": None})
 

@@ -54,13 +54,21 @@ def test_a_gateway_that_answers_is_well(holding: Holding) -> None:
 @pytest.mark.parametrize(
     ("health", "sentence", "remedy"),
     [
-        ({**_WELL, "error": "there are no access rules yet"}, "answers nobody: there are", "logs"),
-        ({**_WELL, "targets": 0, "healthy_targets": 0}, "knows no Prometheus", "gateway.backends"),
+        (
+            {**_WELL, "error": "there are no access rules yet"},
+            "serves no queries: there are",
+            "logs",
+        ),
+        (
+            {**_WELL, "targets": 0, "healthy_targets": 0},
+            "has no Prometheus server to query",
+            "gateway.backends",
+        ),
         ({**_WELL, "healthy_targets": 1}, "1 of 2 Prometheus servers do not answer", "logs gw-1"),
-        ({**_WELL, "tenants": 0}, "every tenant sees nothing", "kubectl get metricaccess"),
-        ((503, b"{}"), "cannot be asked", "logs gw-1"),
-        ((200, b"no JSON"), "cannot be asked", "logs gw-1"),
-        ([], "knows no Prometheus", "gateway.backends"),
+        ({**_WELL, "tenants": 0}, "so tenants see none", "kubectl get metricaccess"),
+        ((503, b"{}"), "cannot be queried", "logs gw-1"),
+        ((200, b"no JSON"), "cannot be queried", "logs gw-1"),
+        ([], "has no Prometheus server to query", "gateway.backends"),
     ],
 )
 def test_what_is_wrong_is_said_with_where_to_look(
@@ -76,14 +84,14 @@ def test_what_is_wrong_is_said_with_where_to_look(
 def test_a_gateway_that_does_not_run_is_named(holding: Holding) -> None:
     (finding,) = _look(holding, _WELL, phase="Pending")
 
-    assert finding.sentence == "gateway livery-system/gw-1 does not run"
+    assert finding.sentence == "gateway livery-system/gw-1 is not running"
 
 
 def test_an_account_without_a_grant_gets_the_command_that_grants(holding: Holding) -> None:
     platform = "labels: {protected: [namespace]}\ncontrol: {grants: {gateways: [a/b]}}"
     (finding,) = _look(holding, _WELL, platform)
 
-    assert "livery-system/gw is not granted what tenants may see" in finding.sentence
+    assert "livery-system/gw is not granted the tenants' access rules" in finding.sentence
     assert "--set 'control.grants.gateways={a/b,livery-system/gw}'" in finding.remedy
 
 
@@ -92,7 +100,7 @@ def test_a_label_that_applications_can_forge_is_pointed_out(holding: Holding) ->
     findings = _look(holding, _WELL, granted)
 
     assert findings[-1].is_well
-    assert "can write the label namespace themselves" in findings[-1].sentence
+    assert "can set the label namespace themselves" in findings[-1].sentence
     assert "--set 'labels.protected={namespace,pod,team}'" in findings[-1].remedy
 
 
@@ -109,5 +117,5 @@ def test_the_label_that_parts_tenants_must_be_one_that_nobody_can_write(holding:
     platform = f"{_GRANTED}\ngateway: {{namespaceLabel: kubernetes_namespace}}"
 
     _, finding = _look(holding, _WELL, platform)
-    assert "can write the label kubernetes_namespace themselves" in finding.sentence
+    assert "can set the label kubernetes_namespace themselves" in finding.sentence
     assert "labels.protected={kubernetes_namespace,namespace,pod}" in finding.remedy

@@ -78,7 +78,7 @@ def test_a_ca_that_ends_soon_is_a_problem(holding: Holding, days: int, is_well: 
     objects = {**deployment("--ca-secret=own"), f"{_SECRETS}/own": secret}
     (finding,) = _look(holding, look_at_certificates, objects)
 
-    assert (finding.is_well, finding.sentence) == (is_well, f"the CA ends in {days} days")
+    assert (finding.is_well, finding.sentence) == (is_well, f"the CA expires in {days} days")
 
 
 @pytest.mark.parametrize(("days", "is_well"), [(30, True), (2, False)])
@@ -95,7 +95,7 @@ def test_a_provided_certificate_that_nobody_renews_is_a_problem(
     (finding,) = _look(holding, look_at_certificates, objects)
 
     assert finding.is_well is is_well
-    assert f"ends in {days} d" in finding.sentence
+    assert f"expires in {days} d" in finding.sentence
 
 
 @pytest.mark.parametrize("is_published", [True, False])
@@ -118,7 +118,7 @@ def test_a_registration_that_is_gone_is_put_back_by_an_upgrade(holding: Holding)
     for arguments in (["--webhook-configuration=livery"], ["--policy-secret=livery"]):
         (finding,) = _look(holding, look_at_registration, deployment(*arguments))
 
-        assert finding.sentence.endswith("is gone")
+        assert finding.sentence.endswith("is missing")
         assert finding.remedy == INSTALLATION.reapply()
 
 

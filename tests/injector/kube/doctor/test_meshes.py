@@ -46,7 +46,7 @@ def test_a_strict_mesh_is_named_with_the_setting_that_lets_prometheus_past(
         (after,) = _look(client, _pod(container), mesh)
 
     assert before.sentence.endswith(
-        f" demands mutual TLS ({mesh}), so Prometheus cannot reach the proxy of web-0"
+        f" requires mutual TLS ({mesh}), so Prometheus cannot reach the proxy of web-0"
     )
     assert f"--set injection.mesh={mesh}" in before.remedy
     assert before.remedy.endswith("then restart the workload")

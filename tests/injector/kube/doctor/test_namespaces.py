@@ -43,7 +43,7 @@ def test_a_proxy_that_waits_for_its_image_is_named(
     with holding(objects) as client:
         problems = [item for item in look_at_namespaces(client, INSTALLATION) if not item.is_well]
 
-    sentence = "shop/web-0 waits for the image: ImagePullBackOff"
+    sentence = "shop/web-0 cannot pull the proxy's image: ImagePullBackOff"
     assert [item.sentence for item in problems] == ([sentence] if is_told else [])
 
 
@@ -57,5 +57,5 @@ def test_a_namespace_that_cannot_be_looked_at_hides_no_other(holding: Holding) -
     with holding(objects) as client:
         sentences = [item.sentence for item in look_at_namespaces(client, INSTALLATION)]
 
-    assert any(text.startswith("bank: cannot be looked at: metadata.") for text in sentences)
+    assert any(text.startswith("bank: cannot be checked: metadata.") for text in sentences)
     assert sentences[-1] == "shop: 0 pods have a proxy"

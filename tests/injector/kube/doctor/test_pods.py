@@ -63,7 +63,7 @@ def test_a_pod_whose_annotations_lead_past_its_proxy_is_named_with_what_mends_it
     with holding(objects) as client:
         (problem,) = [item for item in look_at_namespaces(client, INSTALLATION) if not item.is_well]
 
-    assert problem.sentence == "shop/web-0: its annotations lead Prometheus past its proxy"
+    assert problem.sentence == "shop/web-0: its annotations make Prometheus bypass its proxy"
     assert problem.remedy.startswith(
         "kubectl -n shop annotate --overwrite pod web-0 prometheus.io/port=16090 "
     )
@@ -79,7 +79,7 @@ def test_of_many_drifted_pods_some_are_named_and_the_others_counted(holding: Hol
         problems = [item for item in look_at_namespaces(client, INSTALLATION) if not item.is_well]
 
     assert len(problems) == 21
-    assert problems[-1].sentence == "shop: so do those of 3 pods more"
+    assert problems[-1].sentence == "shop: the same applies to 3 more pods"
 
 
 def test_no_restart_is_advised_while_nodes_cannot_pull_the_image(holding: Holding) -> None:
@@ -102,7 +102,7 @@ def test_no_restart_is_advised_while_nodes_cannot_pull_the_image(holding: Holdin
 
     assert first.sentence == "1 node cannot pull the proxy's image: ImagePullBackOff"
     assert first.remedy == "kubectl -n livery-system describe pod a"
-    assert second.remedy == "mend the image first; see above"
+    assert second.remedy == "fix the image first; see above"
 
 
 _PLATFORM = {"data": {"platform.yaml": "image: {reference: registry.example/livery-sidecar:1}"}}
@@ -111,10 +111,10 @@ _PLATFORM = {"data": {"platform.yaml": "image: {reference: registry.example/live
 @pytest.mark.parametrize(
     ("labels", "image", "says"),
     [
-        ({"livery.dev/proxy": "pod"}, None, "has the label livery.dev/proxy and no proxy"),
-        ({"livery.dev/proxy": "pod"}, "mine:1", "has a container of its own named livery-proxy"),
-        ({}, "registry.example/livery-sidecar:1", "lost the label livery.dev/proxy"),
-        ({}, "old.example/livery-sidecar@sha256:1", "lost the label livery.dev/proxy"),
+        ({"livery.dev/proxy": "pod"}, None, "has the label livery.dev/proxy but no proxy"),
+        ({"livery.dev/proxy": "pod"}, "mine:1", "has its own container named livery-proxy"),
+        ({}, "registry.example/livery-sidecar:1", "lacks the label livery.dev/proxy"),
+        ({}, "old.example/livery-sidecar@sha256:1", "lacks the label livery.dev/proxy"),
         ({}, None, ""),
         ({"livery.dev/proxy": "pod"}, "registry.example/livery-sidecar:0", ""),
     ],

@@ -3,6 +3,7 @@
 import pytest
 
 from injector.kube.doctor.surroundings import look_at_network, look_at_quotas, try_a_pod
+from injector.platform.settings import DEFAULT_RESOURCES
 from tests.injector.kube.doctor.objects import INSTALLATION, Holding, Json, deployment, listed
 
 _QUOTAS = "/api/v1/namespaces/shop/resourcequotas"
@@ -38,9 +39,10 @@ def test_a_quota_without_room_for_a_proxy_is_named_with_what_to_annotate(
     holding: Holding, quota: Json, annotation: str
 ) -> None:
     with holding({_QUOTAS: listed([quota])}) as client:
-        remedies = [finding.remedy for finding in look_at_quotas(client, "shop")]
+        remedies = [finding.remedy for finding in look_at_quotas(client, "shop", DEFAULT_RESOURCES)]
 
-    assert remedies == ([f"raise it, or annotate pods: {annotation}"] if annotation else [])
+    remedy = f"raise the quota, or set the annotation {annotation} on pods"
+    assert remedies == ([remedy] if annotation else [])
 
 
 def _policy(**spec: object) -> Json:
@@ -51,13 +53,13 @@ def _policy(**spec: object) -> Json:
     ("policies", "words"),
     [
         ([], []),
-        ([_policy()], ["admit nobody"]),
+        ([_policy()], ["block all scrapes"]),
         ([_policy(ingress=[{"ports": [{"port": 16092}]}])], []),
         ([_policy(ingress=[{"ports": [{"port": "livery"}]}])], []),
-        ([_policy(ingress=[{"ports": [{"port": 16090}]}])], ["admit nobody"]),
-        ([_policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 53}]}])], ["keep web-0"]),
+        ([_policy(ingress=[{"ports": [{"port": 16090}]}])], ["block all scrapes"]),
+        ([_policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 53}]}])], ["block web-0"]),
         ([_policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 8444}]}])], []),
-        ([_policy(policyTypes=["Ingress", "Egress"])], ["admit nobody", "keep web-0"]),
+        ([_policy(policyTypes=["Ingress", "Egress"])], ["block all scrapes", "block web-0"]),
     ],
 )
 def test_a_policy_in_a_proxys_way_is_named(

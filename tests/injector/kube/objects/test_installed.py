@@ -52,7 +52,7 @@ def test_without_a_control_service_nothing_else_is_read() -> None:
     [
         ({f"{_MAPS}platform": None}, "there is no ConfigMap livery-system/livery-platform"),
         ({f"{_MAPS}authorities": None}, "there is no ConfigMap livery-system/livery-authorities"),
-        ({f"{_MAPS}authorities": {"data": None}}, "has no CA yet; is an injector running"),
+        ({f"{_MAPS}authorities": {"data": None}}, "has no CA yet; is the injector running"),
         ({f"{_MAPS}platform": {"data": {"platform.yaml": "a: 1"}}}, "a: not a setting"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

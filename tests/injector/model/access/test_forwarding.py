@@ -66,14 +66,15 @@ def test_the_platform_s_labels_may_be_others_and_an_object_s_go_before() -> None
     ("remote", "field"),
     [
         ({"extraLabels": {"a-b": "c"}}, r"spec\.remoteWrite\.extraLabels"),
-        ({"extraLabels": {"a": "x" * 5000}}, r"extraLabels: over 4096 characters"),
+        ({"extraLabels": {"a": "x" * 5000}}, r"extraLabels: more than 4096 characters"),
         (
             {"target": {"type": "remote_write", "remoteWrite": {"url": "https://a_b.c/\u00e4"}}},
-            r"receivers\[0\]\.path: a path is needed",
+            r"receivers\[0\]\.path: "
+            r"a path is needed: at most 2048 ASCII characters, first a /, no spaces",
         ),
         (
             {"target": {"type": "remote_write", "remoteWrite": {"url": "https://" + "a" * 260}}},
-            r"receivers\[0\]\.host: a name or address is needed",
+            r"receivers\[0\]\.host: a host name or an IP address is needed",
         ),
     ],
 )
@@ -137,7 +138,7 @@ def test_a_secret_that_may_not_be_used_keeps_the_object_from_sending() -> None:
     plan = _plan(secret=True, target=_URL)
 
     assert (plan.rule, plan.reason) == (None, ReadyReason.SECRETS_NOT_GRANTED)
-    assert plan.message.startswith("nothing is sent: the Secret receiver is not read")
+    assert plan.message.startswith("nothing is sent: Secret receiver is not read")
 
 
 def test_plans_are_told_apart_by_who_carries_them_out() -> None:

@@ -281,8 +281,8 @@ def test_reading_elsewhere_is_the_platforms_word(
     ("spec", "refused"),
     [
         ({"metricIsolation": False}, "metricIsolation: false is"),
-        ({}, "reading every namespace (metricIsolation is not said) is"),
-        ({"metricIsolation": None}, "reading every namespace (metricIsolation is not said) is"),
+        ({}, "reading every namespace (metricIsolation is not set) is"),
+        ({"metricIsolation": None}, "reading every namespace (metricIsolation is not set) is"),
         ({"metricIsolation": True, "source": "red"}, "source: red is"),
         ({"metricIsolation": False, "source": "red"}, "source: red and metricIsolation: false are"),
     ],

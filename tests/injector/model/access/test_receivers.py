@@ -74,7 +74,7 @@ def test_a_secret_has_to_name_who_can_read_what_is_sent(url: str, origin: str) -
 
 
 def test_a_receiver_that_nobody_verifies_gets_no_secret() -> None:
-    with pytest.raises(ObjectError, match=r"insecureSkipVerify: .*name the CA in caSecret"):
+    with pytest.raises(ObjectError, match=r"insecureSkipVerify: .*set caSecret instead"):
         _read(
             "remote_write",
             url=_URL,
@@ -89,7 +89,7 @@ def test_a_receiver_that_shows_another_name_gets_no_secret_unless_the_platform_t
         "bearerTokenSecret": {"name": "receiver", "key": "token"},
         "tlsConfig": {"serverName": "Other.example.com"},
     }
-    with pytest.raises(ObjectError, match=r"serverName: the Secret's owner agreed to metrics\."):
+    with pytest.raises(ObjectError, match=r"serverName: the Secret may be sent to metrics\."):
         _read("remote_write", **block)
     settings = RemoteWriteSettings(requires_secret_consent=False)
     access = parse_metric_access(_object("remote_write", **block))
@@ -156,9 +156,9 @@ def test_proxies_read_what_is_written(kind: str, block: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("kind", "block", "reason"),
     [
-        ("prometheus", {}, "prometheus.serviceName: '' is not the name of a Service"),
-        ("prometheus", {"serviceName": "a.bank.svc"}, "is not the name of a Service"),
-        ("prometheus", {"serviceName": "1a"}, "is not the name of a Service"),
+        ("prometheus", {}, "prometheus.serviceName: '' is not a valid Service name"),
+        ("prometheus", {"serviceName": "a.bank.svc"}, "is not a valid Service name"),
+        ("prometheus", {"serviceName": "1a"}, "is not a valid Service name"),
         ("prometheus", {"serviceName": "p", "servicePort": 70000}, "a port from 1 to 65535"),
         ("prometheus", {"serviceName": "p", "servicePort": True}, "a port from 1 to 65535"),
         ("prometheus", {"serviceName": "p", "replicas": 33}, "a number up to 32"),
@@ -172,12 +172,16 @@ def test_proxies_read_what_is_written(kind: str, block: dict[str, Any]) -> None:
         ("remote_write", {"url": "http://u:p@x/"}, "http://host/path or https"),
         ("remote_write", {"url": "http://[::1"}, "http://host/path or https"),
         ("remote_write", {"url": "http://x/#a"}, "http://host/path or https"),
-        ("remote_write", {"url": _URL, "headers": {"Host": "x"}}, "'Host' is not a header"),
-        ("remote_write", {"url": _URL, "headers": {"X": "a\nb"}}, "'X' is not a header"),
+        (
+            "remote_write",
+            {"url": _URL, "headers": {"Host": "x"}},
+            "'Host' is invalid or not a header",
+        ),
+        ("remote_write", {"url": _URL, "headers": {"X": "a\nb"}}, "'X' is invalid or not a header"),
         (
             "remote_write",
             {"url": _URL, "basicAuth": {"username": "a"}},
-            "the name of a Secret and its key are needed",
+            "a valid Secret name and key are required",
         ),
         (
             "remote_write",
@@ -186,7 +190,7 @@ def test_proxies_read_what_is_written(kind: str, block: dict[str, Any]) -> None:
                 "basicAuth": {"passwordSecret": {"name": "s", "key": "k"}},
                 "bearerTokenSecret": {"name": "s", "key": "k"},
             },
-            "must not be given beside basicAuth",
+            "must not be set together with basicAuth",
         ),
         (
             "remote_write",
@@ -195,15 +199,19 @@ def test_proxies_read_what_is_written(kind: str, block: dict[str, Any]) -> None:
                 "headers": {"authorization": "x"},
                 "bearerTokenSecret": {"name": "s", "key": "k"},
             },
-            "Authorization is written by what a Secret holds",
+            "must not set Authorization: the Secret sets it",
         ),
         ("remote_write", {"url": "http://x/", "tlsConfig": {"serverName": "x"}}, "has no effect"),
-        ("remote_write", {"url": "https://:pw@x/"}, "https://host/path is needed"),
-        ("remote_write", {"url": "https://x:0/"}, "https://host/path is needed"),
+        (
+            "remote_write",
+            {"url": "https://:pw@x/"},
+            "must be http://host/path or https://host/path",
+        ),
+        ("remote_write", {"url": "https://x:0/"}, "must be http://host/path or https://host/path"),
         (
             "remote_write",
             {"url": _URL, "tlsConfig": {"keySecret": {"name": "s", "key": "k"}}},
-            "one without the other",
+            "certSecret and keySecret must be set together",
         ),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_secret_that_does_not_is_not(hosts: str | None) -> None:
     found = _read(_secret(hosts))
 
     assert (found.reason, found.credentials) == (ReadyReason.SECRET_NOT_CONSENTED, {})
-    assert "annotate it livery.dev/remote-write-hosts=metrics.example.com" in found.message
+    assert "annotate it with livery.dev/remote-write-hosts=metrics.example.com" in found.message
 
 
 def test_without_that_rule_any_secret_is_used() -> None:
@@ -79,11 +79,11 @@ def test_secrets_of_a_namespace_that_the_platform_did_not_name_are_not_used() ->
 @pytest.mark.parametrize(
     ("secret", "message"),
     [
-        (None, "there is no Secret receiver yet"),
-        (_secret(data={}), "has no key password with a text"),
-        (_secret(data={"password": "%%%"}), "has no key password with a text"),
-        (_secret(data={"password": "//8="}), "has no key password with a text"),
-        (_secret(data={"password": "A" * 500_000}), "has no key password with a text"),
+        (None, "Secret receiver does not exist"),
+        (_secret(data={}), "has no text value for key password"),
+        (_secret(data={"password": "%%%"}), "has no text value for key password"),
+        (_secret(data={"password": "//8="}), "has no text value for key password"),
+        (_secret(data={"password": "A" * 500_000}), "has no text value for key password"),
     ],
 )
 def test_what_is_not_there_is_said(secret: dict[str, Any] | None, message: str) -> None:

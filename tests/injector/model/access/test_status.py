@@ -87,7 +87,11 @@ def test_who_sends_is_ready_and_says_how_it_goes() -> None:
     [
         (NOTHING_SENT, "NotSuppliedByProxies", "is a pod injected?"),
         (replace(_FACTS, error="it answered 500"), "SendingFails", "it answered 500"),
-        (replace(_FACTS, unmatched=("a", "b")), "NotSuppliedByProxies", "series for: a, b; with"),
+        (
+            replace(_FACTS, unmatched=("a", "b")),
+            "NotSuppliedByProxies",
+            "series for: a, b; collect",
+        ),
         (replace(_FACTS, lag_seconds=121), "Lagging", "121 s old"),
     ],
 )

@@ -27,7 +27,7 @@ def test_what_passes_the_bound_of_a_namespace_is_left_out_and_says_so() -> None:
     assert first.problems == ()
     assert second.acceptance is Acceptance.INVALID
     assert second.problems == (
-        f"the namespace has more than {MAX_PATTERNS} patterns; this object is left out",
+        f"the namespace has more than {MAX_PATTERNS} patterns; this object is ignored",
     )
     assert [rule["name"] for rule in build_access(cluster, "shop", Platform())] == ["a"]
 
@@ -95,7 +95,7 @@ def test_what_a_namespace_has_beyond_its_bound_is_left_out() -> None:
         <= MAX_ACCESS_BYTES
     )
     assert len(kept) < len(verdict)
-    assert "over 2 MiB" in verdict[-1].problems[0]
+    assert "exceed 2 MiB" in verdict[-1].problems[0]
     assert (
         len(encode(build_pod_policy(cluster, Scope("pod", "shop"), Platform()))) < MAX_POLICY_BYTES
     )

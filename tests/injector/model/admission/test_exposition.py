@@ -18,7 +18,7 @@ def test_the_memory_limit_follows_the_bounds(limits: dict[str, str], memory_mib:
 
     settings, warnings = read_exposition(annotations, Platform())
 
-    assert (settings.memory_bytes, warnings) == (memory_mib * _MIB, [])
+    assert (settings.extra_memory_bytes, warnings) == ((memory_mib - 128) * _MIB, [])
 
 
 def test_the_platforms_bounds_hold_where_no_annotation_says_otherwise() -> None:

@@ -38,8 +38,8 @@ def test_only_true_is_a_dry_run(dry_run: object) -> None:
         (b"{", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
         (b"1" * 5000, "not JSON"),
-        (b"[" * 100_000, "nested too deep"),
-        (b'{"a":' * 100_000, "nested too deep"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
         (b"[]", "not an AdmissionReview"),
         (b"null", "not an AdmissionReview"),
         (b"{}", "not an AdmissionReview"),
@@ -113,5 +113,5 @@ def test_a_long_field_is_cut_off_where_it_is_read(field: str) -> None:
 
 
 def test_a_uid_that_is_too_long_to_be_one_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"request\.uid: it is longer than 253"):
+    with pytest.raises(RequestError, match=r"request\.uid: longer than 253"):
         parse_review(_body(request={**_REQUEST, "uid": "x" * 254}))

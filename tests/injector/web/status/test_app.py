@@ -243,7 +243,7 @@ def test_a_gateway_s_row_shows_nothing_that_it_does_not_have() -> None:
     )
     assert gateway is not None
     assert web is not None
-    assert "knows no Prometheus yet" in gateway[0]
+    assert "no Prometheus found yet" in gateway[0]
     assert "0 → 0" not in gateway[0]
     assert "0 → 0" in web[0]
 
@@ -267,7 +267,7 @@ def test_how_sending_goes_is_shown_by_object() -> None:
     text = _sending_page().get("/").text
 
     for shown in (
-        "40 series by 1 sender", "80 samples taken, 5 wait, lag 12 s", "2 refused, 1 dropped",
+        "40 series by 1 sender", "80 samples sent, 5 waiting, lag 12 s", "2 refused, 1 dropped",
         "&lt;script&gt;alert(1)",
     ):  # fmt: skip
         assert shown in text

@@ -58,17 +58,17 @@ def test_a_series_is_read_with_a_value_or_without(series: str) -> None:
     [
         ("[{action: x}]", "a", "rules: rules[0].action: 'x' is not one of"),
         ("a: [", "a", "rules:2: "),
-        ("[]", "", "one series is needed"),
-        ("[]", "a 1\nb 1", "there are 2"),
+        ("[]", "", "enter one series, such as"),
+        ("[]", "a 1\nb 1", "found 2"),
         ("[]", "a{", "line 1: "),
         ("[]", "a" * (MAX_TEXT_CHARACTERS + 1), "the series is longer than 16384 characters"),
         ("#" * (MAX_TEXT_CHARACTERS + 1), "a", "the rules are longer than 16384 characters"),
         (
             "- {regex: a(.*), replacement: 'a${1}b', action: labelmap}\n" * 90,
             f'a{{a="{LONG}"}}',
-            "the steps are over 256,000 characters",
+            "the steps exceed 256,000 characters",
         ),
-        ("- {regex: x, action: labeldrop}\n" * 101, "a", "101 rules; 100 can be tried here"),
+        ("- {regex: x, action: labeldrop}\n" * 101, "a", "101 rules; the limit is 100"),
     ],
 )
 def test_what_cannot_be_played_is_one_sentence(rules: str, series: str, error: str) -> None:

@@ -68,7 +68,7 @@ def test_a_proxy_is_as_well_as_its_stream_and_its_report() -> None:
 
     assert _healths(status) == {
         "down": Health.FAILING, "fault": Health.FAILING, "policy": Health.FAILING,
-        "away": Health.AWAY, "new": Health.NEW, "well": Health.WELL,
+        "away": Health.AWAY, "new": Health.NEW, "well": Health.HEALTHY,
     }  # fmt: skip
     assert list(_healths(status)) == ["down", "fault", "policy", "away", "new", "well"]
     assert (status.streams, status.failing) == (2, 3)

@@ -93,7 +93,7 @@ async def test_nobody_is_let_in_while_nobody_can_be_asked() -> None:
     judge.is_away = True
 
     for asked in (caller.may_be("bank"), caller.may_read("/debug/targets"), _identify(judge)):
-        with pytest.raises(Refusal, match="cannot be judged now: away") as caught:
+        with pytest.raises(Refusal, match="the token review failed: away") as caught:
             await asked
         assert caught.value.status == 503
     assert await caller.may_be("shop")

@@ -145,7 +145,7 @@ async def test_a_token_of_oauth_2_is_fetched_once_and_kept(takes_header: bool) -
             assert (form["grant_type"], form["scope"]) == (["client_credentials"], ["a b"])
             assert form["audience"] == ["kubelet"]
             app.answer = http(b"", status="401 Unauthorized")
-            with pytest.raises(UpstreamError, match="does not know the token"):
+            with pytest.raises(UpstreamError, match="the kubelet rejected the credentials"):
                 await client.fetch()
             app.answer = PODS
             await client.fetch()
@@ -204,8 +204,11 @@ async def test_a_token_near_its_end_is_fetched_anew() -> None:
         ),
         (http(b"{}"), "answered 200: no access_token"),
         (http(b"<html>"), "answered 200: no access_token"),
-        (http(b'{"access_token": "a\\u0000b"}'), "none that a header may have"),
-        (http(b"[" * 300_000), "the answer has no end"),
+        (
+            http(b'{"access_token": "a\\u0000b"}'),
+            "the token contains characters that an HTTP header may not",
+        ),
+        (http(b"[" * 300_000), "the response is too large"),
         (b"nonsense\r\n\r\n", "oauth2.token_url"),
     ],
 )
@@ -293,12 +296,12 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (http(b"", status="401 Unauthorized"), "does not know the token"),
-        (http(b"", status="403 Forbidden"), "may not get nodes/pods"),
+        (http(b"", status="401 Unauthorized"), "the kubelet rejected the credentials"),
+        (http(b"", status="403 Forbidden"), "the credentials do not allow get on nodes/pods"),
         (http(b"x" * (1 << 20), status="500 Oh"), "the kubelet answered 500: xxx"),
-        (http(b" " * 2000, kind="application/json"), "more than 0 MiB"),
-        (http(b"a" * 200, kind="application/json"), "the pods are not JSON"),
-        (http(b"x", headers={"Content-Encoding": "gzip"}), "encoded its pods"),
+        (http(b" " * 2000, kind="application/json"), "the pod list is larger than 0 MiB"),
+        (http(b"a" * 200, kind="application/json"), "the pod list is not valid JSON"),
+        (http(b"x", headers={"Content-Encoding": "gzip"}), "an unrequested content encoding"),
         (b"nonsense\r\n\r\n", "the kubelet's pods"),
         (_hang_up, "the kubelet's pods"),
     ],
@@ -385,7 +388,7 @@ async def test_redirects_are_followed_without_the_token_for_others() -> None:
         assert other.requests[0].startswith("GET /there ")
         assert _header(other.requests[0], "authorization") == ""
         async with _client({**document, "follow_redirects": False}) as client:
-            with pytest.raises(UpstreamError, match="no redirect that is followed"):
+            with pytest.raises(UpstreamError, match="the redirect is not followed"):
                 await client.fetch()
 
 
@@ -497,7 +500,7 @@ async def test_a_proxy_that_closes_or_talks_nonsense_is_an_error_with_a_reason(
     port = server.sockets[0].getsockname()[1]
     given = {"url": "https://kubelet.example:10250", "proxy_url": f"{scheme}://127.0.0.1:{port}"}
     async with _client(given) as client:
-        with pytest.raises(UpstreamError, match=r"the kubelet's pods at .*: ."):
+        with pytest.raises(UpstreamError, match=r"cannot fetch the kubelet's pods from .*: ."):
             await client.fetch()
     server.close()
     gc.collect()

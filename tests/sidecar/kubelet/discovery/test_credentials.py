@@ -218,15 +218,15 @@ async def test_a_renewed_client_secret_is_used_for_the_next_token(tmp_path: Path
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (_json({"error": "x" * 999}, "400 Bad"), f"answered 400: {'x' * 200}$"),
-        (_json({"error_description": "a", "error": "b"}, "403 No"), "answered 403: a$"),
-        (_json(_TOKEN, "201 Created"), "answered 201: no access_token$"),
-        (_json({"access_token": 5}), "answered 200: no access_token$"),
-        (_json([_TOKEN]), "answered 200: no access_token$"),
-        (_json({"access_token": "a\r\nX: y"}), "the token "),
-        (_json({"access_token": "ü"}), "the token "),
-        (http(b"{" + b" " * (256 << 10)), "the answer has no end$"),
-        (http(b"", status="307 Go", headers={"Location": "/x"}), "answered 307"),
+        (_json({"error": "x" * 999}, "400 Bad"), f"the server answered 400: {'x' * 200}$"),
+        (_json({"error_description": "a", "error": "b"}, "403 No"), "the server answered 403: a$"),
+        (_json(_TOKEN, "201 Created"), "the server answered 201: no access_token$"),
+        (_json({"access_token": 5}), "the server answered 200: no access_token$"),
+        (_json([_TOKEN]), "the server answered 200: no access_token$"),
+        (_json({"access_token": "a\r\nX: y"}), "the token contains characters "),
+        (_json({"access_token": "ü"}), "the token contains characters "),
+        (http(b"{" + b" " * (256 << 10)), "the response is too large$"),
+        (http(b"", status="307 Go", headers={"Location": "/x"}), "the server answered 307"),
     ],
 )
 async def test_a_service_that_gives_no_token_is_an_error_without_the_secret(
@@ -247,5 +247,5 @@ async def test_a_service_that_does_not_answer_is_given_up(monkeypatch: pytest.Mo
 
     async with App(hang) as app:
         oauth2 = replace(_OAUTH2, token_url=f"http://127.0.0.1:{app.port}")
-        with pytest.raises(UpstreamError, match=r"^oauth2\.token_url: no answer in time$"):
+        with pytest.raises(UpstreamError, match=r"^oauth2\.token_url: no response in time$"):
             await _sent(DiscoverySettings(oauth2=oauth2))

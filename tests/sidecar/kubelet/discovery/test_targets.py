@@ -245,5 +245,5 @@ async def test_one_url_for_all_nodes_is_refused(tmp_path: Path) -> None:
     async with _two(tmp_path / "a.yaml") as (a, _, discovery):
         response = await _ask(discovery, "a")
 
-    assert (response.status, response.body.startswith(b"url: ")) == (502, True)
+    assert (response.status, response.body.startswith(b"url must not be set ")) == (502, True)
     assert a.requests == []

@@ -50,7 +50,7 @@ def test_an_object_becomes_a_rule() -> None:
         ({"metricIsolation": True, "source": "bank"}, ["bank"], ["bank", "shop"], ""),
         ({"metricIsolation": True, "source": "bank"}, ["*"], ["bank", "shop"], ""),
         ({"metricIsolation": False}, [], ["shop"], "metricIsolation: false is not granted"),
-        ({}, [], ["shop"], "(metricIsolation is not said) is not granted"),
+        ({}, [], ["shop"], "(metricIsolation is not set) is not granted"),
         ({"metricIsolation": False}, ["bank"], ["bank", "shop"], ""),
         ({"metricIsolation": False}, ["*"], None, ""),
     ],

@@ -272,7 +272,7 @@ def test_series_that_a_rule_makes_equal_are_refused() -> None:
         RewriteContext(),
         Escaping.ALLOW_UTF8,
     )
-    with pytest.raises(MergeError, match="two series became a by relabel rules"):
+    with pytest.raises(MergeError, match="relabel rules made two series identical: a"):
         plan_merge([_reading(b'a{b="1"} 1\na{b="2"} 2\n', rewriter)], Format.TEXT)
 
 

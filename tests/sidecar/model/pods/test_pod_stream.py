@@ -23,34 +23,34 @@ def _read_in_parts(body: bytes, size: int) -> tuple[Pod, ...]:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "not JSON: '{' is missing"),
-        (b"<html>", "not JSON"),
-        (b"[]", "not JSON"),
+        (b"", "not valid JSON: '{' is missing"),
+        (b"<html>", "not valid JSON"),
+        (b"[]", "not valid JSON"),
         (b"{}", "no list `items`"),
         (b'{"items": {}}', "no list `items`"),
-        (b'{"items": []} x', "something stands behind them"),
+        (b'{"items": []} x', "more text follows its end"),
         (
             b'{"items": [{"spec": {"containers": [{"ports": [{"containerPort": true}]}]}}]}',
             "number",
         ),
         (b'{"items": [' + b"{}," * 5000 + b"{}]}", "more than 5000"),
-        (b'{"items": [', "not JSON"),
-        (b'{"items": [{}', "not JSON: ',' is missing"),
-        (b'{"items": [{} {}]}', "not JSON"),
+        (b'{"items": [', "not valid JSON"),
+        (b'{"items": [{}', "not valid JSON: ',' is missing"),
+        (b'{"items": [{} {}]}', "not valid JSON"),
         (b'{"items": [1]}', r"items\[0\]: a mapping is needed, not a number"),
         (b'{"items": [{"metadata": 1}]}', r"items\[0\].metadata: a mapping"),
         (b'{"items": [{"metadata": {"name": 1}}]}', r"items\[0\].metadata.name: a string"),
         (b'{"items": [{}, {"spec": {"containers": {}}}]}', r"items\[1\].spec.containers: a list"),
         (b'{"items": [{"spec": {"containers": [{"ports": [{}]}]}}]}', "containerPort: a number"),
         (b'{"items": [{"metadata": {"labels": {"a": 1}}}]}', "metadata.labels.a: a string"),
-        (b'{"items": ' + b"[" * 100_000, "not JSON"),
-        (b'{"items": [], "x": "\xff"}', "not JSON"),
+        (b'{"items": ' + b"[" * 100_000, "not valid JSON"),
+        (b'{"items": [], "x": "\xff"}', "not valid JSON"),
     ],
 )
 def test_what_is_no_pod_list_is_refused_with_its_place(body: bytes, reason: str) -> None:
     with pytest.raises(PodsError, match=reason):
         read_pods(body)
-    with pytest.raises(PodsError, match=reason.replace("not JSON.*", "not JSON")):
+    with pytest.raises(PodsError, match=reason.replace("not valid JSON.*", "not valid JSON")):
         _read_in_parts(body, 1000)
 
 
@@ -100,5 +100,5 @@ def test_a_pod_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
     reader.feed(b'{"items": [{"metadata": {"name": "')
 
-    with pytest.raises(PodsError, match="a pod is more than 1 MiB"):
+    with pytest.raises(PodsError, match="a pod is larger than 1 MiB"):
         reader.feed(b"x" * (2 << 20))

@@ -36,7 +36,7 @@ def test_of_two_that_differ_the_canonical_one_counts_with_a_warning() -> None:
 
     assert read.values == {"port": "2"}
     assert [warning.text for warning in read.warnings] == [
-        "annotations prometheus.io/port and prometheus-io/port differ; prometheus.io/port counts"
+        "annotations prometheus.io/port and prometheus-io/port differ; prometheus.io/port is used"
     ]
 
 

@@ -81,7 +81,7 @@ def test_a_file_has_labels_and_rules() -> None:
         ({"pods": {}}, "pods: not a field of a policy"),
         ({"namespaces": {"shop": {"team": 1}}}, "namespaces.shop.team: a string is needed"),
         ({"namespaces": []}, "namespaces: a mapping is needed"),
-        ([], "a policy is a mapping"),
+        ([], "a policy must be a mapping"),
     ],
 )
 def test_a_files_mistake_is_named(document: Any, message: str) -> None:

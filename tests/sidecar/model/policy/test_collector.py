@@ -1,5 +1,8 @@
 from typing import Any
 
+import pytest
+
+from sidecar.errors import PolicyError
 from sidecar.model.policy.collector import COLLECTOR_KEYS, CollectorPolicy
 from sidecar.model.policy.document import DocumentReader, Origin
 from sidecar.model.policy.keyed import KeyChange, apply_keys
@@ -51,3 +54,11 @@ def test_keys_of_a_newer_service_are_ignored() -> None:
     change, _ = _read({**_KEYS, "shard/a": {}})
 
     assert change.ignored == {"shard/a": ("shard/a",)}
+
+
+@pytest.mark.parametrize(
+    "platform", [[], {"allowedRanges": "all"}, {"namespaceLabel": 1}, {"schema": 0}]
+)
+def test_a_platform_that_cannot_be_read_is_no_policy(platform: object) -> None:
+    with pytest.raises(PolicyError, match=r"^platform: "):
+        _read({**_KEYS, "platform": platform})

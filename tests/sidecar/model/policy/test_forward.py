@@ -48,7 +48,9 @@ def test_a_rule_says_what_is_sent_how_often_and_where_to() -> None:
 
 def test_extra_labels_are_bounded_in_sum() -> None:
     _parse(_rule(extraLabels={"a": "x" * 4000}))
-    with pytest.raises(RuleError, match=r"extraLabels: over 4096 characters; every series"):
+    with pytest.raises(
+        RuleError, match=r"extraLabels: more than 4096 characters, which every series"
+    ):
         _parse(_rule(extraLabels={f"a{number}": "x" * 100 for number in range(50)}))
 
 
@@ -78,20 +80,26 @@ def test_a_pushgateway_is_a_receiver_of_another_kind() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"host": "a/b"}, r"receivers\[0\]\.host: a name or address"),
+        ({"host": "a/b"}, r"receivers\[0\]\.host: a host name or an IP address"),
         ({"host": ""}, "host"),
         ({"port": 0}, "port from 1"),
         ({"port": True}, "port from 1"),
-        ({"path": "x"}, "a path is needed"),
-        ({"path": "/a b"}, "a path is needed"),
+        (
+            {"path": "x"},
+            "a path is needed: at most 2048 ASCII characters, first a /, no spaces",
+        ),
+        (
+            {"path": "/a b"},
+            "a path is needed: at most 2048 ASCII characters, first a /, no spaces",
+        ),
         ({"kind": "mail"}, "not one of write, push"),
-        ({"headers": {"Host": "x"}}, "'Host' is not a header to be set"),
-        ({"headers": {"Content-Length": "1"}}, "not a header to be set"),
-        ({"headers": {"Transfer-Encoding": "x"}}, "not a header to be set"),
-        ({"headers": {"X": "a\r\nY: b"}}, "not a header to be set"),
-        ({"headers": {"X Y": "a"}}, "not a header to be set"),
-        ({"tls": {"minimum": 1}}, "not a setting of TLS"),
-        ({"basicAuth": {"token": "x"}}, "not a field of a name and password"),
+        ({"headers": {"Host": "x"}}, "'Host' is invalid or not a header that can be set"),
+        ({"headers": {"Content-Length": "1"}}, "is invalid or not a header that can be set"),
+        ({"headers": {"Transfer-Encoding": "x"}}, "is invalid or not a header that can be set"),
+        ({"headers": {"X": "a\r\nY: b"}}, "is invalid or not a header that can be set"),
+        ({"headers": {"X Y": "a"}}, "is invalid or not a header that can be set"),
+        ({"tls": {"minimum": 1}}, "not a TLS setting"),
+        ({"basicAuth": {"token": "x"}}, "not a field of basicAuth"),
         ({"anything": 1}, "not a field of a receiver"),
     ],
 )
@@ -105,9 +113,9 @@ def test_what_is_wrong_with_a_receiver_is_named(fields: dict[str, Any], reason: 
     [
         ({"intervalSeconds": 1}, "a number from 5 to 86400"),
         ({"intervalSeconds": "30s"}, "a number from 5"),
-        ({"receivers": []}, "1 to 32 are needed"),
-        ({"receivers": [_RECEIVER] * 33}, "1 to 32 are needed"),
-        ({"narrows": 1}, "not a field of a rule that sends"),
+        ({"receivers": []}, "1 to 32 receivers are needed"),
+        ({"receivers": [_RECEIVER] * 33}, "1 to 32 receivers are needed"),
+        ({"narrows": 1}, "not a field of a forwarding rule"),
         ({"access": {"patterns": ["("], "namespaces": []}}, "patterns"),
     ],
 )
@@ -123,7 +131,7 @@ def test_from_the_stream_a_rule_that_cannot_be_read_sends_nothing_and_others_go_
 
     assert len(found.rules) == 1
     (problem,) = reader.problems
-    assert problem.startswith("forward.rules[0].narrows: not a field of a rule that sends")
+    assert problem.startswith("forward.rules[0].narrows: not a field of a forwarding rule")
     assert problem.endswith("this rule sends nothing")
     assert reader.ignored == ["forward.later"]
 
@@ -137,7 +145,9 @@ def test_too_many_rules_and_ranges_that_are_none_are_refused() -> None:
 
 def test_the_receivers_of_all_rules_are_bounded() -> None:
     rules = [{**_rule(), "receivers": _rule()["receivers"] * 30} for _ in range(4)]
-    with pytest.raises(RuleError, match=r"rules\[3\]\.receivers: with these there would be 120"):
+    with pytest.raises(
+        RuleError, match=r"rules\[3\]\.receivers: with this rule there are 120 receivers"
+    ):
         _parse(*rules)
     reader = DocumentReader(Origin.STREAM)
 

@@ -20,7 +20,7 @@ def test_a_file_has_the_rules_of_each_tenant() -> None:
         ({"tenant": {}}, "tenant"),
         ({"tenants": {"shop": {}}}, "tenants.shop: a list of access rules is needed"),
         ({"tenants": {"shop": [{**_RULE, "new": 1}]}}, r"tenants\.shop\[0\]\.new"),
-        ([], "a policy is a mapping"),
+        ([], "a policy must be a mapping"),
     ],
 )
 def test_what_cannot_be_used_is_named(document: object, reason: str) -> None:
@@ -96,4 +96,14 @@ def test_backends_of_the_stream_are_all_or_not_known() -> None:
     assert found == [(False, []), (True, []), (True, [one]), (True, [one]), (True, [one, other])]
     assert received is not None
     assert received.ignored == ("backend/default/http://10.0.0.3:9090.weight",)
-    assert "only the group default is known" in received.problems[0]
+    assert "only the group default is supported" in received.problems[0]
+
+
+@pytest.mark.parametrize("platform", [[], {"knowsBackends": "yes"}, {"schema": 0}])
+def test_a_platform_of_the_stream_that_cannot_be_read_is_no_policy(platform: object) -> None:
+    receiver = KeyedPolicyReceiver(GATEWAY_KEYS)
+    receiver.begin()
+    receiver.take("put", {"key": "platform", "value": platform})
+
+    with pytest.raises(PolicyError, match=r"^platform: "):
+        receiver.take("synced", {})

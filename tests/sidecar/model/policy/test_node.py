@@ -75,15 +75,15 @@ def test_a_file_has_in_one_document_what_the_stream_sends_by_key() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ([], "a policy is a mapping, not a list"),
-        ({}, "namespaces: it is missing"),
+        ([], "a policy must be a mapping, not a list"),
+        ({}, "namespaces: must be set"),
         ({"schema": 9, "namespaces": {}}, "policy schema 9 is newer"),
         ({"namespaces": {}, "labels": {}}, "labels: not a field of a policy"),
         ({"namespaces": {"a": {"b": 1}}}, "namespaces.a.b: a string is needed, not 1"),
         ({"namespaces": {}, "nodes": {"w": 1}}, "nodes.w: a string is needed"),
         ({"namespaces": {}, "metricRelabelings": 1}, "metricRelabelings: "),
         ({"namespaces": {}, "endpointRelabelings": {"/metrics": [{}]}}, "endpointRelabelings./m"),
-        ({"namespaces": {"a": {"b": "\ud800"}}}, "namespace/a: a text is not valid Unicode"),
+        ({"namespaces": {"a": {"b": "\ud800"}}}, "namespace/a: a string is not valid Unicode"),
     ],
 )
 def test_a_malformed_file_is_refused_by_field(document: object, message: str) -> None:
@@ -140,7 +140,7 @@ def test_a_namespace_that_cannot_be_read_keeps_its_labels() -> None:
 
 
 def test_keys_without_the_platforms_part_are_no_policy() -> None:
-    with pytest.raises(PolicyError, match="platform: it is missing"):
+    with pytest.raises(PolicyError, match="platform: the key is missing"):
         _apply({}, {"namespace/shop": {}})
 
 
@@ -151,8 +151,8 @@ def test_keys_without_the_platforms_part_are_no_policy() -> None:
         ({"labelRules": []}, "labelRules: "),
         ({"endpointRelabelings": []}, "endpointRelabelings: "),
         ({"metricRelabelings": [{"regex": "\ud800"}]}, "metricRelabelings: "),
-        (None, "platform: a policy is a mapping"),
-        ([], "platform: a policy is a mapping"),
+        (None, "platform: a policy must be a mapping"),
+        ([], "platform: a policy must be a mapping"),
     ],
 )
 def test_a_platform_that_cannot_be_read_stops_no_label(platform: object, problem: str) -> None:

@@ -49,9 +49,9 @@ def test_access_rules_that_have_not_arrived_differ_from_none() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ([], "a policy is a mapping"),
-        ({"schema": SCHEMA + 1}, "policy schema 2 is newer than this livery-proxy reads"),
-        ({"schema": "1"}, "schema: a whole number from 1 is needed, not '1'"),
+        ([], "a policy must be a mapping"),
+        ({"schema": SCHEMA + 1}, "policy schema 2 is newer than this livery-proxy supports"),
+        ({"schema": "1"}, "schema: an integer from 1 is needed, not '1'"),
         ({"labls": {}}, "labls: not a field of a policy"),
         ({1: {}, "x": 1}, "1: not a field of a policy"),
         ({"labels": {"a": 1}}, "labels.a: a string is needed, not 1"),
@@ -64,9 +64,9 @@ def test_access_rules_that_have_not_arrived_differ_from_none() -> None:
         ({"labelRules": {"protected": "team"}}, "labelRules.protected: a list of strings"),
         ({"metricRelabelings": [{}]}, "metricRelabelings[0].target_label: replace needs a target"),
         ({"access": [{"patterns": ["("]}]}, "access[0].patterns[0]: '(' is not a valid RE2"),
-        ({"labels": {"a" * 1100: "x"}}, "a label name of over 1024 bytes"),
-        ({"labelRules": {"protected": ["é" * 600]}}, "a label name of over 1024 bytes"),
-        ({"labels": {"a": "\ud800"}}, "labels: a text is not valid Unicode"),
+        ({"labels": {"a" * 1100: "x"}}, "the label name is longer than 1024 bytes"),
+        ({"labelRules": {"protected": ["é" * 600]}}, "the label name is longer than 1024 bytes"),
+        ({"labels": {"a": "\ud800"}}, "labels: a string is not valid Unicode"),
         (
             {"metricRelabelings": [{"targetLabel": "a", "replacement": "\ud800"}]},
             "not valid Unicode",
@@ -138,7 +138,7 @@ def test_rules_that_cannot_be_read_leave_the_last_good_ones_and_labels_go_on() -
     ("part", "problem"),
     [
         ({"labels": {"team": 5}}, "labels.team: "),
-        ({"labels": {"team": "\ud800"}}, "labels: a text is not valid Unicode"),
+        ({"labels": {"team": "\ud800"}}, "labels: a string is not valid Unicode"),
         ({"labelRules": {"protected": {}}}, "labelRules.protected: "),
         ({"labelRules": {"rename": []}}, "labelRules.rename: "),
         ({"namespaces": []}, "namespaces: "),

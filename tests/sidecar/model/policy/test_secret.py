@@ -13,7 +13,7 @@ def test_a_credential_shows_its_text_nowhere() -> None:
 
 @pytest.mark.parametrize("value", [{}, {"value": 5}, {"value": "x" * 300_000}, None])
 def test_what_is_none_is_named_and_not_shown(value: object) -> None:
-    with pytest.raises(RuleError, match="credential: a text of up to") as caught:
+    with pytest.raises(RuleError, match="credential: a string of up to") as caught:
         parse_credential(value, "credential")
 
     assert "xxx" not in str(caught.value)

@@ -21,7 +21,7 @@ def test_a_cursor_passes_tokens_one_by_one() -> None:
     [
         ("b", 'unexpected identifier "b" in here, expected a number'),
         ("300y", "duration out of range"),
-        ("'", "unterminated quoted string, or one with a character that is not UTF-8"),
+        ("'", "unterminated quoted string, or a string with invalid UTF-8"),
     ],
 )
 def test_what_is_not_there_is_said_with_its_place(text: str, reason: str) -> None:
@@ -35,7 +35,7 @@ def test_what_is_not_there_is_said_with_its_place(text: str, reason: str) -> Non
 
 
 def test_a_string_with_a_bad_escape_is_refused_in_its_place() -> None:
-    with pytest.raises(QueryError, match="holds a bad escape"):
+    with pytest.raises(QueryError, match="contains an invalid escape"):
         Cursor('"\\z"').string()
 
 

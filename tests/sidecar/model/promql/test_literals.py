@@ -33,7 +33,7 @@ def test_escapes_are_those_of_go(literal: str, value: str) -> None:
     "literal", ['"\\z"', '"\\\'"', "'\\\"'", '"\\400"', '"\\ud800"', '"\\U00110000"', '"\\x4"']
 )
 def test_what_go_does_not_know_is_refused(literal: str) -> None:
-    with pytest.raises(ValueError, match="holds a bad escape"):
+    with pytest.raises(ValueError, match="contains an invalid escape"):
         unquote(literal)
 
 

@@ -136,9 +136,8 @@ def test_a_query_is_bounded_in_bytes(text: str) -> None:
         ("a @ x", '1:5: parse error: unexpected identifier "x" in @, expected timestamp'),
         ("5x", '1:1: parse error: bad number or duration syntax: "5x"'),
         ("a[300y]", "1:3: parse error: duration out of range"),
-        ('"a', "1:1: parse error: unterminated quoted string, or one with a character that is "
-               "not UTF-8"),
-        ('"\\z"', '1:1: parse error: "\\z" holds a bad escape'),
+        ('"a', "1:1: parse error: unterminated quoted string, or a string with invalid UTF-8"),
+        ('"\\z"', '1:1: parse error: "\\z" contains an invalid escape'),
     ],
 )  # fmt: skip
 def test_an_error_says_where_and_what_in_prometheus_words(text: str, error: str) -> None:
@@ -171,7 +170,7 @@ def test_only_so_many_patterns_are_compiled_for_one_query() -> None:
 
     parse_query(" + ".join(selectors[1:]))
     parse_query(" + ".join(f"up{item}" for item in selectors))
-    with pytest.raises(QueryError, match="more than 20 conditions of selectors that name no"):
+    with pytest.raises(QueryError, match="more than 20 conditions in selectors that name no"):
         parse_query(" + ".join(selectors))
 
 
@@ -181,5 +180,5 @@ def test_series_selectors_of_one_request_share_the_bound_of_patterns() -> None:
     ]
 
     assert len(parse_series_selectors(texts[:5])) == 5
-    with pytest.raises(QueryError, match="more than 20 conditions of selectors that name no"):
+    with pytest.raises(QueryError, match="more than 20 conditions in selectors that name no"):
         parse_series_selectors(texts)

@@ -263,7 +263,7 @@ def test_the_series_of_one_moment_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(requests, "MAX_MOMENT_BYTES", 1 << 20)
     endless = (({"__name__": "a", "n": f"{number}" + "x" * 4000}, 1.0) for number in count())
 
-    with pytest.raises(RuleError, match="over 1 MiB at one moment; send fewer"):
+    with pytest.raises(RuleError, match="exceed 1 MiB at one time; send fewer"):
         write_vector(endless, _NOW)
 
 

@@ -228,7 +228,10 @@ def test_a_rule_may_rename_or_drop_a_series() -> None:
     ("rule", "message"),
     [
         ({"action": "labeldrop", "regex": "__name__"}, "a relabel rule removed the name of 'a'"),
-        ({"action": "labelmap", "regex": "(x)", "replacement": "$2"}, "gave an empty label to 'a'"),
+        (
+            {"action": "labelmap", "regex": "(x)", "replacement": "$2"},
+            "gave an empty label name to 'a'",
+        ),
     ],
 )
 def test_a_rule_that_spoils_a_series_fails_the_scrape(rule: dict[str, Any], message: str) -> None:

@@ -52,7 +52,7 @@ def test_pods_of_other_namespaces_are_left_out() -> None:
         (
             [_pod(status__phase="Pending"), _pod("b", metadata__annotations=_NO_TARGET)],
             "no pod that matches 'app=web' in namespace shop can be scraped: 1 not running, "
-            "1 without a target that can be scraped",
+            "1 without a usable target",
         ),
     ],
 )  # fmt: skip

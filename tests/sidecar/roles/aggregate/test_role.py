@@ -177,8 +177,8 @@ async def test_the_report_names_what_is_wrong(tmp_path: Path) -> None:
     assert report["role"] == "aggregate"
     assert report["targets"][0]["error"].startswith("connection refused")
     assert report["faults"] == [
-        "not granted: bank; name them for this service account in control.grants.aggregates",
-        "1 of 1 targets are down, shop/web-0 http://127.0.0.1:1/metrics among them",
+        "not granted: bank; add them for this service account to control.grants.aggregates",
+        "1 of 1 targets are down, including shop/web-0 http://127.0.0.1:1/metrics",
     ]
 
 

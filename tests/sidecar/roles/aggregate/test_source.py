@@ -86,7 +86,7 @@ def test_in_a_pod_its_own_account_is_used_unless_a_kubeconfig_is_named(tmp_path:
     environ = {"KUBECONFIG": _kubeconfig(tmp_path), "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 
     assert find_api_server(settings, environ).host == "k8s"
-    with pytest.raises(SettingsError, match="there is no kubeconfig"):
+    with pytest.raises(SettingsError, match="no kubeconfig found"):
         find_api_server(settings, {"HOME": str(tmp_path)})
 
 

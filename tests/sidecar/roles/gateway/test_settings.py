@@ -81,7 +81,7 @@ def test_what_is_missing_is_named(missing: str) -> None:
     given = [argument for argument in _NEEDED if not argument.startswith(missing)]
 
     with pytest.raises(
-        SettingsError, match=rf"^{missing} (or --access |\(or --trusted-source\) )?is needed"
+        SettingsError, match=rf"^{missing} (or --access |or --trusted-source )?is required"
     ):
         parse_gateway_settings(given, {})
 
@@ -94,8 +94,8 @@ def test_what_is_missing_is_named(missing: str) -> None:
         ("--admin-port=8080", "are both 8080"),
         ("--concurrency=0", "--concurrency: '0' is not a number"),
         ("--backend-timeout=nan", "--backend-timeout: 'nan'"),
-        ("--tls-key-file=k", "one without the other"),
-        ("--backend-user=a", "--backend-password-file: one without the other"),
+        ("--tls-key-file=k", "--tls-cert-file and --tls-key-file must be set together"),
+        ("--backend-user=a", "--backend-user and --backend-password-file must be set together"),
         ("--range-seconds=0", "--range-seconds: '0' is not a number"),
         ("--limits=none", "none"),
         ("--max-policy-age=-1", "--max-policy-age: '-1' is not a number"),
@@ -103,17 +103,17 @@ def test_what_is_missing_is_named(missing: str) -> None:
         ("--access-all-namespaces", "no effect without --access"),
         (
             "--namespace-label=__name__",
-            "'__name__' names no label of namespaces",
+            "'__name__' is not a valid label name",
         ),
         ("--requests-per-second=1e-310", "not a number from 0.001 to 1000000"),
         ("--response-mib=1e-9", "--response-mib: '1e-9' is not a number from 0.001"),
-        ("--namespace-label=", "--namespace-label: '' names no label"),
-        ("--fill-gaps", "--fill-gaps needs two --backend"),
+        ("--namespace-label=", "--namespace-label: '' is not a valid label name"),
+        ("--fill-gaps", "--fill-gaps needs at least two backends"),
         ("--query-bytes=20000", "--query-bytes: '20000' is not a number from 0.001 to 16384"),
-        ("--max-concurrent-requests=0.5", "is not a whole number from 1"),
+        ("--max-concurrent-requests=0.5", "is not an integer from 1"),
         ("--backend=http://p:9090/api/v1", "leave out /api/v1"),
         ("--trusted-header=X-Tenant", "no effect without --trusted-source"),
-        ("--trusted-header=a b", "--trusted-header: 'a b' names no header"),
+        ("--trusted-header=a b", "--trusted-header: 'a b' is not a header name"),
     ],
 )
 def test_a_mistake_is_named(argument: str, reason: str) -> None:

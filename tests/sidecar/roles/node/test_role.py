@@ -161,11 +161,11 @@ async def test_a_client_of_http_1_0_gets_the_whole_or_an_error(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("answer", "status", "reason"),
     [
-        (http(b"", status="401 Unauthorized"), 502, "does not know the token"),
-        (http(b"", status="403 Forbidden"), 502, "may not get nodes/metrics"),
+        (http(b"", status="401 Unauthorized"), 502, "the token was rejected"),
+        (http(b"", status="403 Forbidden"), 502, "is not allowed to get nodes/metrics"),
         (http(b"x" * (1 << 20), status="500 Oh"), 502, "the kubelet answered 500: xxx"),
         (http(b"", status="302 Found"), 502, "redirects are not followed"),
-        (http(b"<html>", kind="text/html"), 502, "'text/html' in place of text/plain"),
+        (http(b"<html>", kind="text/html"), 502, "'text/html' instead of text/plain"),
         (http(b"nonsense", headers={"Content-Encoding": "gzip"}), 502, "gzip body is damaged"),
         (http(b"no metrics at all\n"), 502, "no metrics at all"),
         (b"nonsense\r\n\r\n", 502, "not HTTP/1.1"),
@@ -247,7 +247,7 @@ async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
         messages.Request("GET", "/metrics/cadvisor", "", {})
     )
 
-    assert (response.status, b"neither a control service" in response.body) == (503, True)
+    assert (response.status, b"there is no source of labels" in response.body) == (503, True)
     async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         kubelet.policy.write_text('{"labels": {"team": "x"}}')
         kubelet.role.source.read()
@@ -465,28 +465,34 @@ def test_the_kubelet_s_address(environ: Mapping[str, str], arguments: list[str],
     ("arguments", "reason"),
     [
         (["--port", "x"], "'x' is not a port"),
-        (["--port", "8081"], "two ports are needed"),
-        (["--kubelet-url", "https://a", "--via-apiserver"], "one of them"),
-        (["--via-apiserver"], "needs a node's name"),
-        (["--all-nodes", "--kubelet-url", "https://a"], "the policy says where nodes are"),
+        (["--port", "8081"], "they must differ"),
+        (
+            ["--kubelet-url", "https://a", "--via-apiserver"],
+            "--kubelet-url must not be set with --via-apiserver",
+        ),
+        (["--via-apiserver"], "--via-apiserver: '' is not a node name"),
+        (["--all-nodes", "--kubelet-url", "https://a"], "node addresses come from the policy"),
         (["--metrics-secure"], "needs --metrics-cert-path"),
-        (["--metrics-bind-address", "x"], "--metrics-bind-address: 'x' is not as :8443"),
-        (["--remember-mib", "0"], "not a count"),
-        (["--via-apiserver", "--node-name", ".."], "needs a node's name"),
-        (["--node-cadvisor-path", "/a b"], "there is a blank"),
+        (
+            ["--metrics-bind-address", "x"],
+            "--metrics-bind-address: 'x' is not an address such as :8443",
+        ),
+        (["--remember-mib", "0"], "not an integer"),
+        (["--via-apiserver", "--node-name", ".."], r"'\.\.' is not a node name"),
+        (["--node-cadvisor-path", "/a b"], "contains a space"),
         (["--node-cadvisor-path", "/a\r\nb"], "is not a path"),
         (
             ["--metrics-secure", "--metrics-cert-path=/c", "--metrics-bind-address=:8081"],
-            "is taken",
+            "is already used by --port or --admin-port",
         ),
         (["--metrics-secure=perhaps"], "is not true or false"),
-        (["--via-apiserver", "--node-name", "../x"], "needs a node's name"),
+        (["--via-apiserver", "--node-name", "../x"], r"'\.\./x' is not a node name"),
         (["--kubelet-url", "ftp://a", "--kubelet-ca-file", ""], "is not https://host:port"),
         (["--kubelet-url", "https://a:b"], "is not https://host:port"),
         (["--kubelet-ca-file", "/nowhere/ca.crt"], "--kubelet-ca-file: /nowhere/ca.crt"),
         (["--unknown"], "unrecognized arguments: --unknown"),
         (["--auth", "token"], "needs a control service"),
-        (["--tls-cert-file", "x"], "one without the other"),
+        (["--tls-cert-file", "x"], "--tls-cert-file and --tls-key-file must be set together"),
         (
             ["--tls-cert-file", "/no", "--tls-key-file", "/no", "--kubelet-ca-file", ""],
             "--tls-cert-file, --tls-key-file: /no",
@@ -536,7 +542,8 @@ def test_its_other_flags_are_taken_with_and_without_an_equals_sign() -> None:
     assert (settings.port, settings.admin_port, settings.secure_admin_port) == (9000, 9001, 9443)
     assert settings.admin_certificate == (Path("/c/tls.crt"), Path("/c/k.pem"))
     assert [note.split(":")[0] for note in settings.notes] == [
-        "--enable-http2", "--max-concurrency", "--cache-sync-timeout",
+        "--enable-http2 has no effect", "--max-concurrency has no effect",
+        "--cache-sync-timeout has no effect",
     ]  # fmt: skip
     assert parse_node_settings([*_NODE, "-metrics-secure=false"], {}).notes == ()
 

@@ -183,7 +183,7 @@ async def test_one_target_that_is_late_is_a_504() -> None:
         reply = await get(role.data_port, X_Prometheus_Scrape_Timeout_Seconds="0.1")
 
     assert reply.status == 504
-    assert reply.text.endswith(": no whole response within 0.09 s\n")
+    assert reply.text.endswith(": no complete response within 0.09 s\n")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ async def test_an_answer_that_labels_make_too_large_is_a_502(tmp_path: Path) -> 
         reply = await get(role.data_port)
 
     assert reply.status == 502
-    assert "labels are over 24 MiB" in reply.text
+    assert "more than 24 MiB of series with their labels" in reply.text
 
 
 async def test_several_targets_are_merged_and_told_apart() -> None:
@@ -392,13 +392,13 @@ async def test_answers_that_nobody_reads_stop_further_scrapes(
         await until(lambda: role.data.unsent_bytes == 0)
 
         assert (await get(role.data_port)).status == 200
-    assert (reply.status, reply.text) == (503, "earlier responses have not been read yet\n")
+    assert (reply.status, reply.text) == (503, "clients have not read earlier responses yet\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "--target: no target is given, so there is nothing to scrape\n"),
+        ([], "--target: no target is set, so there is nothing to scrape\n"),
         (["--target", "ftp://x"], "--target: 'ftp://x': scheme 'ftp' is neither http nor https\n"),
         (["--target", "http://192.0.2.1:1/"], "--target: '192.0.2.1' is not a loopback address;"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate\n"),
@@ -553,7 +553,7 @@ async def test_a_head_request_is_answered_as_get_without_the_body() -> None:
 async def test_a_path_with_a_slash_too_many_is_a_404_that_says_so() -> None:
     async with App(http(b"a 1\n")) as app, running_pod("--target", app.target) as role:
         reply = await get(role.data_port, "/metrics/")
-        assert (reply.status, "without a slash at its end" in reply.text) == (404, True)
+        assert (reply.status, "without a trailing slash" in reply.text) == (404, True)
         assert (await get(role.data_port, "http://x/metrics")).text == "a 1\n"
 
 
@@ -608,8 +608,8 @@ async def test_a_fallback_protocol_reads_a_body_whose_type_is_wrong() -> None:
     ("argument", "reason"),
     [
         (("--pass-headers", "Host"), "--pass-headers: 'host' cannot be passed on"),
-        (("--fallback-protocol", "PrometheusProto"), "protobuf is not read"),
-        (("--fallback-protocol", "x"), "--fallback-protocol: 'x': it is not known"),
+        (("--fallback-protocol", "PrometheusProto"), "protobuf is not supported"),
+        (("--fallback-protocol", "x"), "--fallback-protocol: 'x': unknown protocol"),
         (("--samples-limit", "many"), "--samples-limit: 'many' is not a number"),
         (("--bytes-limit", "1Ti"), "--bytes-limit: '1Ti' is not a number of bytes"),
     ],

@@ -13,7 +13,7 @@ def test_without_anything_the_ports_are_the_usual_and_the_fault_is_named() -> No
     settings = _parse()
 
     assert (settings.port, settings.admin_port) == (16090, 16091)
-    assert settings.faults == ("--target: no target is given, so there is nothing to scrape",)
+    assert settings.faults == ("--target: no target is set, so there is nothing to scrape",)
 
 
 def test_good_settings_have_no_fault() -> None:

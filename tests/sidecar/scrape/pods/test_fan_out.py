@@ -54,7 +54,8 @@ async def test_what_was_never_asked_says_so() -> None:
             patch.setattr(fan_out, "_HOLD_SHARE", 10)
             answer = await scrape(scraper_of([hanging] * 2, limits=limits), timeout_seconds=0.2)
 
-    assert str(answer.outcomes[1].error) == "not asked within 0.2 s: too many others were slow"
+    expected = "not scraped within 0.2 s: too many other targets were slow"
+    assert str(answer.outcomes[1].error) == expected
 
 
 @pytest.mark.parametrize(
@@ -63,10 +64,10 @@ async def test_what_was_never_asked_says_so() -> None:
         (http(b"a 1\r\n"), "line 1: the line ends in CR LF"),
         (http(b"a x\n"), "line 1"),
         (http(b"", status="500 Internal Server Error"), "answered 500"),
-        (http(b"", status="401 Unauthorized"), "the aggregate passes none on"),
+        (http(b"", status="401 Unauthorized"), "the aggregate does not pass credentials on"),
         (
             http(b"", status="302 Found", headers={"Location": "http://evil.example/"}),
-            "answered a redirect to 'http://evil.example/'",
+            "redirected to 'http://evil.example/'",
         ),
         (http(b"<html>", "text/html"), "answered Content-Type 'text/html'"),
         (b"SSH-2.0\r\n", "the response is not HTTP"),
@@ -131,7 +132,8 @@ async def test_a_large_answer_that_stalls_is_cut_off_where_others_wait() -> None
     async with App(_stall) as stalling, App(_large(30_000)) as large:
         answer = await scrape(scraper_of([stalling, large], limits=limits), timeout_seconds=4)
 
-    assert str(answer.outcomes[0].error) == "its large answer came too slowly while others waited"
+    expected = "its large response arrived too slowly while others waited"
+    assert str(answer.outcomes[0].error) == expected
     assert answer.outcomes[1].samples == 30_000
 
 
@@ -157,7 +159,7 @@ async def test_a_fault_of_ours_costs_only_the_pod_that_met_it() -> None:
             )
             answer = await scrape(scraper)
 
-    assert str(answer.outcomes[0].error) == "an internal error: the log has it"
+    assert str(answer.outcomes[0].error) == "an internal error; see the proxy's log"
     assert answer.outcomes[1].samples == 1
 
 
@@ -176,7 +178,7 @@ async def test_series_that_the_cache_has_no_room_for_are_bounded() -> None:
         answer = await scrape(scraper_of([one, other], limits=limits))
 
     assert answer.outcomes[0].samples == 500
-    assert "the cache is full" in str(answer.outcomes[1].error)
+    assert "the series cache is full" in str(answer.outcomes[1].error)
 
 
 async def test_no_more_is_read_than_there_is_time_to_write() -> None:

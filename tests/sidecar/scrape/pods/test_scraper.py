@@ -89,7 +89,7 @@ async def test_targets_with_series_that_rules_make_equal_are_left_out_and_the_ot
         scraper.use(_policy(metricRelabelings=[{"action": "labeldrop", "regex": "x"}]))
         answer = await scrape(scraper)
 
-    assert "two series became" in str(answer.outcomes[0].error)
+    assert "relabel rules made two series identical" in str(answer.outcomes[0].error)
     assert [outcome.error is None for outcome in answer.outcomes] == [False, False, True]
     assert text_of(answer).startswith('a{namespace="shop",pod="web-2"} 1\n')
 

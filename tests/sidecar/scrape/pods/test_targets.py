@@ -87,7 +87,7 @@ def test_the_order_is_that_of_names() -> None:
             "127.0.0.1 is not an address that",
         ),
         ({"metadata__annotations": {"prometheus.io/port": "x"}}, "target left out: no container"),
-        ({"metadata__annotations": {"livery.dev/fallback-protocol": "?"}}, "'?': it is not known"),
+        ({"metadata__annotations": {"livery.dev/fallback-protocol": "?"}}, "'?': unknown protocol"),
     ],
 )
 def test_a_pod_that_cannot_be_scraped_is_named_and_the_others_go_on(
