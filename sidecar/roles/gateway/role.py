@@ -168,9 +168,11 @@ class GatewayRole:
         from sidecar.forward.collector import Collector
         from sidecar.model.policy.collector import COLLECTOR_KEYS
 
-        source: PolicySource[CollectorChange] = PolicySource(
-            lambda change: collector.use(change.policy)
-        )
+        def use(change: "CollectorChange") -> None:
+            collector.use(change.policy)
+            self.policy.changed()  # the reports go out with the gateway's own stream
+
+        source: PolicySource[CollectorChange] = PolicySource(use)
         collector = Collector(self.backends, lambda: self._staleness_of(source))
         source.connect(settings, KeyedPolicyReceiver(COLLECTOR_KEYS))
         self._collected = source

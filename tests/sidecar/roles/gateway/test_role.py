@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.auth.users import hash_password
+from sidecar.control import client as client_module
 from sidecar.errors import SettingsError
 from sidecar.roles.gateway.role import GatewayRole
 from sidecar.roles.gateway.settings import parse_gateway_settings
@@ -155,6 +156,49 @@ async def test_rules_of_the_control_service_hold_until_it_was_silent_too_long(
 
     assert service.report["role"] == "gateway"
     assert service.report["targets"][0]["up"]  # type: ignore[index]
+
+
+async def test_what_it_begins_to_collect_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "REPORT_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "REPORT_INTERVAL_SECONDS", 0.01)
+    (tmp_path / "token").write_text("abc")
+    access = {"name": "front", "patterns": ["up"], "namespaces": ["shop"]}
+    receiver = {"host": "127.0.0.1", "port": 1, "path": "/write"}
+    rule = {"access": access, "intervalSeconds": 30, "receivers": [receiver]}
+    service = ControlService()
+    async with App(_DATA) as app, service.app:
+        environ = {
+            "LIVERY_CONTROL_URL": f"https://control:{service.app.port}",
+            "LIVERY_CONTROL_ADDRESS": "127.0.0.1", "LIVERY_CONTROL_CA": CA.certificate_pem,
+            "LIVERY_TOKEN_FILE": str(tmp_path / "token"),
+        }  # fmt: skip
+        arguments = [
+            "--role=gateway", "--port=0", "--admin-port=0", "--collect",
+            f"--backend=http://127.0.0.1:{app.port}",
+        ]  # fmt: skip
+        role = GatewayRole(parse_gateway_settings(arguments, environ))
+        stop = asyncio.Event()
+        running = asyncio.create_task(role.run(stop))
+        await until(lambda: len(service.streams) == 2)
+        await until(lambda: role.backends.backends[0].seen_at is not None and service.reports)
+        await asyncio.sleep(0.3)  # nothing changes any more
+        assert "sending" not in service.report
+
+        heads = [head for head in service.app.requests if head.startswith("GET /v1/policy")]
+        (at,) = [at for at, head in enumerate(heads) if "role=collector" in head]
+        service.streams[at].write(
+            _stream(
+                {"type": "put", "key": "platform", "value": {}},
+                {"type": "put", "key": "assignment/shop", "value": {}},
+                {"type": "put", "key": "sending/shop/front", "value": rule},
+                {"type": "synced", "version": "1"},
+            )
+        )
+        await until(lambda: bool(service.report.get("sending")))
+        stop.set()
+        await running
 
 
 async def test_a_trusted_source_names_tenants_by_a_header(tmp_path: Path) -> None:
