@@ -73,7 +73,8 @@ def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Build the argument parser; import only the module of the given command."""
     parser = SuggestingParser(
         prog="livery",
-        description="Livery: every metric wears its team's colours.",
+        description="Livery adds the labels of a Kubernetes namespace to the Prometheus series of "
+        "its pods: every metric wears its team's colours.",
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )

@@ -27,7 +27,10 @@ pytestmark = needs_validating_policies
 def shop(api_server: ApiServer) -> Iterator[Namespace]:
     """A namespace with a pod that has a proxy and one that has none, where edits are judged."""
     client = api_server.client()
-    values = ("--set", "enforce.enabled=true,enforce.optOut=refuse,image.registry=ghcr.io/livery")
+    values = (
+        "--set",
+        "enforce.enabled=true,enforce.optOut=refuse,image.registry=registry.example/livery",
+    )
     with installed_chart(api_server, client, *values) as release:
         RELEASED.append((release.name, release.own.name))
         made = make_namespace(client, "shop")
@@ -96,7 +99,7 @@ def judged(shop: Namespace) -> Namespace:
     return made
 
 
-IMAGE = "ghcr.io/livery/livery-sidecar"
+IMAGE = "registry.example/livery/livery-sidecar"
 STATUS = {"livery.dev/status": "{}", "prometheus.io/port": "16090"}
 
 

@@ -1,11 +1,14 @@
 """The Prometheus operator in the cluster, from images built of its Go module."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.conftest import Cluster
 from tests.real_parts.operator import operator_manifests, operator_program, reloader_program
 
+_IMAGE = re.compile(r"[a-z.]+/prometheus-operator/([a-z-]+):v[0-9.]+")
+"""Released images, in place of which those of this machine are used."""
 _PROMETHEUS = """\
 apiVersion: v1
 kind: ServiceAccount
@@ -45,18 +48,14 @@ def install_operator(
         build: builds an image by its name from a folder; returns its reference.
         prometheus_image: the image of Prometheus.
     """
-    images = {
-        "quay.io/prometheus-operator/prometheus-operator": build(
-            "prometheus-operator", operator_program()
-        ),
-        "quay.io/prometheus-operator/prometheus-config-reloader": build(
-            "prometheus-config-reloader", reloader_program()
-        ),
+    programs = {
+        "prometheus-operator": operator_program(),
+        "prometheus-config-reloader": reloader_program(),
     }
+    images = {name: build(name, program) for name, program in programs.items()}
     for path in operator_manifests():
         text = path.read_text().replace("namespace: default", f"namespace: {namespace}")
-        for name, image in images.items():
-            text = text.replace(f"{name}:v0.85.0", image)
+        text = _IMAGE.sub(lambda found: images[found[1]], text)
         cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
     status = ("rollout", "status", "deployment/prometheus-operator", "--timeout=120s")
     cluster.kubectl("-n", namespace, *status)

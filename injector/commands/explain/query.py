@@ -113,7 +113,9 @@ def _write(facts: Mapping[str, Any]) -> Iterator[str]:
     else:
         for item in facts["selectors"]:
             names = ", ".join(item["rules"])
-            by = f"by {names}" if names else paint("by no rule: it selects nothing", YELLOW)
+            by = (
+                f"allowed by {names}" if names else paint("allowed by no rule: it is empty", YELLOW)
+            )
             yield f"selector {item['selector']}  {by}"
         yield f"{paint('asked', GREEN)}    {facts['asked']}"
         yield f"{paint('sent', GREEN)}     {facts['sent']}"

@@ -26,6 +26,7 @@ _REFUSED = re.compile(
     r".*\[Errno -?\d+\] (?P<reason>[^()]*)"
 )
 """The library's words where no connection came about."""
+_UNTRUSTED = re.compile(r"certificate verify failed: ([^()]+)")
 _FAILURES = (ApiException, urllib3.exceptions.HTTPError, OSError)
 
 JsonObject = dict[str, Any]
@@ -231,6 +232,9 @@ def _warning(text: str) -> str:
 
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())[:300]
+    untrusted = _UNTRUSTED.search(text)
+    if untrusted is not None:
+        return f"the API server's certificate cannot be verified: {untrusted[1].strip()}"
     refused = _REFUSED.match(text)
     if refused is None:
         return text

@@ -33,8 +33,8 @@ def test_the_rewriting_is_shown_with_the_rules_that_it_comes_from(livery: Livery
         "  not active: db: source: bank is not granted by the platform; isolation holds",
         "  not active: db: pattern '(': '(' is not a valid RE2 pattern: missing ): ^(?s:()$",
         "  web: up, http_.* in shop",
-        "selector up  by db, web",
-        "selector secret  by db",
+        "selector up  allowed by db, web",
+        "selector secret  allowed by db",
         "asked    sum(rate(up[5m])) / secret",
         'sent     sum(rate(up{namespace=~"shop"}[5m])) / '
         'secret{namespace=~"shop",job=~"db",tier=~"one"}',
@@ -52,7 +52,7 @@ def test_what_the_platform_grants_counts(livery: Livery, tmp_path: Path) -> None
 def test_a_selector_of_which_nothing_is_seen_is_named(livery: Livery) -> None:
     lines = _explain(livery, 'secret{job="web"}')
 
-    assert 'selector secret{job="web"}  by no rule: it selects nothing' in lines
+    assert 'selector secret{job="web"}  allowed by no rule: it is empty' in lines
 
 
 def test_two_tenants_see_what_each_sees(livery: Livery) -> None:
