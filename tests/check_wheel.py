@@ -1,4 +1,4 @@
-"""Build the wheel and see that it holds the three packages, and only them."""
+"""Build the wheel and check that it contains the three packages, and nothing else."""
 
 import subprocess
 import sys

@@ -7,17 +7,17 @@ from hypothesis import settings
 from tests.real_parts.oracle import Oracle
 from tests.real_parts.presence import have
 
-# The API server and what tests do in it, for tests/cluster and the mirrors of injector/kube.
+# Fixtures with a real API server, for tests/cluster and the mirrors of injector/kube.
 pytest_plugins = ["tests.cluster.fixtures"]
 
-# Needs a cluster and what builds images for it: `make e2e`.
+# Needs a cluster and a program that builds images for it: `make e2e`.
 collect_ignore = [] if os.environ.get("E2E_BUILD_IMAGE") else ["e2e"]
 
 settings.register_profile("default", deadline=None, print_blob=True, max_examples=100)
 settings.register_profile("long", deadline=None, print_blob=True, max_examples=20_000)
-# The same examples on every run: what CI says is about the change, not about luck.
+# The same examples on every run: CI's result depends on the change, not on luck.
 settings.register_profile("ci", deadline=None, print_blob=True, max_examples=100, derandomize=True)
-# For a second Python, on which the examples themselves are nothing new.
+# For a second Python version, where the examples have already run on the first.
 settings.register_profile(
     "short", deadline=None, print_blob=True, max_examples=20, derandomize=True
 )
@@ -26,7 +26,7 @@ settings.load_profile(os.environ.get("LIVERY_HYPOTHESIS_PROFILE", _USUAL))  # `m
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let golden files be written anew; `git diff` then shows what a change does to pods."""
+    """Add `--update-golden`; `git diff` then shows what a change does to pods."""
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
 
 

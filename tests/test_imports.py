@@ -1,4 +1,4 @@
-"""What each role of the proxy loads: memory is a contract."""
+"""The modules that each role of the proxy loads: memory use is a contract."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ PACKAGES = {
 }  # fmt: skip
 """First-party packages by role."""
 THIRD_PARTY = {"httptools"}
-"""Third-party packages that every role loads at its start; the others come at the first need:
+"""Third-party packages that every role loads at startup; others are loaded when first needed:
 re2 with a rule, isal with gzip, yaml with a policy file, httpx with discovery."""
 
 _PROGRAM = """

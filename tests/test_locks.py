@@ -1,4 +1,4 @@
-"""What is installed comes from requirements/, which say the same as pyproject.toml."""
+"""Installations use the lock files in requirements/, which match pyproject.toml."""
 
 import re
 import tomllib

@@ -9,8 +9,8 @@ from tests.real_parts.chromium import chromium_program, running_chromium
 from tests.real_parts.presence import have
 
 
-# Its driver keeps an event loop running in this thread, so it must end with the module: the tests
-# of others run loops of their own.
+# Its driver keeps an event loop running in this thread, so it must end with the module: other
+# tests run their own loops.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
@@ -21,14 +21,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    """An injector with a page."""
+    """An injector with a status page."""
     with running_stage(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser's window of its own."""
+    """A separate browser context."""
     opened = browser.new_context()
     opened.set_default_timeout(10_000)
     yield opened
@@ -37,7 +37,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page; what its policy blocks, and what its script throws, fails the test."""
+    """A page; violations of its content security policy and script errors fail the test."""
     faults: list[str] = []
     opened = context.new_page()
     opened.on("pageerror", lambda error: faults.append(str(error)))

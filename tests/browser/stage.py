@@ -1,4 +1,4 @@
-"""An injector with a page to look at: in a thread of its own, on a world that can be edited."""
+"""An injector with a status page, in a separate thread, on a cluster folder that can be edited."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ class Stage:
         return f"http://localhost:{self.service.status_port}/"
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the world, as an editor would."""
+        """Write a file of the cluster folder, as an editor would."""
         (self._cluster / name).write_text(text)
 
     def label(self, namespace: str, **labels: str) -> None:
@@ -45,7 +45,7 @@ class Stage:
         )
 
     def report(self, namespace: str, pod: str, **fields: Any) -> None:
-        """Let a proxy report, as the control service takes it."""
+        """Store a report of a proxy, as the control service does."""
         report = {
             "role": "pod", "proxyVersion": "0.1.0", "policyVersion": "9f2c4a1b", "targets": [UP],
             "policyAgeSeconds": 12.0, "samples": 120, "residentBytes": 29_400_000, **fields,
@@ -58,7 +58,7 @@ class Stage:
         self._loop.call_soon_threadsafe(put)
 
     def connect(self, namespace: str, pod: str) -> str:
-        """Open a proxy's policy stream; returns the version that it was told."""
+        """Open a proxy's policy stream; return the version that is published to it."""
         hub, key = self.service.hub, (namespace, pod)
 
         async def enter() -> str:

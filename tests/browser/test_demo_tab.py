@@ -1,4 +1,4 @@
-"""The demo with a browser tab and a Prometheus, as a user has it."""
+"""The demo with a browser tab and a Prometheus, as a user runs it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @contextmanager
 def _demo(folder: Path) -> Iterator[list[str]]:
-    """Run the demo with Prometheus on its PATH; gives what it says before it waits."""
+    """Run the demo with Prometheus on its PATH; yield the lines that it prints before it waits."""
     program = have(prometheus_program)
     tools, temporary = folder / "bin", folder / "tmp"
     tools.mkdir()
@@ -77,7 +77,7 @@ def test_a_label_edit_shows_on_the_page_and_in_prometheus(tmp_path: Path, page: 
         prometheus = Prometheus(f"http://{address.netloc}", 0)
 
         def teams() -> set[str]:
-            with suppress(OSError):  # it is still starting
+            with suppress(OSError):  # Prometheus is still starting
                 return {item["metric"].get("team", "") for item in prometheus.query(expression)}
             return set()
 

@@ -1,4 +1,4 @@
-"""The chart's values as they are described: comments of values.yaml, schema, table of README."""
+"""Descriptions of the chart's values: comments in values.yaml, the schema, README's table."""
 
 import json
 import re
@@ -21,7 +21,7 @@ class Field(NamedTuple):
 
 
 def comments_of(text: str) -> dict[str, str]:
-    """Return the comment over each key of values.yaml, by the key's path."""
+    """Return the comment above each key of values.yaml, by the key's path."""
     found: dict[str, str] = {}
     path: list[str] = []
     pending: list[str] = []
@@ -62,7 +62,7 @@ def write_schema(schema: Mapping[str, Any]) -> str:
 
 
 def write_table(schema: dict[str, Any]) -> str:
-    """Return README's table: each field that has no fields of its own, its default, its meaning."""
+    """Return README's table: each field without subfields, its default and its meaning."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     rows = ["| value | default | |", "|---|---|---|"]
     for field in fields_of(schema):
@@ -86,7 +86,7 @@ _WHOLE = re.compile(r"(^|\.)(limits|default|service|serviceMonitor|podMonitor|pr
 
 
 def _is_shown_whole(field: Field, values: Any) -> bool:
-    """Tell whether a mapping is one row: it is written on one line of values.yaml."""
+    """Return whether a mapping is one row: it is on one line of values.yaml."""
     return bool(_WHOLE.search(field.path)) and field.path != "gateway.limits" and (
         _find(values, field.path) is not _ABSENT
     )  # fmt: skip

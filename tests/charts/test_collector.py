@@ -1,4 +1,4 @@
-"""The chart's collector, and what the injector is granted for forwarding."""
+"""The chart's collector, and the injector's permissions for forwarding."""
 
 import subprocess
 

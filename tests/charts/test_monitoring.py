@@ -1,4 +1,4 @@
-"""Alerts and dashboard: Prometheus reads them, and they ask for what Livery has."""
+"""Alerts and dashboard: Prometheus parses them, and they query metrics that Livery has."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_alerts_and_dashboard_ask_only_for_metrics_that_exist() -> None:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has nothing and can be asked everything."""
+    """A Prometheus without data that answers queries."""
     have(promtool_program)
     with running_prometheus("global: {}\n", tmp_path_factory.mktemp("prometheus")) as running:
         yield running

@@ -1,4 +1,4 @@
-"""The chart's PodMonitors by a real Prometheus: nobody has an identity but their own."""
+"""The chart's PodMonitors in a real Prometheus: no pod can claim another's identity."""
 
 import asyncio
 import re
@@ -43,7 +43,7 @@ def _snake(value: Any) -> Any:
 
 
 def _config(endpoint: dict[str, Any], port: int, **meta: str) -> str:
-    """The job that the operator makes of an endpoint, for one pod."""
+    """Return the job that the operator makes from an endpoint, for one pod."""
     job = {
         "job_name": "workloads",
         "honor_labels": endpoint.get("honorLabels", False),

@@ -1,4 +1,4 @@
-"""Values that people look for first reach the objects that they are about."""
+"""Values that users look for first reach the objects that they configure."""
 
 import json
 import subprocess

@@ -28,7 +28,7 @@ CHART = Path(__file__).parents[2] / "charts" / "livery"
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A real API server, one for the tests of a process; each test has namespaces of its own."""
+    """A real API server for all tests of a process; each test has its own namespaces."""
     have(etcd_program)
     have(kube_apiserver_program)
     with running_api_server(tmp_path_factory.mktemp("cluster")) as running:
@@ -42,7 +42,7 @@ def client(api_server: ApiServer) -> KubeClient:
 
 
 class Namespace:
-    """A namespace of a test, and what the test does in it."""
+    """A test's namespace, and the test's operations in it."""
 
     def __init__(self, client: KubeClient, name: str) -> None:
         self.client = client
@@ -53,7 +53,7 @@ class Namespace:
         return f"/api/v1/namespaces/{self.name}"
 
     def label(self, **labels: str | None) -> None:
-        """Set labels, None takes one away: `kubectl label namespace`."""
+        """Set labels, or remove those that are None, as `kubectl label namespace` does."""
         self.client.request(
             "PATCH", self.path, body={"metadata": {"labels": labels}},
             content_type="application/merge-patch+json",
@@ -66,13 +66,13 @@ class Namespace:
         return self.client.request("POST", f"{self.path}/{kind}", body=body)
 
     def pod(self, name: str, **annotations: str) -> dict[str, Any]:
-        """Create a pod that nobody runs."""
+        """Create a pod that no kubelet runs."""
         containers = [{"name": "web", "image": "registry.example/web:1"}]
         spec = {"containers": containers, "serviceAccountName": "default"}
         return self.create("pods", name, metadata={"annotations": annotations}, spec=spec)
 
     def token(self, account: str, *, audience: str = "livery-control", pod: str = "") -> str:
-        """Ask for a token, as the kubelet does for a pod."""
+        """Request a token, as the kubelet does for a pod."""
         spec: dict[str, Any] = {"audiences": [audience], "expirationSeconds": 600}
         if pod:
             uid = self.client.request("GET", f"{self.path}/pods/{pod}")["metadata"]["uid"]
@@ -90,14 +90,14 @@ def namespace(client: KubeClient) -> Namespace:
 
 
 class Release(NamedTuple):
-    """The chart, installed by Helm; nobody runs its pods."""
+    """The chart, installed by Helm; no kubelet runs its pods."""
 
     name: str
     own: Namespace
     kubeconfig: Path
 
     def helm(self, *arguments: str) -> str:
-        """Run helm for this release's namespace; returns what it says."""
+        """Run helm for this release's namespace; returns its output."""
         if arguments[0] in {"install", "upgrade"}:
             arguments = (*arguments[:3], *REGISTRY, *arguments[3:])
         ran = subprocess.run(
@@ -108,7 +108,7 @@ class Release(NamedTuple):
         return ran.stdout
 
     def injector_client(self) -> KubeClient:
-        """Connect as the injector's service account: what the chart's RBAC lets it do."""
+        """Connect as the injector's service account, with the chart's RBAC."""
         administrator = yaml.safe_load(self.kubeconfig.read_text())["clusters"][0]["cluster"]
         account = f"{self.name}-injector"
         token = self.own.token(account, audience="https://kubernetes.default.svc")
@@ -136,7 +136,7 @@ def release(api_server: ApiServer, client: KubeClient) -> Iterator[Release]:
 def installed_chart(
     api_server: ApiServer, client: KubeClient, *arguments: str, chart: Path = CHART
 ) -> Iterator[Release]:
-    """Install the chart in a new namespace under a name of its own; gone afterwards."""
+    """Install the chart in a new namespace under a unique name, and uninstall it afterwards."""
     have(helm_program)
     own = make_namespace(client, "livery")
     installed = Release(f"livery-{next(_NUMBERS)}", own, api_server.kubeconfig)
@@ -151,7 +151,7 @@ def installed_chart(
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait in a plain test until something is so."""
+    """Wait in a synchronous test until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
@@ -169,7 +169,7 @@ def _is_there(client: KubeClient, path: str) -> bool:
 def make_namespace(
     client: KubeClient, prefix: str, labels: Mapping[str, str] | None = None
 ) -> Namespace:
-    """Create a namespace whose name nobody has, with the account that a controller would make."""
+    """Create a uniquely named namespace, with the account that a controller would create."""
     metadata = {"generateName": f"{prefix}-{next(_NUMBERS)}-", "labels": dict(labels or {})}
     body = {"metadata": metadata}
     name = client.request("POST", "/api/v1/namespaces", body=body)["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""An injector run on a real API server as the chart's pod would be, and what asks it."""
+"""An injector on a real API server, run as the chart's pod would run it, and its clients."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ async def running_injector(release: Release, **where: str | bool) -> AsyncIterat
 
     Args:
         release: the chart, installed.
-        where: fields of ClusterSettings that are otherwise than in webhook mode.
+        where: fields of ClusterSettings that differ from webhook mode.
     """
     own, name = release.own, release.name
     settings = ServiceSettings(
@@ -79,13 +79,13 @@ async def running_injector(release: Release, **where: str | bool) -> AsyncIterat
 
 
 def _point(client: KubeClient, release: Release, port: int) -> None:
-    """Let the API server call the injector at an address: no Service leads to it here."""
+    """Make the API server call the injector at an address: no Service routes to it here."""
     path = f"{_PATH}/{release.name}"
     configuration = client.request("GET", path)
     for webhook in configuration["webhooks"]:
         service = webhook["clientConfig"].pop("service", None)
         if service is None:
-            return  # another replica is asked already
+            return  # another replica is called already
         webhook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{service['path']}"
         # Releases of other tests register webhooks for the same namespaces.
         webhook["namespaceSelector"].setdefault("matchLabels", {})["of"] = release.own.name
@@ -93,7 +93,7 @@ def _point(client: KubeClient, release: Release, port: int) -> None:
 
 
 def point_back(client: KubeClient, release: Release) -> None:
-    """Put the webhook's address back to what the chart says."""
+    """Restore the webhook's address to the chart's."""
     path = f"{_PATH}/{release.name}"
     configuration = client.request("GET", path)
     for webhook in configuration["webhooks"]:
@@ -142,7 +142,7 @@ async def create_until_injected(shop: Namespace) -> dict[str, Any]:
 async def open_stream(
     port: int, trust: ssl.SSLContext, token: str
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """Give the policies of a stream."""
+    """Open a policy stream; gives its policies."""
     connection = await Connection.open("127.0.0.1", port, tls=trust, server_name="127.0.0.1")
     headers = {"Host": "x", "Authorization": f"Bearer {token}"}
     assert await connection.send(render_request("GET", "/v1/policy?role=pod", headers)) == 200

@@ -1,4 +1,4 @@
-"""Plays the kubelet for one pod: runs the proxy that was injected, and says that the pod runs."""
+"""Plays the kubelet for one pod: runs the injected proxy, and reports the pod as running."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.cluster.fixtures import Namespace
 def played_pod(
     shop: Namespace, pod: dict[str, Any], address: str, control_port: int, folder: Path
 ) -> Iterator[None]:
-    """Run a pod's proxy as its container says, at an address of the loopback.
+    """Run a pod's proxy as its container specifies, on a loopback address.
 
     Args:
         shop: the pod's namespace.
         pod: the pod as the API server has it.
         address: 127.x.y.z.
-        control_port: where the control service listens here; no Service leads to it.
-        folder: for its token and its log.
+        control_port: the control service's port here; no Service routes to it.
+        folder: folder for its token and its log.
     """
     name = pod["metadata"]["name"]
     proxy = pod["spec"]["initContainers"][0]

@@ -1,4 +1,4 @@
-"""Another vendor's webhook, which changes pods in its own way before ours, or behind it."""
+"""Another vendor's webhook, which changes pods before or after ours."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def other_webhook(
     """Register a webhook for the pods of a namespace; gives the names of those that it changed.
 
     Args:
-        client: the administrator's.
-        name: of the configuration; the API server asks them in the order of their names.
-        namespace: whose pods.
-        patch: what it does to a pod that carries no mark of its own yet.
+        client: the administrator's client.
+        name: the configuration's name; the API server calls configurations in order of name.
+        namespace: the pods' namespace.
+        patch: its patch for a pod that it has not marked yet.
     """
     seen: list[str] = []
 
@@ -54,7 +54,7 @@ def other_webhook(
             self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     now = datetime.now(UTC)
     authority = create_authority("other", now)

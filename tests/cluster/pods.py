@@ -1,4 +1,4 @@
-"""Pods that nobody runs: their status says that they do, and a real server answers for them."""
+"""Pods that no kubelet runs: their status is Running, and a real server answers for them."""
 
 import itertools
 import threading
@@ -15,7 +15,7 @@ _MERGE = "application/merge-patch+json"
 
 
 class Workload:
-    """Pods of one name, each behind a loopback address of its own on one port."""
+    """Pods of one workload, each with its own loopback address, all on one port."""
 
     def __init__(self, namespace: Namespace, server: "Server") -> None:
         self.namespace = namespace
@@ -24,7 +24,7 @@ class Workload:
     def add(
         self, name: str, body: bytes | None = b"requests_total 1\n", **metadata: Any
     ) -> dict[str, Any]:
-        """Create a pod that answers with a body, or never where that is None."""
+        """Create a pod that answers with a body, or never if the body is None."""
         number = next(_ADDRESSES)
         address = f"127.1.{number >> 8}.{number & 255}"
         self._server.bodies[address] = body
@@ -64,7 +64,7 @@ class Workload:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers on all of loopback, by the address that was asked."""
+    """Answers on all loopback addresses, with one body per address."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -112,7 +112,7 @@ def running_server() -> Iterator[Server]:
 
 
 def wait_for_text(read: Callable[[], object], *wanted: str, seconds: float = 20.0) -> str:
-    """Read again and again until all the texts are there."""
+    """Read repeatedly until all the texts are there."""
     deadline = time.monotonic() + seconds
     while True:
         text = str(read())

@@ -1,4 +1,4 @@
-"""A TCP proxy before the API server, by which a test makes the network slow, or cuts it."""
+"""A TCP proxy in front of the API server, with which a test slows or cuts the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.real_parts.kubernetes import ApiServer
 
 
 class CutConnections:
-    """Passes bytes on; `cut` ends every connection and refuses new ones, `slow` drips."""
+    """Forwards bytes; `cut` ends and refuses connections, `seconds_each_part` slows them."""
 
     def __init__(self, api_server: ApiServer) -> None:
         self._api_server = api_server
@@ -42,16 +42,16 @@ class CutConnections:
         self.cut()
 
     def client(self) -> KubeClient:
-        """Connects as the administrator, through here."""
+        """Return a client that connects as the administrator through this proxy."""
         url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
         direct = self._api_server
-        # The library reads the file again and again: an address set beside it would not last.
+        # The library rereads the file: an address set elsewhere would be overwritten.
         kubeconfig = direct.kubeconfig.with_name(f"kubeconfig-{url.rpartition(':')[2]}")
         kubeconfig.write_text(direct.kubeconfig.read_text().replace(direct.url, url))
         return replace(direct, url=url, kubeconfig=kubeconfig).client()
 
     def cut(self) -> None:
-        """End what is open, and let nobody in."""
+        """End open connections, and refuse new ones."""
         self._is_cut = True
         with self._lock:
             ended, self._open = self._open, set()
@@ -61,7 +61,7 @@ class CutConnections:
             side.close()
 
     def mend(self) -> None:
-        """Let connections in again."""
+        """Accept connections again."""
         self._is_cut = False
 
     def _accept(self) -> None:

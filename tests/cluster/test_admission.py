@@ -1,4 +1,4 @@
-"""Admission among the others: restricted pods, LimitRanges, quotas, dry runs, other webhooks."""
+"""Admission together with restricted pods, LimitRanges, quotas, dry runs, other webhooks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ SMALL = {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "10m", "m
 
 @asynccontextmanager
 async def _shop(release: Release) -> AsyncIterator[tuple[Namespace, Running]]:
-    """A namespace whose pods are injected by now."""
+    """A namespace in which injection already works."""
     shop = await asyncio.to_thread(make_shop, release.own.client)
     async with running_injector(release) as running:
         await asyncio.to_thread(label_for_injection, shop, release.own)
@@ -126,7 +126,7 @@ async def test_a_quota_counts_the_proxy_and_is_the_one_that_refuses(release: Rel
 
         await until(is_full)
         assert "exceeded quota: q" in refusal
-        assert "limits.memory=138Mi" in refusal  # ten of the application, 128 of ours
+        assert "limits.memory=138Mi" in refusal  # 10 of the application, 128 of the proxy
         used = (await asyncio.to_thread(shop.client.request, "GET", path))["status"]["used"]
         assert used["limits.memory"] == "138Mi"
 
@@ -152,9 +152,9 @@ _MORE = {"name": "more", "image": "more:1", "ports": [{"containerPort": 9102}]}
 @pytest.mark.parametrize(
     ("order", "patch", "pod", "is_injected"),
     [
-        # It asks for a proxy in the pod's name, and ours comes behind it.
+        # It requests a proxy for the pod, and ours runs after it.
         ("aaa", [{"op": "add", "path": "/metadata/annotations", "value": ASKS}], {}, True),
-        # It adds a container behind ours, which is asked again and changes nothing more.
+        # It adds a container after ours ran; ours is called again and changes nothing more.
         ("zzz", [{"op": "add", "path": "/spec/containers/-", "value": _MORE}], ASKS, True),
         ("aaa", [{"op": "add", "path": "/spec/containers/-", "value": _MORE}], ASKS, True),
         ("zzz", [{"op": "add", "path": "/spec/containers/-", "value": _MORE}], {}, False),

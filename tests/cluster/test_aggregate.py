@@ -1,4 +1,4 @@
-"""An aggregate at a real API server, and one whose pods a real injector sends."""
+"""An aggregate on a real API server, and one that gets its pods from a real injector."""
 
 import asyncio
 import json
@@ -198,7 +198,7 @@ def test_once_ends_when_it_is_interrupted(
 
 
 def _limited_kubeconfig(api_server: ApiServer, namespace: Namespace, folder: Path) -> Path:
-    """Write a kubeconfig for an account without rights, or with what it is given."""
+    """Write a kubeconfig for an account without permissions, unless a test grants some."""
     document = yaml.safe_load(api_server.kubeconfig.read_text())
     audience = "https://kubernetes.default.svc"
     token = namespace.token("default", audience=audience)
@@ -259,7 +259,7 @@ scrape_configs:
             time.sleep(1)
             (gaps,) = prometheus.query('min(min_over_time(up{pod="web-50"}[30s]))')
             (health,) = prometheus.query('min(min_over_time(up{instance!="",pod=""}[30s]))')
-            # A scrape every 200 ms: as many samples as there were scrapes, so none is missing.
+            # A scrape every 200 ms: there is one sample per scrape, so none is missing.
             counts = prometheus.query(
                 'count(count_over_time(a{pod="web-50",path="/1"}[10s]) == '
                 'ignoring(pod,path,namespace) group_left count_over_time(up{pod=""}[10s]))'

@@ -1,4 +1,4 @@
-"""The chart on a real API server, by a real Helm."""
+"""The chart, installed on a real API server by a real Helm."""
 
 import json
 import subprocess
@@ -102,7 +102,7 @@ def _render(*arguments: str, **values: str) -> list[JsonObject]:
 
 
 def _node_object(kind: str, **values: str) -> JsonObject:
-    """The node role's object of a kind."""
+    """Return the node role's object of a kind."""
     rendered = _render(**{"node.enabled": "true", **values})
     own = [item for item in rendered if item["metadata"]["name"] == "livery-node"]
     (found,) = [item for item in own if item["kind"] == kind]
@@ -116,7 +116,7 @@ def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _path(client: KubeClient, obj: JsonObject, namespace: str) -> str:
-    """Where an object of a kind is created, as discovery says."""
+    """Return the path at which an object is created, according to API discovery."""
     version = obj["apiVersion"]
     group = f"/api/{version}" if "/" not in version else f"/apis/{version}"
     resources = client.request("GET", group)["resources"]
@@ -185,9 +185,9 @@ def test_a_five_line_daemon_set_is_prepared_to_what_the_chart_renders(secrets: l
 
 
 def _comparable(spec: JsonObject) -> JsonObject:
-    """Leave out how it is named and how the control service's CA comes to it.
+    """Leave out names, and how the pod gets the control service's CA.
 
-    The chart's namespace has the CA in a ConfigMap; any other has it from the webhook.
+    In the chart's namespace, the CA is in a ConfigMap; elsewhere, the webhook adds it.
     """
     copied: JsonObject = json.loads(json.dumps(spec))
     del copied["selector"], copied["template"]["metadata"]["labels"]
@@ -582,7 +582,7 @@ def test_an_upgrade_keeps_what_the_injector_wrote_and_the_end_leaves_objects_and
     assert caught.value.status == 404
     assert client.request("GET", CRD_PATH)
     release.helm("install", release.name, str(CHART), "--set", "crds.enabled=false")
-    # Pods that run trust it: a new installation goes on with it.
+    # Running pods trust it: a new installation continues to use it.
     assert client.request("GET", secret)["data"] == {"authorities.json": "e30="}
 
 
@@ -608,7 +608,7 @@ def test_every_field_of_a_metric_access_is_described_and_its_state_is_a_column(
 
 
 def _undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
-    """Yield the fields of a schema that say nothing of themselves."""
+    """Yield the fields of a schema that have no description."""
     if not schema.get("description"):
         yield path
     inner = dict(schema.get("properties") or {})

@@ -1,4 +1,4 @@
-"""A real Prometheus finds injected pods as everybody's does, and scrapes their proxies."""
+"""A real Prometheus with the usual job finds injected pods, and scrapes their proxies."""
 
 import asyncio
 import itertools
@@ -25,7 +25,7 @@ from tests.sidecar.apps import App, http
 
 pytestmark = pytest.mark.anyio
 
-# The job that Prometheus's own example has, and every chart copies.
+# The job of Prometheus's own example, which charts copy.
 _CONFIG = """
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
 scrape_configs:
@@ -52,7 +52,7 @@ scrape_configs:
 """
 
 
-# Debian builds its own without discovery in Kubernetes.
+# Debian's build has no Kubernetes service discovery.
 _STATIC = """
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
 scrape_configs:
@@ -94,12 +94,12 @@ async def test_a_label_of_the_namespace_is_in_the_query_s_answer(
             assert labels["instance"].startswith(f"{address}:")
             await asyncio.to_thread(shop.label, team="backend")
             await _labels(prometheus, 'requests{team="backend"}')
-            # Through the proxy only: nobody finds the application beside it.
+            # Only the proxy is a target: the application is not discovered.
             assert len(prometheus.query("up")) == 1
 
 
 async def _make_pod(shop: Any, target: str) -> dict[str, Any]:
-    """Create pods until the API server has heard of the webhook; returns the first injected."""
+    """Create pods until the API server calls the webhook; returns the first injected pod."""
     port = target.rpartition(":")[2].partition("/")[0]
     for number in itertools.count():
         annotations = {

@@ -1,4 +1,4 @@
-"""`enforce.enabled`: nobody sends Prometheus past a proxy that is there."""
+"""`enforce.enabled`: nobody can make Prometheus bypass an existing proxy."""
 
 import itertools
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from tests.real_parts.kubernetes import ApiServer
 
 PROXY = {"livery.dev/proxy": "pod"}
 RELEASED: list[tuple[str, str]] = []
-"""The release whose policies judge, and its namespace."""
+"""The release whose policies apply, and its namespace."""
 _NUMBERS = itertools.count()
 pytestmark = needs_validating_policies
 
 
 @pytest.fixture(scope="module")
 def shop(api_server: ApiServer) -> Iterator[Namespace]:
-    """A namespace with a pod that has a proxy and one that has none, where edits are judged."""
+    """A namespace with one pod with a proxy and one without, where policies check edits."""
     client = api_server.client()
     values = (
         "--set",
@@ -39,7 +39,7 @@ def shop(api_server: ApiServer) -> Iterator[Namespace]:
             spec = {"containers": [{"name": "web", "image": "web:1"}]}
             metadata = {"labels": labels, "annotations": annotations}
             made.create("pods", name, metadata=metadata, spec=spec)
-        # Another port each time: one that the pod has already would be no edit.
+        # A new port each time: setting the current port would not be an edit.
         ports = itertools.count(1)
         until(lambda: bool(_edit(client, made, "web", _port(next(ports)))))
         yield made
@@ -50,7 +50,7 @@ def _port(port: int) -> JsonObject:
 
 
 def _edit(client: KubeClient, shop: Namespace, pod: str, metadata: JsonObject) -> str:
-    """Edit a pod; returns why not, empty where it was edited."""
+    """Edit a pod; returns the refusal, empty if the edit succeeded."""
     path = f"{shop.path}/pods/{pod}"
     try:
         client.request("PATCH", path, body={"metadata": metadata}, content_type=MERGE)
@@ -93,7 +93,7 @@ def test_any_other_edit_is_none_of_its_business(
 
 @pytest.fixture(scope="module")
 def judged(shop: Namespace) -> Namespace:
-    """A namespace that asks for injection, where new pods are judged."""
+    """A namespace with injection enabled, where policies check new pods."""
     made = make_namespace(shop.client, "judged", {"livery.dev/inject": "enabled"})
     until(lambda: bool(_create(made, labels=PROXY)))
     return made
@@ -104,7 +104,7 @@ STATUS = {"livery.dev/status": "{}", "prometheus.io/port": "16090"}
 
 
 def _injected() -> JsonObject:
-    """What the webhook would write."""
+    """Return what the webhook would write."""
     platform = Platform(image=f"{IMAGE}:0.1.0", control=_control())
     pod = {
         "metadata": {"name": "new", "annotations": {names.INJECT: "true"}},
@@ -146,7 +146,7 @@ def _create(
     labels: dict[str, str] | None = None,
     annotations: dict[str, str] | None = None,
 ) -> str:
-    """Create a pod as a dry run; returns why not, empty where it would have been created."""
+    """Create a pod as a dry run; returns the refusal, empty if the pod is admitted."""
     spec = {"containers": [{"name": "web", "image": "web:1"}, *containers]}
     metadata = {"name": "new", "labels": labels or {}, "annotations": annotations or {}}
     body = {"metadata": metadata, "spec": spec}

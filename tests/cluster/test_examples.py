@@ -1,4 +1,4 @@
-"""The examples for whoever scrapes node proxies, by what reads them."""
+"""The examples for scraping node proxies, checked by the programs that read them."""
 
 import subprocess
 from pathlib import Path

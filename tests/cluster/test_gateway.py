@@ -1,4 +1,4 @@
-"""A gateway whose rules a real injector sends, whose callers a real API server knows."""
+"""A gateway with rules from a real injector and callers that a real API server knows."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ _ADMIN = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 
 
 class Site:
-    """Two tenants' namespaces, and that of a Prometheus with series of both."""
+    """Two tenants' namespaces, and the namespace of a Prometheus with series of both."""
 
     def __init__(
         self, client: KubeClient, release: Release, monitoring: Namespace, folder: Path
@@ -53,7 +53,7 @@ class Site:
         self.client.request("POST", _RULES.format(namespace.name), body=rules)
 
     def forbid(self, namespace: Namespace) -> None:
-        """Delete it."""
+        """Delete that rule."""
         self.client.request("DELETE", f"{_RULES.format(namespace.name)}/up")
 
     def let(self, visitor: Namespace, host: Namespace) -> None:
@@ -75,7 +75,7 @@ class Site:
         self.client.request("POST", f"{path}/rolebindings", body=binding)
 
     def prometheus_config(self) -> str:
-        """Scrape one target twice, as two tenants'."""
+        """Return a configuration that scrapes one target twice, once for each tenant."""
         return f"""
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
 scrape_configs:
@@ -105,7 +105,7 @@ def site(api_server: ApiServer, client: KubeClient, tmp_path: Path) -> Iterator[
 
 
 class Door:
-    """Asks a gateway with somebody's token."""
+    """A client of a gateway that can use any token."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
@@ -130,7 +130,7 @@ class Door:
             return str(answer.read().decode())
 
     def namespaces(self, token: str, tenants: str = "") -> object:
-        """Return the namespaces whose `up` somebody sees, or what is said instead."""
+        """Return the namespaces whose `up` the token's owner sees, or the status and the error."""
         query = urllib.parse.quote("count by (namespace) (up)")
         status, answer = self.get(f"/api/v1/query?query={query}", token, tenants=tenants)
         if status != 200:
@@ -138,7 +138,7 @@ class Door:
         return sorted(item["metric"]["namespace"] for item in answer["data"]["result"])
 
     def wait(self, expected: object, token: str, tenants: str = "", seconds: float = 20.0) -> float:
-        """Wait until somebody sees just these namespaces; returns how long that took."""
+        """Wait until the token's owner sees exactly these namespaces; returns the seconds."""
         started = time.monotonic()
         while (found := self.namespaces(token, tenants)) != expected:
             assert time.monotonic() - started < seconds, found
@@ -188,7 +188,7 @@ def _only_tokens_for_the_gateway_count(site: Site, door: Door) -> None:
 
 
 def _explain(site: Site, query: str) -> str:
-    """Return what `livery explain query` says of a tenant of this cluster."""
+    """Return the output of `livery explain query` for a tenant of this cluster."""
     command = [
         sys.executable, "-m", "injector", "explain", "query", "-n", site.shop.name,
         "--livery-namespace", site.release.own.name, "--release", site.release.name, query,

@@ -1,4 +1,4 @@
-"""The chart's other modes: a policy in place of the webhook, a certificate that is provided."""
+"""The chart's other modes: a policy instead of the webhook, a provided certificate."""
 
 import asyncio
 import base64
@@ -50,7 +50,7 @@ async def test_a_pod_injected_by_policy_is_told_of_labels_as_any_other(
     shop = await asyncio.to_thread(make_namespace, client, "shop", asks)
     where = {"webhook_configuration": "", "policy_secret": f"{by_policy.name}-policy"}
     async with running_injector(by_policy, **where) as running:
-        # Without it a pod would be told of no CA; the API server learns of it a moment later.
+        # Without the Secret a pod would get no CA; the API server sees it after a moment.
         await asyncio.sleep(1)
         pod = await create_until_injected(shop)
         proxy = pod["spec"]["initContainers"][0]
@@ -117,7 +117,7 @@ async def test_a_pod_injected_by_hand_from_the_cluster_is_whole_and_of_this_inst
 
 
 async def _is_explained(api_server: ApiServer, release: Release, shop: Namespace) -> None:
-    """Ask why pods of the cluster have a proxy or not, by their names."""
+    """Check that `livery explain pod` says, by pod name, why a pod has a proxy or not."""
     await asyncio.to_thread(shop.pod, "bare", **{"prometheus.io/scrape": "true"})
     where = ("-n", shop.name, "--livery-namespace", release.own.name, "--release", release.name)
 
@@ -197,7 +197,7 @@ async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(
             token = await asyncio.to_thread(shop.token, "default", pod=pod["metadata"]["name"])
             port = running.service.ports[1]
             path = f"{own.path}/secrets/theirs"
-            # The CA that is to come is told of before anything is signed by it.
+            # The next CA is published before it signs anything.
             both = files["ca.crt"] + second.certificate_pem
             coming = {"data": _encode({"ca.crt": both})}
             client.request("PATCH", path, body=coming, content_type=MERGE)
@@ -216,14 +216,14 @@ async def test_a_provided_certificate_is_served_and_followed_when_it_is_renewed(
                     return False
 
             await until(is_served)
-            # Who starts meanwhile trusts both: another replica may serve the old one yet.
+            # Pods that start now trust both: another replica may still serve the old certificate.
             bundle = running.service.admission.ca_bundle
             assert first.certificate_pem in bundle
             assert second.certificate_pem in bundle
             changed = {"data": _encode({"tls.key": "nonsense"})}
             client.request("PATCH", path, body=changed, content_type=MERGE)
             await asyncio.sleep(0.5)
-            assert await is_served()  # what cannot be used ends nothing
+            assert await is_served()  # an unusable certificate does not stop serving
 
 
 def _now() -> datetime:

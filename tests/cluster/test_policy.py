@@ -48,11 +48,11 @@ PLATFORMS = sorted(
     if (GOLDEN / name / "platform.yaml").exists() and not name.startswith("object-selector")
 )
 REFUSED = {
-    "generate-name-without-an-owner",  # probe.-abcde is no name
+    "generate-name-without-an-owner",  # probe.-abcde is not a valid name
     "malformed-annotation-is-left-to-the-api-server",
     "pod-without-containers-is-left-to-the-api-server",
 }
-"""What the API server takes from nobody."""
+"""Cases that the API server always rejects."""
 POLICY = ("--set", "injection.mode=policy")
 pytestmark = needs_mutating_policies
 ADDRESS = "10.0.0.7"
@@ -70,11 +70,11 @@ class Rig:
         self._plain.create("serviceaccounts", "web")
 
     def by_policy(self, pod: JsonObject, namespace: str) -> JsonObject:
-        """What the API server makes of a pod in a namespace that asks for injection."""
+        """Return a pod after admission in a namespace with injection enabled."""
         return self._dry(pod, namespace)
 
     def by_webhook(self, pod: JsonObject, namespace: str) -> tuple[JsonObject, Reason]:
-        """What it would make of it with the webhook's patch."""
+        """Return the pod with the webhook's patch instead, and the reason."""
         seen = _as_reviewed(self._dry(pod, self._plain.name), pod)
         cluster = ClusterState()
         cluster.put("Namespace", self.client.request("GET", f"/api/v1/namespaces/{namespace}"))
@@ -89,7 +89,7 @@ class Rig:
 
 
 def _as_reviewed(made: JsonObject, pod: JsonObject) -> JsonObject:
-    """Take off what comes after admission: a review shows a pod that has no name yet."""
+    """Remove fields that are set after admission: a review has no generated name yet."""
     after = {"uid", "creationTimestamp", "namespace", "managedFields", "resourceVersion",
              "generation"}  # fmt: skip
     if "generateName" in pod["metadata"] and "name" not in pod["metadata"]:
@@ -116,13 +116,13 @@ def rig(api_server: ApiServer) -> Iterator[Rig]:
         rig = Rig(release, _platform(release))
         ready = make_namespace(client, "ready", {"livery.dev/inject": "enabled"})
         pod = read_case("annotated-pod-is-injected").obj
-        # The policy, and what the injector publishes, are taken up a moment later.
+        # The policy, and what the injector publishes, take effect after a moment.
         until(lambda: "MIIB" in json.dumps(rig.by_policy(pod, ready.name)))
         yield rig
 
 
 def _platform(release: Release) -> Platform:
-    """Read what the injector would be told, and play the injector that publishes its CA."""
+    """Read the injector's settings, and publish its CA as the injector would."""
     own, name = release.own, release.name
     try:
         path = f"{own.path}/configmaps/{name}-platform"
@@ -133,7 +133,7 @@ def _platform(release: Release) -> Platform:
         image = {"reference": "localhost/livery-sidecar:0.1.0", **given["image"]}
         wanted = {key: image[key] for key in ("reference", "pullPolicy", "pullSecrets")}
         blocks = {key: given[key] for key in ("labels", "exposition", "access", "control")}
-        del blocks["labels"]["fromPods"]  # of node proxies, which are told by their arguments
+        del blocks["labels"]["fromPods"]  # for node proxies, which get it as arguments
         settings = {**blocks, "image": wanted, "ownNamespace": own.name}
         document = yaml.safe_dump(settings)
     platform = parse_platform(yaml.safe_load(document))
@@ -144,7 +144,7 @@ def _platform(release: Release) -> Platform:
 
 
 def _compare(rig: Rig, name: str) -> None:
-    """Hold both results equal; LimitRanges are left out, no policy can see them."""
+    """Check that both results are equal, except for LimitRanges, which no policy can see."""
     pod, namespace = _stage(rig, name)
     expected, reason = rig.by_webhook(pod, namespace)
     found = rig.by_policy(pod, namespace)
@@ -191,7 +191,7 @@ def test_what_the_api_server_refuses_it_refuses_with_the_policy(rig: Rig, name: 
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_the_chart_s_settings_reach_the_policy(rig: Rig, name: str, tmp_path: Path) -> None:
     document = yaml.safe_load((GOLDEN / name / "platform.yaml").read_text())
-    # An image's parts are values of their own in the chart.
+    # The chart has separate values for the parts of an image.
     image = {"pullSecrets": document.pop("image", {}).get("pullSecrets", [])}
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({**document, "image": image}))
@@ -208,7 +208,7 @@ def test_the_chart_s_settings_reach_the_policy(rig: Rig, name: str, tmp_path: Pa
 
 
 def _await_settings(rig: Rig) -> None:
-    """Wait until the API server has taken the policy up that the chart now has."""
+    """Wait until the API server applies the chart's current policy."""
     rig.platform = _platform(rig.release)
     pod, namespace = _stage(rig, "annotated-pod-is-injected")
     until(lambda: template_hash(rig.platform) in json.dumps(rig.by_policy(pod, namespace)))
@@ -269,6 +269,6 @@ def test_any_pod_gets_of_the_policy_what_the_webhook_gives(
     try:
         expected, _ = rig.by_webhook(pod, namespace)
     except KubeError:
-        reject()  # the API server takes it from nobody
+        reject()  # the API server always rejects it
 
     assert _comparable(rig.by_policy(pod, namespace), pod) == _comparable(expected, pod)

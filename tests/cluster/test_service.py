@@ -1,4 +1,4 @@
-"""An injector on a real API server: pods admitted by its webhook, labels told by its stream."""
+"""An injector on a real API server: pods admitted by its webhook, labels sent by its stream."""
 
 import asyncio
 import ssl
@@ -39,12 +39,12 @@ async def test_a_pod_is_injected_by_the_api_server_and_told_of_labels(
         await asyncio.to_thread(label_for_injection, shop, own, team="frontend")
         service = running.service
         await until(lambda: "team" in known_labels(service, shop.name))
-        # The API server learns of a webhook and of a namespace's label a moment later.
+        # The API server sees a new webhook or namespace label after a moment.
         pod = await create_until_injected(shop)
         await asyncio.to_thread(shop.pod, "quiet")
         await asyncio.to_thread(shop.pod, "opted-out", **{"livery.dev/inject": "false"})
         reviewed = {item.name for item in service.journal.reviews}
-        assert reviewed.isdisjoint({"quiet", "opted-out"})  # they never left the API server
+        assert reviewed.isdisjoint({"quiet", "opted-out"})  # the API server never sent them
         proxy = pod["spec"]["initContainers"][0]
         variables = {item["name"]: item.get("value") for item in proxy["env"]}
         assert variables["LIVERY_NAMESPACE_LABELS"] == f"of={own.name},team=frontend"
@@ -127,13 +127,13 @@ async def test_pods_that_asked_and_run_without_a_proxy_are_counted(
                 (item.value for item in samples if item.labels["namespace"] == shop.name), None
             )
 
-        assert missing() is None  # nobody asked for proxies there
+        assert missing() is None  # injection is not enabled there
         await asyncio.to_thread(label_for_injection, shop, release.own)
         await until(lambda: missing() == 1)
         await create_until_injected(shop)
         path = f"{shop.path}/pods/old"
         await asyncio.to_thread(client.request, "DELETE", path, query={"gracePeriodSeconds": "0"})
-        # Those that were made before the webhook was known lack one as well.
+        # Pods created before the API server knew the webhook lack one as well.
         pods = await asyncio.to_thread(client.request, "GET", f"{shop.path}/pods")
         lacking = sum(
             item["metadata"].get("annotations", {}).get("prometheus.io/scrape") == "true"
@@ -160,7 +160,7 @@ async def test_a_deleted_pod_s_stream_says_no_more_and_its_token_is_refused(
             await asyncio.to_thread(
                 client.request, "DELETE", path, query={"gracePeriodSeconds": "0"}
             )
-            async with asyncio.timeout(5):  # the API server itself knows the token for ten more
+            async with asyncio.timeout(5):  # the API server caches the token for 10 s
                 assert [item async for item in messages] == []
         status, text = await ask(port, trust, token, "/v1/policy?role=pod")
         assert (status, "deleted" in text) == (401, True)
@@ -192,7 +192,7 @@ async def test_a_pod_that_asked_and_has_no_proxy_is_told_why_once(
             return len(await messages()) >= 2
 
         await until(are_told)
-        await asyncio.sleep(1)  # both looked several times
+        await asyncio.sleep(1)  # both replicas checked several times
         (lost, why), (old, how) = await messages()
         assert (lost, old) == ("lost", "old")
         assert "its annotations name no target that can be scraped" in why
@@ -236,7 +236,7 @@ async def test_the_status_of_an_object_says_what_is_in_force(
         assert (await conditions())["Ready"]["status"] == "True"
     lease = f"/apis/coordination.k8s.io/v1/namespaces/{release.own.name}/leases"
     held = await asyncio.to_thread(client.request, "GET", f"{lease}/{release.name}-status")
-    assert held["spec"]["holderIdentity"] == ""  # given up at the end
+    assert held["spec"]["holderIdentity"] == ""  # released at the end
 
 
 async def test_a_new_authority_takes_over_with_no_pod_left_out(
@@ -254,7 +254,7 @@ async def test_a_new_authority_takes_over_with_no_pod_left_out(
         renewed = asyncio.create_task(
             asyncio.to_thread(Rotation(store, ["x"]).renew_authority, datetime.now(UTC))
         )
-        # Pods go on being made, and every one gets its proxy.
+        # Pods are still created, and every one gets its proxy.
         for number in range(150):
             annotations = {"prometheus.io/scrape": "true"}
             pod = await asyncio.to_thread(shop.pod, f"during-{number}", **annotations)

@@ -1,4 +1,4 @@
-"""From the chart before this one: nothing that runs loses what it trusts."""
+"""Upgrade from the previous chart: running pods keep their trust."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""What older Kubernetes does not have: `make compat` runs these tests with them, too."""
+"""Features that older Kubernetes lacks: `make compat` runs these tests with old versions, too."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""docs/errors.md: every error of the packages, with what really provokes it."""
+"""docs/errors.md: every error of the packages, with calls that provoke it."""
 
 import inspect
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def render_trees() -> str:
 
 
 def render_examples() -> str:
-    """Write what provokes errors, and what they say."""
+    """Render a table of errors, what provokes them, and their messages."""
     rows = [_provoke(text, act) for text, act in _EXAMPLES]
     return "\n".join(["| error | provoked by | says |\n|---|---|---|", *rows, ""])
 

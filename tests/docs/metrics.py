@@ -1,4 +1,4 @@
-"""Every metric that Livery has, as its code says."""
+"""Every metric that Livery exposes, read from its code."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Metric(NamedTuple):
 
 
 def injector_metrics() -> Iterator[Metric]:
-    """Yield what the injector's port 9090 has."""
+    """Yield the metrics of the injector's port 9090."""
     registry = InjectorMetrics().registry
     labels = {
         name: tuple(getattr(collector, "_labelnames", ()))
@@ -33,7 +33,7 @@ def injector_metrics() -> Iterator[Metric]:
     }
     for family in registry.collect():
         if family.name.startswith("process_"):
-            continue  # which of them there are is the system's to say
+            continue  # the system determines which of them exist
         suffix = "_total" if family.type == "counter" else "_info" if family.type == "info" else ""
         name = family.name + suffix
         extra = ("version",) if family.type == "info" else ()
@@ -43,27 +43,27 @@ def injector_metrics() -> Iterator[Metric]:
 
 
 def proxy_metrics() -> Iterator[Metric]:
-    """Yield what a proxy's admin port has."""
+    """Yield the metrics of a proxy's admin port."""
     for family in METRICS:
         yield Metric(family.name, family.kind, family.labels, family.help, "proxy")
 
 
 def node_metrics() -> Iterator[Metric]:
-    """Yield what a node proxy's admin port has of its own."""
+    """Yield the additional metrics of a node proxy's admin port."""
     own = (family for family in NODE_METRICS if not family.name.startswith("process_"))
     for family in own:
         yield Metric(family.name, family.kind, family.labels, family.help, "node proxy")
 
 
 def aggregate_metrics() -> Iterator[Metric]:
-    """Yield what an aggregate's admin port has of its own."""
+    """Yield the additional metrics of an aggregate's admin port."""
     own = (family for family in AGGREGATE_METRICS if not family.name.startswith("process_"))
     for family in own:
         yield Metric(family.name, family.kind, family.labels, family.help, "aggregate")
 
 
 def gateway_metrics() -> Iterator[Metric]:
-    """Yield what a gateway's admin port has of its own."""
+    """Yield the additional metrics of a gateway's admin port."""
     own = (family for family in GATEWAY_METRICS if not family.name.startswith("process_"))
     for family in own:
         yield Metric(family.name, family.kind, family.labels, family.help, "gateway")
@@ -71,14 +71,14 @@ def gateway_metrics() -> Iterator[Metric]:
 
 
 def pod_metrics() -> Iterator[Metric]:
-    """Yield what an aggregate writes beside the pods' own series."""
+    """Yield the metrics that an aggregate adds to the pods' own series."""
     for name, text in POD_METRICS.items():
         yield Metric(name, "gauge", ("namespace", "pod"), text, "pods")
     yield Metric(TARGETS_METRIC, "gauge", (), TARGETS_HELP, "pods")
 
 
 def target_metrics() -> Iterator[Metric]:
-    """Yield what stands beside the workload's own series."""
+    """Yield the metrics that a proxy adds to the workload's own series."""
     for suffix, text in TARGET_METRICS.items():
         yield Metric("livery_target_" + suffix, "gauge", ("container",), text, "workload")
 

@@ -1,6 +1,6 @@
-"""What code says on the pages of docs/: rendered from it, held equal by a test.
+"""Regions of the pages of docs/ that are rendered from code; a test keeps them equal.
 
-`pytest tests/docs --update-golden` writes them anew.
+`pytest tests/docs --update-golden` rewrites them.
 """
 
 import argparse
@@ -130,11 +130,11 @@ _ELSEWHERE: dict[str, str] = {
     Reason.INTERNAL_ERROR: "a fault of Livery's: the log has its traceback",
     Reason.NOT_A_PROXY: "a DaemonSet labelled `livery.dev/role: other`, sent to `/prepare`",
 }
-"""What no case shows."""
+"""Reasons that no case shows."""
 
 
 def _case(field: str, value: str) -> str:
-    """Link the first case that ends so."""
+    """Link the first case with this outcome."""
     for name in sorted(CASES):
         expected = getattr(read_expected(name), field)
         if value in (expected if isinstance(expected, list) else [expected]):
@@ -218,7 +218,7 @@ def _fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, st
     for name, field in schema.get("properties", {}).items():
         below = f"{path}.{name}"
         if path.endswith(".remoteWrite") and name in _BESIDE and path.startswith("spec"):
-            continue  # as under `target`
+            continue  # described under `target`
         items = field.get("items", {})
         yield below, _type_of(field), field["description"]
         yield from _fields(field, below)
@@ -262,12 +262,12 @@ REGIONS: dict[str, Callable[[], str]] = {
     "errors": render_trees,
     "contracts": _contracts,
 }
-"""What stands between `<!-- code: NAME -->` and `<!-- /code -->` on a page of docs/."""
+"""The content between `<!-- code: NAME -->` and `<!-- /code -->` on a page of docs/."""
 _REGION = re.compile(r"<!-- code: (.+?) -->\n.*?<!-- /code -->", re.DOTALL)
 
 
 def fill(page: str) -> str:
-    """Write a page with its regions as the code is now."""
+    """Return a page with its regions rendered from the current code."""
     return _REGION.sub(
         lambda found: f"<!-- code: {found[1]} -->\n{REGIONS[found[1]]()}<!-- /code -->", page
     )

@@ -1,4 +1,4 @@
-"""The pages about annotations and settings name everything that there is, with true examples."""
+"""The pages about annotations and settings name all of them, with examples that work."""
 
 import re
 

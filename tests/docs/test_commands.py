@@ -13,13 +13,13 @@ from tests.docs.test_links import PAGES, ROOT
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`((?:livery|livery-proxy) [^`]+)`")
-# What asks a cluster or a kubelet: tests/cluster and tests/e2e run it.
+# Commands that need a cluster or a kubelet: tests/cluster and tests/e2e run them.
 _ASKS = re.compile(
     r"livery (?:doctor|targets|inject --from-cluster|explain pod web-0)|"
     r"livery-proxy --role aggregate"
 )
 _STAYS = re.compile(r"livery serve|livery-proxy --role (?!aggregate)|livery demo$")
-# What needs a cluster's client; all before it is run.
+# The part that needs kubectl; everything before it is run.
 _CLUSTER = re.compile(r"\s*\\?\|\s*kubectl .*")
 
 
@@ -71,14 +71,14 @@ _ALL = _commands()
 def test_a_command_does_what_it_is_for(folder: Path, command: str) -> None:
     ran = _run(folder, command.removeprefix(".venv/bin/"))
 
-    # `--diff` says by 1 that there is a difference, as `diff` does.
+    # `--diff` exits with 1 if there is a difference, as `diff` does.
     assert ran.returncode in ((0, 1) if "--diff" in command else (0,)), ran.stderr
     assert ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("command", [item for item in _ALL if item.startswith("make ")])
 def test_make_knows_the_target(command: str) -> None:
-    # Not run: the targets are the tests themselves, or what other tests run.
+    # Not run: the targets run the tests themselves, or commands that other tests run.
     ran = subprocess.run(
         ["make", "--dry-run", *command.split()[1:]],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -90,7 +90,7 @@ def test_make_knows_the_target(command: str) -> None:
     "command", [item for item in _ALL if _STAYS.search(item) and "demo" not in item.split()]
 )
 def test_a_service_starts_and_ends_when_told(folder: Path, command: str) -> None:
-    # On ports of its own: somebody may use the usual ones.
+    # On free ports: the default ones may be in use.
     ports = " --admission-port 0 --control-port 0 --metrics-port 0 --status-port 0"
     if "livery-proxy" in command:
         ports = " --port 0 --admin-port 0"

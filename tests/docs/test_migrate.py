@@ -1,4 +1,4 @@
-"""The migration pages name everything of what is replaced, and all of it works here."""
+"""The migration pages name every feature of the replaced programs, and all of them work here."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from tests.sidecar.kubelets import pod_list
 from tests.sidecar.model.pods.test_pod_list import WHOLE
 from tests.sidecar.processes import Proxy
 
-# As its own help and documents have them.
+# As in its own help and documentation.
 META_PROXY_FLAGS = {
     "node-name-or-ip": "worker-1", "node-ip": "10.0.0.7", "node-port": "10250",
     "node-cadvisor-path": "/metrics/cadvisor", "kube-apiserver": "api.example",
@@ -48,7 +48,7 @@ ALLOY_ARGUMENTS = {
 
 
 def _first_column(page: str) -> set[str]:
-    """Return what stands in code in the first column of a page's tables."""
+    """Return the code spans in the first column of a page's tables."""
     rows = [line.split(" | ")[0] for line in _text(page).splitlines() if line.startswith("| ")]
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
@@ -101,7 +101,7 @@ K8S_PROXY = {
     "prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path",
     "k8s_pod_name", "k8s_namespace", "up",
 }  # fmt: skip
-"""Everything that metrics-k8s-proxy's documents name."""
+"""Every name in metrics-k8s-proxy's documentation."""
 
 
 def test_every_name_of_metrics_k8s_proxy_is_on_its_page() -> None:
@@ -159,7 +159,7 @@ MULTI_TENANT_PROXY = {
     "prometheus_proxy_tenants_active", "tenant_id", "total_metrics", "filtered_metrics",
     "successful_targets", "level", "time", "msg", "namespace",
 }  # fmt: skip
-"""Everything that prometheus-multi-tenant-proxy's documents name, of reading and of its file."""
+"""Every name in prometheus-multi-tenant-proxy's documentation about reading and its file."""
 
 
 def test_every_name_of_prometheus_multi_tenant_proxy_is_on_its_page() -> None:

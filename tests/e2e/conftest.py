@@ -26,14 +26,14 @@ TAG = VERSION
 
 
 class Cluster:
-    """What a user does in a cluster, by kubectl and helm."""
+    """A user's operations on a cluster, with kubectl and helm."""
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl; returns what it says."""
+        """Run kubectl; returns its output."""
         return self._run(["kubectl", *arguments], stdin)
 
     def helm(self, *arguments: str) -> str:
-        """Run helm; returns what it says."""
+        """Run helm; returns its output."""
         return self._run([str(helm_program()), "-n", NAMESPACE, *arguments], None)
 
     def helm_with(self, values: str, *arguments: str) -> str:
@@ -42,7 +42,7 @@ class Cluster:
 
     @contextmanager
     def upgraded(self, *settings: str, values: str = "") -> Iterator[None]:
-        """Run Livery with further settings; it has exactly its former ones again afterwards.
+        """Upgrade Livery with further settings, and restore exactly the former ones afterwards.
 
         Args:
             settings: each as `--set` takes it.
@@ -58,7 +58,7 @@ class Cluster:
             self.helm_with(former, *upgrade, "--reset-values", "--wait")
 
     def livery(self, *arguments: str) -> str:
-        """Run livery; returns what it says."""
+        """Run livery; returns its output."""
         return self._run([sys.executable, "-m", "injector", *arguments], None)
 
     def bash(self, command: str) -> str:
@@ -92,7 +92,7 @@ class Cluster:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def scrape(self, namespace: str, pod: str, port: int = 16090) -> str:
-        """Ask a pod's proxy from inside of the pod."""
+        """Scrape a pod's proxy from inside the pod."""
         url = f"http://127.0.0.1:{port}/metrics"
         code = f"import urllib.request as u; print(u.urlopen('{url}').read().decode())"
         return self.kubectl("exec", "-n", namespace, pod, "--", "python", "-c", code)
@@ -142,14 +142,14 @@ def build_image(name: str, program: Path, folder: Path) -> str:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster with Livery installed from this tree; gone afterwards."""
+    """The cluster with Livery installed from this tree, and uninstalled afterwards."""
     build = shlex.split(os.environ["E2E_BUILD_IMAGE"])
     for name in ("injector", "sidecar"):
         command = [*build, f"localhost/livery-{name}:{TAG}", ".", "-f", f"Dockerfile.{name}"]
         subprocess.run(command, cwd=ROOT, check=True)
     made = Cluster()
     started = time.monotonic()
-    # Before it kind is created, and the images are built and loaded.
+    # The earlier commands create the kind cluster, and build and load the images.
     *_, install = commands(bash_blocks("docs/quickstart.md")[0])
     made.bash(f"{install} --timeout 3m")
     print(f"installed after {time.monotonic() - started:.1f} s")

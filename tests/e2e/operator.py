@@ -1,4 +1,4 @@
-"""The Prometheus operator in the cluster, from images built of its Go module."""
+"""The Prometheus operator in the cluster, from images built from its Go module."""
 
 import re
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def install_operator(
 
 
 def remove_operator(cluster: Cluster, namespace: str) -> None:
-    """Remove it, with its CRDs and everything of their kinds."""
+    """Remove the operator, its CRDs and all their objects."""
     for path in reversed(operator_manifests()):
         text = path.read_text().replace("namespace: default", f"namespace: {namespace}")
         cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=text)

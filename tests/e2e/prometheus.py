@@ -117,5 +117,5 @@ spec:
 
 
 def receiver_manifest(namespace: str, image: str) -> str:
-    """Write the manifests of two replicas that scrape nothing and take what they are sent."""
+    """Write the manifests of two replicas that scrape nothing and accept remote write."""
     return _RECEIVER.format(namespace=namespace, image=image)

@@ -1,4 +1,4 @@
-"""The aggregate role: by the chart, and by the manifest of metrics-k8s-proxy as it stands."""
+"""The aggregate role: from the chart, and from the manifest of metrics-k8s-proxy."""
 
 import json
 import re
@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 ThreadingHTTPServer(('', 8080), Handler).serve_forever()
 """
-"""The demo's application listens on loopback, where only a proxy beside it can ask."""
+"""The demo's application listens on loopback, where only a proxy in its pod reaches it."""
 _SEED = """\
 apiVersion: apps/v1
 kind: Deployment
@@ -60,7 +60,7 @@ spec:
         ports:
         - containerPort: 15090
 """
-"""As its README has it, all but the image."""
+"""As in its README, except for the image."""
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def shop(cluster: Cluster) -> Iterator[str]:
     (pod,) = cluster.pods(SHOP, "app=bare")
     cluster.kubectl("-n", SHOP, "label", "pod", pod["metadata"]["name"], "app=web", "--overwrite")
     yield SHOP
-    # Waited for: pods that are ending are what doctor, which the next tests ask, would name.
+    # Wait: `livery doctor` in the next tests would report terminating pods.
     cluster.kubectl("delete", "namespace", SHOP, "--timeout=120s")
 
 
 @pytest.fixture(scope="module")
 def aggregate(cluster: Cluster, shop: str) -> Iterator[str]:
-    """The name of the chart's aggregate's pod."""
+    """The name of the pod of the chart's aggregate."""
     with cluster.upgraded(values=_VALUES):
         (pod,) = until(lambda: cluster.pods(NAMESPACE, "livery.dev/aggregate=web"), 60)
         yield pod["metadata"]["name"]
@@ -145,7 +145,7 @@ def test_a_rolling_update_loses_no_scrape_and_doubles_no_pod(
         text = cluster.scrape(NAMESPACE, aggregate, 15090)
         pods = _pods(text)
         assert len(pods) == len(set(pods))
-        assert bare in pods  # what has no part in it is never missing
+        assert bare in pods  # a pod outside the rollout is never missing
         seen = set(pods)
         assert time.monotonic() < deadline, (before, seen)
 
@@ -173,7 +173,7 @@ def test_doctor_knows_the_aggregate(cluster: Cluster, aggregate: str) -> None:
 
 
 def test_the_manifest_of_metrics_k8s_proxy_runs_as_it_is(cluster: Cluster, shop: str) -> None:
-    """Another namespace, whose default account may list pods, as there."""
+    """In another namespace, whose default account may list pods, as in the original."""
     own = f"{shop}-seed"
     cluster.kubectl("create", "namespace", own)
     cluster.kubectl("create", "clusterrole", own, "--verb=list,watch", "--resource=pods")

@@ -1,4 +1,4 @@
-"""What the README promises, on a real cluster, in a user's order."""
+"""The README's promises, on a real cluster, in the order of a user's steps."""
 
 import json
 import time
@@ -22,7 +22,7 @@ def _job(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def shop(cluster: Cluster) -> Iterator[Cluster]:
-    """A tenant's namespace, restricted, that asks for proxies."""
+    """A tenant's restricted namespace with injection enabled."""
     cluster.kubectl("create", "namespace", SHOP)
     cluster.kubectl(
         "label", "namespace", SHOP, "livery.dev/inject=enabled", "team=frontend",
@@ -91,7 +91,7 @@ def test_a_job_with_a_proxy_completes(shop: Cluster) -> None:
     (pod,) = shop.pods(SHOP, "app=once")
     (proxy,) = pod["status"]["initContainerStatuses"]
     assert proxy["name"] == "livery-proxy"
-    # It ended when it was told to: one that the kubelet had to kill ends with 137.
+    # It ended on SIGTERM: a container that the kubelet had to kill exits with 137.
     assert proxy["state"]["terminated"]["exitCode"] == 0
 
 
@@ -108,7 +108,7 @@ def test_a_metric_access_object_says_its_status(shop: Cluster) -> None:
 def test_without_an_injector_pods_start_and_proxies_go_on(shop: Cluster, web: str) -> None:
     shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=0")
     selector = "app.kubernetes.io/component=injector"
-    # Those that end still answer for a while: nobody may be left.
+    # Terminating pods still answer for a while: wait until none is left.
     until(lambda: not shop.get("pods", "-n", NAMESPACE, "-l", selector)["items"])
     try:
         shop.kubectl("apply", "-f", "-", stdin=deployment(SHOP, "lonely"))

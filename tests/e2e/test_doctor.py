@@ -1,4 +1,4 @@
-"""Every command that `livery doctor` prints, run as printed on a broken installation, mends it."""
+"""Every command that `livery doctor` prints, run as printed, fixes a broken installation."""
 
 import json
 import os
@@ -37,7 +37,7 @@ spec:
 
 
 class Finding(NamedTuple):
-    """A problem as it is printed, and the command beside it."""
+    """A printed problem, and the command printed with it."""
 
     sentence: str
     remedy: str
@@ -89,7 +89,7 @@ def _find(cluster: Cluster, sentence: str, seconds: float = 60.0) -> Finding:
 
 
 def _mend(cluster: Cluster, run: Callable[[str], str], sentence: str) -> str:
-    """Run what stands beside a problem, and wait until the problem is gone; returns the command."""
+    """Run the command printed with a problem, and wait until it is gone; returns the command."""
     remedy = _find(cluster, sentence).remedy
     run(remedy)
     until(lambda: not any(re.search(sentence, item.sentence) for item in _problems(cluster)))
@@ -210,13 +210,13 @@ def test_each_replica_knows_the_proxies_of_the_other(shop: Cluster) -> None:
 def test_proxies_that_trust_a_ca_that_is_gone_are_found_and_mended(
     shop: Cluster, run: Callable[[str], str]
 ) -> None:
-    # While no injector runs: one that does tells its proxies of the next CA by their streams.
+    # While no injector runs: a running one would send the next CA to its proxies.
     shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=0")
     selector = "app.kubernetes.io/component=injector"
     shop.kubectl("-n", NAMESPACE, "wait", "--for=delete", "pod", "-l", selector, "--timeout=60s")
     shop.kubectl("-n", NAMESPACE, "delete", "secret", "livery-ca")
     shop.kubectl("-n", NAMESPACE, "scale", "deployment/livery-injector", "--replicas=2")
     shop.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/livery-injector")
-    # That the injector counts them two minutes later is tested without waiting for it, in
-    # tests/injector/kube/objects and tests/injector/kube/doctor.
+    # The injector counts them only after two minutes; tests/injector/kube/objects and
+    # tests/injector/kube/doctor test that without the wait.
     _mend(shop, run, "of deployment/web trusting only a CA that is gone")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(600)
 
 _STAMP = int(time.time())
 SHOP, BANK, MONITORING = f"fwshop-{_STAMP}", f"fwbank-{_STAMP}", f"fwmon-{_STAMP}"
-# The objects of the README of what this replaces, with the tenant's names in them.
+# Objects from the README of the replaced program, with the tenant's names.
 _SEED = """\
 apiVersion: observability.ethos.io/v1alpha1
 kind: MetricAccess
@@ -86,7 +86,7 @@ class Receivers:
         return [item["metric"] for item in self.ask(query, replica)]
 
     def moments(self) -> list[int]:
-        """Return how many samples of each collected series are there, of 45 seconds."""
+        """Return the number of samples of each collected series in the last 45 seconds."""
         found = self.ask("count_over_time(scrape_duration_seconds[45s])")
         return [int(item["value"][1]) for item in found]
 
@@ -97,7 +97,7 @@ class Receivers:
         return ready["status"], ready["reason"]
 
     def written(self, name: str) -> dict[str, Any]:
-        """Return what an object's status says of its remote write."""
+        """Return the remote write part of an object's status."""
         found: dict[str, Any] = self.cluster.get("metricaccess", name, "-n", SHOP)
         facts: dict[str, Any] = found["status"]["remoteWrite"]
         return facts
@@ -105,7 +105,7 @@ class Receivers:
 
 @pytest.fixture(scope="module")
 def receivers(cluster: Cluster, prometheus_image: str) -> Iterator[Receivers]:
-    """Two teams' pods, one team's own Prometheus, and the platform's with collectors before it."""
+    """Two teams' pods, one team's own Prometheus, and the platform's behind collectors."""
     for name, team in ((SHOP, "frontend"), (BANK, "payments")):
         cluster.kubectl("create", "namespace", name)
         labels = ("livery.dev/inject=enabled", f"team={team}")
@@ -160,7 +160,7 @@ def test_when_a_collector_is_killed_another_goes_on(receivers: Receivers) -> Non
     time.sleep(25)
     counts = receivers.moments()
 
-    # Nine moments are in 45 seconds, of before and after; the last is perhaps not there yet.
+    # 45 seconds, before and after the kill, have nine samples; the last may still be missing.
     assert counts
     assert min(counts) >= 8
     assert max(counts) <= 9
@@ -168,7 +168,7 @@ def test_when_a_collector_is_killed_another_goes_on(receivers: Receivers) -> Non
 
 def test_the_status_says_how_it_goes(receivers: Receivers) -> None:
     until(lambda: receivers.condition("pulled") == ("True", "InForce"))
-    # No proxy has series of a job that is called so.
+    # No proxy has series of a job with that name.
     until(lambda: receivers.condition("seed") == ("False", "NotSuppliedByProxies"))
     # A proxy's first report may precede its first delivery; the next follows a minute later.
     until(lambda: receivers.written("seed")["samplesSent"] > 0)

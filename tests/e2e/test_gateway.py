@@ -1,4 +1,4 @@
-"""The chart's gateway before two replicas of Prometheus, asked by pods with their own tokens."""
+"""The chart's gateway for two replicas of Prometheus, queried by pods with their own tokens."""
 
 import json
 import re
@@ -44,7 +44,7 @@ print(json.dumps(said))
 
 
 class Tenants:
-    """Two tenants' pods, and how each asks the gateway."""
+    """Two tenants' pods, and their requests to the gateway."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -58,7 +58,7 @@ class Tenants:
     def ask(
         self, token: str, path: str, *pairs: tuple[str, str], seconds: float = 0
     ) -> list[tuple[int, Any]]:
-        """Ask from within the shop's pod, again and again for so long; returns every answer."""
+        """Send requests from the shop's pod for this many seconds; returns every answer."""
         (pod,) = self.cluster.pods(SHOP, "app=web")
         url = f"http://livery-gateway.{NAMESPACE}.svc:8080{path}"
         given = json.dumps([url, token, pairs, seconds])
@@ -73,13 +73,13 @@ class Tenants:
         return [item["metric"] for item in data["result"]]
 
     def namespaces(self, token: str) -> set[str]:
-        """Return whose requests somebody sees."""
+        """Return the namespaces whose requests the token's owner sees."""
         return {item["namespace"] for item in self.series(token, "http_requests_total")}
 
 
 @pytest.fixture(scope="module")
 def tenants(cluster: Cluster, prometheus_image: str) -> Iterator[Tenants]:
-    """Two tenants with rules, and the chart's gateway before two replicas of Prometheus."""
+    """Two tenants with rules, and the chart's gateway for two replicas of Prometheus."""
     for name, team in ((SHOP, "frontend"), (BANK, "payments")):
         cluster.kubectl("create", "namespace", name)
         labels = ("livery.dev/inject=enabled", f"team={team}")
@@ -127,7 +127,7 @@ def test_each_tenant_asks_with_its_own_token_and_sees_its_own(tenants: Tenants, 
 
 @pytest.fixture(scope="module")
 def revoked(tenants: Tenants, token: str) -> str:
-    """A token that the gateway has known, and whose account is gone."""
+    """A token that the gateway has accepted, and whose account is deleted."""
     tenants.cluster.kubectl("create", "serviceaccount", "guest", "-n", SHOP)
     guest = tenants.token(SHOP, "guest")
     assert tenants.namespaces(guest) == {SHOP}

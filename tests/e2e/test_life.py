@@ -1,4 +1,4 @@
-"""What happens to an installation in its life: drains, another mode, its end."""
+"""The life of an installation: drains, a change of mode, uninstallation."""
 
 import json
 import time
@@ -60,7 +60,7 @@ def test_a_drained_node_s_pods_come_back_with_their_proxies(shop: Cluster) -> No
     shop.kubectl(*drain, "--pod-selector=app=web", "--timeout=60s")
     print(f"drained after {time.monotonic() - started:.1f} s")
     try:
-        # One of the injector's two pods stays: its budget holds while there is no other node.
+        # The disruption budget keeps one of the injector's two pods: there is no other node.
         selector = "--pod-selector=app.kubernetes.io/component=injector"
         with pytest.raises(AssertionError, match="disruption budget"):
             shop.kubectl(*drain, selector, "--timeout=8s")
@@ -94,7 +94,7 @@ def test_an_uninstalled_livery_leaves_proxies_that_serve(shop: Cluster) -> None:
         for kind in ("mutatingwebhookconfigurations", "mutatingadmissionpolicies"):
             assert shop.get(kind)["items"] == []
         names = shop.kubectl("get", "secrets,leases", "-n", NAMESPACE, "-o", "name")
-        # Of Livery nothing is left but the CA, which running proxies trust.
+        # Only Livery's CA is left, because running proxies trust it.
         assert [name for name in names.split() if "livery" in name] == ["secret/livery-ca"]
         assert team in shop.scrape(SHOP, web)
         shop.kubectl("-n", SHOP, "delete", "pod", web)

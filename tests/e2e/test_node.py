@@ -1,4 +1,4 @@
-"""The node role at a real kubelet: its containers' series wear their namespaces' labels."""
+"""The node role at a real kubelet: its containers' series have their namespaces' labels."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from tests.real_parts.prometheus import Prometheus, running_prometheus
 
 pytestmark = pytest.mark.timeout(600)
 
-# Where kubelets sign their own certificates, as kubeadm has it by default.
+# Set for kubelets with self-signed certificates, which are kubeadm's default.
 SKIPS_VERIFICATION = os.environ.get("E2E_KUBELET_INSECURE") == "true"
 SHOP = f"node-{int(time.time())}"
 
 
 @pytest.fixture(scope="module")
 def node(cluster: Cluster) -> Iterator[str]:
-    """Where a node proxy is asked from within its pod, whose name stands behind the `#`."""
+    """URL template of a node proxy; the name after `#` is the pod to send requests from."""
     settings = (
         "node.enabled=true", "node.discovery.enabled=true",
         f"node.insecureSkipTLSVerify={json.dumps(SKIPS_VERIFICATION)}",
@@ -80,9 +80,9 @@ def test_a_container_s_series_wear_the_team(cluster: Cluster, node: str, endpoin
     found = until(lambda: _series(cluster, node.format(endpoint)), 60)
 
     assert all('team="frontend"' in line for line in found)
-    # A label of the pod, of all but the cgroups of whole namespaces.
+    # All series with a pod have the pod's label.
     assert all('run="web"' in line for line in found if 'pod="web"' in line)
-    # No timestamp: value and nothing more behind the labels.
+    # No timestamp: only the value follows the labels.
     assert all(re.search(r"\} [^ ]+$", line) for line in found)
 
 
@@ -120,7 +120,7 @@ def test_the_targets_are_those_that_prometheus_finds_itself(
 
 
 def _own_targets(cluster: Cluster, node: str) -> list[dict[str, Any]]:
-    """What `livery targets` says, asked from a pod that has it, as somebody who may."""
+    """Return the output of `livery targets`, run in the injector with a permitted token."""
     found = cluster.get("node", node)["status"]["addresses"]
     address = next(item["address"] for item in found if item["type"] == "InternalIP")
     config = {
@@ -139,7 +139,7 @@ def _own_targets(cluster: Cluster, node: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def _prometheus(folder: Path, node: str) -> Iterator[Prometheus]:
-    """Run a Prometheus that looks for the node's pods by itself and scrapes none."""
+    """Run a Prometheus that discovers the node's pods itself and scrapes none."""
     selector = {"role": "pod", "field": f"spec.nodeName={node}"}
     discovery = {
         "role": "pod", "kubeconfig_file": os.environ["KUBECONFIG"], "selectors": [selector],
@@ -190,7 +190,7 @@ def test_a_deployment_serves_every_node_behind_a_service(
     ]  # fmt: skip
     role = f"{SHOP}-proxy"
     if through_the_api_server:
-        # The user's own: it is remote execution in every pod, and never the chart's to give.
+        # The user creates this: it allows remote execution in every pod, so the chart never does.
         cluster.kubectl("create", "clusterrole", role, "--verb=get", "--resource=nodes/proxy")
         subject = f"--serviceaccount={NAMESPACE}:livery-node"
         cluster.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", subject)

@@ -1,4 +1,4 @@
-"""Pods of every kind that is known to trouble sidecars: each admitted, running, labelled."""
+"""Pods of every kind known to cause trouble for sidecars: each admitted, running, labelled."""
 
 import json
 import time
@@ -66,7 +66,7 @@ def kinds(cluster: Cluster) -> Iterator[Cluster]:
     ]  # fmt: skip
     pods = [_pod(name, **spec) for name, spec in _KINDS.items()]
     cluster.kubectl("apply", "-f", "-", stdin=_listed(bounds))
-    # The quota is counted by its controller before it lets anything in.
+    # A quota admits nothing before its controller has counted.
     until(lambda: "hard" in cluster.get("resourcequota", "q", "-n", NAMES).get("status", {}))
     cluster.kubectl("apply", "-f", "-", stdin=_listed(pods))
     yield cluster

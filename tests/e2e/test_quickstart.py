@@ -30,7 +30,7 @@ def teams(
     install_operator(cluster, MONITORING, build, prometheus_image)
     with cluster.upgraded():
         for command in commands(MONITORS):
-            # A scrape each 30 s would only make the test longer.
+            # A scrape every 30 s would only make the test longer.
             cluster.bash(f"{command} --set monitoring.podMonitor.interval=5s")
         for command in commands(TEAMS):
             said = cluster.bash(command)

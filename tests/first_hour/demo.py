@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Demo(NamedTuple):
-    """A running demo: its page, and the file whose labels there are to edit."""
+    """A running demo: its page, and the file with the labels to edit."""
 
     url: str
     namespaces_file: Path
@@ -21,7 +21,7 @@ class Demo(NamedTuple):
 
 @contextmanager
 def running_demo() -> Iterator[Demo]:
-    """Run `livery demo` until the end of the block; it then ends as by Ctrl-C."""
+    """Run `livery demo` until the end of the block, then end it as Ctrl-C would."""
     with subprocess.Popen(
         [sys.executable, "-m", "injector", "demo"],
         env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},

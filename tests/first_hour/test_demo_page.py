@@ -73,7 +73,7 @@ def test_nothing_of_it_can_be_reached_from_another_machine(demo: Demo) -> None:
 
 
 def _listening() -> list[tuple[str, str]]:
-    """Addresses that are listened on and are not loopback, each with its socket's inode."""
+    """Return listening addresses other than loopback, each with its socket's inode."""
     found = []
     loopback = {"0100007F", "00000000000000000000000001000000"}
     for name in ("tcp", "tcp6"):

@@ -1,4 +1,4 @@
-"""The first command of README on machines that do not fit."""
+"""README's first command on machines that do not meet its requirements."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from tests.first_hour.blocks import ROOT
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder with the Makefile and nothing that it made."""
+    """A folder with the Makefile and nothing built."""
     folder = tmp_path / "clone"
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml"):

@@ -48,7 +48,7 @@ def test_the_demo_takes_other_ports_where_its_own_are_taken(
 ) -> None:
     with ExitStack() as stack:
         for port in (8080, 16090):
-            with suppress(OSError):  # then somebody else has it, which is the same
+            with suppress(OSError):  # the port is in use already, which is just as good
                 stack.enter_context(socket.create_server(("127.0.0.1", port)))
         ran = installed.run("livery", "demo", "--once", environment={"TMPDIR": str(tmp_path)})
 

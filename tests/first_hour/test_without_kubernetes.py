@@ -1,4 +1,4 @@
-"""docs/without-kubernetes.md: the unit and the composition, and their commands with a real app."""
+"""docs/without-kubernetes.md: the unit and the Compose file; their commands with a real app."""
 
 import asyncio
 import os

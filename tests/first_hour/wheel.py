@@ -1,4 +1,4 @@
-"""The wheel in an environment that has nothing else, as pipx makes one."""
+"""The wheel in an otherwise empty environment, as pipx creates one."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _HASH = re.compile(r" \\\n( +--hash=\S+( \\)?\n)+")
 
 
 class Installed(NamedTuple):
-    """The installed commands, and a folder that has nothing of a clone."""
+    """The installed commands, and a folder without any file of a clone."""
 
     programs: Path
     folder: Path
@@ -32,7 +32,7 @@ class Installed(NamedTuple):
 
 
 def install_wheel(folder: Path) -> Installed:
-    """Build the wheel and install it, with the locked versions of what it needs."""
+    """Build the wheel and install it, with the locked versions of its dependencies."""
     copy = folder / "source"  # a build writes into its source
     ignored = shutil.ignore_patterns(".venv*", ".git", "build", "dist", ".*_cache", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=ignored)

@@ -1,9 +1,9 @@
 """Admission cases: an object goes in, a decision comes out; webhook, command and policy agree.
 
-`tests/golden/NAME/` holds cases that people read whole: `input.yaml` (what the cluster knows, then
-the object), `expected.yaml` (reason and warnings, then the result) and perhaps `platform.yaml`.
-`tests/golden/cases.yaml` is a table of pods that differ from the usual one in one thing; a row says
-how it ends, and in what its proxy differs from the usual pod's.
+`tests/golden/NAME/` holds a complete case: `input.yaml` (the cluster's objects, then the reviewed
+object), `expected.yaml` (reason and warnings, then the result) and optionally `platform.yaml`.
+`tests/golden/cases.yaml` is a table of pods that differ from the usual pod in one thing; a row
+gives the outcome, and how its proxy differs from the usual pod's.
 """
 
 import copy
@@ -31,7 +31,7 @@ _NAMESPACE_LABELS = {
 
 
 class Case(NamedTuple):
-    """What is decided about, and by what."""
+    """The input of a decision."""
 
     cluster: ClusterState
     obj: Json
@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """How a case ends."""
+    """The expected outcome of a case."""
 
     reason: str | None
     """None for an object without a pod."""
@@ -97,7 +97,7 @@ _LONG = {
     "warnings": ["bootstrap-too-large"],
     "proxy": {"environment": {"LIVERY_NAMESPACE_LABELS": ""}},
 }
-"""Too long to be read in a table."""
+"""A row that is too long for the table."""
 TABLE = {
     row.pop("case"): Row(row)
     for row in [*yaml.safe_load((GOLDEN / "cases.yaml").read_text()), _LONG]
@@ -122,7 +122,7 @@ def read_case(name: str) -> Case:
 
 
 def read_expected(name: str) -> Expected:
-    """Return how a case ends."""
+    """Return the expected outcome of a case."""
     if name in TABLE:
         return TABLE[name].expected()
     facts, obj = _documents(name, "expected.yaml")
@@ -130,14 +130,14 @@ def read_expected(name: str) -> Expected:
 
 
 def write_expected(name: str, obj: Json, reason: str | None, warnings: list[str]) -> None:
-    """Write how a golden case ends."""
+    """Write the expected outcome of a golden case."""
     facts = yaml.safe_dump({"reason": reason, "warnings": warnings}, sort_keys=False)
     text = f"{facts}---\n{write_manifests([obj])}"
     (GOLDEN / name / "expected.yaml").write_text(text)
 
 
 def describe_proxy(obj: Json) -> Json:
-    """Say what an injected object's proxy is like, and how it is scraped."""
+    """Describe an injected object's proxy and how it is scraped."""
     pod = find_pod(obj)
     assert pod is not None
     places = {
@@ -162,7 +162,7 @@ def describe_proxy(obj: Json) -> Json:
 
 
 def differences(proxy: Json, usual: Json) -> Json:
-    """Say in what one proxy differs from the usual one; what is gone is null."""
+    """Return how a proxy differs from the usual one; removed values are null."""
     found: Json = {}
     for key in ("place", "resources", "user"):
         if proxy[key] != usual[key]:
@@ -181,7 +181,7 @@ def differences(proxy: Json, usual: Json) -> Json:
 
 
 def make_pod(workload: Json) -> Json:
-    """Make a pod of a workload's template as Kubernetes' controllers do."""
+    """Make a pod from a workload's template as Kubernetes' controllers do."""
     pod = copy.deepcopy(find_pod(workload))
     assert pod is not None
     kind, name = workload["kind"], workload["metadata"]["name"]
@@ -201,5 +201,5 @@ def _documents(name: str, file: str) -> list[Json]:
 
 
 def is_pod_or_workload(name: str) -> bool:
-    """Tell whether Kubernetes makes pods of a case's object."""
+    """Return whether a case's object is a pod or has a pod template."""
     return find_pod(read_case(name).obj) is not None

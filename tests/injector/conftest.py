@@ -9,7 +9,7 @@ from injector.__main__ import main
 
 
 class Ran(NamedTuple):
-    """What a command left behind."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -28,7 +28,7 @@ def livery(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(body)))
         try:
             code = main([str(item) for item in arguments])
-        except SystemExit as left:  # argparse leaves so
+        except SystemExit as left:  # argparse exits like this
             code = int(left.code or 0)
         captured = capsys.readouterr()
         return Ran(code, captured.out, captured.err)

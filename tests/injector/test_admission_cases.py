@@ -1,6 +1,6 @@
 """Every admission case through the webhook and the command, which must agree.
 
-`--update-golden` writes the golden results anew: read the diff against docs before you keep it.
+`--update-golden` rewrites the golden results: check the diff against the docs before you keep it.
 tests/cluster/test_policy.py runs the same cases through the chart's policy.
 """
 
@@ -43,7 +43,7 @@ _WORKLOADS = [name for name in _INJECTED if read_case(name).obj["kind"] != "Pod"
 
 
 def _review(case: Case, obj: Json, path: str = "/mutate") -> tuple[Json, Expected]:
-    """Ask the webhook; return the object that the API server goes on with, and how it ended."""
+    """Send a review; return the object after the webhook's patch, and the outcome."""
     webhook = Webhook(case.cluster, case.platform)
     response = webhook.answer(render_review(obj, case.namespace), path)
     assert response["allowed"] is True
@@ -65,7 +65,7 @@ def _inject(case: Case) -> tuple[Json, Expected]:
 
 
 def _webhook_path(case: Case) -> str | None:
-    """Where the API server would send the very object; None if it sends only pods made of it."""
+    """The webhook's path for the object itself; None if only pods made from it are sent."""
     role = (case.obj["metadata"].get("labels") or {}).get(names.ROLE_LABEL)
     if role:
         return "/prepare" if role == "node" else None

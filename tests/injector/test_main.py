@@ -1,4 +1,4 @@
-"""The command line: help, the version, wrong calls, and a reader that stops early."""
+"""The command line: help, the version, usage errors, and output that is not read to its end."""
 
 import re
 import subprocess

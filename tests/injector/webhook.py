@@ -1,4 +1,4 @@
-"""The real webhook app, spoken to over ASGI, as the API server would."""
+"""The real webhook app, called over ASGI as the API server would."""
 
 import asyncio
 import base64
@@ -20,13 +20,13 @@ Json = dict[str, Any]
 
 
 def apply(obj: Json, operations: Any) -> Json:
-    """Apply a patch as the API server does; `jsonpatch` would go on to change the operations."""
+    """Apply a patch as the API server does; `jsonpatch` gets a copy, which it may change."""
     result: Json = jsonpatch.apply_patch(obj, copy.deepcopy(operations))
     return result
 
 
 def render_review(obj: object, namespace: str = "shop", **request: object) -> Json:
-    """Write the question for an object's creation."""
+    """Render the admission review of an object's creation."""
     kind = obj.get("kind", "Pod") if isinstance(obj, dict) else "Pod"
     asked = {
         "uid": "uid-1",
@@ -40,7 +40,7 @@ def render_review(obj: object, namespace: str = "shop", **request: object) -> Js
 
 
 def decode_patch(response: Json) -> list[Json]:
-    """Return an answer's operations; none where it has no patch."""
+    """Return a response's operations; none if it has no patch."""
     if "patch" not in response:
         return []
     assert response["patchType"] == "JSONPatch"
@@ -49,7 +49,7 @@ def decode_patch(response: Json) -> list[Json]:
 
 
 class Webhook:
-    """One app with a world and metrics of its own."""
+    """One app with its own cluster state and metrics."""
 
     def __init__(
         self, cluster: ClusterState | None = None, platform: Platform | None = None
@@ -76,7 +76,7 @@ class Webhook:
         return asyncio.run(ask())
 
     def answer(self, review: object, path: str = "/mutate") -> Json:
-        """Ask and return the `response` of a review that is answered."""
+        """Send a review and return the `response` of the answer."""
         answered = self.send("POST", path, json.dumps(review).encode())
         assert answered.status_code == 200, answered.text
         document = answered.json()
@@ -88,11 +88,11 @@ class Webhook:
         return response
 
     def count(self, name: str, **labels: str) -> float:
-        """Return a metric's value, 0 for none."""
+        """Return a metric's value, or 0 if it does not exist."""
         return self.context.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def labels_of(self, name: str) -> list[dict[str, str]]:
-        """Return the label sets of a counter that are not 0."""
+        """Return the label sets of a counter whose value is not 0."""
         return [
             dict(sample.labels)
             for family in self.context.metrics.registry.collect()

@@ -37,7 +37,7 @@ func bench(asked *request) (answer, error) {
 	if seconds < 0 || seconds > maxSeconds {
 		return nil, fmt.Errorf("bad request: seconds must be between 0 and %d", maxSeconds)
 	}
-	if err := round(); err != nil { // warms up, and refuses a broken body
+	if err := round(); err != nil { // warms up, and rejects a broken body
 		return nil, err
 	}
 
@@ -61,7 +61,7 @@ func benchRound(asked *request) (func() error, error) {
 		if format == "" {
 			format = "text"
 		}
-		// The text parser appends a line feed: with room for it, the body is not copied each time.
+		// The text parser appends a line feed: spare capacity avoids a copy of the body each time.
 		body := append(make([]byte, 0, len(asked.Body)+1), asked.Body...)
 		symbols := labels.NewSymbolTable()
 		return func() error { return walk(format, body, symbols) }, nil

@@ -10,7 +10,7 @@ import (
 
 const maxInterim = 16
 
-// readResponse reads raw bytes, after which the server closes, as Go's client does.
+// readResponse reads raw bytes as Go's client does, as if the server closed after them.
 func readResponse(asked *request) (answer, error) {
 	reader := bufio.NewReader(bytes.NewReader(asked.Body))
 	for range maxInterim {

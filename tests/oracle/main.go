@@ -1,6 +1,6 @@
 // Command oracle answers questions about Prometheus's formats and rules with Prometheus's own code.
 //
-// It reads one JSON request a line on stdin and writes one JSON answer a line on stdout, in order.
+// It reads JSON requests from stdin and writes JSON answers to stdout, one per line, in order.
 package main
 
 import (
@@ -83,7 +83,7 @@ func serve(in io.Reader, out io.Writer) error {
 	}
 }
 
-// readLine returns the next line, or errLineTooLong after having skipped a line over the limit.
+// readLine returns the next line, or errLineTooLong after skipping a line over the limit.
 func readLine(reader *bufio.Reader) ([]byte, error) {
 	var line []byte
 	tooLong := false

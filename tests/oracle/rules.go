@@ -30,7 +30,7 @@ func relabelLabels(asked *request) (answer, error) {
 	return answer{"results": results}, nil
 }
 
-// loadRules does to the rules what Prometheus's configuration loader does, in the same order.
+// loadRules loads the rules as Prometheus's configuration loader does, in the same order.
 func loadRules(text, scheme string) ([]*relabel.Config, error) {
 	validation := model.UTF8Validation
 	switch scheme {
@@ -94,7 +94,7 @@ func query(asked *request) (answer, error) {
 	if err != nil {
 		return answer{"query": nil}, err
 	}
-	// A name before the braces and one in them are the same to whoever evaluates.
+	// A name before the braces and one in them mean the same in evaluation.
 	parser.Inspect(found, func(node parser.Node, _ []parser.Node) error {
 		if selector, ok := node.(*parser.VectorSelector); ok {
 			selector.Name = ""

@@ -9,7 +9,7 @@ from tests.real_parts.prometheus import prometheus_program, promtool_program
 
 
 def main() -> int:
-    if sys.argv[1:] == ["--path", "helm"]:  # for the Makefile, where no helm is on PATH
+    if sys.argv[1:] == ["--path", "helm"]:  # for the Makefile, if there is no helm on PATH
         print(helm_program())
         return 0
     for part in _PARTS:

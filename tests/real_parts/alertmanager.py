@@ -13,7 +13,7 @@ from tests.real_parts.server import running_server
 
 
 def alertmanager_program() -> Path:
-    """Returns the path of Debian's Alertmanager, or of one on the path."""
+    """Returns the path of Debian's Alertmanager, or of another one on PATH."""
     found = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if found is None:
         raise RealPartMissing("Alertmanager", "apt-get install prometheus-alertmanager")
@@ -22,7 +22,7 @@ def alertmanager_program() -> Path:
 
 @contextmanager
 def running_alertmanager(config_text: str, directory: Path) -> Iterator[str]:
-    """Runs Alertmanager with a configuration until the end; gives its address."""
+    """Runs Alertmanager with a configuration; yields its address."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "alertmanager.yml").write_text(config_text, encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"

@@ -1,4 +1,4 @@
-"""Renders Livery's chart by a real Helm."""
+"""Renders Livery's chart with a real Helm."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.real_parts.kubernetes import helm_program
 from tests.real_parts.presence import have
 
 REGISTRY = ("--set", "image.registry=localhost")
-"""What nobody can leave out; flags after it take precedence."""
+"""A required value; later flags take precedence."""
 CHART = Path(__file__).parent.parent.parent / "charts" / "livery"
 
 
 def render_chart(template: str, *flags: str) -> list[Any]:
-    """Return the objects of one template, by the default values and these flags."""
+    """Return the objects of one template, with the default values and these flags."""
     command = [
         str(have(helm_program)), "template", "livery", str(CHART), "--namespace", "livery-system",
         "--show-only", template, *REGISTRY, *flags,

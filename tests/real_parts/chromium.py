@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.real_parts.go import RealPartMissing
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# What it would ask of other hosts by itself, and what needs a screen.
+# Disable the browser's own requests to other hosts, and whatever needs a screen.
 _ARGUMENTS = (
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -30,10 +30,10 @@ def chromium_program() -> str:
 
 @contextmanager
 def running_chromium() -> Iterator[Browser]:
-    """Runs a browser without a window until the end."""
+    """Runs a headless browser."""
     arguments = [*_ARGUMENTS]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # it refuses to run as root with one
+        arguments.append("--no-sandbox")  # as root, it refuses to run with a sandbox
     program = chromium_program()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)

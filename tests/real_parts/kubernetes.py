@@ -1,4 +1,4 @@
-"""Runs a real API server with an etcd of its own."""
+"""Runs a real API server with its own etcd."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STAMP = "-X k8s.io/component-base/version."
 
 
 def kube_apiserver_program() -> Path:
-    """Returns the path of the kube-apiserver program, built if need be."""
+    """Returns the path of the kube-apiserver program; builds it if needed."""
     version = chosen_version()
     major, minor, patch = version
     variables = (
@@ -49,12 +49,12 @@ def kube_apiserver_program() -> Path:
 
 
 def etcd_program() -> Path:
-    """Returns the path of the etcd program, built if need be."""
+    """Returns the path of the etcd program; builds it if needed."""
     return build(_HERE / "etcd_module", "go.etcd.io/etcd/server/v3", "etcd")
 
 
 def helm_program() -> Path:
-    """Returns the path of the helm program, built if need be."""
+    """Returns the path of the helm program; builds it if needed."""
     stamp = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersion"
     _, minor, _ = chosen_version()
     return build(
@@ -84,7 +84,7 @@ class ApiServer:
 
 @contextmanager
 def running_api_server(directory: Path) -> Iterator[ApiServer]:
-    """Runs an API server on loopback until the end, all its files in the directory."""
+    """Runs an API server on loopback, with all its files in the directory."""
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         etcd_url = start_etcd(directory, stack)
@@ -94,7 +94,7 @@ def running_api_server(directory: Path) -> Iterator[ApiServer]:
 def start_api_server(
     directory: Path, etcd_url: str, stack: ExitStack, port: int | None = None
 ) -> ApiServer:
-    """Starts an API server on an etcd; the stack ends it."""
+    """Starts an API server on an etcd; the stack stops it."""
     port = port or free_port()
     keys = _write_keys(directory)
     command = [
@@ -126,7 +126,7 @@ def start_api_server(
 
 
 def start_etcd(directory: Path, stack: ExitStack) -> str:
-    """Starts an etcd, which the stack ends; returns its URL."""
+    """Starts an etcd, which the stack stops; returns its URL."""
     client, peer = free_port(), free_port()
     url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     command = [
@@ -175,7 +175,7 @@ def _wait_until_ready(running: ApiServer, process: subprocess.Popen[bytes], log:
     client = running.client()
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(KubeError):
-            # The namespaces that every cluster has are made after the first answers.
+            # The default namespaces are created after the API server's first responses.
             client.request("GET", "/api/v1/namespaces/default")
             return
         time.sleep(0.1)
@@ -184,6 +184,6 @@ def _wait_until_ready(running: ApiServer, process: subprocess.Popen[bytes], log:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # Asked kindly, an API server waits for its watches; nothing of it is kept.
+    # On SIGTERM, an API server would wait for its watches; none of its data is kept.
     process.kill()
     process.wait()

@@ -1,4 +1,4 @@
-"""Modules that build other versions of the API server than the one of `make test`."""
+"""Modules that build API server versions other than that of `make test`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def chosen_version() -> tuple[int, int, int]:
 
 
 def module_of(version: tuple[int, int, int]) -> Path:
-    """Returns the folder of a module that builds a version; written once, into the cache."""
+    """Returns the folder of the module that builds a version; writes it once, into the cache."""
     text = ".".join(map(str, version))
     if text == LATEST:
         return Path(__file__).parent / "kubernetes_module"
@@ -43,7 +43,7 @@ def module_of(version: tuple[int, int, int]) -> Path:
 
 
 def tags_of(version: tuple[int, int, int]) -> str:
-    """Returns the build tags of a version: the first ones still had cloud providers inside."""
+    """Returns the build tags of a version; old ones still contain cloud providers."""
     return "providerless" if version < (1, 31) else ""
 
 

@@ -12,18 +12,18 @@ _SOURCE = "github.com/prometheus-operator/prometheus-operator"
 
 
 def operator_program() -> Path:
-    """Returns the path of the operator, built if need be."""
+    """Returns the path of the operator; builds it if needed."""
     return build(_MODULE, f"{_SOURCE}/cmd/operator", "prometheus-operator")
 
 
 def reloader_program() -> Path:
-    """Returns the path of the program that it puts beside each Prometheus, built if need be."""
+    """Returns the path of the config reloader of each Prometheus pod; builds it if needed."""
     package = f"{_SOURCE}/cmd/prometheus-config-reloader"
     return build(_MODULE, package, "prometheus-config-reloader")
 
 
 def operator_manifests() -> list[Path]:
-    """Returns the files with its CRDs and its rights, which its own source has."""
+    """Returns the manifests of the operator's CRDs and RBAC objects, from its source."""
     command = [str(find_go()), "list", "-m", "-f", "{{.Dir}}", _SOURCE]
     found = subprocess.run(command, cwd=_MODULE, capture_output=True, text=True, check=True)
     example = Path(found.stdout.strip()) / "example"

@@ -1,4 +1,4 @@
-"""Asks Prometheus's own code what it makes of an exposition, of relabel rules or of a selector."""
+"""Runs Prometheus's own code on expositions, relabel rules, selectors and queries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Parsed(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query as Prometheus prints its tree, names in braces; None where it refuses it."""
+    """A query as Prometheus prints its tree, with names in braces; None if it is invalid."""
 
     printed: str | None
     error: str
@@ -54,7 +54,7 @@ class Oracle:
         trace: TracebackType | None,
     ) -> None:
         """Ends the oracle."""
-        # Only its end is of interest now, not what was left unread or unwritten.
+        # Data that is still unread or unwritten does not matter any more.
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -85,7 +85,7 @@ class Oracle:
         return Parsed(answer["entries"], answer["error"])
 
     def http(self, raw: bytes) -> tuple[int, bytes, str] | None:
-        """Reads a raw HTTP response as Go's client; its status, body and type, None if refused."""
+        """Reads a raw response as Go's client; returns status, body and type; None if refused."""
         answer = self.ask({"op": "http", "body": base64.b64encode(raw).decode()})
         if answer["error"] is not None:
             return None
@@ -106,7 +106,7 @@ class Oracle:
         return [(operator, name, value) for operator, name, value in matchers]
 
     def queries(self, texts: Iterable[str]) -> list[Query]:
-        """Parses PromQL with every feature on."""
+        """Parses PromQL with every feature enabled."""
         answers = self.ask_many({"op": "query", "text": text} for text in texts)
         return [Query(answer["query"], answer["error"] or "") for answer in answers]
 
@@ -118,7 +118,7 @@ class Oracle:
 
     def _write(self, lines: list[bytes]) -> None:
         assert self._process.stdin is not None
-        # If the oracle has ended, reading notices it and says so.
+        # If the oracle has ended, reading from it raises an error.
         with contextlib.suppress(OSError):
             for line in lines:
                 self._process.stdin.write(line)

@@ -1,4 +1,4 @@
-"""What a test does where a real part is missing."""
+"""Missing real parts: whether a test fails or is skipped."""
 
 import os
 from collections.abc import Callable

@@ -24,7 +24,7 @@ TAGS = "remove_all_sd,enable_kubernetes_sd"
 READY_SECONDS = 30.0
 END_SECONDS = 10.0
 
-# A proxy of the environment is not for a server on this host.
+# Servers on this host are not reached through a proxy from the environment.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -42,7 +42,7 @@ class Prometheus:
         return result
 
     def get(self, path: str) -> bytes:
-        """Returns the body of a page; a refusal is an OSError with the server's words."""
+        """Returns the body of a page; an error status is an OSError with the server's message."""
         try:
             with _opener.open(self.url + path, timeout=10) as response:
                 body: bytes = response.read()
@@ -54,12 +54,12 @@ class Prometheus:
 
 
 def prometheus_program() -> Path:
-    """Returns the path of the prometheus program, built if need be."""
+    """Returns the path of the prometheus program; builds it if needed."""
     return build(MODULE, COMMANDS + "prometheus", "prometheus", tags=TAGS)
 
 
 def promtool_program() -> Path:
-    """Returns the path of the promtool program, built if need be."""
+    """Returns the path of the promtool program; builds it if needed."""
     return build(MODULE, COMMANDS + "promtool", "promtool", tags=TAGS)
 
 
@@ -75,7 +75,7 @@ def debian_prometheus_program() -> Path:
 def running_prometheus(
     config_text: str, directory: Path, program: Path | None = None, flags: Sequence[str] = ()
 ) -> Iterator[Prometheus]:
-    """Runs Prometheus with a configuration, its files all in the directory, until the end."""
+    """Runs Prometheus with a configuration, with all its files in the directory."""
     program = program or prometheus_program()
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "prometheus.yml"
@@ -87,7 +87,7 @@ def running_prometheus(
         f"--config.file={config}",
         f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address={address}",
-        # Targets are scraped at once, not only after the usual five seconds.
+        # Scrape targets at once, not only after the default of five seconds.
         "--scrape.discovery-reload-interval=100ms",
         *flags,
     ]

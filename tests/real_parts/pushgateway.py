@@ -13,7 +13,7 @@ from tests.real_parts.server import running_server
 
 
 def pushgateway_program() -> Path:
-    """Returns the path of Debian's Pushgateway, or of one on the path."""
+    """Returns the path of Debian's Pushgateway, or of another one on PATH."""
     found = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
     if found is None:
         raise RealPartMissing("Pushgateway", "apt-get install prometheus-pushgateway")
@@ -22,7 +22,7 @@ def pushgateway_program() -> Path:
 
 @contextmanager
 def running_pushgateway(directory: Path) -> Iterator[int]:
-    """Runs a Pushgateway until the end; gives its port."""
+    """Runs a Pushgateway; yields its port."""
     port = free_port()
     command = [str(pushgateway_program()), f"--web.listen-address=127.0.0.1:{port}"]
     with running_server(command, f"http://127.0.0.1:{port}/-/ready", directory):

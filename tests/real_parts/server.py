@@ -1,4 +1,4 @@
-"""Runs a real server until it is not needed any more."""
+"""Runs a real server for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @contextmanager
 def running_server(command: Sequence[str], ready_url: str, directory: Path) -> Iterator[None]:
-    """Runs a command in a directory, with its log there, from when a page answers to the end."""
+    """Runs a command in a directory, with its log there; yields once `ready_url` answers."""
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "server.log"
     with log.open("wb") as output:
@@ -33,7 +33,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     while process.poll() is None and time.monotonic() < deadline:
         try:
             _opener.open(url, timeout=5).close()
-        except OSError:  # or an answer that it is not ready
+        except OSError:  # including a response that it is not ready
             time.sleep(0.05)
         else:
             return

@@ -22,7 +22,7 @@ def victoria_program(name: str) -> Path:
 
 @contextmanager
 def running_victoria(directory: Path) -> Iterator[int]:
-    """Runs a single-node VictoriaMetrics until the end; gives its port."""
+    """Runs a single-node VictoriaMetrics; yields its port."""
     port = free_port()
     command = [
         str(victoria_program("victoria-metrics")),

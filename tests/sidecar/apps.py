@@ -1,4 +1,4 @@
-"""Applications and clients on loopback that behave as they are told, however badly."""
+"""Scripted applications and clients on loopback, including misbehaving ones."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ Answer = bytes | Act
 def http(
     body: bytes, kind: str = TEXT, status: str = "200 OK", headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """Write a whole answer; an empty `kind` leaves the content type out."""
+    """Return a whole response; an empty `kind` omits the content type."""
     lines = {"Content-Type": kind} if kind else {}
     lines |= {"Content-Length": str(len(body)), **(headers or {})}
     head = "".join(f"{name}: {text}\r\n" for name, text in lines.items())
@@ -30,7 +30,7 @@ def zipped(body: bytes, encoding: str = "gzip") -> bytes:
 
 
 class App:
-    """A server that answers every request with `answer`, and keeps the requests' heads."""
+    """A server that answers every request with `answer`, and records the request heads."""
 
     def __init__(
         self, answer: Answer, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
@@ -40,7 +40,7 @@ class App:
         """Answers by path, in place of `answer`."""
         self.requests: list[str] = []
         self.readers: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
-        """For answers that read on: what comes behind a request's head, by who is answered."""
+        """Readers for what follows a request's head, by the writer of its connection."""
         self.connections = 0
         self.port = 0
         self._host, self._tls = host, tls
@@ -72,7 +72,7 @@ class App:
 
     @property
     def open_connections(self) -> int:
-        """Connections that are open now."""
+        """The number of open connections."""
         return len(self._open)
 
     def hang_up(self) -> None:
@@ -80,7 +80,7 @@ class App:
             writer.transport.abort()
 
     async def read_body(self, writer: asyncio.StreamWriter) -> bytes:
-        """Read what follows the head of the last request, for an answer that is a function."""
+        """Read the body of the last request, for an answer that is a function."""
         length = self.requests[-1].lower().partition("content-length: ")[2].partition("\r\n")[0]
         return await self.readers[writer].readexactly(int(length))
 
@@ -92,7 +92,7 @@ class App:
         assert task is not None
         self._tasks.append(task)
         try:
-            # The end of the test is no error of the server's.
+            # The end of the test is not an error of the server.
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while not writer.is_closing():
                     head = await reader.readuntil(b"\r\n\r\n")
@@ -114,7 +114,7 @@ async def _act(writer: asyncio.StreamWriter, answer: Answer) -> None:
 
 
 class Reply(NamedTuple):
-    """What a client was answered."""
+    """A response as the client received it."""
 
     status: int
     headers: Mapping[str, str]
@@ -126,7 +126,7 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """A connection on which a test writes what it likes."""
+    """A connection on which a test can write anything."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -150,7 +150,7 @@ class Client:
         return Reply(int(first.split(" ")[1]), headers, body)
 
     async def is_closed(self) -> bool:
-        """Whether the server ends the connection, saying nothing more."""
+        """Whether the server closes the connection without sending anything more."""
         try:
             return await self.reader.read(1) == b""
         except ConnectionError:
@@ -165,7 +165,7 @@ async def connected(
     limit: int = 1 << 16,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
-    """Connect; `limit` is how much is read ahead."""
+    """Connect; `limit` is the size of the read buffer."""
     reader, writer = await asyncio.open_connection(host, port, limit=limit, ssl=tls)
     try:
         yield Client(reader, writer)
@@ -174,13 +174,13 @@ async def connected(
 
 
 async def get(port: int, path: str = "/metrics", **headers: str) -> Reply:
-    """Fetch a page over a connection of its own."""
+    """Fetch a page over a new connection."""
     async with connected(port) as client:
         return await client.get(path, **headers)
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for a condition, not forever; long, since the machine may be busy."""
+    """Wait for a condition; the timeout is long because the machine may be busy."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)

@@ -17,7 +17,7 @@ def authority(name: str = "Test CA") -> Authority:
 
 
 def server_tls(signer: Authority, *names: str) -> ssl.SSLContext:
-    """A server's side of TLS with a certificate for these names."""
+    """A server's TLS context with a certificate for these names."""
     leaf = issue_leaf(signer, names, datetime.now(UTC))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as directory:
@@ -28,12 +28,12 @@ def server_tls(signer: Authority, *names: str) -> ssl.SSLContext:
 
 
 def self_signed(name: str) -> ssl.SSLContext:
-    """As `server_tls`, by an authority that nobody knows."""
+    """A server's TLS context with a certificate of an unknown authority."""
     return server_tls(authority(), name)
 
 
 def client_certificate(name: str) -> tuple[str, str]:
-    """A self-signed certificate to show to a server, and its key, as PEM."""
+    """A self-signed client certificate and its key, as PEM."""
     now = datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

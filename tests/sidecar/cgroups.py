@@ -13,25 +13,25 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 class MemoryCgroup(NamedTuple):
-    """Where processes are put, and what they were seen to do there."""
+    """The folder of a cgroup, and the file that counts its events."""
 
     path: Path
     events: Path
 
     def kills(self) -> int:
-        """How many processes the kernel ended there."""
+        """How many of the cgroup's processes the kernel killed."""
         lines = dict(line.split() for line in self.events.read_text().splitlines())
         return int(lines["oom_kill"])
 
     @property
     def procs(self) -> Path:
-        """The file that takes a process."""
+        """The file to which the process ID of a new member is written."""
         return self.path / "cgroup.procs"
 
 
 @contextlib.contextmanager
 def memory_cgroup(limit_bytes: int) -> Iterator[MemoryCgroup]:
-    """Make a cgroup with a limit; skips the test where the machine allows none."""
+    """Make a cgroup with a limit; skip the test if the machine does not allow it."""
     is_first_version = (_ROOT / "memory").is_dir()
     path = (_ROOT / "memory" if is_first_version else _ROOT) / f"livery-test-{os.getpid()}"
     limit, events = (
@@ -51,6 +51,6 @@ def memory_cgroup(limit_bytes: int) -> Iterator[MemoryCgroup]:
     finally:
         deadline = time.monotonic() + 10
         while path.exists() and time.monotonic() < deadline:
-            with contextlib.suppress(OSError):  # a process is not quite gone
+            with contextlib.suppress(OSError):  # a process has not quite ended
                 path.rmdir()
             time.sleep(0.05)

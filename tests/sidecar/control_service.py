@@ -1,4 +1,4 @@
-"""A control service over real TLS that streams what a test tells it."""
+"""A control service over real TLS that streams scripted lines."""
 
 import asyncio
 import json
@@ -13,20 +13,20 @@ _STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
 
 
 def message(kind: str, **fields: object) -> bytes:
-    """Write one line of the stream."""
+    """Return one line of the stream."""
     return json.dumps({"type": kind, **fields}).encode() + b"\n"
 
 
 class ControlService:
-    """A control service that streams what it is told."""
+    """A control service that streams scripted lines."""
 
     def __init__(self, *, names: tuple[str, ...] = ("control",)) -> None:
         self.app = App(self._answer, tls=server_tls(CA, *names))
         self.greeting = b""
         self.reports: list[float] = []
-        """When each report came."""
+        """When each report arrived."""
         self.report: dict[str, object] = {}
-        """The last one."""
+        """The last report."""
         self.streams: list[asyncio.StreamWriter] = []
 
     def say(self, message: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Kubelets of ours over real TLS, and the node proxy before one."""
+"""The tests' own kubelets over real TLS, and the node proxy in front of one."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ def kubelet_tls(
 
 
 class Kubelet(NamedTuple):
-    """A kubelet and the proxy before it."""
+    """A kubelet and the proxy in front of it."""
 
     app: App
     role: NodeRole
@@ -44,7 +44,7 @@ class Kubelet(NamedTuple):
             return await client.get(url, headers=given, timeout=20)
 
     def tell(self, policy: Mapping[str, Any]) -> None:
-        """Put a policy in force."""
+        """Apply a policy."""
         self.role.source.take(NodeChange(parse_node_policy(policy), None))
 
     async def admin(self, path: str = "/metrics") -> str:
@@ -82,7 +82,7 @@ async def node_proxy(
 
 
 def pod(namespace: str, name: str, **changes: Any) -> dict[str, Any]:
-    """Write a pod as the kubelet has it: one container with one port.
+    """Return a pod as the kubelet lists it: one container with one port.
 
     Args:
         namespace: its namespace.
@@ -102,11 +102,11 @@ def pod(namespace: str, name: str, **changes: Any) -> dict[str, Any]:
 
 
 def pod_list(*pods: Mapping[str, Any]) -> bytes:
-    """Write a PodList as the kubelet does."""
+    """Return a PodList as the kubelet writes it."""
     document = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
     return json.dumps(document).encode()
 
 
 def tell_pods(*pods: Mapping[str, Any]) -> bytes:
-    """Answer with pods."""
+    """Return a response with a pod list."""
     return http(pod_list(*pods), kind="application/json")

@@ -28,7 +28,7 @@ class Proxy:
         self.log = log
         command = [sys.executable, "-m", "sidecar", *arguments]
         if procs is not None:
-            # It enters the cgroup before it takes any memory.
+            # It enters the cgroup before it allocates any memory.
             enter = f'echo $$ > {shlex.quote(str(procs))} && exec "$@"'
             command = ["sh", "-c", enter, "sh", *command]
         with log.open("wb") as stderr:
@@ -41,7 +41,7 @@ class Proxy:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def port(self, what: str = "metrics") -> int:
-        """The port on which it listens, once it does."""
+        """Wait until it listens, and return the port."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and self.process.poll() is None:
             for entry in self.entries():
@@ -55,7 +55,7 @@ class Proxy:
         return self.process.wait(20)
 
     def peak_mib(self) -> float:
-        """The most memory that was ever resident."""
+        """The peak resident memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
@@ -68,7 +68,7 @@ def running_proxy(
     environ: Mapping[str, str] | None = None,
     procs: Path | None = None,
 ) -> Iterator[Proxy]:
-    """Run `livery-proxy --role pod` on free ports until the end; `procs` is a cgroup's."""
+    """Run `livery-proxy --role pod` on free ports; `procs` is the member file of a cgroup."""
     given = ("--role", "pod", "--port", "0", "--admin-port", "0", *arguments)
     proxy = Proxy(given, log, environ or {}, procs)
     try:

@@ -35,7 +35,7 @@ def _get(port: int, path: str) -> tuple[int, str]:
 
 
 def test_a_proxy_that_is_told_to_end_while_it_starts_ends() -> None:
-    # It tells itself, at the first import that takes time.
+    # It sends itself SIGTERM at the first slow import.
     code = """
 import builtins, os, signal
 from sidecar.__main__ import main

@@ -1,8 +1,8 @@
 """Resident memory of a real proxy under a hostile application and hostile clients.
 
-The container's limit is 128 MiB by default: beyond it the kernel ends the proxy, and its pod is
-un-ready. What the bounds of the modules allow together can only be seen on a whole process, so
-these tests let an application do its worst and read the most that was ever resident.
+The container's limit is 128 MiB by default: beyond it, the kernel kills the proxy, and its pod
+becomes unready. The combined effect of the modules' limits is only visible in a whole process, so
+these tests run a hostile application and read the peak resident memory.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 _LIMIT_MIB = 120
-"""What the container's 128 MiB leave over is the kernel's and the next release's."""
+"""The rest of the container's 128 MiB is for the kernel and for future releases."""
 _RUNS = itertools.count()
 
 

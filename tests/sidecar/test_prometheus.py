@@ -87,7 +87,7 @@ async def test_openmetrics_with_exemplars_is_ingested(tmp_path: Path) -> None:
 
 
 def _node_config(port: int, *, honors: bool) -> str:
-    """A job as for nodes, or the stock one for annotated pods, which sets namespace and pod."""
+    """A job for nodes, or the usual one for annotated pods, which sets namespace and pod."""
     labels = "{namespace: livery-system, pod: livery-node-x}"
     return f"""
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
@@ -117,7 +117,7 @@ async def test_a_node_s_series_wear_their_team_whatever_the_job_does_to_namespac
             labels = await _wait_for(running, query, "1700000000")
             assert labels[namespace] == "shop"
             assert labels["namespace"] == ("shop" if honors else "livery-system")
-            # Another owner: the old series ends at once, none is counted twice.
+            # A new owner: the old series ends at once, so no series is counted twice.
             kubelet.tell({"namespaces": {"shop": {"team": "backend"}}})
             await _wait_for(running, 'count(container_last_seen{team="backend"})', "1")
             async with asyncio.timeout(10):

@@ -1,4 +1,4 @@
-"""CAs and leaves: what they say, how long they are valid, and who signed them."""
+"""CAs and leaves: their contents, validity and issuers."""
 
 import hashlib
 import ssl

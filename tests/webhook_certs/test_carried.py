@@ -1,4 +1,4 @@
-"""Trust over a change of who issues: old pods verify the new server, in both directions."""
+"""Trust across a change of issuer: old pods verify the new server, in both directions."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ class _Provided:
 
 
 class _Broken:
-    """A store that may be neither read nor written."""
+    """A store that can be neither read nor written."""
 
     def load(self) -> Kept:
         raise CertificateError("forbidden")

@@ -1,4 +1,4 @@
-"""A certificate of somebody else: served when it fits, refused with a reason when it does not."""
+"""A provided certificate: served if it is usable, otherwise refused with a reason."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ AUTHORITY = create_authority("theirs", NOW)
 
 
 def provided(*names: str, authority: Authority = AUTHORITY, now: datetime = NOW) -> dict[str, str]:
-    """What cert-manager puts into a Secret."""
+    """Return what cert-manager puts into a Secret."""
     leaf = issue_leaf(authority, names or (NAME,), now, lifetime=timedelta(days=90))
     return {"tls.crt": leaf.chain_pem, "tls.key": leaf.key_pem, "ca.crt": authority.certificate_pem}
 

@@ -1,4 +1,4 @@
-"""Rotation: who trusts the old CA, the new one, or both verifies the same leaf, at every moment."""
+"""Rotation: clients that trust the old CA, the new one or both always verify the same leaf."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""Where CAs are kept: whole, by one writer at a time, readable by the owner only."""
+"""Stores of CAs: complete, one writer at a time, readable by the owner only."""
 
 import json
 from pathlib import Path

@@ -32,7 +32,7 @@ class _Connection:
                     side.do_handshake()
 
     def shown(self) -> str:
-        """Return the certificate that the client was shown."""
+        """Return the certificate that the client received."""
         return ssl.DER_cert_to_PEM_cert(self.client.getpeercert(binary_form=True) or b"")
 
 

@@ -32,7 +32,7 @@ def retries_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Place:
-    """Where CAs are published: what was written shows as soon as it may."""
+    """A fake publisher of CAs: a written CA becomes visible once `shows` is set."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -70,7 +70,7 @@ class _Issuer:
 
 
 class _Running:
-    """Certificates at work, and what stands around them."""
+    """Running certificates, with the parts that tests control and observe."""
 
     def __init__(self, folder: Path, place: _Place | None) -> None:
         self.rotation = Rotation(FolderStore(folder), [NAME])
@@ -106,7 +106,7 @@ class _Running:
         self.tell()
 
     def served(self) -> str:
-        """Return the certificate that a client meets now."""
+        """Return the certificate that clients are served now."""
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
         up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -185,7 +185,7 @@ async def test_a_leaf_of_a_new_ca_is_served_once_the_ca_is_seen(tmp_path: Path) 
         await _until(lambda: len(running.announced) == 2)
         await _until(lambda: place.written[-1] == running.announced[1])
         assert running.served() == before
-        assert not running.certificates.unready()  # vouched for by the one before
+        assert not running.certificates.unready()  # the previous CA signed the served leaf
         place.shows = True
         await _until(lambda: running.served() != before)
 

@@ -1,4 +1,4 @@
-"""The injector put together on a folder: ready, draining, and by which settings it decides."""
+"""The whole injector on a folder: readiness, draining, and the settings that apply."""
 
 import asyncio
 import contextlib

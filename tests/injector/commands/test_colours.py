@@ -1,4 +1,4 @@
-"""Colour, where a person watches and does not mind."""
+"""Colours on a terminal, unless the user disables them."""
 
 import io
 import sys

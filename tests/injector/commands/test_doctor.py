@@ -1,4 +1,4 @@
-"""`livery doctor` where there is no cluster, and where one does not answer."""
+"""`livery doctor` without a cluster, and with one that does not answer."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ _KUBECONFIG = {
 
 
 def _doctor(kubeconfig: Path) -> subprocess.CompletedProcess[str]:
-    # The library reads the variable when it is imported, so once a process.
+    # The library reads the variable when it is imported, so once per process.
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "injector", "doctor"]

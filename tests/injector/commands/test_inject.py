@@ -375,7 +375,7 @@ def test_texts_are_written_as_texts(text: str) -> None:
 
 
 def _read_as_go_does(text: str) -> Any:
-    """Read as YAML 1.1 with the widest idea of what is no text."""
+    """Read as YAML 1.1 with the broadest rules for scalars that are not strings."""
 
     class Loader(yaml.SafeLoader):
         pass

@@ -1,4 +1,4 @@
-"""What commands read: manifests, labels, settings, a CA."""
+"""Inputs of commands: manifests, labels, settings, a CA."""
 
 import argparse
 import io

@@ -1,4 +1,4 @@
-"""`livery serve`, as a process: it serves, reports, and ends when it is told to."""
+"""`livery serve`, as a process: it serves, logs problems, and ends on SIGTERM."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""`livery targets` against a kubelet of ours over real TLS."""
+"""`livery targets` against a fake kubelet over real TLS."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ PODS = tell_pods(pod("shop", "web"), pod("bank", "app", ip="10.0.0.2"))
 
 @pytest.fixture
 def kubelet() -> Iterator[App]:
-    """A kubelet in a thread of its own: the command has a loop of its own."""
+    """A kubelet in its own thread, because the command runs its own event loop."""
     loop = asyncio.new_event_loop()
     app = App(PODS, tls=kubelet_tls())
     loop.run_until_complete(app.__aenter__())
@@ -36,7 +36,7 @@ def kubelet() -> Iterator[App]:
 
 @pytest.fixture
 def asking(kubelet: App, tmp_path: Path) -> list[str]:
-    """The arguments that lead to the kubelet."""
+    """Arguments that point to the kubelet."""
     (tmp_path / "ca.crt").write_text(AUTHORITY.certificate_pem)
     (tmp_path / "token").write_text("secret")
     url = f"https://127.0.0.1:{kubelet.port}"

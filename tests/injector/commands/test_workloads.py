@@ -1,4 +1,4 @@
-"""Pods within manifests, found, decided about and put back."""
+"""Pods in manifests: found, decided and written back."""
 
 import copy
 from typing import Any

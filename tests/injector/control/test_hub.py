@@ -1,4 +1,4 @@
-"""The hub: each proxy hears of what concerns it, and of nothing else."""
+"""The hub: each proxy receives the changes that concern it, and no others."""
 
 import asyncio
 import json

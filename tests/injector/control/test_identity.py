@@ -1,4 +1,4 @@
-"""The questions about third parties, in the words of Kubernetes."""
+"""Fields of access questions about third parties, named as in Kubernetes."""
 
 from kubernetes.client import V1NonResourceAttributes, V1ResourceAttributes
 

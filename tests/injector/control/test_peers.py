@@ -1,4 +1,4 @@
-"""What one replica tells another."""
+"""Reports that replicas exchange."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_what_is_written_is_read_with_the_time_of_each_report() -> None:
     lines = [*write_proxies(known, now=100.0)]
 
     assert read_proxies(lines, now=lambda: 100.0) == known
-    # Its clock may go otherwise: ages count, not times.
+    # The other replica's clock may differ: reports carry ages, not times.
     other = read_proxies(lines, now=lambda: 500.0)
     assert other[WEB].report == read_report(FIELDS, 490.0)
 

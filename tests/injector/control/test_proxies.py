@@ -1,4 +1,4 @@
-"""What all replicas know of proxies."""
+"""Proxies, as known to all replicas together."""
 
 from injector.control.hub import PolicyHub
 from injector.control.proxies import Proxies, Proxy

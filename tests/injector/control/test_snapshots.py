@@ -1,4 +1,4 @@
-"""Snapshots: a proxy that hears of each change holds what a newcomer is sent."""
+"""Snapshots: a proxy that applied every change holds what a new proxy receives."""
 
 import json
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ WORLDS = st.builds(
 
 
 def _turn_into(cluster: ClusterState, world: _World) -> frozenset[str]:
-    """Make a cluster this world; returns the namespaces in which something changed."""
+    """Turn a cluster into this world; returns the namespaces in which something changed."""
     changed: set[str] = set()
     cluster.listeners.append(changed.add)
     for namespace in cluster.namespaces():

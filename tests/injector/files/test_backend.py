@@ -1,4 +1,4 @@
-"""The injector's parts on a folder."""
+"""The injector's backend on a folder."""
 
 import asyncio
 from datetime import UTC, datetime

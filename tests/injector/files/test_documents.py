@@ -11,7 +11,7 @@ from injector.errors import ManifestError
 from injector.files import documents
 from injector.files.documents import MAX_DEPTH, KubernetesLoader, TextLoader, read_documents
 
-# Control characters stand in JSON strings only escaped; YAML forbids some that JSON allows.
+# JSON strings contain control characters only escaped; YAML forbids some that JSON allows.
 _TEXT = st.text(st.characters(min_codepoint=32, exclude_categories=["Cc", "Cs", "Cn"]), max_size=9)
 _SCALARS = (
     st.none()

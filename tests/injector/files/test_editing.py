@@ -50,7 +50,7 @@ _OBJECTS = st.dictionaries(st.sampled_from("abcd"), _JSON, max_size=4).map(
 
 
 def _edit(text: str, at: int, change: Any) -> tuple[str, bool, list[dict[str, Any]]]:
-    """Change the object with a number; returns the text, whether it is anew, and what was meant."""
+    """Change one object; returns the text, whether it was rewritten, and the expected objects."""
     file = read_manifest_file(text, "a.yaml")
     objects = [copy.deepcopy(manifest.obj) for manifest in file.manifests]
     change(objects[at])

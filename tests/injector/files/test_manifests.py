@@ -1,4 +1,4 @@
-"""Manifests: read with their place, and written so that every reader gets them back."""
+"""Manifests: read with their positions, and written so that every parser reads them back."""
 
 from typing import Any
 

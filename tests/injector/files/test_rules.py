@@ -1,4 +1,4 @@
-"""Relabel rules in YAML, from whichever configuration they were taken."""
+"""Relabel rules in YAML, copied from any kind of configuration."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The world from a folder: files come, change, break and go."""
+"""The cluster state from a folder: files are added, changed, broken and removed."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def cluster() -> ClusterState:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file so that its stamp differs from any before."""
+    """Write a file with a stamp that differs from every earlier one."""
     path.write_text(text)
     times = [path.stat().st_mtime_ns + 1_000_000 * (len(text) + 1)] * 2
     os.utime(path, ns=(times[0], times[1]))

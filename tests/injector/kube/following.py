@@ -1,4 +1,4 @@
-"""What follows an API server, for the length of a test."""
+"""Runs a component that follows an API server for the length of a test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 
 class Follows(Protocol):
-    """Follows until it is cancelled."""
+    """A component that follows until it is cancelled."""
 
     def follow(self) -> Awaitable[None]: ...
 
@@ -17,7 +17,7 @@ T = TypeVar("T", bound=Follows)
 
 @asynccontextmanager
 async def following(followed: T) -> AsyncIterator[T]:
-    """Let it follow; gives it back."""
+    """Run it in the background; gives it back."""
     task = asyncio.ensure_future(followed.follow())
     try:
         yield followed

@@ -1,4 +1,4 @@
-"""An API server of the tests' own, that misbehaves as it is told."""
+"""A fake API server that misbehaves as a test wants."""
 
 import json
 import threading
@@ -37,7 +37,7 @@ def failed(code: int) -> bytes:
 
 @contextmanager
 def misbehaving(handle: Handle) -> Iterator[KubeClient]:
-    """Serve what `handle` says for a path and its query; gives a client."""
+    """Serve what `handle` returns for a path and its query; gives a client."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -56,7 +56,7 @@ def misbehaving(handle: Handle) -> Iterator[KubeClient]:
             pass
 
         def handle(self) -> None:
-            with suppress(OSError):  # the client had enough
+            with suppress(OSError):  # the client closed the connection
                 super().handle()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

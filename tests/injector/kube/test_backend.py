@@ -1,4 +1,4 @@
-"""A cluster's backend: where the CA is published, who issues certificates, what runs beside."""
+"""A cluster's backend: where the CA is published, who issues certificates, and its other tasks."""
 
 import asyncio
 import base64

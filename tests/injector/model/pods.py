@@ -1,4 +1,4 @@
-"""Generated pods: ordinary, odd, and broken at one place."""
+"""Generated pods: ordinary, odd, and broken in one place."""
 
 import copy
 from typing import Any
@@ -94,7 +94,7 @@ _SPEC = st.fixed_dictionaries(
 PODS: st.SearchStrategy[Json] = st.fixed_dictionaries(
     {"metadata": _METADATA, "spec": _SPEC}, optional={"status": JSON}
 )
-"""Pods as the API server could send them, with everything that an author may get wrong."""
+"""Pods as the API server could send them, with every mistake that an author can make."""
 
 
 def _ask(pod: Json) -> Json:
@@ -116,7 +116,7 @@ def _paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def broken_pods(draw: st.DrawFn) -> Json:
-    """Draw a pod of which one part is something else."""
+    """Draw a pod in which one part is replaced by other JSON."""
     pod: Json = copy.deepcopy(draw(ASKING_PODS))
     *parents, last = draw(st.sampled_from(_paths(pod)))
     found: Any = pod

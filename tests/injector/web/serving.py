@@ -1,4 +1,4 @@
-"""An app behind the injector's own server, and bare connections to it."""
+"""An app behind the injector's own server, and raw connections to it."""
 
 import asyncio
 import contextlib
@@ -28,14 +28,14 @@ async def serving(
 
 
 async def send(port: int, request: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection and send what need not be a whole request."""
+    """Open a connection and send a request, which may be incomplete."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.encode())
     return reader, writer
 
 
 async def ask(port: int, request: str) -> str:
-    """Send what need not be a whole request; returns all that comes until the server closes."""
+    """Send a request, which may be incomplete; returns everything until the server closes."""
     reader, writer = await send(port, request)
     async with asyncio.timeout(10):
         answer = await reader.read()

@@ -19,7 +19,7 @@ def _pod(**annotations: str) -> Json:
 
 
 class _BrokenWorld(ClusterState):
-    """Fails as a bug would: in the middle of a decision."""
+    """Raises in the middle of a decision, as a bug would."""
 
     def in_namespace(self, kind: str, namespace: str) -> list[Any]:
         missing: dict[str, Any] = {}

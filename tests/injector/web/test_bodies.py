@@ -1,4 +1,4 @@
-"""Request bodies over real connections: whole, too large, too slow, broken off."""
+"""Request bodies over real connections: complete, too large, too slow, aborted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -98,7 +98,7 @@ async def test_a_body_that_breaks_off_is_not_taken_for_whole() -> None:
 
 
 def _arriving(budget: BodyBudget, sizes: dict[str, int]) -> list[asyncio.Task[int]]:
-    """Requests of which a part has come and the rest does not, by client."""
+    """Start requests, one per client, whose bodies arrive in part and never complete."""
     return [asyncio.create_task(_read(budget, peer, size)) for peer, size in sizes.items()]
 
 

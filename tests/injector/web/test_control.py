@@ -162,7 +162,7 @@ def test_a_pod_learns_nothing_of_another_namespace(tmp_path: Path) -> None:
 
 
 async def first_lines(injector: Running, path: str) -> str:
-    """Return what a stream says within a moment."""
+    """Return what a stream sends within a moment."""
     tls = ssl.create_default_context(cadata=injector.service.admission.ca_bundle)
     lines = []
     async with httpx.AsyncClient(verify=tls) as client:
@@ -377,7 +377,7 @@ def test_a_bad_request_is_refused_and_harms_no_one(tmp_path: Path, request_text:
             writer.write(request_text)
             answer = b""
             async with asyncio.timeout(5):
-                # What is still being sent when the server closes may take the answer with it.
+                # Closing while the request is still being sent may discard the response.
                 with contextlib.suppress(OSError):
                     answer = await reader.read(200)
             assert not answer or b" 400 " in answer

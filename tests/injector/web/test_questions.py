@@ -1,4 +1,4 @@
-"""Questions about third parties' tokens, read or refused with a reason."""
+"""Questions about third parties' tokens, parsed or refused with a reason."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The injector's servers: what they finish, what they cut off, and what they leave alone."""
+"""The injector's servers: what they finish and what they abort; signals stay untouched."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ _GET = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 class _Slow:
-    """An app that answers when it may."""
+    """An app that answers when it is released."""
 
     def __init__(self) -> None:
         self.is_asked = asyncio.Event()
@@ -101,7 +101,7 @@ async def test_a_connection_between_requests_is_kept(monkeypatch: pytest.MonkeyP
     async with serving(Starlette(routes=[Route("/", _measure)])) as port:
         reader, writer = await send(port, _GET.replace("Connection: close\r\n", ""))
         await reader.readuntil(b"\r\n\r\n0")
-        for _ in range(2):  # both of its looks: a silent connection is gone after them
+        for _ in range(2):  # each waits until a silent connection is aborted
             assert not await ask(port, "GET")
         writer.write(_GET.encode())
 

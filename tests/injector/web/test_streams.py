@@ -135,7 +135,7 @@ async def test_a_proxy_that_reads_nothing_holds_up_a_piece_and_not_the_policy(
         await opened.is_open.wait()
         opened.stream.push(b"x" * (8 << 20))
         await until(lambda: opened.room.left == 0)
-        # All that is unsent stands in this one piece, the sockets and a small buffer.
+        # All unsent data is in this one piece, the socket buffers and a small buffer.
         waiting = asyncio.create_task(opened.room.enter())
         await asyncio.sleep(0.05)
         assert not waiting.done()

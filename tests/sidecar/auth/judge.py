@@ -1,10 +1,10 @@
-"""Stands where the control service does."""
+"""A scripted stand-in for the control service."""
 
 from typing import Any
 
 
 class Judge:
-    """Gives answers in their order; one that is an error is raised."""
+    """Returns its answers in order; an answer that is an error is raised."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

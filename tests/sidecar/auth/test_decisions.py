@@ -1,4 +1,4 @@
-"""The cache of decisions about tokens that hub, node proxies and the reviewer share."""
+"""The cache of token decisions that the hub, the node proxies and the reviewer use."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Who may scrape a node proxy."""
+"""Authorization of scrapes of a node proxy."""
 
 import asyncio
 from typing import Any
@@ -96,7 +96,7 @@ def test_an_answer_counts_as_long_as_the_control_service_says(
         away = await door.authorize(headers)
         assert away is not None
         assert away.status == 503
-        assert await door.authorize(headers) is None  # what could not be judged is not remembered
+        assert await door.authorize(headers) is None  # a failed review is not cached
 
     asyncio.run(body())
 

@@ -33,7 +33,7 @@ async def test_a_user_is_found_by_name_and_password(tmp_path: Path) -> None:
     user = {"name": "grafana", "passwordHash": _HASH, "tenants": ["shop"]}
     users = UsersFile(_write(tmp_path / "users", user))
 
-    for _ in range(2):  # the second time without the slow hash
+    for _ in range(2):  # the second lookup skips the slow hash
         found = await users.find(_basic("grafana", "secret"))
         assert found == User("grafana", _HASH, frozenset(["shop"]))
     assert await users.find(_basic("grafana", "wrong")) is None

@@ -26,7 +26,7 @@ def _policy(team: str, version: str = "1") -> bytes:
 
 
 class _Proxy:
-    """A control client and what it was told to apply."""
+    """A control client and the policies that it applied."""
 
     def __init__(self, service: App, token: Path, ca_bundle: str = CA.certificate_pem) -> None:
         self.applied: list[PodPolicy] = []
@@ -35,7 +35,7 @@ class _Proxy:
         receiver = PodPolicyReceiver(None, reads_access=True)
         self.client = ControlClient(settings, receiver, self._apply)
         self.faults: list[Exception] = []
-        """What applying the next policies raises."""
+        """Errors that applying the next policies raises."""
 
     def _apply(self, policy: PodPolicy) -> None:
         if self.faults:
@@ -394,7 +394,7 @@ async def test_what_changes_together_is_one_report(
     for _ in range(20):
         client.changed()
     await until(lambda: len(service.reports) == 1)
-    client.changed()  # within the interval: it waits
+    client.changed()  # within the interval: this report is delayed
     await asyncio.sleep(0)
     task.cancel()
 

@@ -22,7 +22,7 @@ def _begun(keys: dict[str, object] | None = None) -> KeyedPolicyReceiver[NodePol
 def _send(
     receiver: KeyedPolicyReceiver[NodePolicy], *gone: str, **keys: object
 ) -> Received[NodeChange]:
-    """Send a change: keys that are put, and keys that are gone."""
+    """Send a change: keys to put, and keys to delete."""
     for key, value in keys.items():
         assert receiver.take("put", {"key": key, "value": value}) is None
     for key in gone:

@@ -77,7 +77,7 @@ def test_yaml_is_read_to_its_depth_and_no_further(
     path = tmp_path / "policy"
     path.write_text("labels: " + "{a: " * levels + "b" + "}" * levels)
 
-    # What nests is no label: either way it is refused, but by whom tells how far it was read.
+    # A nested value is not a label, so both are refused; the error shows how far it was read.
     with pytest.raises(PolicyError, match="labels.a" if is_read else "nested deeper"):
         read_policy_file(path, parse_pod_policy)
 

@@ -13,7 +13,7 @@ from tests.sidecar.control_service import CA
 
 _STATE = ProxyState("pod", ["a fault"], [TargetState("http://:80/", "", 7)], 7)
 _MAX_REPORT_BYTES = 64 << 10
-"""What the control service reads of a report."""
+"""How much of a report the control service reads."""
 
 
 @pytest.fixture

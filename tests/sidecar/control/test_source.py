@@ -24,7 +24,7 @@ _STATE = ProxyState("pod", [], [], 0)
 
 
 def _parse(document: object) -> str:
-    """Take any text as a policy."""
+    """Accept any text as a policy."""
     if not isinstance(document, str):
         raise PolicyError("not a text")
     return document
@@ -39,7 +39,7 @@ class _Applied(list[str]):
         self.source.use_file(path, _parse)
 
     def read(self, text: str) -> str:
-        """Read a new content; returns the fault."""
+        """Read new content; return the fault."""
         self.path.write_text(text)
         self.source.read()
         return self.source.fault
@@ -99,7 +99,7 @@ async def test_a_file_is_followed(applied: _Applied, monkeypatch: pytest.MonkeyP
 
 
 class _Stream:
-    """A source of policies from a control service, and the teams that it labelled."""
+    """A source of policies from a control service, and the teams in its policies."""
 
     def __init__(self, port: int, token: Path) -> None:
         self.teams: list[str] = []
@@ -166,7 +166,7 @@ async def test_a_file_takes_precedence_over_the_control_service(
     stream.source.use_file(tmp_path / "policy", parse_pod_policy)
 
     assert len(stream.source.tasks(dict)) == 1
-    # No stream is to be open, so none is missed.
+    # No stream is expected, so its state is not reported.
     assert "x_control_connected" not in _values(stream.source)
 
 

@@ -1,4 +1,4 @@
-"""How the tests find addresses: as the proxy does."""
+"""The tests' resolver, which looks names up as the proxy does."""
 
 from sidecar.forward.resolver import Resolver, look_up
 

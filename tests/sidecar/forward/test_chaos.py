@@ -1,4 +1,4 @@
-"""A receiver that is killed, slow, cut off and out of sorts gets each sample once, and no other.
+"""A receiver that is killed, slow, cut off or failing gets each sample once, and no other.
 
 One run in `make test`; `make soak` does twenty.
 """
@@ -40,7 +40,7 @@ _CONFIG = "global: {}\n"
 
 
 class _Site:
-    """A Prometheus behind a tunnel, and what happens to both."""
+    """A Prometheus behind a tunnel, and faults of both."""
 
     def __init__(self, tunnel: Tunnel, folder: Path, stack: ExitStack) -> None:
         self.tunnel = tunnel
@@ -140,7 +140,7 @@ async def test_each_sample_that_was_accepted_arrives_once(
         query = "/api/v1/query?query=chaos%5B10m%5D"
         found = json.loads(await asyncio.to_thread(site.prometheus.get, query))["data"]["result"]
 
-    assert troubles == []  # all have happened
+    assert troubles == []  # every fault has occurred
     assert sender.progress.lost == Counter()
     assert len(found) == _SERIES * _LANES
     for item in found:
@@ -149,7 +149,7 @@ async def test_each_sample_that_was_accepted_arrives_once(
 
 
 async def _feed(sender: Sender, troubles: list[Callable[[], Awaitable[None]]]) -> list[int]:
-    """Let batches wait while troubles come, each once; returns the moments."""
+    """Push batches while each fault occurs once; return the batches' timestamps."""
     ends = time.monotonic() + _SECONDS
     stamps: list[int] = []
 

@@ -1,4 +1,4 @@
-"""What a collector reads from a real Prometheus arrives in another one, as objects say."""
+"""Samples that a collector reads from a real Prometheus reach another, as the policy says."""
 
 import asyncio
 import ipaddress
@@ -178,7 +178,7 @@ async def test_who_takes_over_leaves_no_gap_and_counts_no_loss(
     policy = _policy(_rule(_port(receiver)))
     async with _collecting(source.url, policy):
         await _arrived(receiver, "orders")
-    await asyncio.sleep(11)  # nobody collects for two moments
+    await asyncio.sleep(11)  # two collections are missed
     async with _collecting(source.url, policy) as second:
         await asyncio.sleep(4)
         (state,) = second.state()

@@ -1,4 +1,4 @@
-"""One rule's receivers: all get the same, and a slow one holds no other."""
+"""The receivers of one rule: all get the same data, and a slow one does not delay another."""
 
 import asyncio
 import ipaddress
@@ -50,7 +50,7 @@ def _requests(count: int, start: int = 0) -> list[Request]:
 
 
 class _Site(App):
-    """A receiver that keeps how many series came in each request."""
+    """A receiver that records the number of series in each request."""
 
     def __init__(self, delay_seconds: float = 0.0) -> None:
         super().__init__(self._take)
@@ -156,7 +156,7 @@ async def test_each_receiver_keeps_what_waits_for_it_though_another_goes_before_
 
 
 def test_a_series_stays_in_its_lane_or_a_new_generation_begins() -> None:
-    """Of what overtakes, a sample would arrive after a newer one."""
+    """Otherwise a sample could arrive after a newer one of its series."""
     packer, ended = Packer(), [Request(b"ended", 1)]
     steps = [
         (0, _requests(2500)), (0, _requests(2500)), (1, [*ended, *_requests(2500)]),

@@ -1,4 +1,4 @@
-"""Outlets are kept where receivers stay the same; what waits in others is sent out."""
+"""Outlets are kept if their receivers stay the same; others send what is queued."""
 
 import asyncio
 import ipaddress

@@ -1,4 +1,4 @@
-"""A pod's proxy that sends what its application says to a real Prometheus."""
+"""A pod's proxy that sends its application's samples to a real Prometheus."""
 
 import asyncio
 import ipaddress
@@ -127,19 +127,19 @@ async def test_what_waits_is_sent_when_the_proxy_is_told_to_end(
         with _proxy(app.port, _policy(receiver, "last"), tmp_path) as proxy:
             assert await asyncio.to_thread(_series, receiver, "last")
             assert proxy.stop() == 0
-    # The markers that all series have ended waited when it was told to end.
+    # The staleness markers of all series were queued when the proxy was stopped.
     assert await asyncio.to_thread(_series, receiver, "last", 0.0) == []
 
 
 class _Broken(PodRule):
-    """A rule that fails in a way nobody foresaw."""
+    """A rule that fails with an unexpected error."""
 
     def take(self, collected: Collected, stamp_ms: int, budget: PlanBudget) -> Callable[[], None]:
         raise RuntimeError("nobody foresaw this")
 
 
 class _Unplanned(PodRule):
-    """A rule that fails before anything is taken."""
+    """A rule that fails before it takes anything."""
 
     def to_plan(self, collected: Collected) -> int:
         raise RuntimeError("nobody foresaw this")
@@ -198,7 +198,7 @@ async def test_each_rule_has_its_turn_though_there_is_not_time_for_all(
     if broken:
         made = rules[broken]
         forwarder._rules[broken] = _Broken(made.forward_rule, Identity("shop"), made.outlet, {})
-    for number in range(3):  # each time with another series, so that all look at all
+    for number in range(3):  # a new series each time, so that each rule evaluates the body
         body = "".join(f'a{{n="{number + at}"}} 1\n' for at in range(4))
         forwarder.take(rules["y"].collected(body), rules["y"].view.wanted)
         await forwarder.idle()
@@ -233,7 +233,7 @@ async def test_who_asks_once_from_outside_does_not_choose_the_format_for_ever() 
     forwarder.take(made.collected("a 1\n"), other)
     await forwarder.idle()
     made.rule.tried_at = float("-inf")
-    forwarder.take(made.collected("a 1\n"), made.view.wanted)  # another kind: it does not count
+    forwarder.take(made.collected("a 1\n"), made.view.wanted)  # another format: ignored
     await forwarder.idle()
     assert len(made.names()) == 1
 

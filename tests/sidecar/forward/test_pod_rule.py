@@ -1,4 +1,4 @@
-"""What one rule makes of a scrape, without anybody to send it to."""
+"""The requests that one rule makes from a scrape, without sending them."""
 
 import ipaddress
 from typing import Any
@@ -40,7 +40,7 @@ def forward_rule(
 
 
 class Rule:
-    """A rule, and what it let wait."""
+    """A rule, and the requests that it queued."""
 
     def __init__(self, *patterns: str, kind: ReceiverKind = ReceiverKind.WRITE) -> None:
         rule = self.forward_rule = forward_rule(*patterns, kind=kind)
@@ -68,7 +68,7 @@ class Rule:
         self.rule.take(self.collected(body), _NOW, PlanBudget(room_bytes=room))()
 
     def names(self) -> list[list[str]]:
-        """Return the names of the series of each request that waits."""
+        """Return the series names of each queued request."""
         (sender,) = self.outlet._writes
         return [
             [labels["__name__"] for labels, _, _ in read_series(

@@ -1,4 +1,4 @@
-"""Pushing to a Pushgateway: a real one, and ones that are away or refuse."""
+"""Pushing to a Pushgateway: a real one, and ones that are unavailable or refuse."""
 
 import asyncio
 import ipaddress

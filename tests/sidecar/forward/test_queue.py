@@ -19,7 +19,7 @@ def _batch(number: int, size: int = 10, lane: int = 0, generation: int = 0) -> B
 
 
 async def _is_held(queue: SendQueue, least: int = 1) -> bool:
-    """Tell whether nothing may be taken now."""
+    """Return whether nothing can be taken now."""
     try:
         await asyncio.wait_for(queue.take(least), 0.01)
     except TimeoutError:

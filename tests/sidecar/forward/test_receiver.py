@@ -1,4 +1,4 @@
-"""How a receiver is asked: credentials, TLS, and what its answers mean."""
+"""Requests to a receiver: credentials, TLS, and what its responses mean."""
 
 import asyncio
 import ipaddress

@@ -1,4 +1,4 @@
-"""Names are looked up in threads of its own, and one that hangs holds nobody else."""
+"""Names are resolved in separate threads, and a lookup that hangs does not block others."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class _Names:
-    """A name server: those that end in `.slow` are answered when it is let go."""
+    """A name server that answers names ending in `.slow` only after `go` is set."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -59,7 +59,7 @@ async def test_names_that_hang_hold_neither_another_tenant_nor_other_threads(
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.05)
     resolver = Resolver(names.look_up)
     for number in range(40):
-        for asker in ("shop", "a", "b", "c"):  # more threads than are lent for all work
+        for asker in ("shop", "a", "b", "c"):  # more lookups than asyncio has worker threads
             with pytest.raises(UpstreamError, match="the name lookup failed"):
                 await resolver.resolve(f"{number}.{asker}.slow", asker)
 

@@ -1,4 +1,4 @@
-"""Sending to receivers that take, refuse, break and come back; a real Prometheus among them."""
+"""Sending to receivers that accept, refuse, fail and recover; one is a real Prometheus."""
 
 import asyncio
 import ipaddress
@@ -38,7 +38,7 @@ def receiver_at(port: int, reach: Reach = _LOCAL) -> Receiver:
 
 
 class _Site:
-    """A receiver that answers in turn as it is told, and a sender to it."""
+    """A receiver with scripted answers, and a sender to it."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -71,7 +71,7 @@ async def test_a_batch_that_cannot_be_sent_is_lost_and_holds_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refusal = http(b'out of series {a="b"}', "text/plain", "400 Bad Request")
-    site = _Site(refusal)  # of which the first batch, which is none, is taken apart
+    site = _Site(refusal)  # the first batch is not a valid request, so it cannot be split
     async with site.sending(1, 2) as sender:
         await asyncio.wait_for(sender.drained(), 20)
 
@@ -261,7 +261,7 @@ async def test_a_series_that_is_named_and_not_of_the_batch_loses_it() -> None:
 )
 async def test_of_a_batch_only_the_series_is_lost_that_is_out_of_order(text: str) -> None:
     class Strict(_Site):
-        """Takes nothing of a request that has series `c`, as Prometheus 2 does."""
+        """Rejects every request with series `c` as a whole, as Prometheus 2 does."""
 
         async def _answer(self, writer: asyncio.StreamWriter) -> None:
             self.bodies.append(await self.app.read_body(writer))
@@ -348,7 +348,7 @@ async def test_many_lanes_are_sent_at_once_where_many_batches_wait() -> None:
 
 
 class _Small(_Site):
-    """Takes four series at most in a request."""
+    """Accepts at most four series per request."""
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
         self.bodies.append(await self.app.read_body(writer))

@@ -1,4 +1,4 @@
-"""What is sent arrives in a real Prometheus and a real VictoriaMetrics."""
+"""Forwarded samples arrive in a real Prometheus and a real VictoriaMetrics."""
 
 import asyncio
 import json

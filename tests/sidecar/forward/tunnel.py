@@ -1,4 +1,4 @@
-"""A TCP proxy of the tests: connections that are slow, cut, half open, or answered by it."""
+"""A TCP proxy for tests: connections that are slow, cut, half open, or answered by the proxy."""
 
 import asyncio
 import contextlib
@@ -6,16 +6,16 @@ from typing import Self
 
 
 class Tunnel:
-    """Passes connections on to a port, as badly as it is told."""
+    """Forwards connections to a port, with faults on demand."""
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
-        """0: nobody is there."""
+        """0 if there is no target."""
         self.delay_seconds = 0.0
         self.is_silent = False
-        """Whether what goes in comes out nowhere, and nobody is told."""
+        """Whether data is dropped silently in both directions."""
         self.answer = b""
-        """What is answered in place of whoever is behind; empty for what they say."""
+        """A response in place of the target's; empty to forward the target's own."""
         self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -29,7 +29,7 @@ class Tunnel:
         self.cut()
 
     def cut(self) -> None:
-        """Break all connections off."""
+        """Abort all connections."""
         for writer in self._open:
             writer.transport.abort()
         self._open.clear()

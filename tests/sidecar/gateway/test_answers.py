@@ -18,7 +18,7 @@ _BROKEN_GZIP = gzip.compress(b"{}")[:10] + bytes(20)
 
 
 class _Passed:
-    """What became of one answer."""
+    """One backend answer that is passed on."""
 
     def __init__(self, answer: object, limit_bytes: int = 1 << 30) -> None:
         self.app = App(answer)  # type: ignore[arg-type]
@@ -193,7 +193,7 @@ async def test_an_answer_ends_whoever_is_slow() -> None:
 
 
 class _Stalled:
-    """A server that begins an answer and never ends it."""
+    """A server that starts a response and never finishes it."""
 
     def __init__(self, said: bytes) -> None:
         self._said = said

@@ -1,4 +1,4 @@
-"""The gateway before a real Prometheus, asked as Grafana asks, and as an attacker would."""
+"""The gateway in front of a real Prometheus, with requests of Grafana and of an attacker."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ _FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 class _Known:
-    """Anybody whose header names the tenants that it may be."""
+    """Accepts every caller; the header names the caller's tenants."""
 
     async def authenticate(self, headers: Mapping[str, str], peer: str) -> Caller:
         said = headers.get("authorization", "")
@@ -50,7 +50,7 @@ class _Counts:
 
 
 class Site:
-    """A gateway, and how it is asked."""
+    """A gateway, and requests to it."""
 
     def __init__(self, *urls: str, fills_gaps: bool = False) -> None:
         self.counts = _Counts()

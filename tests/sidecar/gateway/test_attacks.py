@@ -1,7 +1,7 @@
-"""Requests that were written to slip something past a gateway, as bytes to a real one.
+"""Requests that try to bypass a gateway, as raw bytes to a real one.
 
-Whatever is answered, a backend hears of nothing but what the tenant may see. Attacks by PromQL
-alone are in test_app.py, which has real answers to compare.
+Whatever the response, the backend only gets queries for what the tenant may see. Attacks by PromQL
+alone are in test_app.py, which compares real answers.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ _OWN = 'up{namespace=~"shop"}'
 
 
 class Site:
-    """A gateway over TCP, and all that its backend was asked."""
+    """A gateway over TCP, and all requests to its backend."""
 
     def __init__(self) -> None:
         self.app = App(self._record)
         self.asked: list[str] = []
-        """Heads and bodies, but those of health checks."""
+        """Heads and bodies, except those of health checks."""
         self.port = 0
 
     async def _record(self, writer: asyncio.StreamWriter) -> None:
@@ -48,7 +48,7 @@ class Site:
         writer.write(http(said, "application/json"))
 
     async def send(self, *parts: str | bytes) -> int:
-        """Send a request; returns the status, 0 where the connection just ends."""
+        """Send a request; return the status, or 0 if the connection closes without one."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         for part in parts:
             writer.write(part.encode() if isinstance(part, str) else part)
@@ -58,7 +58,7 @@ class Site:
         return int(line.split()[1]) if line else 0
 
     def queries(self) -> list[str]:
-        """Return what was asked, in PromQL."""
+        """Return the PromQL that the backend received."""
         found: list[str] = []
         for request in self.asked:
             head, _, body = request.partition("\r\n\r\n")
@@ -109,7 +109,7 @@ def _post(body: str, *headers: str, target: str = "/api/v1/query") -> str:
 @pytest.mark.parametrize(
     ("request_text", "status"),
     [
-        # Parameters in two places, or twice, are never for two readers to choose among.
+        # Repeated parameters, or in two places, which two parsers could read differently.
         (_post("query=up", target="/api/v1/query?query=secret"), 400),
         (_post("query=up", target="/api/v1/query?namespace=bank"), 403),
         (_post("query=up&namespace=shop", target="/api/v1/query?namespace=bank"), 403),
@@ -129,7 +129,7 @@ def _post(body: str, *headers: str, target: str = "/api/v1/query") -> str:
         (_get("/api/v1/query?query=%ff%fe"), 400),
         (_get("/api/v1/query?query=%zz"), 400),
         (_get("/api/v1/query?query=" + "x" * 40_000), 422),
-        # Two framings of one body.
+        # Ambiguous framing of the body.
         (_post("query=up", _FORM, "Transfer-Encoding: chunked"), 400),
         (_post("query=up", _FORM, "Content-Length: 5"), 400),
         (_post("query=up", _FORM, "Transfer-Encoding: xchunked"), 400),
@@ -142,13 +142,13 @@ def _post(body: str, *headers: str, target: str = "/api/v1/query") -> str:
         (_get("/api/v1/query?query=up&namespace=bank"), 403),
         (_get("/api/v1/query?query=up&namespace=shop", _BANK), 400),
         (_get("/api/v1/query?query=up", login=_BOTH), 400),
-        # Nobody, or somebody else.
+        # Missing, spoofed, repeated or wrong credentials.
         (_get("/api/v1/query?query=up", login="Cookie: user=grafana"), 401),
         (_get("/api/v1/query?query=up", "X-Remote-User: grafana", login="A: b"), 401),
         (_get("/api/v1/query?query=up", "X-Tenant-Namespace: shop", login="A: b"), 401),
         (_get("/api/v1/query?query=up", _LOGIN), 401),
         (_get("/api/v1/query?query=up", login="Authorization: Bearer abc"), 401),
-        # Another page by another spelling.
+        # Other spellings of paths.
         (_get("//api/v1/query?query=up"), 404),
         (_get("/api/v1/query/?query=up"), 404),
         (_get("/api/v1/./query?query=up"), 404),
@@ -237,14 +237,14 @@ async def test_every_turn_comes_back_however_an_answer_ends(
 ) -> None:
     request_text = _get("/api/v1/labels").replace("GET", method).replace("/1.1", f"/{version}")
     for _ in range(30):
-        # The client goes when it has read the first line.
+        # The client disconnects after it has read the first line.
         assert await site.send(request_text) in (200, 503)
 
     await until_async(lambda: site.send(_get("/api/v1/query?query=up")))
 
 
 async def until_async(status: Callable[[], Awaitable[int]]) -> None:
-    """Wait until a request is answered."""
+    """Wait until a request succeeds."""
     async with asyncio.timeout(5):
         while await status() != 200:
             await asyncio.sleep(0.05)

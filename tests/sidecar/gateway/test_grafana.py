@@ -1,6 +1,6 @@
-"""What Grafana's Prometheus data source asks, of a gateway before an old and a new Prometheus.
+"""Requests of Grafana's Prometheus data source to a gateway before an old and a new Prometheus.
 
-Written down from its documentation and from reports of its users: health by a constant query and by
+Taken from its documentation and from user reports: health checks by a constant query and by
 buildinfo, panels by POST with forms, variables, the metric browser and completion by series, labels
 and label values, metadata, exemplars, annotations, rules.
 
@@ -54,7 +54,7 @@ def prometheus(
     program = have(find)
     with running_prometheus(_CONFIG, tmp_path_factory.mktemp("grafana"), program) as running:
         deadline = time.monotonic() + 20
-        # The moments that are asked about are whole seconds: samples have to be older.
+        # Queries are evaluated at whole seconds, so samples must be older than that.
         while len(running.query("up offset 2s")) < 3 and time.monotonic() < deadline:
             time.sleep(0.1)
         yield running
@@ -67,11 +67,11 @@ class DataSource:
         self.port = port
 
     async def get(self, path: str, *pairs: tuple[str, str]) -> Any:
-        """Ask by GET; returns what is in `data`."""
+        """Send a GET; return the response's `data`."""
         return await self._ask("GET", f"/api/v1/{path}?{urlencode(pairs)}")
 
     async def post(self, path: str, *pairs: tuple[str, str]) -> Any:
-        """Ask by POST with a form; returns what is in `data`."""
+        """Send a POST with a form; return the response's `data`."""
         return await self._ask("POST", f"/api/v1/{path}", urlencode(pairs).encode())
 
     async def _ask(self, method: str, target: str, body: bytes = b"") -> Any:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.anyio
 
 
 class _Backend:
-    """Answers once it is let."""
+    """A backend that answers once `may` is set."""
 
     def __init__(self, answer: Response | Refusal) -> None:
         self.answer = answer

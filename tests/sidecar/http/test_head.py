@@ -54,7 +54,7 @@ _BODIES = [
 
 
 def _cases() -> list[bytes]:
-    """Each line with a plain status, each status with plain lines, each with every body."""
+    """Each header with plain status lines, each status line with plain headers, with every body."""
     plain = [_OK, b"HTTP/1.0 200 OK\r\n"]
     framed = [
         b"", b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n", b"X: y\r\n",

@@ -152,7 +152,7 @@ _OFFER = b"\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\
 
 @pytest.fixture
 async def echo() -> AsyncIterator[tuple[int, list[Request]]]:
-    """A server that keeps what it was asked; its port, and that."""
+    """A server that records its requests; yields its port and the requests."""
     requests: list[Request] = []
 
     async def answer(request: Request) -> Response:

@@ -27,7 +27,7 @@ _SECONDS = count(1_700_000_000)
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whose time of change is another each time, however coarse the clock."""
+    """Write a file with a new modification time on every call, however coarse the clock."""
     path.write_text(text)
     moment = next(_SECONDS)
     os.utime(path, (moment, moment))
@@ -38,7 +38,7 @@ def _leaf(signer: Authority) -> Leaf:
 
 
 def _is_trusted(client: ssl.SSLContext, server: ssl.SSLContext, name: str = "kubelet") -> bool:
-    """Shake hands in memory; tell whether the client takes the server's certificate."""
+    """Do a handshake in memory; return whether the client trusts the server's certificate."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [
         client.wrap_bio(down, up, server_hostname=name),

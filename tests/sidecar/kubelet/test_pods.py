@@ -1,4 +1,4 @@
-"""The node role and the kubelet's list of pods: targets, labels of pods, bare cgroups."""
+"""The node role and the kubelet's pod list: targets, pod labels, bare cgroups."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ WEB = pod("shop", "web-0", uid=UID, id=f"cri-o://{ID}", labels={"app": "web", "t
 async def test_targets_are_told_with_their_namespaces_labels(tmp_path: Path) -> None:
     async with node_proxy(tmp_path, http(CADVISOR), "--discovery") as kubelet:
         kubelet.app.answers["/pods"] = tell_pods(WEB, pod("bank", "x"))
-        # Nobody asked: nothing is wrong.
+        # Before the first request, there is no state to report.
         assert "\nlivery_node_discovery_up " not in await kubelet.admin()
         response = await kubelet.get("/targets")
 
@@ -307,7 +307,7 @@ async def test_every_answer_is_that_of_a_proxy_that_remembers_nothing(
 
 
 def _random_node(draw: random.Random) -> tuple[list[dict[str, Any]], bytes]:
-    """A few pods that come, go and are relabelled, and series of all there could be."""
+    """A few pods that come, go and change labels, and the series of all possible pods."""
     pods, lines = [], []
     for number in range(4):
         uid, container = f"1234567{number}" + UID[8:], f"{number}a" * 32

@@ -25,7 +25,7 @@ _POLICY = SeriesPolicy(namespaces={"shop": {"team": "x"}})
 
 
 class _Proxied(NamedTuple):
-    """A proxy, the kubelet that it asks, and what it said to its owner."""
+    """A proxy, its kubelet, and the callbacks that it made."""
 
     app: App
     proxy: KubeletProxy
@@ -60,7 +60,7 @@ async def _proxied(answer: Answer, *, slots: int = 4) -> AsyncIterator[_Proxied]
 
 
 async def _stall(writer: asyncio.StreamWriter) -> None:
-    """Begin an answer, and send no more of it."""
+    """Start a response and do not finish it."""
     writer.write(http(_BODY * 9)[:-9])
     await writer.drain()
 

@@ -1,4 +1,4 @@
-"""One text for several readers."""
+"""A text that several readers share."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -24,7 +24,7 @@ async def _all(reader: Reader) -> bytes:
 
 
 class _Parts:
-    """A text that begins when it is let, and whether it was closed."""
+    """A text that starts once `gate` is set, and whether it was closed."""
 
     def __init__(self, *parts: bytes, error: LiveryError | None = None) -> None:
         self.gate = asyncio.Event()

@@ -72,7 +72,7 @@ _SOUP = [
 
 
 def _mostly(plain: list[bytes], odd: list[bytes]) -> SearchStrategy[bytes]:
-    # Odd once in twenty times, so that many a whole body is accepted.
+    # Odd once in twenty times, so that many whole bodies are accepted.
     return st.sampled_from([*plain * (1 + 19 * len(odd) // len(plain)), *odd])
 
 
@@ -132,7 +132,7 @@ def bodies(fmt: Format, *, max_lines: int = 6) -> SearchStrategy[bytes]:
 def regular_bodies(draw: st.DrawFn, fmt: Format = Format.TEXT, *, targets: int = 1) -> list[bytes]:
     """Well-formed families, as client libraries write them; one body for each target.
 
-    Families may be common to the targets; series never are.
+    Targets may share families, but never series.
     """
     written = [b""] * targets
     for index in range(targets):
@@ -155,7 +155,7 @@ def _family(draw: st.DrawFn, number: int, target: int) -> bytes:
     text = b"# HELP %b About it.\n# TYPE %b %b\n" % (name, name, kind)
     for row in range(draw(st.integers(1, 3))):
         own = b'target="%d",row="%d",v="%b"' % (target, row, draw(value))
-        # A strict parser takes no negative count.
+        # A strict parser rejects negative counts.
         number_text = draw(st.sampled_from(_NUMBERS[: 1 if kind == b"histogram" else 5]))
         suffixes = {
             b"gauge": [(b"", b"")],

@@ -1,4 +1,4 @@
-"""What the reader and the oracle each make of a body, in one form."""
+"""The results of our reader and of the oracle for a body, in one form."""
 
 import math
 import re
@@ -21,7 +21,7 @@ DELIBERATE = (
     "no metric name after",
     "a NUL byte",
 )
-"""Reasons of the reader's that Prometheus's parser does not know; mostly its scrape loop does."""
+"""Errors of our reader that Prometheus's parser does not have; mostly its scrape loop does."""
 
 _PAIR = re.compile(rb'(?:([a-zA-Z_]\w*)|"((?:\\.|[^"\\])*)")="((?:\\.|[^"\\])*)"')
 _TAIL = re.compile(
@@ -30,7 +30,7 @@ _TAIL = re.compile(
 
 
 def read(body: bytes, fmt: Format) -> list[Row] | str:
-    """Rows of a body as our reader sees it, or why it refuses."""
+    """The rows of a body according to our reader, or its error."""
     rows: list[Row] = []
     samples = scan(body, fmt)
     try:
@@ -46,7 +46,7 @@ def read(body: bytes, fmt: Format) -> list[Row] | str:
 
 
 def told(parsed: Parsed) -> list[Row] | str:
-    """Rows of a body as the oracle sees it, or why it refuses."""
+    """The rows of a body according to the oracle, or its error."""
     if parsed.error is not None:
         return parsed.error
     return [row for row in map(_told, parsed.entries) if row]
@@ -90,7 +90,7 @@ def _sample(sample: Sample, fmt: Format) -> Row:
 def _milliseconds(seconds: bytes | None) -> int | None:
     if seconds is None:
         return None
-    # Go's conversion saturates on this machine; the sign of an overflow is all that is lost.
+    # Go's result of an overflow depends on the machine: here it is the smallest integer.
     value = float(seconds) * 1000
     return int(value) if math.isfinite(value) and abs(value) < 2**63 else -(2**63)
 

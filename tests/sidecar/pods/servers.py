@@ -1,4 +1,4 @@
-"""An API server on loopback that answers what a test tells it; a real one is in `tests/cluster`."""
+"""A scripted API server on loopback; `tests/cluster` uses a real one."""
 
 import json
 from typing import Any
@@ -14,20 +14,20 @@ def client_of(app: App, token: str = "secret") -> ApiClient:
 
 
 def listed(*objects: dict[str, Any], version: str = "1", following: str = "") -> bytes:
-    """Answer a list."""
+    """Return a response with a list."""
     metadata = {"resourceVersion": version, "continue": following}
     body = json.dumps({"kind": "PodList", "metadata": metadata, "items": objects}).encode()
     return http(body, "application/json")
 
 
 def refused(status: str, message: str) -> bytes:
-    """Answer a Status object."""
+    """Return an error response with a Status object."""
     body = json.dumps({"kind": "Status", "message": message}).encode()
     return http(body, "application/json", status)
 
 
 def event(kind: str, obj: dict[str, Any]) -> bytes:
-    """Write one line of a watch."""
+    """Return one line of a watch."""
     return json.dumps({"type": kind, "object": obj}).encode() + b"\n"
 
 

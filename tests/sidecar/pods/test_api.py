@@ -82,7 +82,7 @@ async def test_a_watch_yields_events_until_the_server_ends_it() -> None:
     lines = event("ADDED", {"a": 1}) + event("DELETED", {"a": 1})
 
     async def answer(writer: asyncio.StreamWriter) -> None:
-        for at in range(0, len(lines), 7):  # whatever the parts are
+        for at in range(0, len(lines), 7):  # in arbitrary parts
             writer.write((WATCH if at == 0 else b"") + lines[at : at + 7])
             await asyncio.sleep(0)
         writer.close()
@@ -90,7 +90,7 @@ async def test_a_watch_yields_events_until_the_server_ends_it() -> None:
     async with App(answer) as app:
         events = [event async for event in client_of(app).watch("/pods", {}, 5)]
 
-    assert events[0] is None  # it has begun
+    assert events[0] is None  # the watch has started
     assert [item["type"] for item in events if item] == ["ADDED", "DELETED"]
 
 

@@ -29,15 +29,15 @@ def _parse(obj: Json) -> str:
 
 
 class _Server:
-    """Lists what it has, and streams what it is told."""
+    """An API server that lists its objects and streams scripted watches."""
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.app = App(self._answer)
         self.objects = list(objects)
         self.pages: list[bytes] = []
-        """Answers to lists, one after the other, before the usual one."""
+        """Responses to list requests, in order, before the usual one."""
         self.watches: list[bytes] = []
-        """Answers to watches, likewise."""
+        """Responses to watch requests, likewise."""
         self.streams: list[asyncio.StreamWriter] = []
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:

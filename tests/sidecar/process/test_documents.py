@@ -26,7 +26,7 @@ def _read(path: Path, text: str | bytes, max_bytes: int = 10_000) -> object:
 
 
 def _refusal(path: Path, text: str) -> str:
-    """Why a text is refused; empty where it is read."""
+    """Return why a text is refused; empty if it is accepted."""
     try:
         _read(path, text)
     except DocumentError as error:

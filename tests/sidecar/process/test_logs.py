@@ -18,7 +18,7 @@ class _Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _own_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put pytest's handlers aside: what is configured takes the place of all and closes them."""
+    """Set pytest's handlers aside: configuring logging replaces and closes all handlers."""
     root = logging.getLogger()
     level = root.level
     monkeypatch.setattr(root, "handlers", [])

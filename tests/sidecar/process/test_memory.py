@@ -31,7 +31,7 @@ print(count() - before)
 
 
 def _faults(*arguments: str) -> int:
-    """Page faults of 20 scrapes whose buffers are freed after each."""
+    """Return the page faults of 20 scrapes; each frees its buffers at its end."""
     command = [sys.executable, "-c", _FAULTS, *arguments]
     return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
 

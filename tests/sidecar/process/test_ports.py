@@ -23,7 +23,7 @@ async def _hello(_: Request) -> Response:
 async def _serving(
     ports: Ports, *listeners: Listener, stop: asyncio.Event | None = None
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve until the end of the block, then end in order."""
+    """Serve until the end of the block, then shut down in order."""
     stop = stop or asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         task = group.create_task(serve(ports, listeners, [], stop))

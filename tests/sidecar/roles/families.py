@@ -1,4 +1,4 @@
-"""What every role's own metrics keep to."""
+"""Tests of the metrics of every role."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,7 +10,7 @@ from sidecar.process.metrics import Family, Telemetry
 
 
 class FamilyTests:
-    """Tests of one role's families."""
+    """Tests of one role's metric families."""
 
     families: ClassVar[Sequence[Family]]
     prefix: ClassVar[str]

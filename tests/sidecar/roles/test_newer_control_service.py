@@ -1,4 +1,4 @@
-"""Old proxies outlive an upgrade: a newer policy streamed to the present proxy, in each role."""
+"""Proxies can be older than the injector: a newer policy for today's proxy, in each role."""
 
 import asyncio
 import contextlib
@@ -77,7 +77,7 @@ async def test_a_pods_proxy_goes_on_with_a_newer_policy(tmp_path: Path) -> None:
             service.say(_whole("2", **newer))
             await until(lambda: service.report.get("policyVersion") == "2")
 
-            # Labels go on, the last good relabel rules stay, the newer access rule grants nothing.
+            # Labels change, the last valid relabel rules stay, the new access rule grants nothing.
             assert (await get(role.data_port)).text == 'a{team="new"} 1\n'
     assert service.report["policyIgnored"] == ["mirror"]
     assert "metricRelabelings[0].action" in str(service.report["policyError"])

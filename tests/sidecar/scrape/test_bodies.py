@@ -47,5 +47,5 @@ def test_openmetrics_of_too_many_lines_is_refused_before_it_is_converted(
 
     with pytest.raises(LimitError, match="more than 3 lines of OpenMetrics"):
         text_of(fetched, Format.TEXT, None, Limits(samples=1))
-    # Nothing has to be converted.
+    # No conversion is needed.
     assert text_of(fetched, Format.OPENMETRICS, None, Limits(samples=1)) == fetched.body

@@ -24,7 +24,7 @@ def _ask(query: str = "", passed: str = "") -> ScrapeRequest:
 
 
 class _Gate:
-    """An application that answers when it is told to, once for each call of `open`."""
+    """An application that answers one request per call of `open`."""
 
     def __init__(self) -> None:
         self._permits = asyncio.Semaphore(0)

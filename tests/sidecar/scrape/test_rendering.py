@@ -23,7 +23,7 @@ def _render(
     limit_bytes: int = 1 << 20,
     policy: SeriesPolicy = _NOTHING,
 ) -> Scrape:
-    """Render what targets `a`, `b`, … said; an empty body is a target that is down."""
+    """Render the bodies of targets `a`, `b`, …; an empty body is a target that is down."""
     targets = [parse_target(f"{name}=http://:80/") for name, _ in zip("abc", bodies, strict=False)]
     context = RewriteContext(target_label="container")
     view = ScrapeView(policy, context, targets, _WANTED, limits=Limits())

@@ -88,7 +88,7 @@ def test_a_late_reading_is_an_error_and_the_next_one_goes_on_where_it_stopped() 
 
     assert isinstance(view.read(0, fetched, is_late), LateError)
     assert isinstance(view.read(0, fetched, is_late), Reading)
-    assert asked == 4  # only of the one series that was still new
+    assert asked == 4  # one more call, for the series that was still new
 
 
 def test_a_plan_is_used_again_while_only_values_change() -> None:

@@ -30,7 +30,7 @@ def test_the_demo_shows_the_path_once_and_leaves_nothing(tmp_path: Path) -> None
     assert 'code="200",cost_center="4711",team="frontend"' in before
     assert 'code="200",cost_center="4711",team="backend"' in after
     assert "/spec/initContainers" in before
-    # What the application said and what its proxy passed on are the same.
+    # The application and its proxy show the same values.
     shown = re.findall(r"^ +(?:-> )?http_requests_total.* (\d+)$", before, re.MULTILINE)
     assert len(shown) == 12
     assert shown[0::2] == shown[1::2]

@@ -1,4 +1,4 @@
-"""The demo itself is run in `test_demo_gateway`."""
+"""The demo itself runs in `test_gateway.py`."""
 
 import asyncio
 from pathlib import Path

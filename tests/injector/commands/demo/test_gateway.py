@@ -42,7 +42,7 @@ def test_each_team_asks_the_same_and_gets_its_own(tmp_path: Path) -> None:
     assert '"team":"payments"' in asked.stdout
     assert "frontend" not in asked.stdout
     assert list(temporary.iterdir()) == []
-    # And to one team's own Prometheus its proxy sends, which has nothing of the other.
+    # A team's own Prometheus gets that team's series from its proxy, and no others.
     _, _, sent = said.partition("bank's own Prometheus")
     assert re.search(r'\{namespace="bank",team="payments",tenant="bank"\} \d+ series', sent)
     assert "shop" not in sent.partition("Now you")[0]

@@ -92,7 +92,7 @@ def test_an_answer_that_cannot_be_used_says_what_came(
 
 
 class _Elsewhere(BaseHTTPRequestHandler):
-    """Sends everybody to another path."""
+    """Redirects every request to another path."""
 
     asked: ClassVar[list[str]] = []
 

@@ -20,7 +20,7 @@ NAMESPACES = Resource("Namespace", "/api/v1/namespaces")
 
 
 class Seen:
-    """What a reflector told, as names in order."""
+    """The updates from a reflector, as names in order."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, ...]] = []
@@ -129,7 +129,7 @@ def test_pages_are_put_together_and_an_expired_one_starts_over() -> None:
 
 @pytest.fixture
 def without_collections() -> Iterator[None]:
-    """Collect no garbage: a finalizer that runs at the deepest point of a recursion fails."""
+    """Disable garbage collection: a finalizer at the deepest point of a recursion would fail."""
     gc.collect()
     gc.disable()
     yield
@@ -197,7 +197,7 @@ def test_a_server_that_ends_every_watch_is_not_asked_without_a_pause(
 
     with _reflecting(handle):
         _until(lambda: pauses.count(0.08) >= 2)
-    # How long a watch is asked to last comes from there, too: it is over 200 s.
+    # The requested timeout of a watch is also random: it is over 200 s.
     assert [pause for pause in pauses if pause < 1][:5] == [0.01, 0.02, 0.04, 0.08, 0.08]
 
 

@@ -1,4 +1,4 @@
-"""The world kept as a real API server's objects are."""
+"""The cluster state, kept equal to a real API server's objects."""
 
 import asyncio
 import contextlib
@@ -148,7 +148,7 @@ async def test_connections_that_are_cut_lose_nothing(
             await until(lambda: len(source.problems()) == 3)
             asked = between.connections
             await asyncio.sleep(1)
-            # Three reflectors, each with a pause that grows to a third of a second here.
+            # Three reflectors, each with a backoff that grows to a third of a second here.
             assert between.connections - asked < 40
             between.mend()
             await until(lambda: _labels(cluster, namespace.name).get("team") == "new")

@@ -78,7 +78,7 @@ def test_a_broken_secret_is_a_clear_error(
 
 @pytest.fixture
 def configuration(client: KubeClient, namespace: Namespace) -> Iterator[str]:
-    """A configuration as the chart makes it, without a bundle."""
+    """A webhook configuration like the chart's, without a CA bundle."""
     common: dict[str, Any] = {
         "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
         "namespaceSelector": {"matchLabels": {"none": namespace.name}},

@@ -11,7 +11,7 @@ from tests.injector.kube.servers import Answer, misbehaving
 
 @pytest.fixture(scope="package")
 def held() -> Iterator[tuple[KubeClient, dict[str, Json | Answer]]]:
-    """One API server for all looks, and what it holds by path."""
+    """One API server for all checks, and its objects by path."""
     objects: dict[str, Json | Answer] = {}
 
     def answer(path: str, query: dict[str, str]) -> Answer:
@@ -26,7 +26,7 @@ def held() -> Iterator[tuple[KubeClient, dict[str, Json | Answer]]]:
 
 @pytest.fixture
 def holding(held: tuple[KubeClient, dict[str, Json | Answer]]) -> Holding:
-    """Let the API server hold what a test says."""
+    """Make the API server hold the objects that a test gives."""
 
     @contextmanager
     def hold(objects: Mapping[str, Json | Answer]) -> Iterator[KubeClient]:

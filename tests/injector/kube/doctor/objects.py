@@ -1,4 +1,4 @@
-"""Objects of an installation, for looks at them."""
+"""Objects of an installation, for the doctor's checks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ Holding = Callable[[Mapping[str, Json | Answer]], AbstractContextManager[KubeCli
 
 
 def listed(items: Iterable[Json]) -> Json:
-    """A collection."""
+    """A list of objects, as the API server returns it."""
     return {"metadata": {}, "items": list(items)}
 
 

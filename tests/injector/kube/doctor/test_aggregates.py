@@ -1,4 +1,4 @@
-"""Looks at aggregates."""
+"""Checks of aggregates."""
 
 import json
 import shlex

@@ -36,7 +36,7 @@ def _problems(found: dict[str, Finding]) -> set[str]:
 
 
 def _problems_of_its_own(found: dict[str, Finding]) -> set[str]:
-    """Leave out the namespaces of other tests, which ask for proxies still."""
+    """Leave out the namespaces of other tests, in which injection is still enabled."""
     return {text for text in _problems(found) if not re.match(r"[a-z]+-\d+-[a-z0-9]{5}: ", text)}
 
 
@@ -81,7 +81,7 @@ def test_pods_without_a_proxy_are_named_with_what_restarts_them(
     _owned_pod(shop, "db-0", "StatefulSet", "db", asks)
     _owned_pod(shop, "quiet-0", "StatefulSet", "quiet", {})
     shop.pod("alone", **asks)
-    # Labelled afterwards: their pods were made before anybody asked.
+    # Labelled afterwards: the pods were created before injection was enabled.
     shop.label(**{"livery.dev/inject": "enabled"})
     found = _examine(client, release)
 
@@ -124,7 +124,7 @@ def test_a_new_pod_is_tried_and_what_stands_in_its_way_is_named(
         assert "livery.dev/cpu-limit" in found[full].remedy
         assert any(
             "the admission policy's Secret lacks the CA" in text for text in problems
-        )  # nobody publishes here
+        )  # no injector publishes it here
         for namespace in (good, tight):
             namespace.label(**{"livery.dev/inject": None})
 
@@ -281,7 +281,7 @@ def _is_served(client: KubeClient, path: str) -> bool:
 
 @contextmanager
 def _monitors(client: KubeClient) -> Iterator[None]:
-    """Give the cluster the kinds of Prometheus operators, as far as they matter here."""
+    """Install minimal CRDs for the kinds of Prometheus operators."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     names = []

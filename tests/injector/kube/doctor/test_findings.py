@@ -1,4 +1,4 @@
-"""What looks share: finding objects, and naming an installation's parts."""
+"""Code that checks share: finding objects, and naming an installation's parts."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_all_pages_of_a_collection_are_found(
     found = find_all(client, path, 100, fieldSelector="metadata.name!=a-3")
 
     assert [item["metadata"]["name"] for item in found] == ["a-0", "a-1", "a-2", "a-4"]
-    assert len(find_all(client, path, 3)) == 4  # whole pages
+    assert len(find_all(client, path, 3)) == 4  # pages are returned whole
 
 
 def test_what_is_not_there_is_found_nowhere(client: KubeClient, namespace: Namespace) -> None:

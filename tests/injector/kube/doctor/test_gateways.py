@@ -1,4 +1,4 @@
-"""Looks at gateways."""
+"""Checks of gateways."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Rights that an installation needs."""
+"""Permissions that an installation needs."""
 
 import pytest
 

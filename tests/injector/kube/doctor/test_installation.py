@@ -1,4 +1,4 @@
-"""Looks at the injector itself."""
+"""Checks of the injector itself."""
 
 import base64
 from collections.abc import Callable, Iterator

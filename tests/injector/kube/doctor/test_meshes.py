@@ -1,4 +1,4 @@
-"""Looks at meshes in front of proxies, by the kinds of Istio and Linkerd; no mesh runs here."""
+"""Checks of meshes in front of proxies, with the kinds of Istio and Linkerd; no mesh runs here."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Monitors that scrape applications past their proxies."""
+"""Monitors that bypass proxies and scrape applications."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Looks at labelled namespaces."""
+"""Checks of labelled namespaces."""
 
 import pytest
 

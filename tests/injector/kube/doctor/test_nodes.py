@@ -1,4 +1,4 @@
-"""Looks at node proxies."""
+"""Checks of node proxies."""
 
 import pytest
 

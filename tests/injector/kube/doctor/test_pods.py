@@ -1,4 +1,4 @@
-"""Looks at pods with proxies."""
+"""Checks of pods with proxies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the injector's own pods say."""
+"""Checks of the injector's own pods."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_the_reason_stands_in_the_finding(holding: Holding) -> None:
         (finding,) = look_at_injector(client, INSTALLATION)
 
     assert finding.sentence == "0 of 2 injectors are ready: ErrImagePull"
-    # What never ran has no log.
+    # A container that never ran has no log.
     assert finding.remedy.startswith("kubectl -n livery-system describe pod livery-injector-a")
 
 

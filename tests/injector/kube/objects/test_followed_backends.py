@@ -1,4 +1,4 @@
-"""What leads to Prometheus servers, followed at a real API server."""
+"""Gateways' Prometheus servers, discovered on a real API server."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Ready collectors, followed by their Service's EndpointSlices at a real API server."""
+"""Ready collectors, found through their Service's EndpointSlices on a real API server."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pods of namespaces that an aggregate wants, followed at a real API server."""
+"""Pods of the namespaces that an aggregate needs, watched on a real API server."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Secrets that objects name, read at a real API server."""
+"""Secrets that objects name, read from a real API server."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""An installation read from a server that answers as it is told; a real one in tests/cluster."""
+"""An installation, read from a scripted server; tests/cluster uses a real API server."""
 
 import json
 from typing import Any

@@ -37,7 +37,7 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Watched:
-    """What is shown of pods, who was deleted, and who has a stream."""
+    """The troubles shown for pods, the deleted pods, and the pods that have a stream."""
 
     sentences: Callable[[], Sequence[str]]
 
@@ -164,7 +164,7 @@ async def test_more_pods_than_a_round_asks_for_are_all_found(
 
 
 async def _injected(namespace: Namespace, name: str) -> dict[str, Any]:
-    """Create a pod as the webhook makes it, and let its kubelet say that it runs."""
+    """Create a pod as the webhook would, and set its status to running."""
     containers = [{"name": "web", "image": "registry.example/web:1"}]
     bare: dict[str, Any] = {
         "metadata": {"name": name, "annotations": {**ASKS, "prometheus.io/port": "8080"}},
@@ -229,7 +229,7 @@ def test_of_a_pod_is_kept_where_it_leads_prometheus(
 
 
 class _Counted:
-    """An API server that has every pod, drifted, and counts who is asked for."""
+    """An API server on which every pod has drifted; records the requested paths."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

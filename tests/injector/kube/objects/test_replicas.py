@@ -1,4 +1,4 @@
-"""The other replicas, found and asked."""
+"""The other replicas: discovery and requests."""
 
 import asyncio
 import contextlib
@@ -78,7 +78,7 @@ def test_what_is_no_endpoint_slice_is_an_error(tmp_path: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def _other(folder: Path) -> AsyncIterator[Service]:
-    """Another replica, at which a proxy reported."""
+    """Another replica, which has a proxy's report."""
     tokens = folder / "tokens" / "livery-system"
     tokens.mkdir(parents=True)
     (tokens / "injector-a").write_text("secret")
@@ -155,7 +155,7 @@ async def test_a_replica_is_believed_only_by_the_own_certificates(
 async def _bad_replica(
     folder: Path, answer: Callable[[asyncio.StreamWriter], Awaitable[None]]
 ) -> AsyncIterator[tuple[int, str]]:
-    """A replica of our own CA that answers as it is told; gives its port and the CA."""
+    """A replica with a scripted answer and a certificate of our CA; gives its port and the CA."""
     authority = create_authority("livery", datetime.now(UTC))
     tls = create_server_context(issue_leaf(authority, [NAME], datetime.now(UTC)))
 
@@ -244,7 +244,7 @@ async def test_a_replica_that_misbehaves_is_named_and_stops_no_other(
             await until(lambda: rounds > 3)
             task.cancel()
             await asyncio.wait([task])
-            # Its threads end with what they wait for.
+            # Its threads end when the requests that they wait for end.
             await asyncio.to_thread(replicas.close)
 
     assert says in proxies.problems()[0]

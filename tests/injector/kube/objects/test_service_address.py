@@ -1,4 +1,4 @@
-"""The control service's address, on a server that answers as it is told."""
+"""The control service's address, read from a scripted server."""
 
 import asyncio
 import json

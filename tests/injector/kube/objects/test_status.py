@@ -66,7 +66,7 @@ def _read(shop: Namespace, name: str) -> Json:
 
 
 class _Looks:
-    """Answers whether the cluster was read, and counts how often that was asked."""
+    """Reports whether the cluster has been read, and counts the calls."""
 
     def __init__(self, answer: bool = True) -> None:
         self.answer = answer
@@ -148,7 +148,7 @@ async def test_a_status_that_is_as_it_must_be_is_not_written_again(
         await asyncio.to_thread(_create, shop, name, spec)
     present = {Key("MetricAccess", shop.name, "a-right"): written["status"]}
     async with _writing(release, cluster, present):
-        await _until_written(shop, "b-new")  # which comes after the other
+        await _until_written(shop, "b-new")  # it is processed after a-right
 
     assert "status" not in await asyncio.to_thread(_read, shop, "a-right")
 

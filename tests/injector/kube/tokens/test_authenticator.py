@@ -1,4 +1,4 @@
-"""Tokens that a real API server issued and judges."""
+"""Tokens that a real API server issues and reviews."""
 
 import asyncio
 
@@ -65,7 +65,7 @@ def test_a_deleted_pods_token_counts_no_more(
     async def body() -> None:
         caller = await authenticator.authenticate(token)
         client.request("DELETE", path.split("?")[0], query={"gracePeriodSeconds": "0"})
-        async with asyncio.timeout(30):  # the API server itself remembers for ten seconds
+        async with asyncio.timeout(30):  # the API server caches tokens for ten seconds
             while await authenticator.is_still_valid(token, caller):
                 await asyncio.sleep(0.2)
 

@@ -1,4 +1,4 @@
-"""What tokens say of themselves, without an API server."""
+"""Claims of tokens, read without an API server."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The order and the bounds of reviews; what blocks here is a lock, not an API server."""
+"""The order and the limits of reviews; here a lock blocks, not an API server."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 class _Slow:
-    """A review that lasts until it may end."""
+    """A review that blocks until it is released."""
 
     def __init__(self) -> None:
         self._gate = threading.Event()

@@ -1,4 +1,4 @@
-"""Tokens of third parties, judged for node proxies and gateways by a real API server."""
+"""Tokens of third parties, reviewed for node proxies and gateways by a real API server."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ def test_a_token_must_be_for_one_of_the_audiences(client: KubeClient, namespace:
         reviewer = AccessReviewer(client)
         found = await reviewer.review(ours, None, audiences=wanted)
         assert found.username == f"system:serviceaccount:{namespace.name}:default"
-        # What is remembered of one question answers no other.
+        # A cached answer is used only for the same question.
         assert not (await reviewer.review(ours, None)).username
         assert not (await reviewer.review(ours, None, audiences=("other",))).username
         assert not (await reviewer.review(theirs, None, audiences=wanted)).username
@@ -130,7 +130,7 @@ def test_only_granted_accounts_are_answered(api_server: ApiServer, client: KubeC
                 assert (status, answer["authenticated"], answer["allowed"]) == (200, True, False)
                 assert answer["user"]["username"] == user
                 assert json.loads((await ask(node, {"token": "x"}))[1]) == {"authenticated": False}
-                # A token of ours is none for the API: nobody scrapes with a proxy's.
+                # A proxy's token is not valid for the API: it cannot be used to scrape.
                 stolen = {"token": node}
                 assert json.loads((await ask(node, stolen))[1]) == {"authenticated": False}
                 assert (await ask(shop.token("default", pod="web"), asked))[0] == 403

@@ -1,4 +1,4 @@
-"""Questions about tokens and rights, put to a real API server."""
+"""Reviews of tokens and of access, on a real API server."""
 
 import pytest
 from kubernetes.client import Configuration
@@ -49,7 +49,7 @@ def test_a_user_may_what_its_groups_may(client: KubeClient, namespace: Namespace
     user = {"username": "jane", "groups": [group]}
 
     expected = [True, True, False, False, False]
-    # The API server takes rights up a moment later.
+    # New permissions take effect after a moment.
     until(lambda: [may_access(client, user, item) for item in asked] == expected)
     assert not may_access(client, {"username": "jane", "groups": None}, asked[0])
 

@@ -21,7 +21,7 @@ from tests.injector.model.pods import JSON
 
 Json = dict[str, Any]
 
-# The documents of the implementation that this one replaces, as its users have them.
+# Objects of the implementation that Livery replaces, as its users have them.
 SEED_FIRST = r"""
 apiVersion: observability.ethos.io/v1alpha1
 kind: MetricAccess

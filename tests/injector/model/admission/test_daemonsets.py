@@ -26,7 +26,7 @@ def _prepare(daemonset: Json, platform: Platform | None = None) -> Json:
 
 
 def _of(**pod: Any) -> Json:
-    """Return the pod that a DaemonSet with these fields becomes."""
+    """Return the pod spec of a prepared DaemonSet whose pod spec had these fields."""
     prepared: Json = _prepare(_daemonset({"template": {"spec": pod}}))["spec"]["template"]["spec"]
     return prepared
 

@@ -41,7 +41,7 @@ def _proxy(pod: Json) -> Json:
 
 
 def _contains(large: object, small: object) -> bool:
-    """Tell whether everything of a value is still in another; null may have become something."""
+    """Return whether one value contains all of another; nulls may have been replaced."""
     if isinstance(small, dict) and isinstance(large, dict):
         return all(key in large and _contains(large[key], small[key]) for key in small)
     if isinstance(small, list) and isinstance(large, list):

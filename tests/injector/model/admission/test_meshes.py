@@ -1,4 +1,4 @@
-"""Which annotation lets a scrape past a mesh."""
+"""The annotation with which a scrape bypasses a mesh."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""JSON Patch: applied by another library, the operations do what was asked and no more."""
+"""JSON Patch: applied by another library, the operations make exactly the wanted change."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""Removal: what Livery put into a pod goes, and whatever others did since stays."""
+"""Removal: Livery's additions to a pod are removed, and later changes by others stay."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Templates: what is written into a pod reaches the proxy as it was meant."""
+"""Templates: the settings written into a pod reach the proxy unchanged."""
 
 import re
 from dataclasses import replace
@@ -181,7 +181,7 @@ def test_a_pod_is_outdated_when_a_restart_would_change_it(
     assert (template_hash(changed) != template_hash(PLATFORM)) is is_outdated
     written = [render_container(PROXY, item, "PEM") for item in (changed, PLATFORM)]
     for container in written:
-        # What the policy stream brings at once, whatever stands here.
+        # The policy stream replaces these rules at once, so their value does not matter.
         container["env"] = [
             item for item in container["env"] if item["name"] != "LIVERY_LABEL_RULES"
         ]

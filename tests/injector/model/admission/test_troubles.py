@@ -1,4 +1,4 @@
-"""What is wrong between a running pod and its proxy."""
+"""Problems between a running pod and its proxy."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ def test_a_pod_whose_scrape_istio_took_over_has_not_drifted() -> None:
 
     meshed = _pod(merged, PROXY, {"name": "istio-proxy"})
     assert not is_drifted(meshed, Mesh.ISTIO)
-    # A container of that name anybody could have.
+    # Any pod could have a container with that name.
     assert is_drifted(meshed)
     assert is_drifted(_pod(merged, PROXY), Mesh.ISTIO)
 

@@ -1,4 +1,4 @@
-"""What NetworkPolicies let through, where that can be said for certain."""
+"""Traffic that NetworkPolicies allow, where that is certain."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def test_a_port_is_shut_only_where_no_rule_of_any_policy_names_it(
         ([policy()], True),
         ([policy(policyTypes=["Egress"])], False),
         ([policy(egress=[{}])], True),
-        ([policy(egress=[{"to": [{"podSelector": {}}]}])], False),  # of its own namespace
+        ([policy(egress=[{"to": [{"podSelector": {}}]}])], False),  # only its own namespace
         ([policy(egress=[{"to": [{"namespaceSelector": {}}]}])], True),
         ([policy(egress=[{"to": [{"namespaceSelector": {"matchLabels": {"name": "x"}}}]}])], False),
         ([policy(egress=[{"to": [{"namespaceSelector": {"matchLabels": PEER.namespace_labels},

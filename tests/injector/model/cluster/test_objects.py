@@ -1,4 +1,4 @@
-"""Raw objects: each field has its type, or is an error that names it."""
+"""Raw objects: a field of the wrong type is an error that names it."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Label selectors as Kubernetes reads them."""
+"""Label selectors, as Kubernetes evaluates them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whether a mesh demands its certificates at a port."""
+"""Whether a mesh requires its certificates (mTLS) on a port."""
 
 from typing import Any
 

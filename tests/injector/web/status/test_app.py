@@ -1,4 +1,4 @@
-"""The app itself, over ASGI: what it answers, to whom, and how it says so."""
+"""The app itself, over ASGI: what it answers, to whom, and with which headers."""
 
 import asyncio
 import re

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.anyio
 
 
 class _Words:
-    """Knows people by a word of a kind: the right one is `right`."""
+    """An authenticator for one scheme; credentials that end in `right` are valid."""
 
     def __init__(self, kind: str, challenge: str = "") -> None:
         self.kind = kind
@@ -70,7 +70,7 @@ async def test_an_address_that_guesses_is_slowed_and_nobody_else() -> None:
     assert statuses[0] == 401
     assert statuses[-1] == 429
     assert words.asked <= ATTEMPT_BURST + 3
-    # Who was known before goes on, and so does everybody of another address.
+    # Known callers are still accepted, and so are callers from other addresses.
     assert (await callers.authenticate(_headers("red right"), "10.0.0.1")).name == "red"
     assert (await callers.authenticate(_headers("red also right"), "10.0.0.2")).name == "red"
 

@@ -1,4 +1,4 @@
-"""Callers by Kubernetes tokens; tests/cluster has a real API server judge them."""
+"""Callers with Kubernetes tokens; tests/cluster uses a real API server."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _TOKEN = Credentials({"authorization": "Bearer abc"}, "10.0.0.1")
 
 
 class _Judge:
-    """Stands where the control service does: knows one user, and what that may do."""
+    """A stand-in for the control service that knows one user and that user's permissions."""
 
     def __init__(self, name: str = _GRAFANA, *allowed: str) -> None:
         self.name = name
@@ -112,6 +112,6 @@ async def test_new_questions_about_one_user_are_bounded() -> None:
 
     assert set(statuses) == {429}
     for _ in range(QUESTION_BURST):
-        assert not await caller.may_be("lab-0")  # what was asked just now costs nothing
+        assert not await caller.may_be("lab-0")  # a cached decision does not use up the limit
     assert len(judge.questions) <= QUESTION_BURST + 5
     assert await caller.may_be("bank")

@@ -1,4 +1,4 @@
-"""The way to a kubelet, with real TLS, real proxies and token services of ours."""
+"""Connections to a kubelet: real TLS, real proxies, and the tests' own token services."""
 
 import asyncio
 import base64
@@ -104,7 +104,7 @@ async def test_a_token_is_read_anew_for_each_question(tmp_path: Path) -> None:
 
 
 class _TokenService(App):
-    """Gives out tokens that are counted, to who shows the secret in one of two ways."""
+    """Issues numbered tokens to clients that send the secret in one of two ways."""
 
     def __init__(self, *, takes_header: bool, lasts: int = 3600) -> None:
         super().__init__(self._answer)
@@ -149,7 +149,7 @@ async def test_a_token_of_oauth_2_is_fetched_once_and_kept(takes_header: bool) -
                 await client.fetch()
             app.answer = PODS
             await client.fetch()
-            assert len(service.forms) > asked  # what was refused is not used again
+            assert len(service.forms) > asked  # a rejected token is not used again
         header = _header(app.requests[0], "authorization")
         assert header == f"Bearer token-{asked}"
 
@@ -338,12 +338,12 @@ async def test_a_connection_that_the_kubelet_closed_while_it_was_idle_costs_no_a
 async def _answer_http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     assert isinstance(PODS, bytes)
-    writer.write(PODS)  # and no word of closing
+    writer.write(PODS)  # without `Connection: close`
     writer.close()
 
 
 async def _answer_http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer one request, then close when the next one comes, as after an idle timeout."""
+    """Answer one request, then close on the next one, as after an idle timeout."""
     connection = H2Connection(H2Configuration(client_side=False))
     connection.initiate_connection()
     answered = False
@@ -393,7 +393,7 @@ async def test_redirects_are_followed_without_the_token_for_others() -> None:
 
 
 class _Proxy:
-    """An HTTP proxy that knows CONNECT."""
+    """An HTTP proxy that supports CONNECT."""
 
     def __init__(self) -> None:
         self.heads: list[str] = []

@@ -1,4 +1,4 @@
-"""What is sent to a server that asks who is there, and how tokens are fetched and kept."""
+"""The credentials that are sent to a server, and how tokens are fetched and cached."""
 
 import asyncio
 import base64
@@ -41,7 +41,7 @@ async def _client(settings: DiscoverySettings) -> AsyncIterator[httpx.AsyncClien
 
 
 async def _sent(settings: DiscoverySettings, times: int = 1) -> list[str]:
-    """Ask a server, and return the Authorization headers that it saw."""
+    """Send requests, and return the Authorization headers that the server received."""
     async with App(http(b"")) as app, _client(settings) as client:
         for _ in range(times):
             await client.get(f"http://127.0.0.1:{app.port}")
@@ -58,7 +58,7 @@ def _basic(pair: str) -> str:
 
 
 class _TokenService(App):
-    """Keeps the forms that it is sent."""
+    """A token service that records the forms that it receives."""
 
     def __init__(self, answer: Callable[[int], bytes] = lambda _: _json(_TOKEN)) -> None:
         super().__init__(self._reply)

@@ -64,7 +64,7 @@ def _addresses(response: Response) -> list[str]:
 
 
 def _outdate(file: Path) -> None:
-    """Change the arguments' file without a change of what it says: kubelets are asked anew."""
+    """Rewrite the arguments' file with the same settings, so that kubelets are asked again."""
     file.write_text((file.read_text() if file.exists() else "{}") + "\n")
 
 
@@ -180,7 +180,7 @@ async def test_no_more_kubelets_are_asked_at_once_than_may_be(
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.05)  # in which the other one could come
+        await asyncio.sleep(0.05)  # time for a concurrent request
         running -= 1
         writer.write(_SHOP)
 

@@ -1,4 +1,4 @@
-"""MetricAccess objects; tests/injector/model/access has what users have written of them."""
+"""MetricAccess objects; tests/injector/model/access tests them as users write them."""
 
 from typing import Any
 

@@ -99,7 +99,7 @@ def test_merged_targets_are_accepted_and_complete(
 def test_merged_text_is_accepted_by_the_strict_parser(texts: list[bytes], oracle: Oracle) -> None:
     kinds = [{line for line in text.splitlines() if b"# TYPE" in line} for text in texts]
     names = [{line.split()[2] for line in lines} for lines in kinds]
-    # Targets that disagree on a type leave samples that no one type fits.
+    # If targets disagree on a type, no single type fits all samples.
     assume(len(kinds[0] | kinds[1]) == len(names[0] | names[1]))
 
     answer = oracle.ask({"op": "expfmt", "body": _base64(_merge(texts))})

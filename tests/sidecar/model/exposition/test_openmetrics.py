@@ -51,7 +51,7 @@ def test_prometheus_reads_the_same_samples_from_it(oracle: Oracle) -> None:
         [
             (entry["name"], entry["labels"], entry["value"])
             for entry in parsed.entries
-            # Of 1969: its storage drops what text cannot say.
+            # `odd` is from 1969: text cannot express that, and Prometheus does not store it.
             if entry["kind"] == "series" and entry["name"] != "odd"
         ]
         for parsed in (

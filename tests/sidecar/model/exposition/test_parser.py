@@ -17,7 +17,7 @@ from tests.sidecar.model.reading import DELIBERATE, read, told
 
 _EOF = b"# EOF\n"
 
-# Whether Prometheus 3.x ingests the line as (text, OpenMetrics), the latter with # EOF behind it.
+# Whether Prometheus 3.x ingests the line as (text, OpenMetrics), the latter followed by # EOF.
 _TRICKY = {
     "plain": (b"a 1\n", True, True),
     "crlf": (b"a 1\r\n", False, False),

@@ -34,7 +34,7 @@ class _Dropping:
 
 
 class _Counting:
-    """Counts what it rewrites."""
+    """Counts the series that it rewrites."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -48,7 +48,7 @@ class _Counting:
 
 
 class _Exact(SeriesCache):
-    """Reads every body sample by sample."""
+    """A cache that reads every body sample by sample."""
 
     def _look_up(self, *_: object) -> None:
         return None
@@ -68,7 +68,7 @@ def _answer(cache: SeriesCache, body: bytes, fmt: Format) -> tuple[bytes, int] |
 
 @st.composite
 def _scrapes(draw: st.DrawFn, fmt: Format) -> list[bytes]:
-    """Bodies of one target: lines of a small pool that come, go, change places."""
+    """Bodies of one target: lines from a small pool that come, go and change places."""
     pool = draw(st.lists(lines(fmt), min_size=1, max_size=6))
     scrape = st.lists(st.sampled_from(pool), max_size=8).map(b"".join)
     ends = [b""] if fmt is Format.TEXT else [b"# EOF\n", b"# EOF\n", b"# EOF"]
@@ -191,7 +191,7 @@ def test_a_hostile_body_costs_little_memory(piece: bytes, fmt: Format) -> None:
     finally:
         tracemalloc.stop()
 
-    # The division may hold a part for each sample and comment line that is allowed.
+    # The body may be split into one part per allowed sample and comment line.
     assert peak < 60 * _MIB
 
 

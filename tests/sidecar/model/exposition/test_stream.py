@@ -1,4 +1,4 @@
-"""Labelling while text arrives: the same answer however it is divided and whatever came before."""
+"""Labelling of streamed text: the same result for any chunks and any earlier bodies."""
 
 import itertools
 import re
@@ -71,7 +71,7 @@ def _divided(body: bytes, places: list[int]) -> list[bytes]:
 
 
 def _slowly(body: bytes, rewriter: Rewriter, *, keeps_timestamps: bool) -> bytes | str:
-    """What the text says, sample by sample, with nothing remembered."""
+    """The expected result, computed sample by sample without a cache."""
     written: list[bytes] = []
     rows = scan(body, Format.TEXT)
     try:
@@ -94,7 +94,7 @@ def _slowly(body: bytes, rewriter: Rewriter, *, keeps_timestamps: bool) -> bytes
 
 
 def _normal(answer: bytes | str) -> bytes | str:
-    """Blanks between series and value, and at the end, are nobody's business."""
+    """Normalize insignificant blanks between series and value, and at the end."""
     if isinstance(answer, str):
         return answer
     return re.sub(rb"[ \t]+(?=[^ \t\n]+( [^ \t\n]+)?\n)", b" ", answer).rstrip(b"\n")
@@ -247,7 +247,7 @@ def test_comments_are_no_samples() -> None:
 
 
 class _Counting:
-    """Counts what it rewrites."""
+    """Counts the series that it rewrites."""
 
     def __init__(self, rewriter: SeriesRewriter = _LABELLING) -> None:
         self._rewriter = rewriter

@@ -1,4 +1,4 @@
-"""What is remembered of a streamed body."""
+"""The cache of a streamed body."""
 
 import pytest
 

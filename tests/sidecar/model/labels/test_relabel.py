@@ -30,7 +30,7 @@ _ODDLY = st.integers(0, 7).map(lambda n: n == 0)
 
 @st.composite
 def _rules(draw: st.DrawFn) -> dict[str, Any]:
-    """A rule, with fields that the action takes more often than with others."""
+    """A rule; fields that its action accepts are more likely than others."""
     action = draw(st.sampled_from(Action))
     rule: dict[str, Any] = {"action": draw(st.sampled_from([action, action.upper()]))}
     named = action in (Action.LABELDROP, Action.LABELKEEP)
@@ -148,7 +148,7 @@ def test_letters_change_case_as_in_go(action: str, oracle: Oracle) -> None:
     letters = [chr(code) for code in range(1, 0x1F000) if not 0xD800 <= code < 0xE000]
     text = [{"a": "".join(letters[start : start + 256])} for start in range(0, len(letters), 256)]
 
-    # Go may know a newer Unicode than Python does: letters that Python does not know are left out.
+    # Go may support a newer Unicode version: letters that Python does not know are left out.
     for ours, theirs in zip(_ours(rules, text), _theirs(rules, text, oracle), strict=True):
         assert isinstance(ours, dict)
         assert isinstance(theirs, dict)

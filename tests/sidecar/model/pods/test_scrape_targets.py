@@ -1,4 +1,4 @@
-"""The rules themselves stand in `tests/injector/model/admission/test_targets.py`."""
+"""Scrape targets; the rules are tested in `tests/injector/model/admission/test_targets.py`."""
 
 import pytest
 

@@ -29,7 +29,7 @@ def test_what_cannot_be_used_is_named(document: object, reason: str) -> None:
 
 
 def _follow(*steps: dict[str, object]) -> list[dict[str, list[str]]]:
-    """Send keys as the stream does; returns the names of the rules of each tenant, by step."""
+    """Send keys as the stream does; return the names of each tenant's rules after each step."""
     receiver = KeyedPolicyReceiver(GATEWAY_KEYS)
     receiver.begin()
     sent: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""What every keyed policy keeps to; more stands in `test_node.py`, by the node's keys."""
+"""Behavior of every keyed policy; `test_node.py` tests more, with the node's keys."""
 
 from sidecar.model.policy.document import DocumentReader, Origin
 from sidecar.model.policy.keyed import KeyedPolicy, apply_keys

@@ -28,7 +28,7 @@ def test_of_a_credential_a_version_has_the_revision_and_not_the_value() -> None:
         return policy_version({"forward": {"credentials": {"s/k": credential}, "rules": []}})
 
     assert version("geheim", "u/1") == version("other", "u/1") != version("geheim", "u/2")
-    # What only looks alike is a part of the content.
+    # Fields that only look like a credential's are part of the content.
     assert _version_of_labels("a") != _version_of_labels("b")
 
 

@@ -16,7 +16,7 @@ TYPE_ERRORS = re.compile(
     r"must have a valid|must contain only|duration out of range|"
     r"unexpected colon before"
 )
-"""What the parser of Prometheus refuses for its types, which ours leaves to it."""
+"""Errors, mostly of types, that Prometheus's parser reports and ours leaves to it."""
 
 _NAMES = st.sampled_from(["up", "a:b", "sum", "by", "offset", "http_total", "start", "fill", "and"])
 _LABELS = st.sampled_from(["job", "by", "__name__", '"x.y"', "sum", "without", "inf", "on"])
@@ -84,7 +84,7 @@ def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 QUERIES = st.recursive(_LEAVES, _nested, max_leaves=6)
-"""Texts of which about half are PromQL."""
+"""Texts, about half of which are valid PromQL."""
 
 _GO_STRING = re.compile(
     r'(?:input|in|expr|out|expected):?\s*[:=]?\s*(?:"((?:[^"\\\n]|\\.)*)"|`([^`]*)`)'
@@ -95,7 +95,7 @@ _EVAL = re.compile(
 
 
 def prometheus_own() -> list[str]:
-    """Return what Prometheus' own tests parse, valid or not: some 2,500 texts."""
+    """Return the texts that Prometheus' own tests parse, valid or not: about 2,500."""
     listed = ["go", "list", "-m", "-f", "{{.Dir}}", "github.com/prometheus/prometheus"]
     ran = subprocess.run(listed, cwd=ORACLE_MODULE, capture_output=True, text=True, check=True)
     module = Path(ran.stdout.strip())
@@ -112,5 +112,5 @@ def prometheus_own() -> list[str]:
 def _unquoted(quoted: str) -> str:
     try:
         return str(json.loads(f'"{quoted}"'))
-    except ValueError:  # a Go escape that JSON has not
+    except ValueError:  # a Go escape that JSON does not have
         return ""

@@ -100,7 +100,7 @@ def test_a_thousand_values_of_one_label_are_one_branch() -> None:
 
 
 def test_branches_that_become_one_step_by_step_are_bounded_in_sum() -> None:
-    """Each merge makes the next one possible, and looks at all of them again."""
+    """Each merge makes the next one possible, which compares all branches again."""
     values, branches = {f"l{at}": "0" for at in range(10)}, []
     for step in range(90):
         label = f"l{9 - step % 3}"

@@ -67,7 +67,7 @@ def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds("({} {}{} {})".format, inner, ops, how, inner),
         st.builds("sum{} ({})".format, _GROUPINGS, inner),
         st.builds("count{} ({})".format, _GROUPINGS, inner),
-        # Ties are broken anew each time: only what has none is compared.
+        # Ties are broken differently each time, so only results without ties are compared.
         st.builds("topk{} (2, {})".format, _GROUPINGS, _NAMED),
         st.builds("quantile(scalar({}) / 1000, {})".format, inner, inner),
         st.builds("-{}".format, inner),
@@ -114,7 +114,7 @@ def test_an_answer_is_that_of_a_prometheus_with_the_tenant_s_series_alone(
             continue
         for path, when in (("query", moment), ("query_range", span)):
             if path == "query_range" and "topk" in text:
-                continue  # at some step there is a tie
+                continue  # some step has a tie
             status, plain = ask(tenant.alone, path, [("query", text), *when])
             found = ask(world.whole, path, [("query", rewritten), *when])
             assert found[0] == status, (tenant.name, rewritten, plain, found)
@@ -229,7 +229,7 @@ def test_too_many_branches_are_refused() -> None:
         QueryRefusedError, match="17 selectors under the access rules; 16 are allowed"
     ):
         enforce_query("up", _view(*rules))
-    # A list of selectors is not joined by `or`: a search finds all of it.
+    # A list of selectors needs no `or`: a series search returns the matches of all.
     assert len(enforce_selectors([parse_series_selector("up")], _view(*rules))) == 17
     assert len(everything(_view(*rules))) == 17
 

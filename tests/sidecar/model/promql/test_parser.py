@@ -18,9 +18,9 @@ from tests.sidecar.model.promql.queries import QUERIES, TYPE_ERRORS, prometheus_
 
 
 def _differs(text: str, oracle: Oracle) -> str:
-    """Say how the reading of a text differs from Prometheus'; nothing where it does not."""
+    """Describe how our reading of a text differs from Prometheus'; empty if it does not."""
     if "info(" in text:
-        return ""  # of its second selector it knows whether the name stood in braces
+        return ""  # Prometheus remembers whether the name of its second selector was in braces
     (theirs,) = oracle.queries([text])
     try:
         tree = parse_query(text)

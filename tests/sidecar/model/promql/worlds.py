@@ -1,4 +1,4 @@
-"""Databases that hold everything, or one tenant's part: a rewritten query must not tell which."""
+"""Databases with all series or one tenant's: a rewritten query must not reveal which."""
 
 import json
 import math
@@ -59,7 +59,7 @@ RULES: Mapping[str, Sequence[dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Tenant:
-    """A tenant's rules, and a Prometheus that holds nothing but what they let through."""
+    """A tenant's rules, and a Prometheus with only the series that they allow."""
 
     name: str
     view: View
@@ -68,7 +68,7 @@ class Tenant:
 
 @dataclass(frozen=True, repr=False)
 class World:
-    """A Prometheus with everything, and one for each tenant."""
+    """A Prometheus with all series, and one for each tenant."""
 
     whole: Prometheus
     tenants: Sequence[Tenant]
@@ -128,14 +128,14 @@ def _lines(series: Sequence[Labels], now: int) -> Iterator[str]:
         shown = ",".join(f'{key}="{text}"' for key, text in labels.items() if key != "__name__")
         for at in range(SAMPLES):
             stamp = now - (SAMPLES - 1 - at) * STEP_SECONDS
-            # No two series have one value; some stop early, some have a reset.
+            # No two series have the same value; some stop early, some have a reset.
             value = seed * 1.37 + at * (seed % 7) if at % 50 else seed * 0.5
             if seed % 11 or at < SAMPLES // 2:
                 yield f"{labels['__name__']}{{{shown}}} {value} {stamp}\n"
 
 
 def ask(server: Prometheus, path: str, parameters: Sequence[tuple[str, str]]) -> tuple[int, Any]:
-    """Return the status and the data of an API call, in an order of its own."""
+    """Return the status of an API call, and its data in a fixed order or its error."""
     url = f"{server.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
     try:
         with _opener.open(url, timeout=30) as response:
@@ -146,7 +146,7 @@ def ask(server: Prometheus, path: str, parameters: Sequence[tuple[str, str]]) ->
 
 
 def in_order(data: Any) -> Any:
-    """Return the data of an answer in an order of its own."""
+    """Return the data of an answer in a fixed order."""
     if isinstance(data, list):
         return sorted(data, key=json.dumps)
     if isinstance(data, dict) and data["resultType"] in ("vector", "matrix"):
@@ -155,7 +155,7 @@ def in_order(data: Any) -> Any:
 
 
 def is_alike(one: Any, other: Any) -> bool:
-    """Compare answers; sums may differ in their last digits."""
+    """Compare answers; numbers may differ in their last digits."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(is_alike(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):

@@ -40,7 +40,7 @@ def test_a_request_is_taken_apart_and_together(series: list[dict[str, str]], pla
         ("<html>{}", []),
         (r'up{job="\q"} y={b="2"}', [{"b": "2"}]),
         ("{" * 5000, []),
-        ("{" + "a" * 500_000 + "}", []),  # each character is looked at once
+        ("{" + "a" * 500_000 + "}", []),  # each character is read only once
         ('{a="1", b}', [{"a": "1"}]),
     ],
 )

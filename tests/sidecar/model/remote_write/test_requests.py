@@ -36,7 +36,7 @@ def sending_rule(*patterns: str, extra: dict[str, str] | None = None, **fields: 
 
 
 class _Target:
-    """A target under a rule, and what is sent of it."""
+    """A target with a rule, and the requests that are sent for it."""
 
     def __init__(self, rule: SendingRule, fmt: Format = Format.TEXT, **labels: str) -> None:
         self.fmt = fmt
@@ -56,7 +56,7 @@ class _Target:
         return found
 
     def names(self, body: str | None) -> dict[str, float]:
-        """Return the values by name; NaN for what has ended."""
+        """Return the values by name; NaN for series that have ended."""
         return {
             labels["__name__"]: math.nan if value == STALE else _number(value)
             for labels, value, _ in self.send(body)

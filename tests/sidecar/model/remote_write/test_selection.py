@@ -94,7 +94,7 @@ def test_that_series_are_not_sent_is_remembered_within_a_room_of_its_own() -> No
 
 
 def test_how_it_goes_is_said_of_whole_bodies_only() -> None:
-    """It is read in the loop while series are chosen in a thread."""
+    """The event loop reads these counts while a thread selects series."""
     selector = _selector("a", "b")
     assert not selector.has_chosen
     list(selector.choose(_shape(), PlanBudget()))

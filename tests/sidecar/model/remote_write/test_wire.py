@@ -22,7 +22,7 @@ _STAMPS = st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(1 << 35, 1 << 42)
 
 
 def read_message(data: bytes) -> dict[int, list[Any]]:
-    """Read the fields of a message by their numbers: whole numbers, eight bytes, or bytes."""
+    """Read the fields of a message by their numbers: integers, eight bytes, or bytes."""
     found: dict[int, list[Any]] = {}
     at = 0
 
@@ -52,7 +52,7 @@ def read_message(data: bytes) -> dict[int, list[Any]]:
 
 
 def read_series(request: bytes) -> list[tuple[dict[str, str], bytes, int]]:
-    """Read the series of a request: labels, the value's bytes, the moment."""
+    """Read the series of a request: labels, the value's bytes, the timestamp."""
     found = []
     for series in read_message(request).get(1, []):
         fields = read_message(series)

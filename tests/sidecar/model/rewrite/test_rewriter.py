@@ -303,7 +303,7 @@ def test_a_client_of_plain_names_sees_no_quoted_one(
         assert line is not None
         assert not line.text.startswith(b"{")
         head = parse_head(line.text, Format.TEXT)
-        # Two odd names may become one: then the scrape fails at the client, as without a proxy.
+        # Two odd names may become equal: the scrape then fails in the client, as without a proxy.
         if head is not None and head.series is not None:
             quoted = [name for name, _ in head.series.labels if b'"%b"=' % name in line.text]
             assert quoted == []

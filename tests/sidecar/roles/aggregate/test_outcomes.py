@@ -88,7 +88,7 @@ def test_a_target_that_is_gone_is_forgotten() -> None:
     kept.outcomes.keep_only([pod_target("b", 80)])
 
     assert [state.url for state in kept.outcomes.states()] == [pod_target("b", 80).name]
-    kept.outcomes.take([_down("a"), _down("b")])  # of a scrape that began before
+    kept.outcomes.take([_down("a"), _down("b")])  # from a scrape that started earlier
     assert [state.url for state in kept.outcomes.states()] == [pod_target("b", 80).name]
 
 

@@ -1,4 +1,4 @@
-"""The role over its control stream; `tests/cluster/test_aggregate.py` has a real API server."""
+"""The role over its control stream; `tests/cluster/test_aggregate.py` uses a real API server."""
 
 import asyncio
 import contextlib
@@ -211,7 +211,7 @@ async def test_only_metrics_are_served_on_the_data_port(
 @pytest.mark.parametrize(
     ("given", "header", "least", "most"),
     [
-        # On a busy machine some of it is over before pods are asked.
+        # On a busy machine, part of the time is over before the pods are scraped.
         ("", "", 7.5, 9.1),
         ("", "3", 1.5, 2.8),
         ("2s", "", 0.5, 2.1),

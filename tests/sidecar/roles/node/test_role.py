@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 
 def _chunked(*parts: bytes, whole: bool = True, pause: float = 0.0) -> Answer:
-    """Answer in parts, as the kubelet does; perhaps without the end."""
+    """Answer in chunks, as the kubelet does; without the last chunk unless `whole`."""
 
     async def act(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n")
@@ -251,7 +251,7 @@ async def test_without_labels_nothing_is_served(tmp_path: Path) -> None:
     async with node_proxy(tmp_path, http(CADVISOR)) as kubelet:
         kubelet.policy.write_text('{"labels": {"team": "x"}}')
         kubelet.role.source.read()
-        assert (await kubelet.get()).status_code == 200  # the last good one stays
+        assert (await kubelet.get()).status_code == 200  # the last valid policy stays active
         assert "livery_node_policies_rejected_total 1" in await kubelet.admin()
 
 
@@ -379,7 +379,7 @@ async def test_equal_scrapes_that_come_at_once_ask_the_kubelet_once(tmp_path: Pa
         ]
         await until(lambda: len(kubelet.app.requests) == 1)
         await asyncio.sleep(0.1)
-        # Who asked first may leave: the others keep their answer.
+        # The first client may disconnect: the others still get their response.
         scrapes[0].cancel()
         gate.set()
         whole = await asyncio.gather(*scrapes[1:])

@@ -26,7 +26,7 @@ _ASKS_OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain
 
 
 def _reread(role: PodRole, path: Path) -> None:
-    """Have the role read its policy file now."""
+    """Make the role read its policy file now."""
     assert path.exists()
     role.source.read()
 

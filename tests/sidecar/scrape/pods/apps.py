@@ -23,7 +23,7 @@ def pod_target(
     has_proxy: bool = False,
     settings: PodsSettings = PodsSettings(),  # noqa: B008
 ) -> PodTarget:
-    """A pod's one target on loopback."""
+    """The only target of a pod, on loopback."""
     return PodTarget(
         name,
         namespace,
