@@ -85,7 +85,8 @@ _OWN_VARIABLES = ("LIVERY_POD_", "LIVERY_CONTROL_", "LIVERY_TOKEN_", "LIVERY_JOB
                   "LIVERY_NAMESPACE_")  # fmt: skip
 _LEAST_MEMORY, _MOST_MEMORY = 24 << 20, 1 << 40
 _SHIFTS = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}
-_CPU = re.compile(r"[1-9][0-9]{0,5}m?")
+_CPU = re.compile(r"[1-9][0-9]{0,4}m|[1-9][0-9]?")
+"""At most 100 cores: a pod with more would never be scheduled."""
 _MEMORY = re.compile(r"[1-9][0-9]{0,11}(Ki|Mi|Gi)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
@@ -171,16 +172,26 @@ def _selection(block: Fields) -> Selection:
     for name in ("namespaceSelector", "objectSelector"):
         selector = _block(block.at(name), f"webhook.{name}")
         expressions = selector.value.get("matchExpressions") or []
-        if not isinstance(expressions, list) or not all(
-            isinstance(item, dict) for item in expressions
-        ):
-            raise RuleError(selector.name("matchExpressions"), "must be a list of mappings")
+        if not isinstance(expressions, list) or not all(map(_is_expression, expressions)):
+            # Each pod would be judged malformed.
+            reason = "must be a list of {key, operator: In, NotIn, Exists or DoesNotExist, values}"
+            raise RuleError(selector.name("matchExpressions"), reason)
         labels = dict(selector.string_map("matchLabels"))
         found[name] = {
             **({"matchLabels": labels} if labels else {}),
             **({"matchExpressions": expressions} if expressions else {}),
         }
     return Selection(namespaces=found["namespaceSelector"], objects=found["objectSelector"])
+
+
+def _is_expression(item: object) -> bool:
+    if not isinstance(item, dict) or not isinstance(item.get("key"), str):
+        return False
+    values = item.get("values") or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        return False
+    operator = item.get("operator")
+    return operator in {"Exists", "DoesNotExist"} if not values else operator in {"In", "NotIn"}
 
 
 def _sidecar(block: Fields) -> SidecarSettings:

@@ -130,3 +130,45 @@ def test_what_is_wrong_is_named(value: object, names: str) -> None:
 def test_nothing_else_than_a_settings_error_is_raised(value: object) -> None:
     with suppress(SettingsError):
         parse_platform(value)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        {"key": 5, "operator": "Exists"}, {"key": "a"}, {"key": "a", "operator": "Is"},
+        {"key": "a", "operator": "In"}, {"key": "a", "operator": "Exists", "values": ["b"]},
+        {"key": "a", "operator": "In", "values": "b"}, "a",
+    ],
+)  # fmt: skip
+def test_a_selector_that_would_judge_each_pod_malformed_is_refused(expression: object) -> None:
+    for name in ("namespaceSelector", "objectSelector"):
+        document = {"webhook": {name: {"matchExpressions": [expression]}}}
+        with pytest.raises(SettingsError, match=rf"webhook\.{name}\.matchExpressions: must be"):
+            parse_platform(document)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "reason"),
+    [
+        ({"resources": {"limits": {"memory": "64"}}}, "64 is not from 24Mi to 1Ti"),
+        ({"resources": {"requests": {"cpu": "100"}}}, "'100' is not an amount such as 250m"),
+        ({"extraEnv": {"LIVERY_CONTROL_URL": "x"}}, "LIVERY_CONTROL_URL is set by the injector"),
+        ({"extraEnv": {"a b": "x"}}, "'a b' is not the name of a variable"),
+    ],
+)
+def test_a_default_that_would_break_every_pod_is_refused(
+    sidecar: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        parse_platform({"sidecar": sidecar})
+
+
+@pytest.mark.parametrize("image", ["x y", " r/x:1", "x:1\n", "https://r/x:1", "r/X:1", ""])
+def test_an_image_that_no_pod_could_run_is_refused(image: str) -> None:
+    with pytest.raises(SettingsError, match=r"image\.reference"):
+        parse_platform({"image": {"reference": image}})
+
+
+def test_a_limit_out_of_range_is_a_setting_to_mend() -> None:
+    with pytest.raises(SettingsError, match=r"exposition\.limits\.bytes: .*536870912"):
+        parse_platform({"exposition": {"limits": {"bytes": "1Gi"}}})
