@@ -51,9 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given:
         parser.print_help(sys.stderr)
         return 2
-    parsed = parser.parse_args(given)
+    return _run(parser.parse_args(given))
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    """Run the command and turn each of its errors into one sentence."""
     try:
         code: int = parsed.run(parsed)
+        sys.stdout.flush()  # a full disk is noticed here, not at the interpreter's end
     except KeyboardInterrupt:
         return 130  # as a shell reports a command that Ctrl-C ended
     except BrokenPipeError:
@@ -64,7 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except KubeError as error:
         return _fail_at_api_server(error)
-    except (DemoError, ManifestError, ObjectError, CertificateError, OSError) as error:
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _fail(OSError(f"{name}{(error.strerror or str(error)).lower()}"), 1)
+    except (DemoError, ManifestError, ObjectError, CertificateError) as error:
         return _fail(error, 1)
     return code
 

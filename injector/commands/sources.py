@@ -2,6 +2,7 @@
 
 import http.client
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +14,15 @@ from injector.files.manifests import MAX_FILE_BYTES
 STANDARD_INPUT = "standard input"
 _SUFFIXES = frozenset([".yaml", ".yml", ".json"])
 _TIMEOUT_SECONDS = 30.0
+_PART_BYTES = 64 << 10
+# No handler of files or FTP, to which a server could redirect.
+_OPENER = urllib.request.OpenerDirector()
+for _handler in (
+    urllib.request.ProxyHandler, urllib.request.UnknownHandler, urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler, urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor,
+):  # fmt: skip
+    _OPENER.add_handler(_handler())
 
 
 def read_sources(name: str) -> Iterator[tuple[str, str]]:
@@ -55,6 +65,19 @@ def read_text(path: Path) -> str:
         raise SettingsError(f"{path}: not UTF-8: {error.reason}") from error
 
 
+def _read_in_time(answer: http.client.HTTPResponse) -> bytes:
+    """Read a body in parts, since the timeout of a connection starts anew with each byte."""
+    content, deadline = bytearray(), time.monotonic() + _TIMEOUT_SECONDS
+    while len(content) <= MAX_FILE_BYTES:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not complete within {_TIMEOUT_SECONDS:g} s")
+        part = answer.read1(_PART_BYTES)
+        if not part:
+            break
+        content += part
+    return bytes(content)
+
+
 def _bounded(content: bytes, source: str) -> bytes:
     if len(content) > MAX_FILE_BYTES:
         raise SettingsError(f"{source}: larger than {MAX_FILE_BYTES >> 20} MiB")
@@ -62,9 +85,11 @@ def _bounded(content: bytes, source: str) -> bytes:
 
 
 def _read_url(url: str) -> str:
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise SettingsError("a URL with a user name is not supported: download the file first")
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - http(s)
-            content = _bounded(answer.read(MAX_FILE_BYTES + 1), url)
+        with _OPENER.open(url, timeout=_TIMEOUT_SECONDS) as answer:
+            content = _bounded(_read_in_time(answer), url)
             if answer.length:
                 raise SettingsError(f"{url}: the answer is incomplete")
         return content.decode("utf-8")

@@ -98,3 +98,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
         process.stdout.close()
 
         assert process.wait(timeout=60) == 0
+
+
+def test_a_full_disk_is_one_sentence_and_not_success() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "injector", "inject", "-f", "examples/demo/shop.yaml"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == "livery: no space left on device"

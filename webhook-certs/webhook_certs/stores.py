@@ -64,7 +64,8 @@ class FolderStore:
         except FileNotFoundError:
             return Kept((), "")
         except (OSError, UnicodeDecodeError) as error:
-            raise CertificateError(f"{self._path}: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise CertificateError(f"{self._path}: {reason}") from error
         return Kept(decode_generations(text, str(self._path)), _version(text))
 
     def save(self, generations: tuple[Generation, ...], version: str) -> Kept:
@@ -82,7 +83,7 @@ class FolderStore:
                     raise ConflictError(f"{self._path} was changed by another process")
                 self._replace(text)
         except OSError as error:
-            raise CertificateError(f"{self._path}: {error}") from error
+            raise CertificateError(f"{self._path}: {error.strerror or error}") from error
         return Kept(generations, _version(text))
 
     def _replace(self, text: str) -> None:

@@ -1,11 +1,13 @@
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from injector.commands import sources
 from injector.commands.sources import read_sources
 from injector.errors import SettingsError
 from injector.files.manifests import MAX_FILE_BYTES
@@ -15,6 +17,20 @@ from tests.injector.conftest import Livery
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/to-ftp":
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1/pod.yaml")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path in {"/short", "/drip"}:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            for byte in POD.encode()[: 40 if self.path == "/drip" else None]:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05 if self.path == "/drip" else 0)
+            return
         bodies = {
             "/pod.yaml": POD.encode(),
             "/latin": b"\xe9",
@@ -108,3 +124,35 @@ def test_an_empty_name_is_not_the_folder_that_one_is_in() -> None:
 def test_a_file_has_a_bound() -> None:
     with pytest.raises(SettingsError, match="/dev/zero: larger than 16 MiB"):
         list(read_sources("/dev/zero"))
+
+
+def test_a_redirect_leads_to_no_other_scheme(livery: Livery, server: str) -> None:
+    ran = livery("inject", "-f", f"{server}/to-ftp")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "unknown url type: ftp" in ran.err
+
+
+def test_a_download_that_breaks_off_is_not_used(livery: Livery, server: str) -> None:
+    ran = livery("inject", "-f", f"{server}/short")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "the answer is incomplete" in ran.err
+
+
+def test_a_download_that_trickles_is_given_up(
+    livery: Livery, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_TIMEOUT_SECONDS", 0.5)
+
+    ran = livery("inject", "-f", f"{server}/drip")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "not complete within 0.5 s" in ran.err
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown(livery: Livery) -> None:
+    ran = livery("inject", "-f", "http://me:geheim@127.0.0.1/pod.yaml")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "geheim" not in ran.err
