@@ -1,6 +1,5 @@
 """Checks of pods that have a proxy or should have one."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -202,7 +201,7 @@ def _count(
     is_meant: Callable[[JsonObject], bool],
     sentence: str,
     *,
-    recreate: Callable[[str, str], str] | None,
+    recreate: Callable[[str, str, Sequence[str]], str] | None,
 ) -> Iterator[Finding]:
     """Report how many pods of each owner are affected, with the command that recreates them.
 
@@ -211,12 +210,15 @@ def _count(
         pods: its pods.
         is_meant: whether a pod is affected.
         sentence: what is wrong.
-        recreate: returns the command for a namespace and an owner; None while nothing can start.
+        recreate: returns the command for a namespace, an owner and its pods; None while nothing
+            can start.
     """
-    counts = Counter(owner_of(pod) for pod in pods if is_meant(pod))
-    for owner, count in sorted(counts.items()):
-        remedy = recreate(name, owner) if recreate else "fix the image first; see above"
-        of_pods = "1 pod" if count == 1 else f"{count} pods"
+    affected: dict[str, list[str]] = {}
+    for pod in filter(is_meant, pods):
+        affected.setdefault(owner_of(pod), []).append(name_of(pod))
+    for owner, named in sorted(affected.items()):
+        remedy = recreate(name, owner, named) if recreate else "fix the image first; see above"
+        of_pods = "1 pod" if len(named) == 1 else f"{len(named)} pods"
         yield Finding(False, f"{name}: {of_pods} of {owner} {sentence}", remedy)
 
 
@@ -231,15 +233,16 @@ def owner_of(pod: JsonObject) -> str:
     return f"pod/{name_of(pod)}"
 
 
-def _restart(namespace: str, owner: str) -> str:
+def _restart(namespace: str, owner: str, pods: Sequence[str]) -> str:
     if owner.startswith(("deployment/", "statefulset/", "daemonset/")):
         return f"kubectl -n {namespace} rollout restart {owner}"
     if owner.startswith(("pod/", "job/")):
         return f"kubectl -n {namespace} delete {owner}    # and create it again"
-    return f"kubectl -n {namespace} delete pods …    # those of {owner}, which replaces them"
+    shown = " ".join(pods[:_NAMED])
+    return f"kubectl -n {namespace} delete pod {shown}    # {owner} replaces them"
 
 
-def _inject(namespace: str, owner: str) -> str:
+def _inject(namespace: str, owner: str, pods: Sequence[str]) -> str:
     return (
         f"livery inject --from-cluster -n {namespace} -f MANIFEST-OF-{owner.replace('/', '-')}.yaml"
         " | kubectl apply -f -    # injection.mode is none"
