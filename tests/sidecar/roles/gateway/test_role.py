@@ -102,6 +102,16 @@ async def test_rules_of_a_file_that_changes_hold_at_once(tmp_path: Path) -> None
         await until(lambda: not role.gateway.views.rules)
 
 
+def _environ(service: ControlService, folder: Path) -> dict[str, str]:
+    """Return the variables that lead to a control service."""
+    (folder / "token").write_text("abc")
+    return {
+        "LIVERY_CONTROL_URL": f"https://control:{service.app.port}",
+        "LIVERY_CONTROL_ADDRESS": "127.0.0.1", "LIVERY_CONTROL_CA": CA.certificate_pem,
+        "LIVERY_TOKEN_FILE": str(folder / "token"),
+    }  # fmt: skip
+
+
 def _stream(*lines: dict[str, object]) -> bytes:
     return b"".join(message(str(line.pop("type")), **line) for line in lines)
 
@@ -110,17 +120,12 @@ async def test_rules_of_the_control_service_hold_until_it_was_silent_too_long(
     tmp_path: Path,
 ) -> None:
     rule = {"name": "a", "patterns": ["up"], "namespaces": ["shop"]}
-    (tmp_path / "token").write_text("abc")
     (tmp_path / "users").write_text(
         json.dumps({"users": [{"name": "grafana", "passwordHash": _HASH, "tenants": ["shop"]}]})
     )
     service = ControlService()
     async with App(_DATA) as app, service.app:
-        environ = {
-            "LIVERY_CONTROL_URL": f"https://control:{service.app.port}",
-            "LIVERY_CONTROL_ADDRESS": "127.0.0.1", "LIVERY_CONTROL_CA": CA.certificate_pem,
-            "LIVERY_TOKEN_FILE": str(tmp_path / "token"),
-        }  # fmt: skip
+        environ = _environ(service, tmp_path)
         arguments = [
             "--role=gateway", "--port=0", "--admin-port=0", f"--backend=http://127.0.0.1:{app.port}",
             f"--users={tmp_path / 'users'}", "--max-policy-age=0.5",
@@ -163,17 +168,12 @@ async def test_what_it_begins_to_collect_is_reported(
 ) -> None:
     monkeypatch.setattr(client_module, "REPORT_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(client_module, "REPORT_INTERVAL_SECONDS", 0.01)
-    (tmp_path / "token").write_text("abc")
     access = {"name": "front", "patterns": ["up"], "namespaces": ["shop"]}
     receiver = {"host": "127.0.0.1", "port": 1, "path": "/write"}
     rule = {"access": access, "intervalSeconds": 30, "receivers": [receiver]}
     service = ControlService()
     async with App(_DATA) as app, service.app:
-        environ = {
-            "LIVERY_CONTROL_URL": f"https://control:{service.app.port}",
-            "LIVERY_CONTROL_ADDRESS": "127.0.0.1", "LIVERY_CONTROL_CA": CA.certificate_pem,
-            "LIVERY_TOKEN_FILE": str(tmp_path / "token"),
-        }  # fmt: skip
+        environ = _environ(service, tmp_path)
         arguments = [
             "--role=gateway", "--port=0", "--admin-port=0", "--collect",
             f"--backend=http://127.0.0.1:{app.port}",
